@@ -1,0 +1,46 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+# The tests spend their time waiting for real servers: two at a time suit two cores.
+WORKERS ?= 2
+
+.PHONY: help dev test check schema fmt lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost:8000
+	@$(BIN)/gql-api dev
+
+test: .venv/ready ## Run all tests, on servers they start themselves
+	@$(BIN)/pytest -n $(WORKERS)
+
+check: .venv/ready ## Lint, types and import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+schema: .venv/ready ## Export schema.graphql from the code
+	@$(BIN)/strawberry export-schema gql_api.schema:schema --output schema.graphql
+
+fmt: .venv/ready ## Format, and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: .venv/ready ## Resolve the requirements anew
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --universal --python-version 3.11 \
+	  --no-emit-index-url --no-header --upgrade --quiet --output-file requirements-dev.txt
+	@$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
+	  --no-emit-index-url --no-header --upgrade --quiet --constraint requirements-dev.txt --output-file requirements.txt
+
+clean: ## Remove the environment, the data of dev, and caches
+	@rm -rf .venv .data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/ready: requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@echo "Preparing .venv, once"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The GraphQL front door: create tasks, read them back, watch them live."""

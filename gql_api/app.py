@@ -1,0 +1,77 @@
+"""The ASGI application: ``uvicorn gql_api.app:app``, or ``create_app(settings)`` for one of your own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
+from starlette.routing import Route, WebSocketRoute
+
+from gql_api.context import Services
+from gql_api.creation import Creator
+from gql_api.feed import Feed
+from gql_api.health import alive, ready
+from gql_api.server import GraphQLServer
+from gql_api.store import TaskStore
+from jobs.dispatch import Dispatcher
+from jobs.settings import Settings
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """Build the application. Connections are opened by its lifespan and closed in reverse.
+
+    Args:
+        settings: read from the environment when left out.
+
+    Raises:
+        SettingsError: a variable has a value that cannot work.
+    """
+    settings = settings or Settings.load()
+    graphql = GraphQLServer()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_services(settings) as services:
+            app.state.services = services
+            yield
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/", _to_graphiql),
+            Route("/graphql", graphql),
+            WebSocketRoute("/graphql", graphql),
+            Route("/healthz", alive),
+            Route("/readyz", ready),
+        ],
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open what requests need. Neither MongoDB nor Redis has to be up: ``/readyz`` tells when they are."""
+    async with contextlib.AsyncExitStack() as stack:
+        timeout = settings.store_timeout_seconds
+        redis = Redis.from_url(settings.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout)
+        stack.push_async_callback(redis.aclose)
+        store = TaskStore(settings)
+        stack.push_async_callback(store.close)
+        indexing = asyncio.create_task(store.create_indexes())
+        stack.callback(indexing.cancel)
+        feed = await stack.enter_async_context(Feed(settings, store.get_many))
+        dispatcher = Dispatcher(settings)
+        stack.callback(dispatcher.close)
+        creator = Creator(settings, store, dispatcher, redis)
+        stack.callback(creator.close)
+        yield Services(store=store, feed=feed, creator=creator, redis=redis)
+
+
+def _to_graphiql(_request: object) -> RedirectResponse:
+    return RedirectResponse("/graphql")
+
+
+app = create_app()

@@ -1,0 +1,41 @@
+"""The command line: ``gql-api``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from gql_api.servers import ServerError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gql-api")
+def main() -> None:
+    """A GraphQL front door for Celery."""
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the API listens.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The API's port.")
+@click.option("--concurrency", default=2, show_default=True, type=click.IntRange(1), help="Tasks run at once.")
+@click.option(
+    "--data-dir",
+    default=".data",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where MongoDB and Redis keep their data.",
+)
+def dev(host: str, port: int, concurrency: int, data_dir: Path) -> None:
+    """Run all of it on this machine: MongoDB, Redis, a worker and the API.
+
+    Servers on PATH are used, else those of the extra "embedded". For development only: no authentication, everything on
+    this machine. Ctrl-C ends it all; the data stays.
+    """
+    from gql_api.dev import run  # noqa: PLC0415 - the other commands need no process manager
+
+    try:
+        sys.exit(run(host, port, concurrency, data_dir))
+    except ServerError as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,38 @@
+"""What a request needs: made once in the lifespan, handed to every resolver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from redis.asyncio import Redis
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+from strawberry.types import Info as StrawberryInfo
+
+from gql_api.creation import Creator
+from gql_api.feed import Feed
+from gql_api.store import TaskStore
+
+
+@dataclass(frozen=True)
+class Services:
+    """What lives as long as the application."""
+
+    store: TaskStore
+    feed: Feed
+    creator: Creator
+    redis: Redis
+
+
+@dataclass(frozen=True)
+class Context:
+    """What Strawberry hands to resolvers. ``request`` and ``response`` are there for Strawberry's own extensions."""
+
+    services: Services
+    request: Request | WebSocket
+    response: Response | WebSocket
+
+
+Info: TypeAlias = StrawberryInfo[Context, None]

@@ -1,0 +1,170 @@
+"""``gql-api dev``: MongoDB, Redis, a worker and the API as one command with one readable log."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import shlex
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from honcho.manager import SIGNALS, Manager
+from honcho.printer import Printer
+
+import gql_api
+import jobs
+from gql_api.servers import HOST, MongodbServer, RedisServer, ServerError, free_port, is_listening
+
+_READY_SECONDS = 120.0
+_POLL_SECONDS = 0.2
+_DRAIN_SECONDS = 3
+_DEFINITIONS = json.dumps({"query": "{ taskDefinitions { workers } }"})
+_STOPPED_BY_USER = {signal_["rc"] for signal_ in SIGNALS.values()}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What runs where."""
+
+    host: str
+    port: int
+    concurrency: int
+    data: Path
+    mongodb: MongodbServer
+    redis: RedisServer
+
+    @property
+    def mongodb_log(self) -> Path:
+        """MongoDB logs in JSON, which is better read from a file."""
+        return self.data / "mongodb.log"
+
+    def commands(self) -> dict[str, list[str]]:
+        """What starts each part, by name."""
+        addresses = [
+            f"MONGODB_URL={self.mongodb.url}",
+            f"CELERY_BROKER_URL={self.redis.url}",
+            f"REDIS_URL={self.redis.url}",
+        ]
+        python = ["env", "PYTHONUNBUFFERED=1", *addresses, sys.executable, "-m"]
+        worker = ["celery", "-A", "jobs", "worker", f"--concurrency={self.concurrency}", "--loglevel=INFO"]
+        api = ["uvicorn", "gql_api.app:app", f"--host={self.host}", f"--port={self.port}", "--reload"]
+        folders = [Path(str(package.__file__)).parent for package in (gql_api, jobs)]
+        return {
+            "mongodb": self.mongodb.command(self.mongodb_log),
+            "redis": self.redis.command(),
+            "worker": [*python, *worker, "--without-mingle", "--without-gossip"],
+            "api": [
+                *python,
+                *api,
+                *(f"--reload-dir={folder}" for folder in folders),
+                f"--timeout-graceful-shutdown={_DRAIN_SECONDS}",
+            ],
+        }
+
+
+def run(host: str, port: int, concurrency: int, data: Path) -> int:
+    """Run everything until Ctrl-C, SIGTERM or the end of any part; return the exit code.
+
+    Raises:
+        ServerError: the port or the folder is in use, or a database server cannot be had.
+    """
+    _refuse_taken(host, port)
+    data = data.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    with _only_user_of(data):
+        mongodb, redis = MongodbServer(data / "mongodb", free_port()), RedisServer(data / "redis", free_port())
+        stack = Stack(host, port, concurrency, data, mongodb, redis)
+        manager = _Manager(printer=Printer(sys.stdout))
+        for name, command in stack.commands().items():
+            manager.add_process(name, f"exec {shlex.join(command)}")
+        click.echo(f"Starting; the data is kept in {data}, MongoDB's log is {stack.mongodb_log}")
+        ended = threading.Event()
+        threading.Thread(target=_tell_when_ready, args=(stack, manager, ended), daemon=True).start()
+        manager.loop()
+        ended.set()
+    return 0 if manager.returncode in _STOPPED_BY_USER else manager.returncode or 1
+
+
+class _Manager(Manager):  # type: ignore[misc] # honcho has no types
+    def _killall(self, force: bool = False) -> None:
+        """Leave out what has not started yet, when a signal comes early: honcho kills that later by force."""
+        everything = self._processes
+        self._processes = {name: process for name, process in everything.items() if "pid" in process}
+        try:
+            super()._killall(force)
+        finally:
+            self._processes = everything
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServerError(
+                f"Port {port} on {host} cannot be used ({error.strerror}); choose one with --port"
+            ) from None
+
+
+@contextlib.contextmanager
+def _only_user_of(data: Path) -> Iterator[None]:
+    """Two Redis servers would both write to the one file and spoil it."""
+    with (data / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ServerError(f"{data} is in use by another gql-api dev; choose another with --data-dir") from None
+        yield
+
+
+def _tell_when_ready(stack: Stack, manager: _Manager, ended: threading.Event) -> None:
+    """Make MongoDB a replica set, then say in one line that createTask works."""
+    try:
+        _wait_until(lambda: is_listening(stack.mongodb.port), ended)
+        if not ended.is_set():
+            stack.mongodb.initiate()
+        _wait_until(lambda: _answers(stack), ended)
+    except (ServerError, TimeoutError) as error:
+        if not ended.is_set():
+            click.secho(f"Not ready: {error}", fg="red", err=True)
+            manager.returncode = 1
+            manager.terminate()
+        return
+    if not ended.is_set():
+        shown = "localhost" if stack.host in {HOST, "0.0.0.0", "::1", "::"} else stack.host  # noqa: S104 - compared only
+        line = f"Ready: GraphiQL and API on http://{shown}:{stack.port}/graphql"
+        click.secho(f"{line} · MongoDB {stack.mongodb.url} · Redis {stack.redis.url} · Ctrl-C ends all", fg="green")
+
+
+def _wait_until(holds: Callable[[], bool], ended: threading.Event) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while not ended.is_set() and not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"createTask did not work within {_READY_SECONDS:g} seconds")
+        ended.wait(_POLL_SECONDS)
+
+
+def _answers(stack: Stack) -> bool:
+    """Whether the API reaches both servers and a live worker has announced its tasks: then createTask works."""
+    host = HOST if stack.host in {"0.0.0.0", "::"} else stack.host  # noqa: S104 - compared only
+    connection = http.client.HTTPConnection(host, stack.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        if "down" in connection.getresponse().read().decode():
+            return False
+        connection.request("POST", "/graphql", _DEFINITIONS, {"Content-Type": "application/json"})
+        answer = json.loads(connection.getresponse().read())
+        return any(definition["workers"] for definition in answer["data"]["taskDefinitions"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,226 @@
+"""Live updates: one Redis pub/sub connection for the process, and a mailbox for each watcher.
+
+A watch is subscribed, acknowledged, then read from MongoDB; events bring what follows. Events are only a fast path:
+after each reconnect, and now and then, the feed reads again what the watched tasks have become.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from typing import Any, Self
+
+from redis.asyncio import Connection, ConnectionPool
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gql_api.mailbox import Mailbox
+from jobs import events
+from jobs.record.reads import TaskRecord
+from jobs.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+ReadMany = Callable[[Collection[str]], Awaitable[Iterable[TaskRecord]]]
+
+_SUBSCRIBE = "SUBSCRIBE"
+_UNSUBSCRIBE = "UNSUBSCRIBE"
+_BACKSTOP_SECONDS = 10.0
+_ACK_SECONDS = 2.0
+_FIRST_RETRY_SECONDS = 0.05
+_LAST_RETRY_SECONDS = 2.0
+# A connection on which nothing came for this long is asked for a sign of life, and given up after as long again.
+_SILENCE_SECONDS = 15.0
+
+
+class Feed:
+    """Tells watchers of the changes of their tasks.
+
+    Args:
+        settings: where Redis is.
+        read_many: reads the current records of some tasks from MongoDB.
+        backstop_seconds: how often watched tasks are read again without any news; jittered by half of it.
+    """
+
+    def __init__(self, settings: Settings, read_many: ReadMany, backstop_seconds: float = _BACKSTOP_SECONDS) -> None:
+        timeout = settings.store_timeout_seconds
+        self._pool = ConnectionPool.from_url(
+            settings.redis_url, protocol=2, socket_connect_timeout=timeout, socket_timeout=timeout
+        )
+        self._read_many = read_many
+        self._backstop_seconds = backstop_seconds
+        self._mailboxes: dict[str, set[Mailbox]] = {}
+        self._acks: dict[str, asyncio.Event] = {}
+        # How many SUBSCRIBEs of a channel are still to be acknowledged: only the last one's answer counts.
+        self._unanswered: Counter[str] = Counter()
+        self._outgoing: list[tuple[str, str]] = []
+        self._connection: Connection | None = None
+        self._heal_after_acks = False
+        self._wake_sender = asyncio.Event()
+        self._wake_healer = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.backstop_found = 0
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(run()) for run in (self._receive, self._send, self._keep_healed)]
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pool.disconnect()
+
+    @property
+    def watched(self) -> int:
+        """How many tasks are being watched."""
+        return len(self._mailboxes)
+
+    @contextlib.asynccontextmanager
+    async def watch(self, task_id: str) -> AsyncIterator[Mailbox]:
+        """Open a mailbox for the news of one task.
+
+        When this returns Redis has acknowledged the subscription, so that no change after it is missed. While Redis is
+        away it returns after a short wait, and the backstop brings the news.
+        """
+        mailbox = Mailbox()
+        self._join(task_id, mailbox)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ACK_SECONDS):
+                    await self._acks[task_id].wait()
+            yield mailbox
+        finally:
+            self._leave(task_id, mailbox)
+
+    def _join(self, task_id: str, mailbox: Mailbox) -> None:
+        watchers = self._mailboxes.setdefault(task_id, set())
+        if not watchers:
+            self._acks[task_id] = asyncio.Event()
+            self._request(_SUBSCRIBE, task_id)
+        watchers.add(mailbox)
+
+    def _leave(self, task_id: str, mailbox: Mailbox) -> None:
+        watchers = self._mailboxes[task_id]
+        watchers.discard(mailbox)
+        if not watchers:
+            del self._mailboxes[task_id], self._acks[task_id]
+            self._request(_UNSUBSCRIBE, task_id)
+
+    def _request(self, command: str, task_id: str) -> None:
+        self._outgoing.append((command, task_id))
+        self._wake_sender.set()
+
+    async def _send(self) -> None:
+        """Send what was asked for since the last time, in one write. Nothing else writes to the connection."""
+        while True:
+            await self._wake_sender.wait()
+            self._wake_sender.clear()
+            connection = self._connection
+            if connection is None or not connection.is_connected or not self._outgoing:
+                continue  # the next connection begins with all that is watched then
+            requests, self._outgoing = self._outgoing, []
+            self._unanswered.update(task_id for command, task_id in requests if command == _SUBSCRIBE)
+            packed = connection.pack_commands((command, events.channel(task_id)) for command, task_id in requests)
+            with contextlib.suppress(RedisError, OSError):  # the receiver sees the same and reconnects
+                await connection.send_packed_command(packed, check_health=False)
+
+    async def _receive(self) -> None:
+        """Hold the connection: connect, hear, and after each loss connect again and heal."""
+        delay = _FIRST_RETRY_SECONDS
+        while True:
+            connection = self._pool.make_connection()  # type: ignore[no-untyped-call] # redis-py
+            try:
+                await connection.connect()
+                delay = _FIRST_RETRY_SECONDS
+                self._resume(connection)
+                await self._hear(connection)
+            except (RedisError, OSError) as error:
+                logger.warning("Redis does not answer, live updates wait: %s", error)
+            finally:
+                self._suspend()
+                await connection.disconnect(nowait=True)
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            delay = min(2 * delay, _LAST_RETRY_SECONDS)
+
+    def _resume(self, connection: Connection) -> None:
+        """Begin a connection with all that is being watched."""
+        self._connection = connection
+        self._unanswered.clear()
+        self._outgoing = [(_SUBSCRIBE, task_id) for task_id in self._mailboxes]
+        self._heal_after_acks = bool(self._outgoing)
+        self._wake_sender.set()
+
+    def _suspend(self) -> None:
+        """End a connection: nothing is subscribed any more."""
+        self._connection = None
+        for ack in self._acks.values():
+            ack.clear()
+
+    async def _hear(self, connection: Connection) -> None:
+        asked = False
+        while True:
+            answer = await connection.read_response(disable_decoding=True, timeout=_SILENCE_SECONDS)
+            if answer is None:
+                if asked:
+                    raise RedisTimeoutError(f"no sign of life for {2 * _SILENCE_SECONDS:g} seconds")
+                asked = True
+                await connection.send_command("PING", check_health=False)
+                continue
+            asked = False
+            kind, name, *rest = answer
+            self._handle(kind, name, rest[0] if rest else None)
+
+    def _handle(self, kind: bytes, name: bytes, payload: Any) -> None:
+        task_id = events.task_id_of(name.decode())
+        if kind == b"message":
+            self._deliver(task_id, payload)
+        elif kind == b"subscribe":
+            self._acknowledge(task_id)
+
+    def _acknowledge(self, task_id: str) -> None:
+        self._unanswered[task_id] -= 1
+        if self._unanswered[task_id] > 0:
+            return
+        del self._unanswered[task_id]
+        if task_id in self._acks:
+            self._acks[task_id].set()
+        if self._heal_after_acks and not self._unanswered:
+            self._heal_after_acks = False
+            self._wake_healer.set()
+
+    def _deliver(self, task_id: str, payload: bytes) -> None:
+        try:
+            record = events.decode(payload)
+        except events.EventError:
+            logger.warning("Something that is no event came on the channel of task %s", task_id)
+            return
+        for mailbox in self._mailboxes.get(task_id, ()):
+            mailbox.put(record)
+
+    async def _keep_healed(self) -> None:
+        """Heal when a new connection is subscribed to everything again, and on the backstop."""
+        while True:
+            try:
+                async with asyncio.timeout(self._backstop_seconds * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter
+                    await self._wake_healer.wait()
+            except TimeoutError:
+                self.backstop_found += await self._heal()
+            else:
+                self._wake_healer.clear()
+                await self._heal()
+
+    async def _heal(self) -> int:
+        """Read all watched tasks, in one query, and deliver what is newer; return to how many watchers it was news."""
+        if not self._mailboxes:
+            return 0
+        try:
+            records = await self._read_many(list(self._mailboxes))
+        except Exception:
+            logger.exception("Watched tasks could not be read again")
+            return 0
+        return sum(mailbox.put(record) for record in records for mailbox in self._mailboxes.get(record.id, ()))

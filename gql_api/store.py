@@ -1,0 +1,100 @@
+"""The task records as the API sees them: read, and created, over one asynchronous MongoDB client."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from pymongo import AsyncMongoClient, ReturnDocument
+from pymongo.errors import PyMongoError
+from pymongo.write_concern import WriteConcern
+
+from gql_api.cursors import Cursor
+from jobs.definitions import TaskDefinition
+from jobs.record import fields, reads, workers, writes
+from jobs.record.details import NewTask
+from jobs.record.reads import TaskRecord
+from jobs.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Document = dict[str, Any]
+
+_CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
+_DURABLE = WriteConcern(w="majority", j=True)
+_PING_SECONDS = 2.0
+_INDEX_RETRY_SECONDS = 1.0
+
+
+class TaskStore:
+    """MongoDB behind the API. Every call is bounded in time and raises a :class:`PyMongoError` when that is over."""
+
+    def __init__(self, settings: Settings) -> None:
+        timeout_ms = round(settings.store_timeout_seconds * 1000)
+        self._client: AsyncMongoClient[Document] = AsyncMongoClient(
+            settings.mongodb_url,
+            serverSelectionTimeoutMS=timeout_ms,
+            connectTimeoutMS=timeout_ms,
+            timeoutMS=timeout_ms,
+            appname="gql-api",
+        )
+        self._database = self._client.get_database(
+            settings.mongodb_database, codec_options=_CODEC, write_concern=_DURABLE
+        )
+        self._tasks = self._database[fields.TASKS]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def ping(self) -> None:
+        """Ask whether MongoDB has a primary that answers."""
+        async with asyncio.timeout(_PING_SECONDS):
+            await self._client.admin.command("ping")
+
+    async def create_indexes(self) -> None:
+        """Create what is missing of the indexes, however long MongoDB takes to come up."""
+        while True:
+            try:
+                for keys in fields.INDEXES:
+                    await self._tasks.create_index(keys)
+            except PyMongoError as error:
+                logger.warning("MongoDB does not answer, the indexes wait: %s", error)
+                await asyncio.sleep(_INDEX_RETRY_SECONDS)
+            else:
+                return
+
+    async def create(self, task: NewTask) -> Document:
+        """Insert the record of a new task, durably, and return it as stored."""
+        filter_, update = writes.create(task)
+        document = await self._tasks.find_one_and_update(
+            filter_, update, upsert=True, return_document=ReturnDocument.AFTER
+        )
+        if document is None:
+            raise AssertionError("an upsert returns the document")
+        return document
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        """Read one task; None when there is none with this id."""
+        document = await self._tasks.find_one(reads.by_id(task_id))
+        return None if document is None else TaskRecord(document)
+
+    async def get_many(self, task_ids: Collection[str]) -> list[TaskRecord]:
+        """Read the tasks that exist among these, in no order."""
+        found = self._tasks.find(reads.by_ids(list(task_ids)))
+        return [TaskRecord(document) async for document in found]
+
+    async def newest(self, limit: int, after: Cursor | None) -> Sequence[TaskRecord]:
+        """Read tasks, newest first, from the one after ``after`` on."""
+        wanted = {} if after is None else reads.after(after.created_at, after.task_id)
+        found = self._tasks.find(wanted).sort(fields.NEWEST_FIRST).limit(limit)
+        return [TaskRecord(document) async for document in found]
+
+    async def definitions(self, names: list[str] | None = None) -> list[TaskDefinition]:
+        """Read what workers have announced, by name."""
+        pipeline = workers.definitions_with_workers(names)
+        rows = await self._database[fields.DEFINITIONS].aggregate(pipeline)
+        return [workers.definition_from(row) async for row in rows]

@@ -1,0 +1,53 @@
+"""The subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+
+import strawberry
+from strawberry.types.nodes import Selection
+
+from gql_api.context import Info, Services
+from gql_api.errors import ClientError
+from gql_api.types import Task
+from jobs.record.reads import TaskRecord
+
+
+@strawberry.type
+class Subscription:
+    """Watch tasks."""
+
+    @strawberry.subscription(
+        description="The current state at once, then every change in rising revisions, then complete when final."
+    )
+    async def task_updated(self, info: Info, id: strawberry.ID) -> AsyncGenerator[Task, None]:  # noqa: A002
+        """Watch one task."""
+        services, selected = info.context.services, frozenset(_names(info.selected_fields))
+        async with services.feed.watch(id) as mailbox:
+            record = await services.store.get(id)
+            if record is None:
+                raise ClientError(f"There is no task {id}", "NOT_FOUND")
+            mailbox.put(record)
+            revision = 0
+            while True:
+                record = await _whole(await mailbox.take(), selected, services)
+                if record.revision > revision:
+                    revision = record.revision
+                    yield Task.of(record)
+                if record.is_final:
+                    return
+
+
+async def _whole(record: TaskRecord, selected: frozenset[str], services: Services) -> TaskRecord:
+    """Read the record itself when the event left out something that the operation selects."""
+    if record.omitted.isdisjoint(selected):
+        return record
+    return await services.store.get(record.id) or record
+
+
+def _names(selections: Iterable[Selection]) -> Iterable[str]:
+    for selection in selections:
+        name = getattr(selection, "name", None)
+        if name is not None:
+            yield name
+        yield from _names(selection.selections)

@@ -1,0 +1,227 @@
+"""The result backend: Celery's side of a task's life, written into its record instead of over it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+from bson.errors import InvalidDocument
+from celery import states
+from celery.backends.mongodb import MongoBackend
+from celery.utils.time import add_seconds_to_datetime
+from kombu.exceptions import EncodeError
+from kombu.utils.url import maybe_sanitize_url
+from pymongo.errors import (
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
+
+from jobs.connections import QUICK, connections_for
+from jobs.outcomes import celery_meta, error_info, progress_from
+from jobs.progress import ProgressWriter
+from jobs.record import fields, writes
+from jobs.record.details import NewTask, Progress
+from jobs.record.fields import Status
+from jobs.record.reads import Document
+from jobs.record.writes import Write
+from jobs.settings import Settings
+from jobs.store import Store
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from pymongo.collection import Collection
+    from pymongo.database import Database
+
+_PROGRESS = "PROGRESS"
+_ENDS_ATTEMPT = states.READY_STATES | {states.RETRY}
+# MongoDB's codes for a document that an update made larger than 16 MiB.
+_TOO_LARGE = {10334, 17419}
+
+
+@functools.cache
+def _progress_writer_for(settings: Settings) -> ProgressWriter:
+    """One writer a process, for the report and the end of an attempt may come through different backends."""
+    store = Store(connections_for(settings))
+
+    def write(task_id: str, progress: Progress) -> None:
+        store.change(writes.progress(task_id, progress), concern=QUICK)
+
+    return ProgressWriter(write, settings.progress_interval_seconds)
+
+
+class Backend(MongoBackend):
+    """Keeps the state of a task in its record, next to everything its caller stored there.
+
+    Each method of Celery's that stores becomes one conditional update; a change that was made is announced, one that
+    the record refused (it is final, or not in a state for it) changes and announces nothing. Threads may share one.
+    """
+
+    supports_result_compression = False
+
+    def __init__(self, app: Celery, settings: Settings | None = None, **kwargs: Any) -> None:
+        super().__init__(app, **kwargs)
+        self.settings = settings or Settings.load()
+        self.connections = connections_for(self.settings)
+        self._store = Store(self.connections)
+        self._progress = _progress_writer_for(self.settings)
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """The address for the worker's banner."""
+        url = self.settings.mongodb_url
+        return url if include_password else maybe_sanitize_url(url)
+
+    @property
+    def database(self) -> Database[Document]:
+        """This process's database handle."""
+        return self.connections.database()
+
+    @property
+    def collection(self) -> Collection[Document]:
+        """The task records."""
+        return self.database[fields.TASKS]
+
+    @property
+    def group_collection(self) -> Collection[Document]:
+        """Celery's saved groups."""
+        return self.database[fields.GROUPS]
+
+    def exception_safe_to_retry(self, exc: BaseException) -> bool:
+        """Whether the store may just be away: then the same write, being conditional, can be made again."""
+        if isinstance(exc, ConnectionFailure | WTimeoutError | ExecutionTimeout):
+            return True
+        return isinstance(exc, PyMongoError) and exc.has_error_label("RetryableWriteError")
+
+    def report_progress(self, task_id: str, progress: Progress) -> None:
+        """Hand over a progress report; see :class:`jobs.progress.ProgressWriter`."""
+        self._progress.report(task_id, progress)
+
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
+    ) -> Any:
+        """Store a state as Celery asks; ``PROGRESS`` becomes a progress report.
+
+        Raises:
+            EncodeError: the result is nothing that can be stored; Celery then stores that as the failure.
+        """
+        if state == _PROGRESS:
+            self.report_progress(task_id, progress_from(result, self._json_form))
+            return result
+        if state in _ENDS_ATTEMPT:
+            kwargs["last_progress"] = self._progress.take(task_id)
+        return super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
+
+    def mark_as_done(
+        self,
+        task_id: str,
+        result: Any,
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.SUCCESS,
+    ) -> None:
+        """Record the end also of a task with ``ignore_result``: that drops the result, not the state."""
+        ignored = request is not None and not request.is_eager and (request.ignore_result or not store_result)
+        if ignored:
+            self.store_result(task_id, None, state, request=request)
+        super().mark_as_done(task_id, result, request=request, store_result=store_result and not ignored, state=state)
+
+    def encode_result(self, result: Any, state: str) -> Any:
+        """Keep an exception's own text beside what Celery keeps of it."""
+        encoded = super().encode_result(result, state)
+        if state in self.EXCEPTION_STATES and isinstance(result, BaseException):
+            return {**encoded, fields.MESSAGE: str(result)}
+        return encoded
+
+    def cleanup(self) -> None:
+        """Delete expired groups. Tasks are kept: they are what this backend is for."""
+        if self.expires:
+            cutoff = add_seconds_to_datetime(self.app.now(), -self.expires_delta.total_seconds())
+            self.group_collection.delete_many({"date_done": {"$lt": cutoff}})
+
+    def task_result_exists(self, task_id: str) -> bool:
+        """Whether the id has a record."""
+        return self._store.find(task_id) is not None
+
+    def _store_result(
+        self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
+    ) -> Any:
+        if state in _ENDS_ATTEMPT:
+            children = self._json_form(self.current_task_children(request))
+            extras = {"children": children, "last_progress": kwargs.get("last_progress")}
+            write = self._end_of_attempt(task_id, result, state, traceback, extras)
+        elif state == states.STARTED:
+            write = writes.start(task_id, worker=_worker(result, request))
+        else:
+            write = writes.custom_state(task_id, state, self._json_form(result))
+        if not self._change(write) and self._store.find(task_id) is None:
+            self._record_arrival(task_id, request)
+            self._change(write)
+        return result
+
+    def _end_of_attempt(
+        self, task_id: str, result: Any, state: str, traceback: str | None, extras: dict[str, Any]
+    ) -> Write:
+        if state == states.SUCCESS:
+            return writes.succeed(task_id, self._json_form(result), **extras)
+        # A retry without an exception has no error to tell.
+        error = None if result is None else error_info(result, traceback, self._json_form)
+        if state == states.RETRY:
+            return writes.retry(task_id, error, **extras)
+        return writes.fail(task_id, error, status=Status(state), **extras)
+
+    def _json_form(self, value: Any) -> Any:
+        """A Python value as the JSON value that Celery's serializer makes of it.
+
+        Raises:
+            EncodeError: it makes none.
+        """
+        return None if value is None else json.loads(self.encode(value))
+
+    def _python_form(self, value: Any) -> Any:
+        return None if value is None else self.decode(json.dumps(value))
+
+    def _change(self, write: Write) -> bool:
+        try:
+            return self._store.change(write)
+        except InvalidDocument as error:
+            raise EncodeError(str(error)) from error
+        except OperationFailure as error:
+            if error.code in _TOO_LARGE:
+                raise EncodeError("the result makes the task's document larger than MongoDB's 16 MiB") from error
+            raise
+
+    def _record_arrival(self, task_id: str, request: Any) -> None:
+        """Make a record for a task that no record was made for when it was sent."""
+        delivery = getattr(request, "delivery_info", None) or {}
+        arrived = NewTask(
+            id=task_id,
+            name=getattr(request, "task", None) or "unknown",
+            args=list(self._json_form(getattr(request, "args", None)) or []),
+            kwargs=dict(self._json_form(getattr(request, "kwargs", None)) or {}),
+            queue=delivery.get("routing_key") or self.app.conf.task_default_queue,
+            priority=delivery.get("priority") or 0,
+            parent_id=getattr(request, "parent_id", None),
+            root_id=getattr(request, "root_id", None),
+        )
+        with contextlib.suppress(DuplicateKeyError):  # another process was faster
+            self._store.change(writes.create(arrived), upsert=True)
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        meta: dict[str, Any] = self.meta_from_decoded(
+            celery_meta(task_id, self._store.find(task_id), self._python_form)
+        )
+        return meta
+
+    def _forget(self, task_id: str) -> None:
+        self._store.change(writes.forget(task_id))
+
+
+def _worker(result: Any, request: Any) -> str:
+    """STARTED comes with the host name in its meta; a start told by hand may have it in the request only."""
+    told = result.get("hostname") if isinstance(result, dict) else None
+    return str(told or getattr(request, "hostname", None) or "unknown")

@@ -1,0 +1,65 @@
+"""The news on Redis: channel names, and the one format of an event.
+
+An event is published after each stored change and carries the record as BSON. It is a fast path, never the truth: one
+may be lost, and one that would be too large leaves the largest fields out and names them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions
+from bson.errors import BSONError
+
+from jobs.record import fields
+from jobs.record.reads import Document, TaskRecord
+
+MAX_BYTES = 32 * 1024
+
+_TASK = "task"
+_OMITTED = "omitted"
+_PREFIX = "task:"
+_AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
+
+
+class EventError(ValueError):
+    """A payload on a task's channel is not an event of ours."""
+
+
+def channel(task_id: str) -> str:
+    """The Redis channel that tells of one task."""
+    return f"{_PREFIX}{task_id}"
+
+
+def task_id_of(channel_name: str) -> str:
+    """The task that a channel tells of."""
+    return channel_name.removeprefix(_PREFIX)
+
+
+def encode(document: Document) -> bytes:
+    """Make the event for a record just stored, at most :data:`MAX_BYTES` wherever leaving fields out can reach that."""
+    payload = bson.encode({_TASK: document, _OMITTED: []})
+    if len(payload) <= MAX_BYTES:
+        return payload
+    kept, omitted = dict(document), []
+    for name in fields.OMITTABLE:
+        if kept.pop(name, None) is not None:
+            omitted.append(name)
+            payload = bson.encode({_TASK: kept, _OMITTED: omitted})
+            if len(payload) <= MAX_BYTES:
+                break
+    return payload
+
+
+def decode(payload: bytes) -> TaskRecord:
+    """Read an event.
+
+    Raises:
+        EventError: the payload is not one.
+    """
+    try:
+        event = bson.decode(payload, _AWARE)
+        return TaskRecord(event[_TASK], frozenset(event[_OMITTED]))
+    except (BSONError, KeyError, TypeError, ValueError) as error:
+        raise EventError(f"not an event: {error}") from error

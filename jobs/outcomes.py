@@ -1,0 +1,107 @@
+"""Celery's words for how an attempt goes (result, meta, exception dict) and ours, each translated into the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from celery import states
+
+from jobs.record.details import ErrorInfo, Progress
+from jobs.record.fields import Status
+from jobs.record.reads import TaskRecord
+
+JsonForm = Callable[[Any], Any]
+PythonForm = Callable[[Any], Any]
+
+_PENDING = {Status.SCHEDULED, Status.QUEUED}
+_KNOWN_META = {"current", "total", "message"}
+
+
+def progress_from(meta: Any, json_form: JsonForm) -> Progress:
+    """Read ``update_state(state="PROGRESS", meta=...)``: what we have a field for goes there, the rest into ``data``.
+
+    Nothing of the meta is lost: a ``current`` that is no number is data like any other key.
+    """
+    plain = json_form(meta)
+    if not isinstance(plain, dict):
+        return Progress(data=plain)
+    message = plain.get("message")
+    known: dict[str, Any] = {
+        "current": _number(plain.get("current")),
+        "total": _number(plain.get("total")),
+        "message": message if isinstance(message, str) else None,
+    }
+    rest = {key: value for key, value in plain.items() if known.get(key) is None}
+    return Progress(**known, data=rest or None)
+
+
+def progress_meta(progress: Progress) -> Any:
+    """The meta that Celery's ``AsyncResult.info`` shows for a report: the reverse of :func:`progress_from`."""
+    known = {key: getattr(progress, key) for key in sorted(_KNOWN_META) if getattr(progress, key) is not None}
+    if progress.data is not None and not isinstance(progress.data, dict):
+        return progress.data
+    return {**known, **(progress.data or {})}
+
+
+def error_info(stored: Any, traceback: Any, json_form: JsonForm) -> ErrorInfo:
+    """Read what Celery stores for an exception.
+
+    A task function may also have told a failure by hand, ``update_state(state="FAILURE", meta=...)``, with any meta.
+    """
+    text = None if traceback is None else str(traceback)
+    if not isinstance(stored, dict) or "exc_type" not in stored:
+        plain = json_form(stored)
+        return ErrorInfo(type="Exception", message=str(plain), module="builtins", args=[plain], traceback=text)
+    args = json_form(stored.get("exc_message"))
+    return ErrorInfo(
+        type=str(stored["exc_type"]),
+        message=str(stored.get("message", args)),
+        module=stored.get("exc_module"),
+        args=args,
+        traceback=text,
+    )
+
+
+def celery_meta(task_id: str, record: TaskRecord | None, python_form: PythonForm) -> dict[str, Any]:
+    """What Celery's ``AsyncResult`` reads of a task. An id without a record reads as Celery's PENDING there."""
+    if record is None or record.forgotten or record.status in _PENDING:
+        return {"task_id": task_id, "status": states.PENDING, "result": None}
+    error = record.error
+    state, result = _state_and_result(record, error, python_form)
+    return {
+        "task_id": task_id,
+        "status": state,
+        "result": result,
+        "traceback": error.traceback if error else None,
+        "children": record.children,
+        "date_done": record.finished_at,
+        "name": record.name,
+        "args": python_form(record.args),
+        "kwargs": python_form(record.kwargs),
+        "worker": record.worker,
+        "retries": max(0, record.attempts - 1),
+        "queue": record.queue,
+        "parent_id": record.parent_id,
+    }
+
+
+def _state_and_result(record: TaskRecord, error: ErrorInfo | None, python_form: PythonForm) -> tuple[str, Any]:
+    if record.status is Status.SUCCESS:
+        return record.status.value, python_form(record.result)
+    if error is not None:
+        exception = {"exc_type": error.type, "exc_module": error.module, "exc_message": python_form(error.args)}
+        return record.status.value, exception
+    if record.custom_state is not None:
+        name, meta = record.custom_state
+        return name, python_form(meta)
+    if record.progress is not None:
+        return "PROGRESS", python_form(progress_meta(record.progress))
+    return record.status.value, {"hostname": record.worker}
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,63 @@
+"""What a task record consists of, beyond plain fields: as values that can be passed around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from jobs.record.fields import Status
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What is known of a task before it has a record."""
+
+    id: str
+    name: str
+    args: list[Any] = field(default_factory=list)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    queue: str = "celery"
+    priority: int = 0
+    parent_id: str | None = None
+    root_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a task says it is. ``data`` is whatever else ``update_state(state="PROGRESS", meta=...)`` carried."""
+
+    current: float | None = None
+    total: float | None = None
+    message: str | None = None
+    data: Any = None
+
+    @property
+    def percent(self) -> float | None:
+        """``current`` of ``total`` in percent, from 0 to 100; None when that cannot be said."""
+        if self.current is None or not self.total or self.total < 0:
+            return None
+        return min(100.0, max(0.0, 100.0 * self.current / self.total))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """Why an attempt ended without a result. ``args`` are the exception's, in kombu's JSON form."""
+
+    type: str
+    message: str
+    module: str | None = None
+    args: Any = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of a task's life."""
+
+    revision: int
+    status: Status
+    at: datetime
+    worker: str | None
+    message: str | None

@@ -1,0 +1,199 @@
+"""The way back: a task record read from its document, and the queries that find records."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from jobs import values
+from jobs.record import fields as f
+from jobs.record.details import ErrorInfo, Progress, Transition
+from jobs.record.fields import Status
+
+Document = dict[str, Any]
+
+
+class TaskRecord:
+    """A task as its document tells it.
+
+    ``omitted`` names the fields that were too large for the event this record came from; reading one of them raises
+    :class:`LookupError`, for an absent value and an unknown one must not be taken for each other.
+    """
+
+    def __init__(self, document: Document, omitted: frozenset[str] = frozenset()) -> None:
+        self._document = document
+        self.omitted = omitted
+        self.id: str = document[f.ID]
+        self.revision: int = document[f.REVISION]
+        self.status = Status(document[f.STATUS])
+
+    def __repr__(self) -> str:
+        return f"<TaskRecord {self.id} {self.status} at revision {self.revision}>"
+
+    @property
+    def name(self) -> str:
+        """The Celery task name."""
+        return str(self._document[f.NAME])
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the task will never change again."""
+        return self.status.is_final
+
+    @property
+    def args(self) -> list[Any]:
+        """The positional arguments, as JSON values."""
+        return list(self._value(f.ARGS))
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments, as JSON values."""
+        return dict(self._value(f.KWARGS))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The caller's own JSON object."""
+        return dict(self._value(f.METADATA))
+
+    @property
+    def result(self) -> Any:
+        """What the task function returned, in kombu's JSON form."""
+        return self._value(f.RESULT)
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """Why the task failed, was revoked or is to be retried."""
+        stored = self._get(f.ERROR)
+        if stored is None:
+            return None
+        return ErrorInfo(
+            type=stored[f.TYPE],
+            message=stored[f.MESSAGE],
+            module=stored[f.MODULE],
+            args=values.load(stored[f.ARGS]),
+            traceback=stored[f.TRACEBACK],
+        )
+
+    @property
+    def progress(self) -> Progress | None:
+        """The last report of the running or last attempt."""
+        stored = self._get(f.PROGRESS)
+        if stored is None:
+            return None
+        return Progress(stored[f.CURRENT], stored[f.TOTAL], stored[f.MESSAGE], values.load(stored[f.DATA]))
+
+    @property
+    def custom_state(self) -> tuple[str, Any] | None:
+        """The name and meta of a state of the task function's own, while it is the latest."""
+        stored = self._get(f.CUSTOM_STATE)
+        return None if stored is None else (stored[f.NAME], values.load(stored[f.DATA]))
+
+    @property
+    def children(self) -> list[Any]:
+        """The results of the tasks it sent, as Celery's ``ResultBase.as_tuple`` in JSON."""
+        return self._value(f.CHILDREN) or []
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether the result was dropped by ``AsyncResult.forget``."""
+        return bool(self._get(f.FORGOTTEN))
+
+    @property
+    def attempts(self) -> int:
+        """How often a worker has started it."""
+        return int(self._document[f.ATTEMPTS])
+
+    @property
+    def queue(self) -> str:
+        """The queue it was sent to."""
+        return str(self._document[f.QUEUE])
+
+    @property
+    def priority(self) -> int:
+        """Celery's on Redis: 0 first, 9 last."""
+        return int(self._document[f.PRIORITY])
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that runs it, or ran it last."""
+        worker: str | None = self._get(f.WORKER)
+        return worker
+
+    @property
+    def parent_id(self) -> str | None:
+        """The task that sent it."""
+        parent_id: str | None = self._get(f.PARENT_ID)
+        return parent_id
+
+    @property
+    def root_id(self) -> str:
+        """The task that the whole tree began with; its own id when it is that one."""
+        return str(self._document[f.ROOT_ID])
+
+    @property
+    def created_at(self) -> datetime:
+        """When the record was made."""
+        created_at: datetime = self._document[f.CREATED_AT]
+        return created_at
+
+    @property
+    def updated_at(self) -> datetime:
+        """When the latest revision was stored."""
+        updated_at: datetime = self._document[f.UPDATED_AT]
+        return updated_at
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the running or last attempt began."""
+        started_at: datetime | None = self._get(f.STARTED_AT)
+        return started_at
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the task reached its final state."""
+        finished_at: datetime | None = self._get(f.FINISHED_AT)
+        return finished_at
+
+    @cached_property
+    def history(self) -> list[Transition]:
+        """The last transitions, oldest first."""
+        return [
+            Transition(
+                revision=entry[f.REVISION],
+                status=Status(entry[f.STATUS]),
+                at=entry[f.AT],
+                worker=entry.get(f.WORKER),
+                message=entry.get(f.MESSAGE),
+            )
+            for entry in self._document[f.HISTORY]
+        ]
+
+    def _get(self, name: str) -> Any:
+        if name in self.omitted:
+            raise LookupError(f"the event for task {self.id} left out {name!r}")
+        return self._document.get(name)
+
+    def _value(self, name: str) -> Any:
+        return values.load(self._get(name))
+
+
+def by_id(task_id: str) -> Document:
+    """The filter that finds one task."""
+    return {f.ID: task_id}
+
+
+def by_ids(task_ids: list[str]) -> Document:
+    """The filter that finds the tasks with these ids."""
+    return {f.ID: {"$in": task_ids}}
+
+
+def after(created_at: datetime, task_id: str) -> Document:
+    """The filter for what comes after a task when the newest are first.
+
+    The first bound lets MongoDB enter the index right at the position; the rest settles equal times by id.
+    """
+    return {
+        f.CREATED_AT: {"$lte": created_at},
+        "$or": [{f.CREATED_AT: {"$lt": created_at}}, {f.ID: {"$lt": task_id}}],
+    }

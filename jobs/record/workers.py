@@ -1,0 +1,92 @@
+"""What workers say of themselves: the tasks they can run, and that they are alive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs import values
+from jobs.definitions import TaskDefinition
+from jobs.record import fields as f
+from jobs.record.reads import Document
+from jobs.record.writes import Write
+
+_DESCRIPTION = "description"
+_INPUT_SCHEMA = "input_schema"
+_POSITIONAL = "positional"
+_EXTRA_ARGS = "extra_args"
+_MAX_RETRIES = "max_retries"
+_TIME_LIMIT = "time_limit"
+_SOFT_TIME_LIMIT = "soft_time_limit"
+_WORKERS = "workers"
+
+_POOL = "pool"
+_CONCURRENCY = "concurrency"
+_TASK_NAMES = "task_names"
+_BEAT_AT = "beat_at"
+_GOOD_FOR = "good_for_ms"
+
+
+def announce(definition: TaskDefinition) -> Write:
+    """Make known what a task takes. Run as an upsert; the last worker that announced it is right."""
+    stage: dict[str, Any] = {
+        _DESCRIPTION: {"$literal": definition.description},
+        _INPUT_SCHEMA: {"$literal": values.dump(definition.input_schema)},
+        _POSITIONAL: {"$literal": list(definition.positional)},
+        _EXTRA_ARGS: definition.extra_args,
+        f.QUEUE: {"$literal": definition.queue},
+        _MAX_RETRIES: definition.max_retries,
+        _TIME_LIMIT: definition.time_limit,
+        _SOFT_TIME_LIMIT: definition.soft_time_limit,
+        f.UPDATED_AT: "$$NOW",
+    }
+    return {f.ID: definition.name}, [{"$set": stage}]
+
+
+def beat(hostname: str, *, pool: str, concurrency: int, task_names: list[str], good_for_seconds: float) -> Write:
+    """Say that a worker is alive. Run as an upsert."""
+    stage: dict[str, Any] = {
+        _POOL: pool,
+        _CONCURRENCY: concurrency,
+        _TASK_NAMES: {"$literal": task_names},
+        _BEAT_AT: "$$NOW",
+        _GOOD_FOR: round(good_for_seconds * 1000),
+    }
+    return {f.ID: hostname}, [{"$set": stage}]
+
+
+def gone(hostname: str) -> Document:
+    """The filter that finds a worker's own entry, to be deleted when it stops."""
+    return {f.ID: hostname}
+
+
+def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, Any]]:
+    """The aggregation over DEFINITIONS that reads them by name, with the number of live workers for each.
+
+    A worker is alive while its last beat is not older, by the database's clock, than the worker itself said it may get.
+    """
+    alive = {"$gt": [{"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}, "$$NOW"]}
+    able = {
+        "from": f.WORKERS,
+        "localField": f.ID,
+        "foreignField": _TASK_NAMES,
+        "pipeline": [{"$match": {"$expr": alive}}, {"$project": {f.ID: 1}}],
+        "as": _WORKERS,
+    }
+    wanted = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
+    return [*wanted, {"$sort": {f.ID: 1}}, {"$lookup": able}, {"$set": {_WORKERS: {"$size": f"${_WORKERS}"}}}]
+
+
+def definition_from(document: Document) -> TaskDefinition:
+    """Read one row of :func:`definitions_with_workers`."""
+    return TaskDefinition(
+        name=document[f.ID],
+        description=document[_DESCRIPTION],
+        input_schema=values.load(document[_INPUT_SCHEMA]),
+        positional=tuple(document[_POSITIONAL]),
+        extra_args=document[_EXTRA_ARGS],
+        queue=document[f.QUEUE],
+        max_retries=document[_MAX_RETRIES],
+        time_limit=document[_TIME_LIMIT],
+        soft_time_limit=document[_SOFT_TIME_LIMIT],
+        workers=document[_WORKERS],
+    )

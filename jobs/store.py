@@ -1,0 +1,59 @@
+"""Store, then announce: the one place where a worker changes task records."""
+
+from __future__ import annotations
+
+import logging
+
+from pymongo import ReturnDocument
+from pymongo.collection import Collection
+from pymongo.write_concern import WriteConcern
+from redis.exceptions import RedisError
+
+from jobs import events
+from jobs.connections import DURABLE, Connections, Document
+from jobs.record import fields, reads
+from jobs.record.reads import TaskRecord
+from jobs.record.writes import Write
+
+logger = logging.getLogger(__name__)
+
+
+class Store:
+    """The task records as a worker sees them."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def change(self, write: Write, *, upsert: bool = False, concern: WriteConcern = DURABLE) -> bool:
+        """Make one conditional change and publish its event.
+
+        Returns:
+            Whether the record took it; when it did not, nothing is announced.
+
+        Raises:
+            DuplicateKeyError: an upsert found the id taken.
+        """
+        filter_, update = write
+        document = self._tasks(concern).find_one_and_update(
+            filter_, update, upsert=upsert, return_document=ReturnDocument.AFTER
+        )
+        if document is None:
+            return False
+        self._announce(document)
+        return True
+
+    def find(self, task_id: str) -> TaskRecord | None:
+        """Read one task."""
+        document = self._tasks(DURABLE).find_one(reads.by_id(task_id))
+        return None if document is None else TaskRecord(document)
+
+    def _tasks(self, concern: WriteConcern) -> Collection[Document]:
+        return self._connections.database().get_collection(fields.TASKS, write_concern=concern)
+
+    def _announce(self, document: Document) -> None:
+        """The record is the truth: news that is lost is logged, never raised into a task."""
+        task_id = document[fields.ID]
+        try:
+            self._connections.redis().publish(events.channel(task_id), events.encode(document))
+        except RedisError:
+            logger.warning("The event of task %s was not published", task_id, exc_info=True)
