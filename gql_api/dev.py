@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from honcho.manager import SIGNALS, Manager
@@ -94,6 +95,8 @@ def run(host: str, port: int, concurrency: int, data: Path) -> int:
 
 
 class _Manager(Manager):  # type: ignore[misc] # honcho has no types
+    _processes: dict[str, dict[str, Any]]
+
     def _killall(self, force: bool = False) -> None:
         """Leave out what has not started yet, when a signal comes early: honcho kills that later by force."""
         everything = self._processes

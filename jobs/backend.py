@@ -7,14 +7,14 @@ import functools
 import json
 from typing import TYPE_CHECKING, Any
 
-from bson.errors import InvalidDocument
 from celery import states
 from celery.backends.mongodb import MongoBackend
-from celery.utils.time import add_seconds_to_datetime
+from celery.result import GroupResult, result_from_tuple
 from kombu.exceptions import EncodeError
 from kombu.utils.url import maybe_sanitize_url
 from pymongo.errors import (
     ConnectionFailure,
+    DocumentTooLarge,
     DuplicateKeyError,
     ExecutionTimeout,
     OperationFailure,
@@ -25,7 +25,7 @@ from pymongo.errors import (
 from jobs.connections import QUICK, connections_for
 from jobs.outcomes import celery_meta, error_info, progress_from
 from jobs.progress import ProgressWriter
-from jobs.record import fields, writes
+from jobs.record import fields, groups, reads, writes
 from jobs.record.details import NewTask, Progress
 from jobs.record.fields import Status
 from jobs.record.reads import Document
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 _PROGRESS = "PROGRESS"
 _ENDS_ATTEMPT = states.READY_STATES | {states.RETRY}
 # MongoDB's codes for a document that an update made larger than 16 MiB.
-_TOO_LARGE = {10334, 17419}
+_TOO_LARGE_CODES = {10334, 17419}
+_TOO_LARGE = "the result makes the task's document larger than MongoDB's 16 MiB"
 
 
 @functools.cache
@@ -140,8 +141,7 @@ class Backend(MongoBackend):
     def cleanup(self) -> None:
         """Delete expired groups. Tasks are kept: they are what this backend is for."""
         if self.expires:
-            cutoff = add_seconds_to_datetime(self.app.now(), -self.expires_delta.total_seconds())
-            self.group_collection.delete_many({"date_done": {"$lt": cutoff}})
+            self.group_collection.delete_many(groups.older_than(self.expires))
 
     def task_result_exists(self, task_id: str) -> bool:
         """Whether the id has a record."""
@@ -188,11 +188,11 @@ class Backend(MongoBackend):
     def _change(self, write: Write) -> bool:
         try:
             return self._store.change(write)
-        except InvalidDocument as error:
-            raise EncodeError(str(error)) from error
+        except DocumentTooLarge as error:
+            raise EncodeError(_TOO_LARGE) from error
         except OperationFailure as error:
-            if error.code in _TOO_LARGE:
-                raise EncodeError("the result makes the task's document larger than MongoDB's 16 MiB") from error
+            if error.code in _TOO_LARGE_CODES:
+                raise EncodeError(_TOO_LARGE) from error
             raise
 
     def _record_arrival(self, task_id: str, request: Any) -> None:
@@ -219,6 +219,21 @@ class Backend(MongoBackend):
 
     def _forget(self, task_id: str) -> None:
         self._store.change(writes.forget(task_id))
+
+    def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
+        filter_, update = groups.save(group_id, self._json_form(result.as_tuple()))
+        self.group_collection.update_one(filter_, update, upsert=True)
+        return result
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        document = self.group_collection.find_one(reads.by_id(group_id))
+        if document is None:
+            return None
+        members = self._python_form(groups.members_of(document))
+        return {"task_id": group_id, "result": result_from_tuple(members, self.app)}
+
+    def _delete_group(self, group_id: str) -> None:
+        self.group_collection.delete_one(reads.by_id(group_id))
 
 
 def _worker(result: Any, request: Any) -> str:

@@ -1,0 +1,51 @@
+"""Real servers for all rings: each test process starts a MongoDB and a Redis of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from pymongo import MongoClient
+from support import process, wait_until
+
+from gql_api.servers import MongodbServer, RedisServer, free_port, is_listening
+from jobs.settings import Settings
+
+
+@dataclass(frozen=True)
+class Databases:
+    """A running MongoDB and a running Redis."""
+
+    mongodb: MongodbServer
+    redis: RedisServer
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Start both servers, once a test process."""
+    folder = tmp_path_factory.mktemp("databases")
+    mongodb = MongodbServer(folder / "mongodb", free_port())
+    redis = RedisServer(folder / "redis", free_port())
+    with (
+        process(mongodb.command(folder / "mongod.log"), folder / "mongodb.log"),
+        process(redis.command(), folder / "redis.log"),
+    ):
+        wait_until(lambda: is_listening(mongodb.port) and is_listening(redis.port))
+        mongodb.initiate()
+        yield Databases(mongodb, redis)
+
+
+@pytest.fixture
+def settings(databases: Databases) -> Iterator[Settings]:
+    """Settings with a database of the test's own, dropped after it."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield Settings(
+        mongodb_url=databases.mongodb.url,
+        mongodb_database=name,
+        celery_broker_url=databases.redis.url,
+        progress_interval_seconds=0.05,
+    )
+    with MongoClient[dict[str, object]](databases.mongodb.url) as client:
+        client.drop_database(name)

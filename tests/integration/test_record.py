@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pymongo.errors import DuplicateKeyError
+from redis import Redis
+
+from jobs import events
+from jobs.connections import Connections
+from jobs.record import writes
+from jobs.record.details import ErrorInfo, NewTask, Progress
+from jobs.record.fields import Status
+from jobs.record.reads import TaskRecord
+from jobs.record.writes import Write
+from jobs.settings import Settings
+from jobs.store import Store
+
+METADATA = {"a.b": {"$set": "$owner", "": [1, 2.0, None]}, "%": "x", "ref": {"$ref": "c", "$id": 1}}
+_ERROR = ErrorInfo("ValueError", "no", "builtins", ["no"], "Traceback ...")
+_CHANGES: dict[str, Callable[[str], Write]] = {
+    "start": lambda id_: writes.start(id_, worker="w$orker"),
+    "progress": lambda id_: writes.progress(id_, Progress(1.0, 2.0, "$owner", {"$x": 1})),
+    "custom": lambda id_: writes.custom_state(id_, "UPLOADING", {"to.where": "$status"}),
+    "retry": lambda id_: writes.retry(id_, _ERROR),
+    "succeed": lambda id_: writes.succeed(id_, {"$literal": "$name"}, last_progress=Progress(2.0)),
+    "fail": lambda id_: writes.fail(id_, _ERROR),
+    "revoke": lambda id_: writes.fail(id_, ErrorInfo("TaskRevokedError", "$why"), status=Status.REVOKED),
+    "forget": writes.forget,
+}
+
+
+@pytest.fixture
+def connections(settings: Settings) -> Connections:
+    """A worker's connections to the test's own database."""
+    return Connections(settings)
+
+
+@pytest.fixture
+def store(connections: Connections) -> Store:
+    """The records of the test's own database."""
+    return Store(connections)
+
+
+@pytest.fixture
+def heard(connections: Connections) -> Iterator[Callable[[], list[TaskRecord]]]:
+    """Everything that was announced since the last call, on any task's channel."""
+    redis: Redis = connections.redis()
+    with redis.pubsub() as pubsub:  # type: ignore[no-untyped-call] # redis-py
+        pubsub.psubscribe(events.channel("*"))
+        assert pubsub.get_message(timeout=5) is not None
+
+        def collect() -> list[TaskRecord]:
+            redis.publish(events.channel("end"), b"end")
+            payloads = []
+            while (message := pubsub.get_message(timeout=5)) and message["data"] != b"end":
+                payloads.append(message["data"])
+            return [events.decode(payload) for payload in payloads]
+
+        yield collect
+
+
+def _new(task_id: str) -> NewTask:
+    return NewTask(id=task_id, name="add", args=["$a", {"$b.c": 1}], kwargs={"$x": "$y"}, metadata=METADATA)
+
+
+def test_a_new_record_is_what_was_asked_for(store: Store) -> None:
+    """Creation stores every value as given, evaluates none, and takes its times from the database."""
+    assert store.change(writes.create(_new("t")), upsert=True)
+    record = store.find("t")
+    assert record is not None
+    assert (record.status, record.revision, record.attempts) == (Status.QUEUED, 1, 0)
+    assert (record.args, record.kwargs, record.metadata) == (["$a", {"$b.c": 1}], {"$x": "$y"}, METADATA)
+    assert record.created_at == record.updated_at
+    assert record.created_at.tzinfo is not None
+    assert [(entry.revision, entry.status) for entry in record.history] == [(1, Status.QUEUED)]
+
+
+def test_an_id_is_taken_once(store: Store) -> None:
+    """A second record of the same id is refused and leaves the first alone."""
+    store.change(writes.create(_new("t")), upsert=True)
+    with pytest.raises(DuplicateKeyError):
+        store.change(writes.create(NewTask(id="t", name="other")), upsert=True)
+    record = store.find("t")
+    assert record is not None
+    assert record.name == "add"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(sorted(_CHANGES)), min_size=1, max_size=12))
+def test_any_order_of_writes_keeps_the_promises(
+    store: Store, heard: Callable[[], list[TaskRecord]], names: list[str]
+) -> None:
+    """Late, repeated and reordered writes never change a final state, nor the metadata, nor repeat a revision.
+
+    What a write changed is announced once, and what it did not change is not announced.
+    """
+    id_ = str(uuid.uuid4())
+    store.change(writes.create(_new(id_)), upsert=True)
+    heard()
+    before = store.find(id_)
+    for name in names:
+        assert before is not None
+        taken = store.change(_CHANGES[name](id_))
+        after = store.find(id_)
+        assert after is not None
+        assert after.revision == before.revision + taken
+        assert (after.metadata, after.args) == (METADATA, ["$a", {"$b.c": 1}])
+        assert [record.revision for record in heard()] == ([after.revision] if taken else [])
+        if before.is_final:
+            assert after.status == before.status
+            assert name == "forget" or not taken
+        revisions = [entry.revision for entry in after.history]
+        assert revisions == sorted(set(revisions))
+        before = after
+
+
+def test_values_of_task_functions_are_never_evaluated(store: Store) -> None:
+    """A result, message or meta that looks like a MongoDB expression is stored as it is."""
+    store.change(writes.create(_new("t")), upsert=True)
+    for name in ("start", "progress"):
+        store.change(_CHANGES[name]("t"))
+    record = store.find("t")
+    assert record is not None
+    assert record.worker == "w$orker"
+    assert record.progress == Progress(1.0, 2.0, "$owner", {"$x": 1})
+    store.change(_CHANGES["custom"]("t"))
+    record = store.find("t")
+    assert record is not None
+    assert record.custom_state == ("UPLOADING", {"to.where": "$status"})
+    store.change(_CHANGES["succeed"]("t"))
+    record = store.find("t")
+    assert record is not None
+    assert record.result == {"$literal": "$name"}
+    assert [entry.message for entry in record.history] == [None, None, "UPLOADING", None]
+    assert [entry.worker for entry in record.history] == [None, "w$orker", "w$orker", "w$orker"]
+
+
+def test_the_history_keeps_the_last_fifty(store: Store) -> None:
+    """A task that is retried for ever does not grow for ever."""
+    store.change(writes.create(_new("t")), upsert=True)
+    for _ in range(30):
+        store.change(_CHANGES["start"]("t"))
+        store.change(_CHANGES["retry"]("t"))
+    record = store.find("t")
+    assert record is not None
+    assert [entry.revision for entry in record.history] == list(range(12, 62))
+
+
+def test_texts_that_are_no_unicode_are_stored_anyhow(store: Store) -> None:
+    """A lone surrogate in an exception must not keep the failure from being recorded."""
+    store.change(writes.create(_new("t")), upsert=True)
+    store.change(writes.fail("t", ErrorInfo("E", "bad \ud800", None, ["\ud800"], "tb \udfff")))
+    record = store.find("t")
+    assert record is not None
+    assert record.error == ErrorInfo("E", "bad \\ud800", None, ["\ud800"], "tb \\udfff")

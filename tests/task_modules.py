@@ -1,0 +1,102 @@
+"""Task functions for the tests, as a user would write them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from celery import shared_task
+from celery.exceptions import Ignore
+from redis import Redis
+
+from jobs.task import Task
+
+
+@shared_task
+def add(x: int, y: int = 1) -> int:
+    """Add two numbers."""
+    return x + y
+
+
+@shared_task
+def echo(*args: Any, **kwargs: Any) -> list[Any]:
+    """Give back what it was given."""
+    return [list(args), kwargs]
+
+
+@shared_task
+def typed() -> dict[str, Any]:
+    """Return values that only Celery's JSON knows."""
+    return {"uuid": uuid.UUID(int=7), "decimal": Decimal("1.50"), "huge": 2**70, "$dollar.dot": {"": 1}}
+
+
+@shared_task
+def fail(message: str) -> None:
+    """Raise an error."""
+    raise ValueError(message)
+
+
+@shared_task(ignore_result=True)
+def ignored(fails: bool = False) -> str:
+    """Return something that nobody wants."""
+    if fails:
+        raise RuntimeError("nobody looks")
+    return "unwanted"
+
+
+@shared_task(bind=True, max_retries=2, default_retry_delay=0)
+def retries(self: Task, succeed_at: int) -> int:
+    """Fail until the given attempt."""
+    if self.request.retries < succeed_at:
+        raise self.retry(exc=RuntimeError(f"attempt {self.request.retries}"))
+    return int(self.request.retries)
+
+
+@shared_task(bind=True)
+def wait_for_key(self: Task, key: str, progress: int = 0) -> str:
+    """Report some progress, then wait until the test pushes something to a Redis list."""
+    for done in range(progress):
+        self.report_progress(done + 1, progress)
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    redis.lpush(f"{key}:started", self.request.hostname)
+    redis.brpop([key], timeout=60)
+    return "released"
+
+
+@shared_task(bind=True)
+def idiom(self: Task, key: str) -> str:
+    """Use Celery's own way to tell progress and other states, a step each time the test says so."""
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    self.update_state(state="PROGRESS", meta={"current": 1, "total": 4, "message": "quarter", "extra": ["$x.y"]})
+    redis.brpop([key], timeout=60)
+    self.update_state(state="UPLOADING", meta={"to": "there"})
+    redis.brpop([key], timeout=60)
+    return "done"
+
+
+@shared_task(bind=True)
+def burst(self: Task, count: int) -> None:
+    """Report far more often than a screen can use, and end at once."""
+    for done in range(count):
+        self.report_progress(done + 1, count)
+
+
+@shared_task(bind=True)
+def tells_failure_by_hand(self: Task) -> None:
+    """Use the idiom of Celery's documentation for a failure with a meta of one's own."""
+    self.update_state(state="FAILURE", meta={"why": "by hand"})
+    raise Ignore
+
+
+@shared_task
+def large(size: int) -> str:
+    """Return a long text."""
+    return "x" * size
+
+
+@shared_task
+def unserializable() -> object:
+    """Return what no serializer knows."""
+    return object()

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gql_api.cursors import Cursor, CursorError
+
+
+@given(
+    st.datetimes(datetime(1980, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - Hypothesis adds the zone
+    st.text(st.characters(exclude_categories=["Cs"])),
+)
+def test_a_cursor_comes_back(created_at: datetime, task_id: str) -> None:
+    """A position survives being sent to a client, to the millisecond that MongoDB keeps."""
+    stored = created_at.replace(microsecond=created_at.microsecond // 1000 * 1000)
+    assert Cursor.parse(str(Cursor(stored, task_id))) == Cursor(stored, task_id)
+
+
+def _encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "x", "%%%", "ünicode", _encoded("1"), _encoded("[]"), _encoded('["created_at:desc"]'),
+        _encoded('["created_at:desc", "soon", "id"]'), _encoded('["created_at:desc", 1e400, "id"]'),
+        _encoded('["created_at:desc", 1, 2]'), _encoded('["finished_at:desc", 1, "id"]'), _encoded("[" * 5000),
+    ],
+)  # fmt: skip
+def test_a_bad_cursor_is_an_error(text: str) -> None:
+    """Whatever a client sends as a cursor, the answer is one clear error."""
+    with pytest.raises(CursorError):
+        Cursor.parse(text)

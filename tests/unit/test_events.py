@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from jobs import events
+from jobs.record.fields import Status
+
+
+def _document(**fields: Any) -> dict[str, Any]:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    return {
+        "_id": "t1", "revision": 3, "status": "STARTED", "name": "add", "args": [1], "kwargs": {}, "metadata": {"a": 1},
+        "attempts": 1, "queue": "celery", "priority": 0, "root_id": "t1", "created_at": now, "updated_at": now,
+        "history": [], **fields,
+    }  # fmt: skip
+
+
+def test_an_event_carries_the_record() -> None:
+    """What a subscriber needs is in the event, without a read."""
+    record = events.decode(events.encode(_document()))
+    assert (record.id, record.revision, record.status) == ("t1", 3, Status.STARTED)
+    assert record.metadata == {"a": 1}
+    assert record.created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert record.omitted == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("large", "omitted"),
+    [
+        ({"result": "x" * 40_000}, {"result"}),
+        ({"result": 1, "args": ["x" * 40_000]}, {"result", "args"}),
+        ({"error": {"traceback": "x" * 40_000}}, {"args", "kwargs", "error"}),
+        ({"metadata": {"a": "x" * 40_000}}, {"args", "kwargs", "metadata"}),
+    ],
+)
+def test_a_large_event_says_what_it_leaves_out(large: dict[str, Any], omitted: set[str]) -> None:
+    """Above 32 KiB fields are left out, the metadata last, and asking for one is an error, not a wrong answer."""
+    payload = events.encode(_document(**large))
+    record = events.decode(payload)
+    assert len(payload) <= events.MAX_BYTES
+    assert record.omitted == omitted
+    with pytest.raises(LookupError):
+        getattr(record, min(omitted))
+
+
+@pytest.mark.parametrize("payload", [b"", b"1", b"{}", b"\x05\x00\x00\x00\x00", b"\xff" * 40])
+def test_a_foreign_payload_is_refused(payload: bytes) -> None:
+    """Anything may be published to a channel; what is no event is told apart."""
+    with pytest.raises(events.EventError):
+        events.decode(payload)
+
+
+def test_channels_name_their_task() -> None:
+    """A channel leads back to its task, whatever the id."""
+    assert events.channel("a:b") == "task:a:b"
+    assert events.task_id_of(events.channel("a:b")) == "a:b"

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+from gql_api.schema import schema
+from jobs.record import fields
+
+_WORKER_ONLY = ["announce", "backend", "celery", "connections", "outcomes", "progress", "signatures", "store", "task"]
+
+
+def test_the_api_loads_no_worker_code_and_no_task_functions() -> None:
+    """An API process never imports users' task modules, nor what only workers need."""
+    code = "import gql_api.app, sys; print([name for name in sys.modules if name.startswith('jobs.')])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=ROOT)
+    loaded = set(ast.literal_eval(output.stdout))
+    assert "jobs.record.writes" in loaded
+    assert loaded.isdisjoint({f"jobs.{name}" for name in [*_WORKER_ONLY, "tasks"]})
+
+
+def test_imports_go_one_way() -> None:
+    """The import contracts of pyproject.toml hold."""
+    done = subprocess.run(["lint-imports", "--no-cache"], capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S607
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_exported_schema_is_the_codes() -> None:
+    """schema.graphql says what the code does; `make schema` exports it."""
+    assert (ROOT / "schema.graphql").read_text() == schema.as_str() + "\n"
+
+
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("gql_api/**/*.py"), *ROOT.glob("jobs/**/*.py")]), ids=str)
+def test_the_environment_is_read_in_one_place(path: Path) -> None:
+    """Only the settings read the environment."""
+    reads = [word for word in ("os.environ", "os.getenv", "getenv(") if word in path.read_text()]
+    assert not reads
+
+
+@pytest.mark.parametrize("path", sorted({*ROOT.glob("gql_api/*.py")} - {ROOT / "gql_api/dev.py"}), ids=str)
+def test_the_api_spells_no_field_of_the_record(path: Path) -> None:
+    """Field names of MongoDB stand in jobs/record only: the API (dev.py is its client) subscripts no document."""
+    names = {value for name, value in vars(fields).items() if name.isupper() and isinstance(value, str)}
+    spelled = [
+        node.slice.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and node.slice.value in names
+    ]
+    assert not spelled

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from jobs.settings import Settings, SettingsError
+
+_NAMES = ["MONGODB_URL", "MONGODB_HOST", "MONGODB_DATABASE", "CELERY_BROKER_URL", "REDIS_URL", "TASK_MODULES"]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_defaults_are_the_servers_usual_addresses() -> None:
+    """Without any variable the settings point at a MongoDB and a Redis on this machine."""
+    settings = Settings.load()
+    assert settings.mongodb_url == "mongodb://localhost:27017"
+    assert settings.celery_broker_url == settings.redis_url == "redis://localhost:6379/0"
+    assert settings.task_modules == ("jobs.tasks",)
+
+
+def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting comes from the variable of its name."""
+    monkeypatch.setenv("MONGODB_URL", "mongodb://db:1/?replicaSet=x")
+    monkeypatch.setenv("REDIS_URL", "redis://events:2/3")
+    monkeypatch.setenv("TASK_MODULES", "shop.tasks, jobs.tasks ,")
+    settings = Settings.load()
+    assert settings.mongodb_url == "mongodb://db:1/?replicaSet=x"
+    assert settings.redis_url == "redis://events:2/3"
+    assert settings.celery_broker_url == "redis://localhost:6379/0"
+    assert settings.task_modules == ("shop.tasks", "jobs.tasks")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("db.internal", "mongodb://db.internal"), ("mongodb://u:p@db/", "mongodb://u:p@db/")],
+)
+def test_mongodb_host_is_an_alias(monkeypatch: pytest.MonkeyPatch, host: str, url: str) -> None:
+    """MONGODB_HOST names the server as a host or as an address."""
+    monkeypatch.setenv("MONGODB_HOST", host)
+    assert Settings.load().mongodb_url == url
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MONGODB_URL", "http://db"),
+        ("MONGODB_DATABASE", "a.b"),
+        ("CELERY_BROKER_URL", "amqp://broker"),
+        ("REDIS_URL", "events:6379"),
+        ("PROGRESS_INTERVAL_SECONDS", "soon"),
+        ("WORKER_HEARTBEAT_SECONDS", "0"),
+        ("METADATA_MAX_BYTES", "-1"),
+    ],
+)
+def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A value that cannot work stops the process with the variable's name."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        Settings.load()
+
+
+def test_settings_do_not_change() -> None:
+    """Nothing can reconfigure a running process by accident."""
+    settings = Settings.load()
+    with pytest.raises(ValidationError):
+        settings.mongodb_database = "other"  # type: ignore[misc] # what is tested
+
+
+def test_addresses_are_not_shown() -> None:
+    """Addresses may carry passwords, so they are in no repr."""
+    assert "secret" not in repr(Settings(mongodb_url="mongodb://u:secret@db", redis_url="redis://:secret@r"))
