@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -11,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
 from starlette.routing import Route, WebSocketRoute
 
+from gql_api.background import background
 from gql_api.context import Services
 from gql_api.creation import Creator
 from gql_api.feed import Feed
@@ -60,8 +60,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(redis.aclose)
         store = TaskStore(settings)
         stack.push_async_callback(store.close)
-        indexing = asyncio.create_task(store.create_indexes())
-        stack.callback(indexing.cancel)
+        await stack.enter_async_context(background(store.create_indexes()))
         feed = await stack.enter_async_context(Feed(settings, store.get_many))
         dispatcher = Dispatcher(settings)
         stack.callback(dispatcher.close)

@@ -18,6 +18,7 @@ from redis.asyncio import Connection, ConnectionPool
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from gql_api.background import background
 from gql_api.mailbox import Mailbox
 from jobs import events
 from jobs.record.reads import TaskRecord
@@ -62,17 +63,15 @@ class Feed:
         self._heal_after_acks = False
         self._wake_sender = asyncio.Event()
         self._wake_healer = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
         self.backstop_found = 0
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(run()) for run in (self._receive, self._send, self._keep_healed)]
+        self._running = background(self._receive(), self._send(), self._keep_healed())
+        await self._running.__aenter__()
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._running.__aexit__(None, None, None)
         await self._pool.disconnect()
 
     @property

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from kombu.utils import json as kombu_json
+from redis import Redis as SyncRedis
+from redis.asyncio import Redis
+
+from gql_api.creation import Creator, InvalidInputError, TaskInput, UnknownTaskNameError
+from gql_api.store import TaskStore
+from jobs.definitions import TaskDefinition
+from jobs.dispatch import Dispatcher
+from jobs.settings import Settings
+from jobs.values import Path
+
+Make = Callable[[Settings], contextlib.AbstractAsyncContextManager[Creator]]
+
+
+@pytest.fixture
+def make(store: TaskStore) -> Make:
+    """Make a creator that publishes where the settings say."""
+
+    @contextlib.asynccontextmanager
+    async def creator(settings: Settings) -> AsyncIterator[Creator]:
+        redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
+        dispatcher = Dispatcher(settings)
+        made = Creator(settings, store, dispatcher, redis)
+        yield made
+        made.close()
+        dispatcher.close()
+        await redis.aclose()
+
+    return creator
+
+
+async def test_a_task_is_stored_and_published(
+    make: Make, store: TaskStore, settings: Settings, announced: TaskDefinition
+) -> None:
+    """The record and the message have the same id, arguments and queue; the metadata is in the record only."""
+    async with make(settings) as creator:
+        record = await creator.create(TaskInput("add", [1], {"y.z": "s"}, {"m": {"$x": 1}}))
+    stored = await store.get(record.id)
+    assert stored is not None
+    assert (stored.status, stored.queue, stored.metadata) == ("QUEUED", announced.queue, {"m": {"$x": 1}})
+    redis = SyncRedis.from_url(settings.celery_broker_url)
+    messages = [kombu_json.loads(raw) for raw in redis.lrange(announced.queue, 0, -1)]  # type: ignore[no-untyped-call]
+    (message,) = [message for message in messages if message["headers"]["id"] == record.id]
+    assert message["headers"]["task"] == "add"
+    assert message["headers"]["root_id"] == record.id
+    assert message["content-type"] == "application/json"
+    assert "$x" not in str(message)
+    redis.close()
+
+
+async def test_a_broker_that_is_away_does_not_refuse_tasks(
+    make: Make, store: TaskStore, settings: Settings, announced: TaskDefinition, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With Redis down a task is accepted, for it is stored; that its message did not go out is in the log."""
+    away = settings.model_copy(
+        update={"celery_broker_url": "redis://127.0.0.1:1/0", "redis_url": "redis://127.0.0.1:1/0"}
+    )
+    async with make(away) as creator:
+        record = await creator.create(TaskInput(announced.name, [1]))
+    assert await store.get(record.id) is not None
+    assert f"Task {record.id} is stored, but the broker did not take its message" in caplog.text
+
+
+async def test_unknown_names_are_refused(make: Make, settings: Settings, announced: TaskDefinition) -> None:
+    """A name that no worker has announced is told apart, before anything is stored."""
+    async with make(settings) as creator:
+        with pytest.raises(UnknownTaskNameError):
+            await creator.create(TaskInput(f"{announced.name}x"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "paths"),
+    [
+        (TaskInput("add", {"x": 1}), [("args",)]),
+        (TaskInput("add", kwargs=[1]), [("kwargs",)]),
+        (TaskInput("add", [1], metadata="text"), [("metadata",)]),
+        (TaskInput("add", "x", "y", None), [("args",), ("kwargs",), ("metadata",)]),
+        (TaskInput("add", [1], metadata={"a": [2**64]}), [("metadata", "a", 0)]),
+        (TaskInput("add", [2**64]), [("args", 0)]),
+        (TaskInput("add", [1], {"y.z": {"__type__": "x", "__value__": 1}}), [("kwargs",), ("kwargs", "y.z")]),
+        (TaskInput("add", ["1"]), [("args", 0)]),
+        (TaskInput("add"), [("kwargs", "x")]),
+    ],
+    ids=repr,
+)
+async def test_bad_calls_are_refused(
+    make: Make, store: TaskStore, settings: Settings, announced: TaskDefinition, wanted: TaskInput, paths: list[Path]
+) -> None:
+    """A call that cannot succeed, or could not be given back unchanged, stores nothing and says where it is wrong."""
+    async with make(settings) as creator:
+        with pytest.raises(InvalidInputError) as refused:
+            await creator.create(wanted)
+    assert [problem.path for problem in refused.value.problems] == paths
+    assert await store.newest(1, None) == []
+    assert announced.name == wanted.name

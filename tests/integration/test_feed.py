@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from support import wait_until_async
+
+from gql_api.feed import Feed
+from gql_api.store import TaskStore
+from jobs import events
+from jobs.connections import Connections
+from jobs.record import writes
+from jobs.record.details import NewTask
+from jobs.settings import Settings
+from jobs.store import Store
+
+
+@pytest.fixture
+async def redis(settings: Settings) -> AsyncIterator[Redis]:
+    """A connection to look at the server with."""
+    async with Redis.from_url(settings.redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def feed(settings: Settings, store: TaskStore) -> AsyncIterator[Feed]:
+    """A feed whose backstop stays out of the way."""
+    async with Feed(settings, store.get_many, backstop_seconds=600) as feed:
+        yield feed
+
+
+@pytest.fixture
+def worker(settings: Settings) -> Store:
+    """A worker's side of the records."""
+    return Store(Connections(settings))
+
+
+@pytest.fixture
+def task_id(worker: Store) -> str:
+    """A task of its own, for channels are shared by all tests of the process."""
+    id_ = str(uuid.uuid4())
+    worker.change(writes.create(NewTask(id=id_, name="add")), upsert=True)
+    return id_
+
+
+async def _subscribed(redis: Redis, task_id: str) -> int:
+    ((_, count),) = await redis.pubsub_numsub(events.channel(task_id))
+    return int(count)
+
+
+async def test_a_watch_is_subscribed_when_it_opens(feed: Feed, redis: Redis, task_id: str) -> None:
+    """When watch returns, Redis has the subscription: nothing that is announced from then on is missed."""
+    async with feed.watch(task_id):
+        assert await _subscribed(redis, task_id) == 1
+
+
+async def test_watchers_share_one_connection_and_one_subscription(feed: Feed, redis: Redis, task_id: str) -> None:
+    """However many watch, the process has one pub/sub connection; the last to leave unsubscribes."""
+    before = len(await redis.client_list(_type="pubsub"))
+    others = [str(uuid.uuid4()) for _ in range(150)]
+    watches = [feed.watch(id_) for id_ in [*others, *([task_id] * 50)]]
+    await asyncio.gather(*(watch.__aenter__() for watch in watches))
+    assert len(await redis.client_list(_type="pubsub")) == max(before, 1)
+    assert await _subscribed(redis, task_id) == 1
+    assert feed.watched == 151
+    for watch in watches:
+        await watch.__aexit__(None, None, None)
+
+    async def none_left() -> bool:
+        return not any([await _subscribed(redis, id_) for id_ in (*others, task_id)])
+
+    await wait_until_async(none_left)
+    assert feed.watched == 0
+
+
+async def test_events_reach_every_watcher(feed: Feed, worker: Store, task_id: str) -> None:
+    """A stored change is in every mailbox of its task, and in no other."""
+    async with feed.watch(task_id) as one, feed.watch(task_id) as two, feed.watch("other") as other:
+        await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
+        records = await asyncio.wait_for(asyncio.gather(one.take(), two.take()), 10)
+        assert [record.status for record in records] == ["STARTED", "STARTED"]
+        waiting = asyncio.create_task(other.take())
+        assert not waiting.done()
+        waiting.cancel()
+
+
+async def test_joining_while_another_leaves_is_subscribed(feed: Feed, redis: Redis, task_id: str) -> None:
+    """A watch opened right behind the last one's end waits for its own subscription, not for the old one's answer."""
+    for _ in range(50):
+        async with feed.watch(task_id):
+            pass
+        async with feed.watch(task_id):
+            assert await _subscribed(redis, task_id) == 1
+
+
+async def test_a_cut_connection_is_healed(feed: Feed, redis: Redis, worker: Store, task_id: str) -> None:
+    """What was announced while the connection was down is read after it is back, without waiting for the backstop."""
+    async with feed.watch(task_id) as mailbox:
+        for client in await redis.client_list(_type="pubsub"):
+            await redis.client_kill_filter(_id=client["id"])
+        await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
+        await asyncio.to_thread(worker.change, writes.succeed(task_id, 7))
+
+        async def final() -> bool:
+            return (await mailbox.take()).is_final
+
+        assert await asyncio.wait_for(wait_until_async(final), 10)
+        assert await _subscribed(redis, task_id) == 1
+        assert feed.backstop_found == 0
+
+
+async def test_the_backstop_finds_what_no_event_told(settings: Settings, store: TaskStore, task_id: str) -> None:
+    """A lost event is made good within the backstop's time, and counted."""
+    async with Feed(settings, store.get_many, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+        mute = Store(Connections(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})))
+
+        async def found() -> bool:
+            await asyncio.to_thread(mute.change, writes.start(task_id, worker="w"))
+            return feed.backstop_found > 0
+
+        await wait_until_async(found)
+        assert (await mailbox.take()).status == "STARTED"
+
+
+async def test_without_redis_a_watch_opens_and_the_backstop_brings_the_news(
+    settings: Settings, store: TaskStore, worker: Store, task_id: str
+) -> None:
+    """While Redis is away subscribers still reach the right state."""
+    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    async with Feed(away, store.get_many, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+        await asyncio.to_thread(worker.change, writes.succeed(task_id, 1))
+
+        async def final() -> bool:
+            return (await mailbox.take()).is_final
+
+        assert await asyncio.wait_for(wait_until_async(final), 10)
+
+
+async def test_a_foreign_message_is_left_out(feed: Feed, redis: Redis, worker: Store, task_id: str) -> None:
+    """Whatever is published to a task's channel, its watchers see records only."""
+    async with feed.watch(task_id) as mailbox:
+        await redis.publish(events.channel(task_id), "not an event")
+        await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
+        assert (await asyncio.wait_for(mailbox.take(), 10)).revision == 2

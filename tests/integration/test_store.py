@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pymongo import AsyncMongoClient, MongoClient
+from pymongo.errors import DuplicateKeyError
+from support import wait_until_async
+
+from gql_api.cursors import Cursor
+from gql_api.store import TaskStore
+from jobs.definitions import TaskDefinition
+from jobs.record import fields, workers
+from jobs.record.details import NewTask
+from jobs.settings import Settings
+
+
+async def _create(store: TaskStore, count: int, prefix: str = "t") -> list[str]:
+    ids = [f"{prefix}{n:03}" for n in range(count)]
+    for id_ in ids:
+        await store.create(NewTask(id=id_, name="add"))
+    return ids
+
+
+async def test_pages_reach_every_task_once_while_tasks_are_created(store: TaskStore) -> None:
+    """Following the cursors of a list that grows at its head neither repeats nor leaves out what was there."""
+    ids = await _create(store, 25)
+    seen: list[str] = []
+    after: Cursor | None = None
+    for page in range(5):
+        records = await store.newest(6, after)
+        seen += [record.id for record in records]
+        after = Cursor.of(records[-1])
+        await _create(store, 3, f"late{page}-")
+    assert seen == list(reversed(ids))
+
+
+async def test_tasks_of_the_same_moment_have_an_order(store: TaskStore, settings: Settings) -> None:
+    """Equal creation times do not make a page lose or repeat a task."""
+    ids = await _create(store, 9)
+    with MongoClient[dict[str, object]](settings.mongodb_url) as client:
+        tasks = client[settings.mongodb_database][fields.TASKS]
+        tasks.update_many({}, [{"$set": {fields.CREATED_AT: "$$NOW"}}])
+    seen: list[str] = []
+    after: Cursor | None = None
+    while records := await store.newest(2, after):
+        seen += [record.id for record in records]
+        after = Cursor.of(records[-1])
+    assert seen == sorted(ids, reverse=True)
+
+
+async def test_a_page_is_read_from_the_index(store: TaskStore, settings: Settings) -> None:
+    """The page after a cursor costs as many index entries as it has tasks, wherever it is."""
+    await _create(store, 200)
+    await store.create_indexes()
+    cursor = Cursor.of((await store.newest(150, None))[-1])
+    async with AsyncMongoClient[dict[str, Any]](settings.mongodb_url) as client:
+        database = client[settings.mongodb_database]
+        await database.command("profile", 2)
+        await store.newest(10, cursor)
+        await database.command("profile", 0)
+        profile = await database["system.profile"].find_one({"op": "query", "ns": f"{database.name}.tasks"})
+    assert profile is not None
+    assert profile["planSummary"] == "IXSCAN { created_at: -1, _id: -1 }"
+    assert profile["keysExamined"] <= 12
+    assert "hasSortStage" not in profile
+
+
+async def test_an_id_cannot_be_created_twice(store: TaskStore) -> None:
+    """Creating is an insert: it never replaces a task."""
+    await _create(store, 1)
+    with pytest.raises(DuplicateKeyError):
+        await _create(store, 1)
+
+
+async def test_records_are_written_durably(store: TaskStore, settings: Settings) -> None:
+    """The insert of a task is acknowledged by a majority, with the journal."""
+    async with AsyncMongoClient[dict[str, Any]](settings.mongodb_url) as client:
+        database = client[settings.mongodb_database]
+        await database.command("profile", 2)
+        await _create(store, 1)
+        await database.command("profile", 0)
+        profile = await database["system.profile"].find_one({"command.findAndModify": "tasks"})
+    assert profile is not None
+    assert profile["command"]["writeConcern"] == {"w": "majority", "j": True}
+
+
+async def test_definitions_come_back_as_announced(store: TaskStore, announced: TaskDefinition) -> None:
+    """What a worker announced is what the API checks against, JSON Schema references included."""
+    assert await store.definitions() == [announced]
+    assert await store.definitions(["other"]) == []
+
+
+async def test_definitions_count_the_workers_that_are_alive(
+    store: TaskStore, announced: TaskDefinition, settings: Settings
+) -> None:
+    """A worker counts while it beats; when it stops, or only stops beating, the definition stays with fewer workers."""
+
+    async def count() -> int:
+        (definition,) = await store.definitions(["add"])
+        assert replace(definition, workers=0) == announced
+        return definition.workers
+
+    with MongoClient[dict[str, object]](settings.mongodb_url) as client:
+        beats = client[settings.mongodb_database][fields.WORKERS]
+        for host, seconds in (("a", 60.0), ("b", 60.0), ("c", 0.3)):
+            filter_, update = workers.beat(
+                host, pool="prefork", concurrency=2, task_names=["add", "x"], good_for_seconds=seconds
+            )
+            beats.update_one(filter_, update, upsert=True)
+        beats.delete_one(workers.gone("a"))
+
+    async def only_one() -> bool:
+        return await count() == 1
+
+    await wait_until_async(only_one)
+
+
+async def test_indexes_are_made_when_mongodb_comes_up(settings: Settings) -> None:
+    """An API that starts before its MongoDB does not give up."""
+    store = TaskStore(
+        settings.model_copy(update={"mongodb_url": "mongodb://127.0.0.1:1", "store_timeout_seconds": 0.2})
+    )
+    creating = asyncio.create_task(store.create_indexes())
+    done, _ = await asyncio.wait([creating], timeout=1)
+    assert not done
+    creating.cancel()
+    await store.close()
