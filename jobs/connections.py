@@ -48,6 +48,10 @@ class PerProcess(Generic[Client]):
                     client = self._clients[pid] = self._connect()
         return client
 
+    def pop(self) -> Client | None:
+        """Take this process's client out, if it has made one."""
+        return self._clients.pop(os.getpid(), None)
+
     def _unlock(self) -> None:
         # Another thread of the parent may have held the lock at the fork, and no such thread exists in the child.
         self._lock = threading.Lock()
@@ -84,6 +88,12 @@ class Connections:
     def redis(self) -> Redis:
         """This process's Redis client for events."""
         return self._redis.get()
+
+    def close(self) -> None:
+        """Close what this process has opened; a later use opens it anew."""
+        for client in (self._mongo.pop(), self._redis.pop()):
+            if client is not None:
+                client.close()
 
 
 @functools.cache

@@ -77,4 +77,6 @@ class Dispatcher:
 
     def close(self) -> None:
         """Close the broker connections."""
+        # kombu keeps one pool a process for each broker address: emptied, it still serves another dispatcher.
+        self._app.pool.force_close_all(close_pool=False)
         self._app.close()

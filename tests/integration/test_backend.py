@@ -33,6 +33,7 @@ def app(settings: Settings) -> Iterator[Celery]:
     app.conf.update(accept_content=["json"], result_backend_thread_safe=True)
     app._backend_cache = Backend(app, settings)  # noqa: SLF001 - the backend would read the environment
     yield app
+    app.backend.connections.close()
     app.close()
 
 

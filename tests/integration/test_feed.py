@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Redis
@@ -33,9 +33,19 @@ async def feed(settings: Settings, store: TaskStore) -> AsyncIterator[Feed]:
 
 
 @pytest.fixture
-def worker(settings: Settings) -> Store:
+def worker(settings: Settings) -> Iterator[Store]:
     """A worker's side of the records."""
-    return Store(Connections(settings))
+    connections = Connections(settings)
+    yield Store(connections)
+    connections.close()
+
+
+@pytest.fixture
+def mute_worker(settings: Settings) -> Iterator[Store]:
+    """A worker that stores, and whose events are lost."""
+    connections = Connections(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}))
+    yield Store(connections)
+    connections.close()
 
 
 @pytest.fixture
@@ -107,18 +117,22 @@ async def test_a_cut_connection_is_healed(feed: Feed, redis: Redis, worker: Stor
         async def final() -> bool:
             return (await mailbox.take()).is_final
 
+        async def subscribed() -> bool:
+            return await _subscribed(redis, task_id) == 1
+
         assert await asyncio.wait_for(wait_until_async(final), 10)
-        assert await _subscribed(redis, task_id) == 1
+        await wait_until_async(subscribed)
         assert feed.backstop_found == 0
 
 
-async def test_the_backstop_finds_what_no_event_told(settings: Settings, store: TaskStore, task_id: str) -> None:
+async def test_the_backstop_finds_what_no_event_told(
+    settings: Settings, store: TaskStore, mute_worker: Store, task_id: str
+) -> None:
     """A lost event is made good within the backstop's time, and counted."""
     async with Feed(settings, store.get_many, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
-        mute = Store(Connections(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})))
 
         async def found() -> bool:
-            await asyncio.to_thread(mute.change, writes.start(task_id, worker="w"))
+            await asyncio.to_thread(mute_worker.change, writes.start(task_id, worker="w"))
             return feed.backstop_found > 0
 
         await wait_until_async(found)

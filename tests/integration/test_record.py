@@ -34,9 +34,11 @@ _CHANGES: dict[str, Callable[[str], Write]] = {
 
 
 @pytest.fixture
-def connections(settings: Settings) -> Connections:
+def connections(settings: Settings) -> Iterator[Connections]:
     """A worker's connections to the test's own database."""
-    return Connections(settings)
+    connections = Connections(settings)
+    yield connections
+    connections.close()
 
 
 @pytest.fixture
