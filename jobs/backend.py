@@ -131,6 +131,22 @@ class Backend(MongoBackend):
             self.store_result(task_id, None, state, request=request)
         super().mark_as_done(task_id, result, request=request, store_result=store_result and not ignored, state=state)
 
+    def mark_as_retry(
+        self,
+        task_id: str,
+        exc: BaseException | None,
+        traceback: str | None = None,
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.RETRY,
+    ) -> Any:
+        """Record a retry, unless :meth:`jobs.task.Task.apply_async` did before it sent the next attempt."""
+        if getattr(request, "retry_stored", False):
+            return None
+        return super().mark_as_retry(
+            task_id, exc, traceback=traceback, request=request, store_result=store_result, state=state
+        )
+
     def encode_result(self, result: Any, state: str) -> Any:
         """Keep an exception's own text beside what Celery keeps of it."""
         encoded = super().encode_result(result, state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import celery
@@ -47,6 +48,28 @@ class Task(celery.Task):
         request = self.request
         if (self.ignore_result or request.ignore_result) and not request.is_eager:
             self.backend.store_result(task_id, {"hostname": request.hostname}, "STARTED", request=request)
+
+    def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:
+        """Ask to be run again, as Celery's; the next attempt can only begin after RETRY is stored."""
+        self.request.retry_exc = exc
+        return super().retry(args, kwargs, exc, **options)
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, retries: int = 0, **options: Any
+    ) -> Any:
+        """Send the task, as Celery's; when it is its own retry, store that before the message leaves.
+
+        Celery stores RETRY after it has published the next attempt, which may be running, or done, by then.
+        """
+        request = self.request
+        if task_id is not None and task_id == request.id and retries == request.retries + 1:
+            self.backend.mark_as_retry(task_id, request.retry_exc, _traceback(request.retry_exc), request=request)
+            request.retry_stored = True
+        return super().apply_async(args, kwargs, task_id, retries=retries, **options)
+
+
+def _traceback(exc: BaseException | None) -> str | None:
+    return None if exc is None else "".join(traceback.format_exception(exc))
 
 
 def _float(number: float | None) -> float | None:

@@ -1,0 +1,60 @@
+"""A real API and a real worker, started once a test process and driven only from outside."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import Databases
+from redis import Redis
+from support import ROOT, Api, process, wait_until
+
+from gql_api.servers import free_port
+
+_WORKER = ["-m", "celery", "-A", "jobs", "worker", "--concurrency=4", "--loglevel=INFO", "--without-mingle"]
+_API = ["-m", "uvicorn", "gql_api.app:app", "--no-access-log"]
+
+
+@pytest.fixture(scope="session")
+def environment(databases: Databases) -> dict[str, str]:
+    """What a deployment would set."""
+    return {
+        "MONGODB_URL": databases.mongodb.url,
+        "MONGODB_DATABASE": "acceptance",
+        "CELERY_BROKER_URL": databases.redis.url,
+        "TASK_MODULES": "jobs.tasks,task_modules",
+        "WORKER_HEARTBEAT_SECONDS": "1",
+        "PYTHONPATH": str(ROOT / "tests"),
+    }
+
+
+@pytest.fixture(scope="session")
+def api(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The API at its address, once a worker has announced its tasks."""
+    folder: Path = tmp_path_factory.mktemp("acceptance")
+    port = free_port()
+    api = Api(f"http://127.0.0.1:{port}", folder / "api.log", folder / "worker.log")
+    with (
+        process([sys.executable, *_WORKER], api.worker_log, environment),
+        process([sys.executable, *_API, f"--port={port}"], api.log, environment),
+    ):
+        wait_until(lambda: _announced(api), 60, "the worker to announce its tasks")
+        yield api
+
+
+def _announced(api: Api) -> bool:
+    try:
+        definitions = api.post("{ taskDefinitions { workers } }")["data"]["taskDefinitions"]
+    except httpx.TransportError:
+        return False
+    return bool(definitions) and all(definition["workers"] for definition in definitions)
+
+
+@pytest.fixture
+def redis(databases: Databases) -> Iterator[Redis]:
+    """The broker, to hold and release tasks by."""
+    with Redis.from_url(databases.redis.url, decode_responses=True) as client:
+        yield client
