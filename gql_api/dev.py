@@ -6,7 +6,9 @@ import contextlib
 import fcntl
 import http.client
 import json
+import os
 import shlex
+import signal
 import socket
 import sys
 import threading
@@ -19,6 +21,7 @@ from typing import Any
 import click
 from honcho.manager import SIGNALS, Manager
 from honcho.printer import Printer
+from honcho.process import Popen, Process
 
 import gql_api
 import jobs
@@ -83,7 +86,7 @@ def run(host: str, port: int, concurrency: int, data: Path) -> int:
     with _only_user_of(data):
         mongodb, redis = MongodbServer(data / "mongodb", free_port()), RedisServer(data / "redis", free_port())
         stack = Stack(host, port, concurrency, data, mongodb, redis)
-        manager = _Manager(printer=Printer(sys.stdout))
+        manager = _Manager()
         for name, command in stack.commands().items():
             manager.add_process(name, f"exec {shlex.join(command)}")
         click.echo(f"Starting; the data is kept in {data}, MongoDB's log is {stack.mongodb_log}")
@@ -94,8 +97,31 @@ def run(host: str, port: int, concurrency: int, data: Path) -> int:
     return 0 if manager.returncode in _STOPPED_BY_USER else manager.returncode or 1
 
 
+class _Popen(Popen):  # type: ignore[misc] # honcho has no types
+    """Ends the rest of a process's group with it: honcho waits for an output that such a rest would keep open."""
+
+    def __init__(self, command: str, **options: Any) -> None:
+        super().__init__(command, **options)
+        threading.Thread(target=self._end_group, daemon=True).start()
+
+    def _end_group(self) -> None:
+        self.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGTERM)
+
+
+class _Process(Process):  # type: ignore[misc] # honcho has no types
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._child_ctor = _Popen
+
+
 class _Manager(Manager):  # type: ignore[misc] # honcho has no types
     _processes: dict[str, dict[str, Any]]
+
+    def __init__(self) -> None:
+        super().__init__(Printer(sys.stdout))
+        self._process_ctor = _Process
 
     def _killall(self, force: bool = False) -> None:
         """Leave out what has not started yet, when a signal comes early: honcho kills that later by force."""

@@ -23,10 +23,10 @@ from pymongo.errors import (
 )
 
 from jobs.connections import QUICK, connections_for
-from jobs.outcomes import celery_meta, error_info, progress_from
+from jobs.outcomes import arrival, celery_meta, error_info, progress_from, worker_of
 from jobs.progress import ProgressWriter
 from jobs.record import fields, groups, reads, writes
-from jobs.record.details import NewTask, Progress
+from jobs.record.details import Progress
 from jobs.record.fields import Status
 from jobs.record.reads import Document
 from jobs.record.writes import Write
@@ -171,7 +171,7 @@ class Backend(MongoBackend):
             extras = {"children": children, "last_progress": kwargs.get("last_progress")}
             write = self._end_of_attempt(task_id, result, state, traceback, extras)
         elif state == states.STARTED:
-            write = writes.start(task_id, worker=_worker(result, request))
+            write = writes.start(task_id, worker=worker_of(result, request))
         else:
             write = writes.custom_state(task_id, state, self._json_form(result))
         if not self._change(write) and self._store.find(task_id) is None:
@@ -213,17 +213,7 @@ class Backend(MongoBackend):
 
     def _record_arrival(self, task_id: str, request: Any) -> None:
         """Make a record for a task that no record was made for when it was sent."""
-        delivery = getattr(request, "delivery_info", None) or {}
-        arrived = NewTask(
-            id=task_id,
-            name=getattr(request, "task", None) or "unknown",
-            args=list(self._json_form(getattr(request, "args", None)) or []),
-            kwargs=dict(self._json_form(getattr(request, "kwargs", None)) or {}),
-            queue=delivery.get("routing_key") or self.app.conf.task_default_queue,
-            priority=delivery.get("priority") or 0,
-            parent_id=getattr(request, "parent_id", None),
-            root_id=getattr(request, "root_id", None),
-        )
+        arrived = arrival(task_id, request, self._json_form, default_queue=self.app.conf.task_default_queue)
         with contextlib.suppress(DuplicateKeyError):  # another process was faster
             self._store.change(writes.create(arrived), upsert=True)
 
@@ -250,9 +240,3 @@ class Backend(MongoBackend):
 
     def _delete_group(self, group_id: str) -> None:
         self.group_collection.delete_one(reads.by_id(group_id))
-
-
-def _worker(result: Any, request: Any) -> str:
-    """STARTED comes with the host name in its meta; a start told by hand may have it in the request only."""
-    told = result.get("hostname") if isinstance(result, dict) else None
-    return str(told or getattr(request, "hostname", None) or "unknown")

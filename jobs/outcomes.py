@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import states
 
-from jobs.record.details import ErrorInfo, Progress
+from jobs.record.details import ErrorInfo, NewTask, Progress
 from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
 
@@ -61,6 +61,27 @@ def error_info(stored: Any, traceback: Any, json_form: JsonForm) -> ErrorInfo:
         module=stored.get("exc_module"),
         args=args,
         traceback=text,
+    )
+
+
+def worker_of(meta: Any, request: Any) -> str:
+    """STARTED comes with the host name in its meta; a start told by hand may have it in the request only."""
+    told = meta.get("hostname") if isinstance(meta, dict) else None
+    return str(told or getattr(request, "hostname", None) or "unknown")
+
+
+def arrival(task_id: str, request: Any, json_form: JsonForm, *, default_queue: str) -> NewTask:
+    """What a message tells of a task that no record was made for; without a request that is little."""
+    delivery = getattr(request, "delivery_info", None) or {}
+    return NewTask(
+        id=task_id,
+        name=getattr(request, "task", None) or "unknown",
+        args=list(json_form(getattr(request, "args", None)) or []),
+        kwargs=dict(json_form(getattr(request, "kwargs", None)) or {}),
+        queue=delivery.get("routing_key") or default_queue,
+        priority=delivery.get("priority") or 0,
+        parent_id=getattr(request, "parent_id", None),
+        root_id=getattr(request, "root_id", None),
     )
 
 

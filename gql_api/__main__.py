@@ -1,0 +1,5 @@
+"""``python -m gql_api`` is ``gql-api``."""
+
+from gql_api.cli import main
+
+main(prog_name="gql-api")

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from support import Api, process, wait_until
+
+from gql_api.servers import free_port
+
+_COMMAND = [sys.executable, "-m", "gql_api", "dev"]
+
+
+def _start(folder: Path, port: int) -> list[str]:
+    return [*_COMMAND, f"--port={port}", f"--data-dir={folder / 'data'}", "--concurrency=1"]
+
+
+def _ready(log: Path, count: int = 1) -> str:
+    lines = re.findall(r"^Ready: .*$", log.read_text(), re.MULTILINE)
+    return str(lines[-1]) if len(lines) >= count else ""
+
+
+def _descendants(started: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return psutil.Process(started.pid).children(recursive=True)
+
+
+def _all_gone(processes: list[psutil.Process]) -> bool:
+    return not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_dev_runs_everything_and_leaves_nothing(tmp_path: Path, ending: signal.Signals) -> None:
+    """One command is ready with addresses, runs a task, keeps it over a restart, and one signal ends every process."""
+    log, task_id = tmp_path / "dev.log", ""
+    for start in (1, 2):
+        port = free_port()
+        api = Api(f"http://127.0.0.1:{port}", log, log)
+        with process(_start(tmp_path, port), log, cwd=tmp_path) as started:
+            line = wait_until(lambda start=start: _ready(log, start), 60)  # type: ignore[misc] # mypy infers no default
+            assert f"http://localhost:{port}/graphql" in line
+            if start == 1:
+                task_id = api.create("long_running_task", kwargs={"task_input": "x", "seconds": 1}, metadata={"k": 1})
+            task = api.finished(task_id)
+            assert (task["result"], task["metadata"]) == ("Worked 1 seconds on x", {"k": 1})
+            processes = _descendants(started)
+            assert len(processes) >= 6
+            started.send_signal(ending)
+            assert started.wait(timeout=30) == 0
+            wait_until(lambda processes=processes: _all_gone(processes))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["mongodb", "redis", "worker", "api"])
+def test_a_part_that_dies_ends_the_rest(tmp_path: Path, name: str) -> None:
+    """When one process is killed it is named, the others end, and the exit code tells."""
+    log = tmp_path / "dev.log"
+    with process(_start(tmp_path, free_port()), log, cwd=tmp_path) as started:
+        wait_until(lambda: _ready(log), 60)
+        processes = _descendants(started)
+        (pid,) = re.findall(rf"{name} started \(pid=(\d+)\)", log.read_text())
+        os.kill(int(pid), signal.SIGKILL)
+        assert started.wait(timeout=30) != 0
+        wait_until(lambda: _all_gone(processes))
+    assert f"{name} stopped (rc=-9)" in log.read_text()
+
+
+def test_a_signal_right_at_the_start_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C before everything has started ends what has."""
+    log = tmp_path / "dev.log"
+    with process(_start(tmp_path, free_port()), log, cwd=tmp_path) as started:
+        wait_until(lambda: " started " in log.read_text(), 30)
+        processes = _descendants(started)
+        started.send_signal(signal.SIGINT)
+        started.wait(timeout=30)
+        wait_until(lambda: _all_gone(processes))
+    assert "Ready" not in log.read_text()
+
+
+def test_a_taken_port_is_told_at_once(tmp_path: Path) -> None:
+    """Nothing is started when the API's port is taken, and the message names the port and the option."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(_start(tmp_path, port), capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert f"Port {port}" in done.stderr
+    assert "--port" in done.stderr
+
+
+def test_a_folder_in_use_is_told_at_once(tmp_path: Path) -> None:
+    """Two of them never share a data folder."""
+    log = tmp_path / "dev.log"
+    with process(_start(tmp_path, free_port()), log, cwd=tmp_path) as started:
+        wait_until(lambda: " started " in log.read_text(), 30)
+        command = _start(tmp_path, free_port())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 1
+        assert "in use by another gql-api dev" in done.stderr
+        wait_until(lambda: _ready(log), 60)
+        started.send_signal(signal.SIGINT)
+        assert started.wait(timeout=30) == 0

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from support import ROOT
+
+from jobs.settings import Settings
+
+_ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>[^|]+) \| (?P<text>[^|]+) \|$", re.MULTILINE)
+
+
+def test_the_readme_lists_every_setting() -> None:
+    """Names, defaults and descriptions in the README are those of the settings class."""
+    rows = {row["name"]: (row["default"].strip(" `"), row["text"].strip()) for row in _ROW.finditer(_read("README.md"))}
+    fields = Settings.model_fields
+    assert list(rows) == [name.upper() for name in fields]
+    for name, field in fields.items():
+        default = ",".join(field.default) if isinstance(field.default, tuple) else str(field.default)
+        assert rows[name.upper()] == (default or "the broker's", field.description)
+
+
+@pytest.mark.parametrize("name", sorted({path.name for path in [*ROOT.glob("gql_api/*.py"), *ROOT.glob("jobs/*.py")]}))
+def test_the_architecture_places_every_module(name: str) -> None:
+    """No module is left out of the map."""
+    assert (
+        name == "__init__.py"
+        or f"`{name}`" in _read("docs/architecture.md")
+        or f"/{name}`" in _read("docs/architecture.md")
+    )
+
+
+@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/lifecycle.md"])
+def test_links_lead_somewhere(path: str) -> None:
+    """Relative links in the documents name files that exist."""
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)", _read(path))
+    assert [target for target in targets if not ((ROOT / path).parent / target).exists()] == []
+
+
+def _read(path: str) -> str:
+    return (ROOT / path).read_text()
