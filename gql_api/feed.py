@@ -75,6 +75,11 @@ class Feed:
         await self._pool.disconnect()
 
     @property
+    def connected(self) -> bool:
+        """Whether Redis is there at this moment."""
+        return self._connection is not None
+
+    @property
     def watched(self) -> int:
         """How many tasks are being watched."""
         return len(self._mailboxes)

@@ -27,8 +27,13 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def feed(settings: Settings, store: TaskStore) -> AsyncIterator[Feed]:
-    """A feed whose backstop stays out of the way."""
+    """A connected feed whose backstop stays out of the way."""
     async with Feed(settings, store.get_many, backstop_seconds=600) as feed:
+
+        async def connected() -> bool:
+            return feed.connected
+
+        await wait_until_async(connected)
         yield feed
 
 
