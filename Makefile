@@ -12,7 +12,7 @@ help: ## Show this list
 dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost:8000
 	@$(BIN)/gql-api dev
 
-test: .venv/ready ## Run all tests, on servers they start themselves
+test: .venv/ready tests/js/node_modules ## Run all tests, on servers they start themselves
 	@$(BIN)/pytest -n $(WORKERS)
 
 check: .venv/ready ## Lint, types and import rules
@@ -34,8 +34,12 @@ lock: .venv/ready ## Resolve the requirements anew
 	@$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
 	  --no-emit-index-url --no-header --upgrade --quiet --constraint requirements-dev.txt --output-file requirements.txt
 
+tests/js/node_modules: tests/js/package-lock.json
+	@if command -v npm >/dev/null; then cd tests/js && npm ci --silent && touch node_modules; \
+	else echo "npm is not installed: the tests with JavaScript clients are left out"; fi
+
 clean: ## Remove the environment, the data of dev, and caches
-	@rm -rf .venv .data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .data tests/js/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/ready: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -31,6 +32,40 @@ def test_what_is_no_json_is_a_bad_request(api: Api, body: str) -> None:
     """Bodies that are no JSON, by the standard and not by Python, get 400."""
     answer = httpx.post(api.graphql, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
+
+
+_DEEP = {"query": "{task(id:" + "[" * 3000 + "]" * 3000 + "){id}}"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"1", b'"x"', b"null", b"[]", b"[1]", b"{}", b'{"query": 1}', b'{"query": "{a}", "variables": [1]}',
+        b'{"query": "{ __typename }", "operationName": [1]}', b'{"query": "{ __typename }", "extensions": 1}',
+        b"[" * 100_000, b"9" * 10_000, b"\xff\xfe", json.dumps(_DEEP).encode(), b'{"query": "{{{{"}',
+        b'{"query": ""}',
+        b'{"query": "query ($a: Int!) { tasks(first: $a) { nodes { id } } }"}',
+        b'{"query": "subscription { taskUpdated(id: 1) { id } }"}',
+    ],
+    ids=lambda body: repr(body[:40]),
+)  # fmt: skip
+def test_malformed_requests_get_400(api: Api, body: bytes) -> None:
+    """Nothing that a client can send gives a 5xx: what cannot be run is a 400 with an error in words."""
+    headers = {"Content-Type": "application/json", "Accept": "application/graphql-response+json"}
+    answer = httpx.post(api.graphql, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"].startswith("application/graphql-response+json")
+    assert answer.json()["errors"][0]["message"]
+    assert "data" not in answer.json()
+
+
+def test_methods_are_kept_apart(api: Api) -> None:
+    """A GET never changes anything, and other methods are refused with what is allowed."""
+    query = 'mutation { createTask(input: {name: "task_modules.add", args: [1]}) { created } }'
+    refused = httpx.get(api.graphql, params={"query": query})
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert httpx.put(api.graphql).status_code == 405
+    assert httpx.post(api.graphql, content="{}", headers={"Content-Type": "text/plain"}).status_code == 415
 
 
 def test_without_mongodb_the_answer_says_so(environment: dict[str, str], tmp_path: Path) -> None:
