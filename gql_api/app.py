@@ -60,12 +60,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(redis.aclose)
         store = TaskStore(settings)
         stack.push_async_callback(store.close)
-        await stack.enter_async_context(background(store.create_indexes()))
-        feed = await stack.enter_async_context(Feed(settings, store.get_many))
+        await stack.enter_async_context(background(store.create_indexes))
+        feed = await stack.enter_async_context(Feed(settings, store))
         dispatcher = Dispatcher(settings)
         stack.callback(dispatcher.close)
         creator = Creator(settings, store, dispatcher, redis)
-        stack.callback(creator.close)
+        stack.push_async_callback(creator.close)
         yield Services(store=store, feed=feed, creator=creator, redis=redis)
 
 

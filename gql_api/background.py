@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 0.1
 
 
 @contextlib.asynccontextmanager
-async def background(*runs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run coroutines until the block ends, then cancel them and wait for their end.
+async def background(*runs: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run coroutines until the block ends, then cancel them and wait for their end. One that fails is begun again.
 
     They are cancelled until they are gone: before Python 3.12 ``asyncio.wait_for``, which the drivers use, swallows a
     cancellation that meets its result (CPython issue 86296).
     """
-    tasks = {asyncio.create_task(run) for run in runs}
+    tasks = {asyncio.create_task(_keep_running(run)) for run in runs}
     try:
         yield
     finally:
@@ -25,3 +28,12 @@ async def background(*runs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             for task in tasks:
                 task.cancel()
             _, tasks = await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
+
+
+async def _keep_running(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    while True:
+        try:
+            return await run()
+        except Exception:
+            logger.exception("%s failed and is begun again", getattr(run, "__qualname__", run))
+            await asyncio.sleep(_AGAIN_SECONDS)

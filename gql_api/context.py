@@ -9,11 +9,13 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
+from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
 from gql_api.creation import Creator
 from gql_api.feed import Feed
 from gql_api.store import TaskStore
+from jobs.record.reads import TaskRecord
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,14 @@ class Services:
 
 @dataclass(frozen=True)
 class Context:
-    """What Strawberry hands to resolvers. ``request`` and ``response`` are there for Strawberry's own extensions."""
+    """What Strawberry hands to resolvers.
+
+    ``tasks`` gathers reads by id that arrive together into one query. ``request`` and ``response`` are there for
+    Strawberry's own extensions.
+    """
 
     services: Services
+    tasks: DataLoader[str, TaskRecord | None]
     request: Request | WebSocket
     response: Response | WebSocket
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
 import time
 import uuid
@@ -28,6 +30,10 @@ logger = logging.getLogger(__name__)
 # How long an announced definition is taken for good: a worker with a newer one is noticed after this.
 _DEFINITION_SECONDS = 2.0
 _PUBLISHERS = 4
+# A broker that does not answer holds a call up for so long at most: the task is stored.
+_PUBLISH_SECONDS = 2.0
+# More than anybody reads; a large array of wrong values would make a larger answer.
+_MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -63,9 +69,9 @@ class Creator:
         self._definitions: dict[str, tuple[float, TaskDefinition]] = {}
         self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publisher")
 
-    def close(self) -> None:
-        """Wait for messages that are being published."""
-        self._publishers.shutdown()
+    async def close(self) -> None:
+        """Wait for messages that are still to be published."""
+        await asyncio.to_thread(self._publishers.shutdown)
 
     async def create(self, wanted: TaskInput) -> TaskRecord:
         """Create a task: when this returns it is stored durably, and published unless the broker was away.
@@ -76,7 +82,8 @@ class Creator:
             PyMongoError: MongoDB did not answer; whether the task was stored is then unknown.
         """
         definition = await self._definition(wanted.name)
-        problems = list(self._problems(wanted, definition))
+        # A large call takes long to check, and other requests do not wait for that.
+        problems = await asyncio.to_thread(self._first_problems, wanted, definition)
         if problems:
             raise InvalidInputError(problems)
         task = NewTask(
@@ -94,7 +101,7 @@ class Creator:
     async def _definition(self, name: str) -> TaskDefinition:
         read_at, definition = self._definitions.get(name, (0.0, None))
         if definition is None or time.monotonic() - read_at > _DEFINITION_SECONDS:
-            found = await self._store.definitions([name])
+            found = await self._store.definitions([name]) if values.is_text(name) else []
             if not found:
                 self._definitions.pop(name, None)
                 raise UnknownTaskNameError(name)
@@ -102,6 +109,9 @@ class Creator:
                 definition = found[0]
             self._definitions[name] = time.monotonic(), definition
         return definition
+
+    def _first_problems(self, wanted: TaskInput, definition: TaskDefinition) -> list[Problem]:
+        return list(itertools.islice(self._problems(wanted, definition), _MOST_PROBLEMS))
 
     def _problems(self, wanted: TaskInput, definition: TaskDefinition) -> Iterator[Problem]:
         shape = list(_wrong_kinds(wanted))
@@ -134,8 +144,14 @@ class Creator:
         The task is recorded, so a broker that is away is no error of the call.
         """
         loop = asyncio.get_running_loop()
+        publishing = loop.run_in_executor(self._publishers, self._publish_or_log, task)
+        with contextlib.suppress(TimeoutError):  # it goes on in its thread
+            async with asyncio.timeout(_PUBLISH_SECONDS):
+                await asyncio.shield(publishing)
+
+    def _publish_or_log(self, task: NewTask) -> None:
         try:
-            await loop.run_in_executor(self._publishers, self._dispatcher.publish, task)
+            self._dispatcher.publish(task)
         except OperationalError as error:
             logger.error("Task %s is stored, but the broker did not take its message: %s", task.id, error)  # noqa: TRY400
 

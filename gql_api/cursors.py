@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from jobs import values
 from jobs.record.reads import TaskRecord
 
 _ORDER = "created_at:desc"
@@ -50,6 +51,6 @@ class Cursor:
             created_at = _EPOCH + milliseconds * _MILLISECOND
         except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as error:
             raise CursorError(f"{text!r} is not a cursor") from error
-        if order != _ORDER or not isinstance(task_id, str):
+        if order != _ORDER or not isinstance(task_id, str) or not values.is_text(task_id):
             raise CursorError(f"{text!r} is a cursor of another list")
         return cls(created_at, task_id)

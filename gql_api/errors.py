@@ -8,8 +8,9 @@ from enum import StrEnum
 
 import strawberry
 from graphql import GraphQLError
-from pymongo.errors import PyMongoError
 from strawberry.extensions import MaskErrors
+
+from jobs.outage import is_outage
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class MaskUnexpected(MaskErrors):
     def anonymise_error(self, error: GraphQLError) -> GraphQLError:
         """Make the error that the client sees."""
         original = error.original_error
-        if isinstance(original, PyMongoError | TimeoutError):
+        if is_outage(original):
             logger.warning("MongoDB does not answer: %s", original)
             return _masked(error, "The task store does not answer, try again later.", {"code": UNAVAILABLE})
         error_id = uuid.uuid4().hex

@@ -11,9 +11,10 @@ import contextlib
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
-from typing import Any, Self
+from collections.abc import AsyncIterator, Collection
+from typing import Any, Protocol, Self
 
+from pymongo.errors import PyMongoError
 from redis.asyncio import Connection, ConnectionPool
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -26,7 +27,16 @@ from jobs.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-ReadMany = Callable[[Collection[str]], Awaitable[Iterable[TaskRecord]]]
+
+class Records(Protocol):
+    """What the feed reads."""
+
+    async def revisions(self, task_ids: Collection[str]) -> dict[str, int]:
+        """How far some tasks are."""
+
+    async def get_many(self, task_ids: Collection[str]) -> list[TaskRecord]:
+        """The records of some tasks."""
+
 
 _SUBSCRIBE = "SUBSCRIBE"
 _UNSUBSCRIBE = "UNSUBSCRIBE"
@@ -34,7 +44,6 @@ _BACKSTOP_SECONDS = 10.0
 _ACK_SECONDS = 2.0
 _FIRST_RETRY_SECONDS = 0.05
 _LAST_RETRY_SECONDS = 2.0
-# A connection on which nothing came for this long is asked for a sign of life, and given up after as long again.
 _SILENCE_SECONDS = 15.0
 
 
@@ -43,17 +52,25 @@ class Feed:
 
     Args:
         settings: where Redis is.
-        read_many: reads the current records of some tasks from MongoDB.
+        records: reads the revisions, and the records, of some tasks from MongoDB.
+        silence_seconds: how long a quiet connection is trusted before it is asked for a sign of life.
         backstop_seconds: how often watched tasks are read again without any news; jittered by half of it.
     """
 
-    def __init__(self, settings: Settings, read_many: ReadMany, backstop_seconds: float = _BACKSTOP_SECONDS) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        records: Records,
+        backstop_seconds: float = _BACKSTOP_SECONDS,
+        silence_seconds: float = _SILENCE_SECONDS,
+    ) -> None:
         timeout = settings.store_timeout_seconds
         self._pool = ConnectionPool.from_url(
             settings.redis_url, protocol=2, socket_connect_timeout=timeout, socket_timeout=timeout
         )
-        self._read_many = read_many
+        self._records = records
         self._backstop_seconds = backstop_seconds
+        self._silence_seconds = silence_seconds
         self._mailboxes: dict[str, set[Mailbox]] = {}
         self._acks: dict[str, asyncio.Event] = {}
         # How many SUBSCRIBEs of a channel are still to be acknowledged: only the last one's answer counts.
@@ -66,7 +83,7 @@ class Feed:
         self.backstop_found = 0
 
     async def __aenter__(self) -> Self:
-        self._running = background(self._receive(), self._send(), self._keep_healed())
+        self._running = background(self._receive, self._send, self._keep_healed)
         await self._running.__aenter__()
         return self
 
@@ -120,7 +137,7 @@ class Feed:
         self._wake_sender.set()
 
     async def _send(self) -> None:
-        """Send what was asked for since the last time, in one write. Nothing else writes to the connection."""
+        """Send what was asked for since the last time, in one write."""
         while True:
             await self._wake_sender.wait()
             self._wake_sender.clear()
@@ -168,16 +185,17 @@ class Feed:
     async def _hear(self, connection: Connection) -> None:
         asked = False
         while True:
-            answer = await connection.read_response(disable_decoding=True, timeout=_SILENCE_SECONDS)
+            answer = await connection.read_response(disable_decoding=True, timeout=self._silence_seconds)
             if answer is None:
                 if asked:
-                    raise RedisTimeoutError(f"no sign of life for {2 * _SILENCE_SECONDS:g} seconds")
+                    raise RedisTimeoutError(f"no sign of life for {2 * self._silence_seconds:g} seconds")
                 asked = True
                 await connection.send_command("PING", check_health=False)
                 continue
             asked = False
-            kind, name, *rest = answer
-            self._handle(kind, name, rest[0] if rest else None)
+            if isinstance(answer, list):  # a PING while nothing is subscribed is answered by a plain string
+                kind, name, *rest = answer
+                self._handle(kind, name, rest[0] if rest else None)
 
     def _handle(self, kind: bytes, name: bytes, payload: Any) -> None:
         task_id = events.task_id_of(name.decode())
@@ -219,12 +237,17 @@ class Feed:
                 await self._heal()
 
     async def _heal(self) -> int:
-        """Read all watched tasks, in one query, and deliver what is newer; return to how many watchers it was news."""
+        """Read how far all watched tasks are and deliver what is newer; return to how many watchers it was news."""
         if not self._mailboxes:
             return 0
         try:
-            records = await self._read_many(list(self._mailboxes))
-        except Exception:
-            logger.exception("Watched tasks could not be read again")
+            revisions = await self._records.revisions(list(self._mailboxes))
+            newer = [task_id for task_id, revision in revisions.items() if self._is_news(task_id, revision)]
+            records = await self._records.get_many(newer) if newer else []
+        except PyMongoError as error:
+            logger.warning("MongoDB does not answer, watched tasks are read again later: %s", error)
             return 0
         return sum(mailbox.put(record) for record in records for mailbox in self._mailboxes.get(record.id, ()))
+
+    def _is_news(self, task_id: str, revision: int) -> bool:
+        return any(mailbox.revision < revision for mailbox in self._mailboxes.get(task_id, ()))

@@ -15,14 +15,14 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._newest: TaskRecord | None = None
-        self._revision = 0
+        self.revision = 0  # of the newest put
         self._filled = asyncio.Event()
 
     def put(self, record: TaskRecord) -> bool:
         """Leave a record; return whether it was news."""
-        if record.revision <= self._revision:
+        if record.revision <= self.revision:
             return False
-        self._revision = record.revision
+        self.revision = record.revision
         self._newest = record
         self._filled.set()
         return True

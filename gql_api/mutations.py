@@ -11,7 +11,7 @@ from gql_api.context import Info
 from gql_api.creation import InvalidInputError, TaskInput, UnknownTaskNameError
 from gql_api.errors import TaskErrorCode, UserError
 from gql_api.scalars import JSON, given
-from gql_api.types import Task
+from gql_api.tasks import Task
 from jobs.values import Problem
 
 
@@ -70,9 +70,10 @@ def _unknown_name(name: str) -> UserError:
 
 
 def _user_error(problem: Problem) -> UserError:
+    path = [str(part).encode("utf-8", "backslashreplace").decode() for part in problem.path]
     too_large = problem.too_large and problem.path[0] == "metadata"
     return UserError(
         code=TaskErrorCode.METADATA_TOO_LARGE if too_large else TaskErrorCode.INVALID_INPUT,
-        message=f"{'.'.join(map(str, problem.path))}: {problem.message}",
-        field=["input", *map(str, problem.path)],
+        message=f"{'.'.join(path)}: {problem.message}",
+        field=["input", *path],
     )

@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from gql_api.cursors import Cursor
+from jobs import values
 from jobs.definitions import TaskDefinition
 from jobs.record import fields, reads, workers, writes
 from jobs.record.details import NewTask
@@ -25,7 +26,6 @@ Document = dict[str, Any]
 
 _CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
 _DURABLE = WriteConcern(w="majority", j=True)
-_PING_SECONDS = 2.0
 _INDEX_RETRY_SECONDS = 1.0
 
 
@@ -52,8 +52,7 @@ class TaskStore:
 
     async def ping(self) -> None:
         """Ask whether MongoDB has a primary that answers."""
-        async with asyncio.timeout(_PING_SECONDS):
-            await self._client.admin.command("ping")
+        await self._client.admin.command("ping")
 
     async def create_indexes(self) -> None:
         """Create what is missing of the indexes, however long MongoDB takes to come up."""
@@ -78,18 +77,32 @@ class TaskStore:
         return document
 
     async def get(self, task_id: str) -> TaskRecord | None:
-        """Read one task; None when there is none with this id."""
+        """Read one task; None when there is none with this id, or can be none."""
+        if not values.is_text(task_id):
+            return None
         document = await self._tasks.find_one(reads.by_id(task_id))
         return None if document is None else TaskRecord(document)
+
+    async def revisions(self, task_ids: Collection[str]) -> dict[str, int]:
+        """Read how far some tasks are, by id."""
+        found = self._tasks.find(reads.by_ids(list(task_ids)), reads.REVISION_ONLY)
+        return reads.revisions_of([document async for document in found])
 
     async def get_many(self, task_ids: Collection[str]) -> list[TaskRecord]:
         """Read the tasks that exist among these, in no order."""
         found = self._tasks.find(reads.by_ids(list(task_ids)))
         return [TaskRecord(document) async for document in found]
 
-    async def newest(self, limit: int, after: Cursor | None) -> Sequence[TaskRecord]:
-        """Read tasks, newest first, from the one after ``after`` on."""
+    async def by_ids(self, task_ids: list[str]) -> list[TaskRecord | None]:
+        """Read tasks in the order of their ids, with None where there is none."""
+        found = {record.id: record for record in await self.get_many(set(task_ids))}
+        return [found.get(task_id) for task_id in task_ids]
+
+    async def newest(self, limit: int, after: Cursor | None, *, parent_id: str | None = None) -> Sequence[TaskRecord]:
+        """Read tasks, newest first, from the one after ``after`` on; of one parent only, when that is given."""
         wanted = {} if after is None else reads.after(after.created_at, after.task_id)
+        if parent_id is not None:
+            wanted |= reads.children_of(parent_id)
         found = self._tasks.find(wanted).sort(fields.NEWEST_FIRST).limit(limit)
         return [TaskRecord(document) async for document in found]
 

@@ -9,7 +9,8 @@ from strawberry.types.nodes import Selection
 
 from gql_api.context import Info, Services
 from gql_api.errors import ClientError
-from gql_api.types import Task
+from gql_api.tasks import Task
+from jobs import values
 from jobs.record.reads import TaskRecord
 
 
@@ -23,10 +24,12 @@ class Subscription:
     async def task_updated(self, info: Info, id: strawberry.ID) -> AsyncGenerator[Task, None]:  # noqa: A002
         """Watch one task."""
         services, selected = info.context.services, frozenset(_names(info.selected_fields))
+        if not values.is_text(id):
+            raise _unknown(id)
         async with services.feed.watch(id) as mailbox:
             record = await services.store.get(id)
             if record is None:
-                raise ClientError(f"There is no task {id}", "NOT_FOUND")
+                raise _unknown(id)
             mailbox.put(record)
             revision = 0
             while True:
@@ -36,6 +39,10 @@ class Subscription:
                     yield Task.of(record)
                 if record.is_final:
                     return
+
+
+def _unknown(task_id: str) -> ClientError:
+    return ClientError(f"There is no task {task_id}", "NOT_FOUND")
 
 
 async def _whole(record: TaskRecord, selected: frozenset[str], services: Services) -> TaskRecord:

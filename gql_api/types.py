@@ -11,7 +11,6 @@ from gql_api.scalars import JSON
 from jobs.definitions import TaskDefinition as Definition
 from jobs.record import details
 from jobs.record.fields import Status
-from jobs.record.reads import TaskRecord
 
 TaskStatus: TypeAlias = Status
 strawberry.enum(Status, name="TaskStatus", description="Where a task is in its life.")
@@ -82,84 +81,6 @@ class TaskTransition:
         )
 
 
-@strawberry.type(description="A task: created by a client, run by a worker, kept with its metadata.")
-class Task(Node):
-    """A task record. Values that take some work to read are read when they are asked for."""
-
-    record: strawberry.Private[TaskRecord]
-
-    id: strawberry.ID = strawberry.field(description="The Celery task id.")
-    name: str = strawberry.field(description="The Celery task name.")
-    status: TaskStatus
-    is_final: bool = strawberry.field(description="SUCCESS, FAILURE or REVOKED: it will never change again.")
-    revision: int = strawberry.field(description="Starts at 1, plus one for each stored change.")
-    attempts: int = strawberry.field(description="How often a worker has started it.")
-    queue: str
-    priority: int = strawberry.field(description="0 first, 9 last.")
-    worker: str | None = strawberry.field(description="The worker that runs it, or ran it last.")
-    created_at: datetime
-    started_at: datetime | None = strawberry.field(description="When the running or last attempt began.")
-    finished_at: datetime | None
-    updated_at: datetime
-
-    @classmethod
-    def of(cls, record: TaskRecord) -> Self:
-        """Make it from a record."""
-        return cls(
-            record=record,
-            id=strawberry.ID(record.id),
-            name=record.name,
-            status=record.status,
-            is_final=record.is_final,
-            revision=record.revision,
-            attempts=record.attempts,
-            queue=record.queue,
-            priority=record.priority,
-            worker=record.worker,
-            created_at=record.created_at,
-            started_at=record.started_at,
-            finished_at=record.finished_at,
-            updated_at=record.updated_at,
-        )
-
-    @strawberry.field
-    def args(self) -> JSON:
-        """Read the positional arguments."""
-        return JSON(self.record.args)
-
-    @strawberry.field
-    def kwargs(self) -> JSON:
-        """Read the keyword arguments."""
-        return JSON(self.record.kwargs)
-
-    @strawberry.field(description="The caller's own object, never touched by the lifecycle.")
-    def metadata(self) -> JSON:
-        """Read the metadata."""
-        return JSON(self.record.metadata)
-
-    @strawberry.field(description="What the task function returned.")
-    def result(self) -> JSON | None:
-        """Read the result."""
-        return JSON(self.record.result)
-
-    @strawberry.field
-    def error(self) -> TaskError | None:
-        """Read the error."""
-        error = self.record.error
-        return None if error is None else TaskError.of(error)
-
-    @strawberry.field
-    def progress(self) -> TaskProgress | None:
-        """Read the last progress report."""
-        progress = self.record.progress
-        return None if progress is None else TaskProgress.of(progress)
-
-    @strawberry.field(description="Every change of status, oldest first, at most the last 50.")
-    def history(self) -> list[TaskTransition]:
-        """Read the history."""
-        return [TaskTransition.of(transition) for transition in self.record.history]
-
-
 @strawberry.type(description="Where a page stands in its list.")
 class PageInfo:
     """Relay's PageInfo."""
@@ -168,23 +89,6 @@ class PageInfo:
     has_previous_page: bool
     start_cursor: str | None
     end_cursor: str | None
-
-
-@strawberry.type(description="A task and its place in the list.")
-class TaskEdge:
-    """Relay's edge."""
-
-    cursor: str
-    node: Task
-
-
-@strawberry.type(description="A page of tasks.")
-class TaskConnection:
-    """Relay's connection, with the nodes also without their edges."""
-
-    edges: list[TaskEdge]
-    nodes: list[Task]
-    page_info: PageInfo
 
 
 @strawberry.type(description="A task that workers have announced they can run.")

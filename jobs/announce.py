@@ -11,6 +11,7 @@ from pymongo.errors import PyMongoError
 
 from jobs.backend import Backend
 from jobs.connections import Connections
+from jobs.outage import is_outage
 from jobs.record import fields, workers
 from jobs.record.writes import Write
 from jobs.signatures import definitions_of
@@ -62,8 +63,11 @@ class Announcer(bootsteps.StartStopStep):
                         _upsert(backend.connections, fields.DEFINITIONS, workers.announce(definition))
                     announced = True
                 _upsert(backend.connections, fields.WORKERS, _beat(worker, [d.name for d in definitions], interval))
-            except PyMongoError as error:
-                logger.warning("MongoDB does not answer, this worker cannot announce its tasks: %s", error)
+            except Exception as error:
+                if is_outage(error):
+                    logger.warning("MongoDB does not answer, this worker cannot announce its tasks: %s", error)
+                else:
+                    logger.exception("This worker cannot announce its tasks")
             if self._stopping.wait(interval):
                 break
         _say_goodbye(backend.connections, worker.hostname)

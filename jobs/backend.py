@@ -5,30 +5,29 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from celery import states
 from celery.backends.mongodb import MongoBackend
 from celery.result import GroupResult, result_from_tuple
 from kombu.exceptions import EncodeError
-from kombu.utils.url import maybe_sanitize_url
 from pymongo.errors import (
-    ConnectionFailure,
     DocumentTooLarge,
     DuplicateKeyError,
-    ExecutionTimeout,
     OperationFailure,
     PyMongoError,
-    WTimeoutError,
 )
 
 from jobs.connections import QUICK, connections_for
+from jobs.outage import is_outage
 from jobs.outcomes import arrival, celery_meta, error_info, progress_from, worker_of
 from jobs.progress import ProgressWriter
 from jobs.record import fields, groups, reads, writes
 from jobs.record.details import Progress
-from jobs.record.fields import Status
-from jobs.record.reads import Document
+from jobs.record.fields import Status, is_internal
+from jobs.record.reads import Document, TaskRecord
 from jobs.record.writes import Write
 from jobs.settings import Settings
 from jobs.store import Store
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 _PROGRESS = "PROGRESS"
+_OUTAGE_SECONDS = 1.0
 _ENDS_ATTEMPT = states.READY_STATES | {states.RETRY}
 # MongoDB's codes for a document that an update made larger than 16 MiB.
 _TOO_LARGE_CODES = {10334, 17419}
@@ -51,7 +51,15 @@ def _progress_writer_for(settings: Settings) -> ProgressWriter:
     store = Store(connections_for(settings))
 
     def write(task_id: str, progress: Progress) -> None:
-        store.change(writes.progress(task_id, progress), concern=QUICK)
+        while True:
+            try:
+                store.change(writes.progress(task_id, progress), concern=QUICK)
+            except PyMongoError as error:
+                if not is_outage(error):
+                    raise
+                time.sleep(_OUTAGE_SECONDS)
+            else:
+                return
 
     return ProgressWriter(write, settings.progress_interval_seconds)
 
@@ -69,13 +77,15 @@ class Backend(MongoBackend):
         super().__init__(app, **kwargs)
         self.settings = settings or Settings.load()
         self.connections = connections_for(self.settings)
-        self._store = Store(self.connections)
+        self.store = Store(self.connections)
+        self._internal_store = Store(self.connections, internal=True)
         self._progress = _progress_writer_for(self.settings)
 
     def as_uri(self, include_password: bool = False) -> str:
         """The address for the worker's banner."""
         url = self.settings.mongodb_url
-        return url if include_password else maybe_sanitize_url(url)
+        # kombu's sanitizer takes one host; a replica set has several.
+        return url if include_password else re.sub(r"(?<=:)[^:/@]*(?=@)", "**", url)
 
     @property
     def database(self) -> Database[Document]:
@@ -93,10 +103,8 @@ class Backend(MongoBackend):
         return self.database[fields.GROUPS]
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
-        """Whether the store may just be away: then the same write, being conditional, can be made again."""
-        if isinstance(exc, ConnectionFailure | WTimeoutError | ExecutionTimeout):
-            return True
-        return isinstance(exc, PyMongoError) and exc.has_error_label("RetryableWriteError")
+        """Whether the store is just away. The write is made again then, and refused if the record is final by now."""
+        return is_outage(exc)
 
     def report_progress(self, task_id: str, progress: Progress) -> None:
         """Hand over a progress report; see :class:`jobs.progress.ProgressWriter`."""
@@ -111,7 +119,7 @@ class Backend(MongoBackend):
             EncodeError: the result is nothing that can be stored; Celery then stores that as the failure.
         """
         if state == _PROGRESS:
-            self.report_progress(task_id, progress_from(result, self._json_form))
+            self.report_progress(task_id, progress_from(result, self.json_form))
             return result
         if state in _ENDS_ATTEMPT:
             kwargs["last_progress"] = self._progress.take(task_id)
@@ -161,36 +169,57 @@ class Backend(MongoBackend):
 
     def task_result_exists(self, task_id: str) -> bool:
         """Whether the id has a record."""
-        return self._store.find(task_id) is not None
+        return self._find(task_id) is not None
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
     ) -> Any:
-        if state in _ENDS_ATTEMPT:
-            children = self._json_form(self.current_task_children(request))
-            extras = {"children": children, "last_progress": kwargs.get("last_progress")}
-            write = self._end_of_attempt(task_id, result, state, traceback, extras)
-        elif state == states.STARTED:
-            write = writes.start(task_id, worker=worker_of(result, request))
-        else:
-            write = writes.custom_state(task_id, state, self._json_form(result))
-        if not self._change(write) and self._store.find(task_id) is None:
-            self._record_arrival(task_id, request)
-            self._change(write)
+        store = self._store_of(task_id, request)
+        if store is self._internal_store and state not in states.READY_STATES:
+            return result
+        write = self._write_of(task_id, result, state, traceback, request, kwargs.get("last_progress"))
+        if not self._change(store, write) and store.find(task_id) is None:
+            self._record_arrival(store, task_id, request)
+            self._change(store, write)
         return result
+
+    def _store_of(self, task_id: str, request: Any) -> Store:
+        """What Celery stores for its own tasks, or under an id with no task to its name, is no client's task."""
+        name = getattr(request, "task", None)
+        if name is None:
+            return self._internal_store if self.store.find(task_id) is None else self.store
+        return self._internal_store if is_internal(name) else self.store
+
+    def _write_of(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        traceback: str | None,
+        request: Any,
+        last_progress: Progress | None,
+    ) -> Write:
+        """The change that a Celery state stands for."""
+        if state == states.STARTED:
+            return writes.start(task_id, worker=worker_of(result, request))
+        if state not in _ENDS_ATTEMPT:
+            return writes.custom_state(task_id, state, self.json_form(result))
+        children = self.json_form(self.current_task_children(request))
+        extras = {"children": children, "last_progress": last_progress}
+        return self._end_of_attempt(task_id, result, state, traceback, extras)
 
     def _end_of_attempt(
         self, task_id: str, result: Any, state: str, traceback: str | None, extras: dict[str, Any]
     ) -> Write:
         if state == states.SUCCESS:
-            return writes.succeed(task_id, self._json_form(result), **extras)
+            return writes.succeed(task_id, self.json_form(result), **extras)
         # A retry without an exception has no error to tell.
-        error = None if result is None else error_info(result, traceback, self._json_form)
+        error = None if result is None else error_info(result, traceback, self.json_form)
         if state == states.RETRY:
             return writes.retry(task_id, error, **extras)
         return writes.fail(task_id, error, status=Status(state), **extras)
 
-    def _json_form(self, value: Any) -> Any:
+    def json_form(self, value: Any) -> Any:
         """A Python value as the JSON value that Celery's serializer makes of it.
 
         Raises:
@@ -201,9 +230,9 @@ class Backend(MongoBackend):
     def _python_form(self, value: Any) -> Any:
         return None if value is None else self.decode(json.dumps(value))
 
-    def _change(self, write: Write) -> bool:
+    def _change(self, store: Store, write: Write) -> bool:
         try:
-            return self._store.change(write)
+            return store.change(write)
         except DocumentTooLarge as error:
             raise EncodeError(_TOO_LARGE) from error
         except OperationFailure as error:
@@ -211,23 +240,25 @@ class Backend(MongoBackend):
                 raise EncodeError(_TOO_LARGE) from error
             raise
 
-    def _record_arrival(self, task_id: str, request: Any) -> None:
+    def _record_arrival(self, store: Store, task_id: str, request: Any) -> None:
         """Make a record for a task that no record was made for when it was sent."""
-        arrived = arrival(task_id, request, self._json_form, default_queue=self.app.conf.task_default_queue)
+        arrived = arrival(task_id, request, self.json_form, default_queue=self.app.conf.task_default_queue)
         with contextlib.suppress(DuplicateKeyError):  # another process was faster
-            self._store.change(writes.create(arrived), upsert=True)
+            store.change(writes.create(arrived), upsert=True)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        meta: dict[str, Any] = self.meta_from_decoded(
-            celery_meta(task_id, self._store.find(task_id), self._python_form)
-        )
+        meta: dict[str, Any] = self.meta_from_decoded(celery_meta(task_id, self._find(task_id), self._python_form))
         return meta
 
     def _forget(self, task_id: str) -> None:
-        self._store.change(writes.forget(task_id))
+        if not self.store.change(writes.forget(task_id)):
+            self._internal_store.change(writes.forget(task_id))
+
+    def _find(self, task_id: str) -> TaskRecord | None:
+        return self.store.find(task_id) or self._internal_store.find(task_id)
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
-        filter_, update = groups.save(group_id, self._json_form(result.as_tuple()))
+        filter_, update = groups.save(group_id, self.json_form(result.as_tuple()))
         self.group_collection.update_one(filter_, update, upsert=True)
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,7 +51,8 @@ class TaskDefinition:
         if twice:
             return [Problem(("kwargs", name), "is given in args already") for name in twice]
         errors = self._validator.iter_errors({**by_position, **kwargs})
-        return [problem for error in errors for problem in self._explain(error, tuple(by_position))]
+        found = (problem for error in errors for problem in self._explain(error, tuple(by_position)))
+        return list(itertools.islice(found, _MOST_PROBLEMS))
 
     def _explain(self, error: ValidationError, by_position: tuple[str, ...]) -> Iterator[Problem]:
         path = tuple(error.absolute_path)
@@ -84,3 +86,4 @@ def _brief(error: ValidationError) -> str:
 
 
 _LONGEST_MESSAGE = 200
+_MOST_PROBLEMS = 20

@@ -20,7 +20,10 @@ _CONNECT_SECONDS = 2.0
 def protocol_config(settings: Settings) -> dict[str, Any]:
     """The part of Celery's configuration that publishers and workers share. JSON only, both ways."""
     return {
+        # Each of the three, for Celery would let an environment variable of its own go before ``broker_url``.
         "broker_url": settings.celery_broker_url,
+        "broker_read_url": settings.celery_broker_url,
+        "broker_write_url": settings.celery_broker_url,
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
@@ -47,9 +50,10 @@ class Dispatcher:
     def __init__(self, settings: Settings) -> None:
         # An app of its own, with no task functions and no backend, that does not become the process's current app.
         self._app = Celery("jobs.dispatch", set_as_current=False)
+        # Not by ``result_backend``, which an environment variable of Celery's would override.
+        self._app.backend_cls = "disabled"
         self._app.conf.update(
             protocol_config(settings),
-            result_backend=None,
             broker_connection_timeout=_CONNECT_SECONDS,
             broker_transport_options={
                 "socket_connect_timeout": _CONNECT_SECONDS,

@@ -79,10 +79,17 @@ def arrival(task_id: str, request: Any, json_form: JsonForm, *, default_queue: s
         args=list(json_form(getattr(request, "args", None)) or []),
         kwargs=dict(json_form(getattr(request, "kwargs", None)) or {}),
         queue=delivery.get("routing_key") or default_queue,
+        metadata=_metadata_of(request, json_form),
         priority=delivery.get("priority") or 0,
         parent_id=getattr(request, "parent_id", None),
         root_id=getattr(request, "root_id", None),
     )
+
+
+def _metadata_of(request: Any, json_form: JsonForm) -> dict[str, Any]:
+    """The ``metadata`` header of a message from an app that does not record what it sends; anything else is dropped."""
+    metadata = json_form((getattr(request, "headers", None) or {}).get("metadata"))
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def celery_meta(task_id: str, record: TaskRecord | None, python_form: PythonForm) -> dict[str, Any]:
@@ -109,20 +116,26 @@ def celery_meta(task_id: str, record: TaskRecord | None, python_form: PythonForm
 
 
 def _state_and_result(record: TaskRecord, error: ErrorInfo | None, python_form: PythonForm) -> tuple[str, Any]:
+    status = record.status.value
     if record.status is Status.SUCCESS:
-        return record.status.value, python_form(record.result)
-    if error is not None:
-        exception = {"exc_type": error.type, "exc_module": error.module, "exc_message": python_form(error.args)}
-        return record.status.value, exception
+        return status, python_form(record.result)
+    if record.status is not Status.STARTED:
+        # A retry needs no exception, and a failure may have been told by hand.
+        told = error or ErrorInfo(type="Exception", message="", module="builtins", args=[])
+        return status, {"exc_type": told.type, "exc_module": told.module, "exc_message": python_form(told.args)}
     if record.custom_state is not None:
         name, meta = record.custom_state
         return name, python_form(meta)
     if record.progress is not None:
         return "PROGRESS", python_form(progress_meta(record.progress))
-    return record.status.value, {"hostname": record.worker}
+    return status, {"hostname": record.worker}
 
 
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

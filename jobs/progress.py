@@ -28,8 +28,8 @@ class _Reports:
 class ProgressWriter:
     """Writes the latest report of each running task, at most once per interval, from one thread a process.
 
-    A report that is overtaken within the interval is never written; the latest always is: here when its turn comes, or
-    with the end of the attempt, which collects it by :meth:`take`.
+    A report that is overtaken within the interval is never written. The latest is: here when its turn comes, or with
+    the end of the attempt, which collects it by :meth:`take`.
     """
 
     def __init__(self, write: Callable[[str, Progress], None], interval: float) -> None:
@@ -85,7 +85,7 @@ class ProgressWriter:
                         return task_id, reports.latest
                     self._changed.wait(due - now)
                 elif now - idle_since > _IDLE_SECONDS:
-                    # Nothing unwritten is left: what stays are attempts that ended without an outcome (Ignore).
+                    # All is written: what a running attempt reported, and attempts that had no outcome (Ignore).
                     self._tasks.clear()
                     self._thread = None
                     return None

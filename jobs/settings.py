@@ -29,6 +29,12 @@ def _redis_url(url: str) -> str:
     return url
 
 
+def _broker_url(url: str) -> str:
+    if not url.startswith(("redis://", "rediss://")):
+        raise ValueError("expected an address like redis://host:6379/0")
+    return url
+
+
 def _split(names: str | tuple[str, ...]) -> tuple[str, ...]:
     parts = names.split(",") if isinstance(names, str) else names
     return tuple(part.strip() for part in parts if part.strip())
@@ -36,6 +42,7 @@ def _split(names: str | tuple[str, ...]) -> tuple[str, ...]:
 
 MongodbUrl = Annotated[str, BeforeValidator(_with_scheme), AfterValidator(_mongodb_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -55,7 +62,7 @@ class Settings(BaseSettings):
         pattern=r'^[^/\\. "$*<>:|?]{1,63}$',
         description="The database that holds our collections.",
     )
-    celery_broker_url: RedisUrl = Field(
+    celery_broker_url: BrokerUrl = Field(
         default="redis://localhost:6379/0",
         repr=False,
         description="Redis, Celery's broker.",

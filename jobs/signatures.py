@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Sequence
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
 import celery
-from pydantic import ConfigDict, PydanticUserError, create_model
-from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
+from pydantic import create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from jobs.definitions import TaskDefinition
+from jobs.record.fields import is_internal
 
 if TYPE_CHECKING:
     from celery import Celery
 
 _BY_POSITION = {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
-_INTERNAL = "celery."
 
 
 class _Schema(GenerateJsonSchema):
@@ -29,8 +28,7 @@ class _Schema(GenerateJsonSchema):
 
 def definitions_of(app: Celery) -> list[TaskDefinition]:
     """Describe every task function of an app but Celery's internal ones, by name."""
-    tasks: Iterable[celery.Task] = (app.tasks[name] for name in sorted(app.tasks))
-    return [define(task, app) for task in tasks if not task.name.startswith(_INTERNAL)]
+    return [define(app.tasks[name], app) for name in sorted(app.tasks) if not is_internal(name)]
 
 
 def define(task: celery.Task, app: Celery) -> TaskDefinition:
@@ -49,50 +47,60 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
     )
 
 
-def input_schema(parameters: Iterable[Parameter]) -> dict[str, Any]:
+def input_schema(parameters: Sequence[Parameter]) -> dict[str, Any]:
     """The JSON Schema (2020-12) of the parameters as the properties of one object.
 
     A parameter without an annotation takes anything, and so does one whose annotation JSON Schema cannot express.
     """
-    schema: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
-    required = []
-    for parameter in parameters:
-        if parameter.kind is Parameter.VAR_KEYWORD:
-            schema["additionalProperties"] = True
-        elif parameter.kind is not Parameter.VAR_POSITIONAL:
-            own, shared = _property(parameter)
-            schema["properties"][parameter.name] = own
-            if shared:
-                schema.setdefault("$defs", {}).update(shared)
-            if parameter.default is Parameter.empty:
-                required.append(parameter.name)
-    return {**schema, "required": required} if required else schema
+    named = [p for p in parameters if p.kind not in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}]
+    generated = _generate([p if _is_expressible(p) else p.replace(annotation=Any) for p in named])
+    properties = {p.name: generated["properties"][_neutral(n)] for n, p in enumerate(named)}
+    for schema in properties.values():
+        schema.pop("title", None)
+    required = [p.name for p in named if p.default is Parameter.empty]
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": any(p.kind is Parameter.VAR_KEYWORD for p in parameters),
+        **({"required": required} if required else {}),
+        **({"$defs": generated["$defs"]} if "$defs" in generated else {}),
+    }
 
 
-def _property(parameter: Parameter) -> tuple[dict[str, Any], dict[str, Any]]:
-    annotation = Any if parameter.annotation is Parameter.empty else parameter.annotation
-    default = ... if parameter.default is Parameter.empty else parameter.default
+def _is_expressible(parameter: Parameter) -> bool:
     try:
-        schema = _model_schema(annotation, default)
-    except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema, PydanticUserError, TypeError):
-        schema = _model_schema(Any, default)
-    own = schema["properties"]["value"]
-    own.pop("title", None)
-    return own, schema.get("$defs", {})
+        _generate([parameter])
+    except Exception:  # noqa: BLE001 - whatever an annotation makes Pydantic raise, the task is announced without it
+        return False
+    return True
 
 
-def _model_schema(annotation: Any, default: Any) -> dict[str, Any]:
-    """The field has a neutral name: a parameter may be called what Pydantic keeps for itself, ``schema`` or ``_x``."""
-    field = default if isinstance(default, FieldInfo) else FieldInfo(default=default)
-    config = ConfigDict(arbitrary_types_allowed=False)
-    model = create_model("Parameters", __config__=config, value=(annotation, field))
-    return model.model_json_schema(schema_generator=_Schema)
+def _generate(parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """Make one model of all parameters, so that different models of the same name are told apart."""
+    fields: dict[str, Any] = {_neutral(n): (_annotation(p), _field(p)) for n, p in enumerate(parameters)}
+    model = create_model("Parameters", **fields)
+    return model.model_json_schema(by_alias=False, schema_generator=_Schema)
+
+
+def _neutral(position: int) -> str:
+    """A parameter may have a name that Pydantic keeps for itself, ``schema`` or ``_x``."""
+    return f"p{position}"
+
+
+def _annotation(parameter: Parameter) -> Any:
+    return Any if parameter.annotation is Parameter.empty else parameter.annotation
+
+
+def _field(parameter: Parameter) -> FieldInfo:
+    if isinstance(parameter.default, FieldInfo):
+        return parameter.default
+    return FieldInfo(default=... if parameter.default is Parameter.empty else parameter.default)
 
 
 def _signature(task: celery.Task) -> inspect.Signature:
     try:
         return inspect.signature(task.run, eval_str=True)
-    except NameError:
+    except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything
         # An annotation that only exists for type checkers: the names of the parameters still say most of it.
         signature = inspect.signature(task.run)
         unknown = [p.replace(annotation=Parameter.empty) for p in signature.parameters.values()]

@@ -19,10 +19,14 @@ logger = logging.getLogger(__name__)
 
 
 class Store:
-    """The task records as a worker sees them."""
+    """The task records as a worker sees them.
 
-    def __init__(self, connections: Connections) -> None:
+    Those of Celery's internal tasks are kept apart, where no client finds them, and are not announced.
+    """
+
+    def __init__(self, connections: Connections, *, internal: bool = False) -> None:
         self._connections = connections
+        self._internal = internal
 
     def change(self, write: Write, *, upsert: bool = False, concern: WriteConcern = DURABLE) -> bool:
         """Make one conditional change and publish its event.
@@ -39,7 +43,8 @@ class Store:
         )
         if document is None:
             return False
-        self._announce(document)
+        if not self._internal:
+            self._announce(document)
         return True
 
     def find(self, task_id: str) -> TaskRecord | None:
@@ -48,7 +53,8 @@ class Store:
         return None if document is None else TaskRecord(document)
 
     def _tasks(self, concern: WriteConcern) -> Collection[Document]:
-        return self._connections.database().get_collection(fields.TASKS, write_concern=concern)
+        name = fields.INTERNAL_TASKS if self._internal else fields.TASKS
+        return self._connections.database().get_collection(name, write_concern=concern)
 
     def _announce(self, document: Document) -> None:
         """The record is the truth: news that is lost is logged, never raised into a task."""

@@ -13,6 +13,8 @@ from jobs.record.details import Progress
 if TYPE_CHECKING:
     from jobs.backend import Backend
 
+_MESSAGE_LENGTH = 1000
+
 
 class Task(celery.Task):
     """An ordinary Celery task that can also say how far it is (with ``bind=True``)."""
@@ -35,12 +37,11 @@ class Task(celery.Task):
         Raises:
             ValueError: a number is not finite.
         """
-        if not all(math.isfinite(number) for number in (current, total or 0)):
-            raise ValueError("progress must be told in finite numbers")
+        progress = Progress(_finite(current), None if total is None else _finite(total), _text(message))
         request = self.request
         if request.id is None or request.called_directly or request.is_eager:
             return
-        self.backend.report_progress(request.id, Progress(float(current), _float(total), message))
+        self.backend.report_progress(request.id, progress)
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Record the start that Celery leaves out with ``ignore_result``: that drops the result, not the state."""
@@ -72,5 +73,15 @@ def _traceback(exc: BaseException | None) -> str | None:
     return None if exc is None else "".join(traceback.format_exception(exc))
 
 
-def _float(number: float | None) -> float | None:
-    return None if number is None else float(number)
+def _finite(number: float) -> float:
+    try:
+        if math.isfinite(number):
+            return float(number)
+    except OverflowError:
+        pass
+    raise ValueError("progress must be told in finite numbers")
+
+
+def _text(message: object) -> str | None:
+    """Take any object for a message, an exception or a lazy translation, and no more of it than a screen shows."""
+    return None if message is None else str(message)[:_MESSAGE_LENGTH]

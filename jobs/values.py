@@ -8,6 +8,7 @@ equal.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -24,6 +25,7 @@ _TEXT_KEY = "%json"
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
+_MOST_PROBLEMS = 20
 # MongoDB refuses documents nested deeper than 100 levels; the record itself needs a few of them.
 _MAX_STORED_DEPTH = 80
 _INT64 = range(-(2**63), 2**63)
@@ -80,16 +82,17 @@ def _escape(value: Any) -> Any:
 def _fits_bson(value: Any, depth: int) -> bool:
     if isinstance(value, dict):
         return depth > 0 and all(
-            "\0" not in key and _is_utf8(key) and _fits_bson(item, depth - 1) for key, item in value.items()
+            "\0" not in key and is_text(key) and _fits_bson(item, depth - 1) for key, item in value.items()
         )
     if isinstance(value, list):
         return depth > 0 and all(_fits_bson(item, depth - 1) for item in value)
     if isinstance(value, str):
-        return _is_utf8(value)
+        return is_text(value)
     return not isinstance(value, int) or value in _INT64
 
 
-def _is_utf8(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Whether a string is Unicode that UTF-8 has bytes for: no lone surrogate is in it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -102,19 +105,15 @@ def check(value: Any, path: Path, max_bytes: int) -> list[Problem]:
 
     ``path`` is where the value stands in the input; each problem's path begins with it.
     """
-    too_deep = _deeper_than(value, MAX_DEPTH)
-    if too_deep:
+    if _deeper_than(value, MAX_DEPTH):
         return [Problem(path, f"is nested more than {MAX_DEPTH} levels deep", too_large=True)]
-    problems = list(_check(value, path))
-    if problems:
-        return problems
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+    if size > max_bytes:
+        return [Problem(path, f"is {size} bytes of JSON, more than {max_bytes}", too_large=True)]
     keys = _count_keys(value)
     if keys > MAX_KEYS:
         return [Problem(path, f"has {keys} keys, more than {MAX_KEYS}", too_large=True)]
-    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
-    if size > max_bytes:
-        return [Problem(path, f"is {size} bytes of JSON, more than {max_bytes}", too_large=True)]
-    return []
+    return list(itertools.islice(_check(value, path), _MOST_PROBLEMS))
 
 
 def _deeper_than(value: Any, limit: int) -> bool:
@@ -147,7 +146,7 @@ def _check(value: Any, path: Path) -> Iterator[Problem]:
         for index, item in enumerate(value):
             yield from _check(item, (*path, index))
     elif isinstance(value, str):
-        if not _is_utf8(value):
+        if not is_text(value):
             yield Problem(path, "holds a lone surrogate, which is no Unicode character")
     elif isinstance(value, float):
         if not math.isfinite(value):
@@ -159,5 +158,5 @@ def _check(value: Any, path: Path) -> Iterator[Problem]:
 def _check_key(key: str, path: Path) -> Iterator[Problem]:
     if "\0" in key:
         yield Problem(path, f"has a key with a NUL character: {key!r}")
-    if not _is_utf8(key):
+    if not is_text(key):
         yield Problem(path, f"has a key with a lone surrogate: {key!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -91,7 +92,9 @@ class Api:
 
     def post(self, query: str, **variables: Any) -> dict[str, Any]:
         """Run an operation and return the whole answer."""
-        answer = httpx.post(self.graphql, json={"query": query, "variables": variables}, timeout=30)
+        # As ASCII, in which JSON can spell also what UTF-8 cannot.
+        content = json.dumps({"query": query, "variables": variables})
+        answer = httpx.post(self.graphql, content=content, headers={"Content-Type": "application/json"}, timeout=30)
         body: dict[str, Any] = answer.json()
         return body
 

@@ -84,6 +84,14 @@ def burst(self: Task, count: int) -> None:
 
 
 @shared_task(bind=True)
+def odd_progress(self: Task) -> str:
+    """Report what no progress bar can show."""
+    self.report_progress(1, 2, ValueError("no text \ud800"))  # type: ignore[arg-type] # what is tested
+    self.update_state(state="PROGRESS", meta={"current": 10**400})
+    return "fine"
+
+
+@shared_task(bind=True)
 def tells_failure_by_hand(self: Task) -> None:
     """Use the idiom of Celery's documentation for a failure with a meta of one's own."""
     self.update_state(state="FAILURE", meta={"why": "by hand"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 TASKS = "tasks"
+INTERNAL_TASKS = "internal_tasks"
 GROUPS = "groups"
 DEFINITIONS = "task_definitions"
 WORKERS = "workers"
@@ -66,6 +67,11 @@ class Status(StrEnum):
         return self in FINAL
 
 
+def is_internal(name: str) -> bool:
+    """Whether a task is Celery's own, like ``celery.map``: it may have a result, but is nobody's task."""
+    return name.startswith("celery.")
+
+
 FINAL = frozenset({Status.SUCCESS, Status.FAILURE, Status.REVOKED})
 
 NEWEST_FIRST = [(CREATED_AT, -1), (ID, -1)]
@@ -73,6 +79,7 @@ NEWEST_FIRST = [(CREATED_AT, -1), (ID, -1)]
 # One list of keys an index, each with the query it serves.
 INDEXES = [
     NEWEST_FIRST,  # tasks(first, after): the page after a cursor
+    [(PARENT_ID, 1), *NEWEST_FIRST],  # Task.children(first, after)
 ]
 
 # What an event leaves out when it would be too large, in this order, until it fits.

@@ -188,6 +188,19 @@ def by_ids(task_ids: list[str]) -> Document:
     return {f.ID: {"$in": task_ids}}
 
 
+REVISION_ONLY = {f.REVISION: 1}
+
+
+def revisions_of(documents: list[Document]) -> dict[str, int]:
+    """Read what a find with :data:`REVISION_ONLY` gave, by id."""
+    return {document[f.ID]: document[f.REVISION] for document in documents}
+
+
+def children_of(task_id: str) -> Document:
+    """The filter that finds the tasks that a task sent."""
+    return {f.PARENT_ID: task_id}
+
+
 def after(created_at: datetime, task_id: str) -> Document:
     """The filter for what comes after a task when the newest are first.
 

@@ -114,9 +114,9 @@ def fail(
 
 
 def forget(task_id: str) -> Write:
-    """Drop the result of a task, not the task: Celery's ``AsyncResult.forget``."""
-    filter_, update = _change(task_id, {f.RESULT: _REMOVE, f.CHILDREN: _REMOVE, f.FORGOTTEN: True})
-    return {f.ID: filter_[f.ID], f.FORGOTTEN: {"$ne": True}}, update
+    """Drop the result of a finished task, not the task: Celery's ``AsyncResult.forget``."""
+    _, update = _change(task_id, {f.RESULT: _REMOVE, f.CHILDREN: _REMOVE, f.FORGOTTEN: True})
+    return {f.ID: task_id, f.STATUS: {"$in": _FINAL_NAMES}, f.FORGOTTEN: {"$ne": True}}, update
 
 
 def _change(

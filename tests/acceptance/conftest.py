@@ -28,6 +28,8 @@ def environment(databases: Databases) -> dict[str, str]:
         "TASK_MODULES": "jobs.tasks,task_modules",
         "WORKER_HEARTBEAT_SECONDS": "1",
         "PYTHONPATH": str(ROOT / "tests"),
+        # Left over from another deployment: our settings go before Celery's own variables.
+        "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/0",
     }
 
 

@@ -76,6 +76,25 @@ def test_the_last_progress_report_is_kept(api: Api) -> None:
     assert task["revision"] < 50
 
 
+def test_progress_never_decides_the_outcome(api: Api) -> None:
+    """Whatever a task function reports, what it returns is its result."""
+    task = api.finished(api.create("task_modules.odd_progress"))
+    assert (task["status"], task["result"]) == ("SUCCESS", "fine")
+
+
+def test_texts_that_are_no_unicode_are_refused_or_unknown(api: Api) -> None:
+    """A lone surrogate, which JSON can spell and nothing can store, is an unknown id or a wrong value."""
+    lone = "\ud800"
+    for query in ("query ($x: ID!) { task(id: $x) { id } }", "query ($x: ID!) { node(id: $x) { id } }"):
+        assert list(api.data(query, x=lone).values()) == [None]
+    given = {"name": "task_modules.add", "args": [1], "metadata": {lone: {lone: lone}}}
+    errors = api.data(CREATE, input=given)["createTask"]["userErrors"]
+    assert {error["code"] for error in errors} == {"INVALID_INPUT"}
+    assert errors[0]["field"] == ["input", "metadata"]
+    errors = api.data(CREATE, input={"name": lone})["createTask"]["userErrors"]
+    assert errors[0]["code"] == "UNKNOWN_TASK_NAME"
+
+
 def test_typed_results_are_json_to_clients(api: Api) -> None:
     """What only Celery's JSON knows is shown in its JSON form, and big integers are not rounded."""
     result = api.finished(api.create("task_modules.typed"))["result"]

@@ -135,6 +135,38 @@ def test_a_retry_tells_why(app: Celery, backend: Backend, task_id: TaskId) -> No
     assert _record(backend, task_id).attempts == 2
 
 
+@pytest.mark.parametrize(("state", "final"), [("RETRY", False), ("FAILURE", True), ("REVOKED", True)])
+def test_states_without_an_exception_can_be_read(
+    app: Celery, backend: Backend, task_id: TaskId, state: str, final: bool
+) -> None:
+    """self.retry() needs no exception, nor does a failure told by hand; earlier progress does not hide the state."""
+    backend.mark_as_started(task_id, hostname="w")
+    backend.report_progress(task_id, Progress(1.0))
+    backend.store_result(task_id, None, state)
+    result = app.AsyncResult(task_id)
+    assert (result.state, result.ready()) == (state, final)
+    assert isinstance(result.result, Exception)
+
+
+def test_a_replica_set_has_an_address_for_the_banner(settings: Settings, app: Celery) -> None:
+    """The worker's banner shows where MongoDB is, with several hosts, and without the password."""
+    several = settings.model_copy(update={"mongodb_url": "mongodb://u:secret@a:1,b:2/?replicaSet=x"})
+    backend = Backend(app, several)
+    assert backend.as_uri() == "mongodb://u:**@a:1,b:2/?replicaSet=x"
+    assert backend.as_uri(include_password=True) == several.mongodb_url
+
+
+def test_celerys_own_tasks_are_kept_apart(app: Celery, backend: Backend) -> None:
+    """Celery's internal tasks, and results under ids that name no task, are Celery's to read and no client's task."""
+    backend.mark_as_done("map", [1, 2], request=Context(id="map", task="celery.map"))
+    backend.mark_as_failure("body", ValueError("a member failed"))
+    assert app.AsyncResult("map").get(timeout=5) == [1, 2]
+    assert isinstance(app.AsyncResult("body").result, ValueError)
+    assert backend.collection.count_documents({}) == 0
+    app.AsyncResult("map").forget()
+    assert app.AsyncResult("map").state == "PENDING"
+
+
 def test_celerys_progress_idiom_becomes_progress(app: Celery, backend: Backend, task_id: TaskId) -> None:
     """update_state(PROGRESS) is stored as progress, and reads back as it was written."""
     backend.mark_as_started(task_id, hostname="w")
@@ -213,6 +245,13 @@ def test_groups_are_saved_and_expire_without_tasks(app: Celery, backend: Backend
     backend.cleanup()
     assert app.GroupResult.restore("g") is None
     assert _record(backend, task_id).is_final
+
+
+def test_forget_leaves_a_running_task_alone(app: Celery, backend: Backend, task_id: TaskId) -> None:
+    """What has no result yet has nothing to forget, and its result can be read when it is there."""
+    app.AsyncResult(task_id).forget()
+    backend.mark_as_done(task_id, 3)
+    assert app.AsyncResult(task_id).get(timeout=5) == 3
 
 
 def test_children_are_known(app: Celery, backend: Backend, task_id: TaskId) -> None:

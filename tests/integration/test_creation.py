@@ -28,7 +28,7 @@ def make(store: TaskStore) -> Make:
         dispatcher = Dispatcher(settings)
         made = Creator(settings, store, dispatcher, redis)
         yield made
-        made.close()
+        await made.close()
         dispatcher.close()
         await redis.aclose()
 

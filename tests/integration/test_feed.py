@@ -28,7 +28,7 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
 @pytest.fixture
 async def feed(settings: Settings, store: TaskStore) -> AsyncIterator[Feed]:
     """A connected feed whose backstop stays out of the way."""
-    async with Feed(settings, store.get_many, backstop_seconds=600) as feed:
+    async with Feed(settings, store, backstop_seconds=600) as feed:
 
         async def connected() -> bool:
             return feed.connected
@@ -135,7 +135,7 @@ async def test_the_backstop_finds_what_no_event_told(
     settings: Settings, store: TaskStore, mute_worker: Store, task_id: str
 ) -> None:
     """A lost event is made good within the backstop's time, and counted."""
-    async with Feed(settings, store.get_many, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+    async with Feed(settings, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
 
         async def found() -> bool:
             await asyncio.to_thread(mute_worker.change, writes.start(task_id, worker="w"))
@@ -150,13 +150,32 @@ async def test_without_redis_a_watch_opens_and_the_backstop_brings_the_news(
 ) -> None:
     """While Redis is away subscribers still reach the right state."""
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    async with Feed(away, store.get_many, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+    async with Feed(away, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
         await asyncio.to_thread(worker.change, writes.succeed(task_id, 1))
 
         async def final() -> bool:
             return (await mailbox.take()).is_final
 
         assert await asyncio.wait_for(wait_until_async(final), 10)
+
+
+async def test_a_quiet_connection_stays_good(
+    settings: Settings, store: TaskStore, worker: Store, redis: Redis, task_id: str
+) -> None:
+    """A feed that nobody used for long keeps its connection by asking for signs of life, and then works as ever."""
+    async with Feed(settings, store, backstop_seconds=600, silence_seconds=0.05) as feed:
+
+        async def answered(least: int) -> bool:
+            pings = (await redis.info("commandstats")).get("cmdstat_ping", {}).get("calls", 0)
+            return bool(pings >= least)
+
+        before = (await redis.info("commandstats")).get("cmdstat_ping", {}).get("calls", 0)
+        await wait_until_async(lambda: answered(before + 3))
+        async with feed.watch(task_id) as mailbox:
+            assert await _subscribed(redis, task_id) == 1
+            await wait_until_async(lambda: answered(before + 6))
+            await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
+            assert (await asyncio.wait_for(mailbox.take(), 10)).revision == 2
 
 
 async def test_a_foreign_message_is_left_out(feed: Feed, redis: Redis, worker: Store, task_id: str) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
 
 import pytest
 from celery import Celery
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, create_model
 
 from jobs.definitions import TaskDefinition
 from jobs.signatures import define, definitions_of
@@ -16,6 +17,10 @@ class Address(BaseModel):
     """A nested model."""
 
     city: str
+
+
+# Another model of the same name.
+namesake = SimpleNamespace(Address=create_model("Address", street=(str, ...)))
 
 
 class Opaque:
@@ -31,6 +36,15 @@ def send(to: str, count: int = 1, *, mode: Literal["fast", "slow"] = "fast", add
 
 def anything(first, *rest, model_config=1, _x: Opaque = Opaque(), **options):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN002, ANN003, ANN201, B008, D103
     ...
+
+
+def aliased(x: Annotated[int, Field(alias="other")], y: int = Field(3, alias="another")) -> None: ...  # noqa: D103
+
+
+def prose(x: "int | 'Unquotable'", y: "a number of things" = 1) -> None: ...  # type: ignore # noqa: D103, F722, F821, PGH003, UP037
+
+
+def twins(x: Address, y: namesake.Address) -> None: ...  # type: ignore[name-defined] # noqa: D103
 
 
 def only_checked(at: "Unimportable") -> None:  # type: ignore[name-defined] # noqa: D103, F821, UP037
@@ -78,6 +92,26 @@ def test_what_cannot_be_described_takes_anything(app: Celery) -> None:
     assert definition.input_schema["additionalProperties"] is True
     assert definition.check([1, 2, 3], {"_x": None, "more": {}}) == []
     assert _define(app, only_checked).check(["now"], {}) == []
+
+
+def test_odd_signatures_do_not_keep_a_worker_from_announcing(app: Celery) -> None:
+    """Aliases, annotations that cannot be evaluated, models of the same name: each is announced as well as it can."""
+    assert list(_define(app, aliased).input_schema["properties"]) == ["x", "y"]
+    assert _define(app, prose).check(["anything"], {"y": []}) == []
+    definition = _define(app, twins)
+    assert definition.check([{"city": "X"}, {"street": "Y"}], {}) == []
+    assert [problem.path for problem in definition.check([{"street": "Y"}, {"city": "X"}], {})] == [
+        ("args", 0),
+        ("args", 1),
+    ]
+
+
+def test_many_wrong_values_make_few_problems(app: Celery) -> None:
+    """A large array of wrong values is answered with what a person can read."""
+
+    def total(xs: list[int]) -> None: ...
+
+    assert len(_define(app, total).check([["x"] * 1000], {})) == 20
 
 
 def test_internal_tasks_are_not_announced(app: Celery) -> None:

@@ -65,13 +65,13 @@ def _nested(levels: int) -> Any:
         ({"a\0": 1}, ("m",), "NUL"),
         (_nested(33), ("m",), "levels"),
         (_nested(5000), ("m",), "levels"),
-        ({str(n): n for n in range(1001)}, ("m",), "1001 keys"),
-        ({"a": "ü" * 40}, ("m",), "bytes"),
+        ({str(n): 0 for n in range(1001)}, ("m",), "1001 keys"),
+        ({"a": "ü" * 5000}, ("m",), "bytes"),
     ],
 )
 def test_what_could_not_come_back_is_refused(value: Any, path: tuple[str | int, ...], words: str) -> None:
     """Each value that MongoDB or JSON cannot carry unchanged is refused at its place, in words."""
-    (problem,) = values.check(value, ("m",), max_bytes=80)
+    (problem,) = values.check(value, ("m",), max_bytes=9999)
     assert problem.path == path
     assert words in problem.message
 

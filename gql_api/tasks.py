@@ -1,0 +1,161 @@
+"""The task as clients see it, and the pages of tasks, which a task may have of its own children."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+import strawberry
+from strawberry import UNSET
+
+from gql_api.context import Info
+from gql_api.cursors import Cursor, CursorError
+from gql_api.errors import ClientError
+from gql_api.scalars import JSON, given
+from gql_api.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition
+from jobs.record.reads import TaskRecord
+
+_MOST = 500
+_DEFAULT = 20
+_BAD_INPUT = "BAD_USER_INPUT"
+
+
+@strawberry.type(description="A task: created by a client, run by a worker, kept with its metadata.")
+class Task(Node):
+    """A task record. Values that take some work to read are read when they are asked for."""
+
+    record: strawberry.Private[TaskRecord]
+
+    id: strawberry.ID = strawberry.field(description="The Celery task id.")
+    name: str = strawberry.field(description="The Celery task name.")
+    status: TaskStatus
+    is_final: bool = strawberry.field(description="SUCCESS, FAILURE or REVOKED: it will never change again.")
+    revision: int = strawberry.field(description="Starts at 1, plus one for each stored change.")
+    attempts: int = strawberry.field(description="How often a worker has started it.")
+    queue: str
+    priority: int = strawberry.field(description="0 first, 9 last.")
+    worker: str | None = strawberry.field(description="The worker that runs it, or ran it last.")
+    created_at: datetime
+    started_at: datetime | None = strawberry.field(description="When the running or last attempt began.")
+    finished_at: datetime | None
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, record: TaskRecord) -> Self:
+        """Make it from a record."""
+        return cls(
+            record=record,
+            id=strawberry.ID(record.id),
+            name=record.name,
+            status=record.status,
+            is_final=record.is_final,
+            revision=record.revision,
+            attempts=record.attempts,
+            queue=record.queue,
+            priority=record.priority,
+            worker=record.worker,
+            created_at=record.created_at,
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+            updated_at=record.updated_at,
+        )
+
+    @strawberry.field
+    def args(self) -> JSON:
+        """Read the positional arguments."""
+        return JSON(self.record.args)
+
+    @strawberry.field
+    def kwargs(self) -> JSON:
+        """Read the keyword arguments."""
+        return JSON(self.record.kwargs)
+
+    @strawberry.field(description="The caller's own object, never touched by the lifecycle.")
+    def metadata(self) -> JSON:
+        """Read the metadata."""
+        return JSON(self.record.metadata)
+
+    @strawberry.field(description="What the task function returned.")
+    def result(self) -> JSON | None:
+        """Read the result."""
+        return JSON(self.record.result)
+
+    @strawberry.field
+    def error(self) -> TaskError | None:
+        """Read the error."""
+        error = self.record.error
+        return None if error is None else TaskError.of(error)
+
+    @strawberry.field
+    def progress(self) -> TaskProgress | None:
+        """Read the last progress report."""
+        progress = self.record.progress
+        return None if progress is None else TaskProgress.of(progress)
+
+    @strawberry.field(description="Every change of status, oldest first, at most the last 50.")
+    def history(self) -> list[TaskTransition]:
+        """Read the history."""
+        return [TaskTransition.of(transition) for transition in self.record.history]
+
+    @strawberry.field(description="The task that sent it.")
+    async def parent(self, info: Info) -> Task | None:
+        """Find the parent, together with those of the other tasks of the answer."""
+        if self.record.parent_id is None:
+            return None
+        record = await info.context.tasks.load(self.record.parent_id)
+        return None if record is None else Task.of(record)
+
+    @strawberry.field(description="The tasks that it sent, newest first.")
+    async def children(self, info: Info, first: int | None = UNSET, after: str | None = UNSET) -> TaskConnection:
+        """Read a page of its children."""
+        return await page_of_tasks(info, first, after, parent_id=self.record.id)
+
+
+@strawberry.type(description="A task and its place in the list.")
+class TaskEdge:
+    """Relay's edge."""
+
+    cursor: str
+    node: Task
+
+
+@strawberry.type(description="A page of tasks.")
+class TaskConnection:
+    """Relay's connection, with the nodes also without their edges."""
+
+    edges: list[TaskEdge]
+    nodes: list[Task]
+    page_info: PageInfo
+
+
+async def page_of_tasks(
+    info: Info, first: int | None, after: str | None, *, parent_id: str | None = None
+) -> TaskConnection:
+    """Read a page of all tasks, or of the children of one.
+
+    Raises:
+        ClientError: the size or the cursor cannot be.
+    """
+    size, cursor = given(first, _DEFAULT), _cursor(given(after, None))
+    if not 1 <= size <= _MOST:
+        raise ClientError(f"first must be from 1 to {_MOST}, not {size}", _BAD_INPUT)
+    # One more than asked for tells whether there is a next page.
+    records = await info.context.services.store.newest(size + 1, cursor, parent_id=parent_id)
+    edges = [TaskEdge(cursor=str(Cursor.of(record)), node=Task.of(record)) for record in records[:size]]
+    return TaskConnection(
+        edges=edges,
+        nodes=[edge.node for edge in edges],
+        page_info=PageInfo(
+            has_next_page=len(records) > size,
+            has_previous_page=cursor is not None,
+            start_cursor=edges[0].cursor if edges else None,
+            end_cursor=edges[-1].cursor if edges else None,
+        ),
+    )
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    try:
+        return None if text is None else Cursor.parse(text)
+    except CursorError as error:
+        raise ClientError(f"after: {error}", _BAD_INPUT) from error

@@ -1,0 +1,46 @@
+"""An existing Celery app joins in: its tasks are recorded, run, announced and watched like our own."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from celery import Celery
+
+from jobs.announce import Announcer
+
+App = TypeVar("App", bound=Celery)
+
+
+def adopt(app: App) -> App:
+    """Make a Celery app keep its tasks in records. Call it right after making the app, before its tasks.
+
+    Broker, queues, routes and everything else of the app stay its own. MongoDB and Redis are those of the settings.
+
+    Returns:
+        The same app.
+
+    Raises:
+        RuntimeError: the app has tasks already, which would run without records.
+    """
+    if app.finalized or "Task" in vars(app):
+        raise RuntimeError("adopt the Celery app right after making it: it has been set up already")
+    app.task_cls = "jobs.task:Task"
+    app.amqp_cls = "jobs.recording:RecordingAMQP"
+    app.backend_cls = "jobs.backend:Backend"
+    app.steps["worker"].add(Announcer)
+    app.conf.update(
+        result_backend="jobs.backend:Backend",
+        result_serializer="json",
+        task_serializer="json",
+        accept_content=["json"],
+        # A message is acknowledged after its task, so that the broker gives it to another worker when this one is lost.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        task_track_started=True,
+        # While MongoDB is away a worker holds what it has to tell, and tells it when MongoDB is back.
+        result_backend_always_retry=True,
+        result_backend_max_sleep_between_retries_ms=2000,
+        result_backend_thread_safe=True,
+    )
+    return app
