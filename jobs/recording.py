@@ -63,9 +63,18 @@ def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTas
         metadata=_metadata(backend, options.get("headers") or {}),
         queue=_queue_name(options) or backend.app.conf.task_default_queue,
         priority=options.get("priority") or 0,
-        parent_id=headers["parent_id"],
+        parent_id=_parent_id(backend, headers["parent_id"]),
         root_id=headers["root_id"],
     )
+
+
+def _parent_id(backend: Backend, parent_id: str | None) -> str | None:
+    """The body of a chord is sent by Celery's own task for that; its parent is whose chord it was."""
+    sender = backend.app.current_worker_task
+    if sender is None or sender.request.id != parent_id or not is_internal(sender.name):
+        return parent_id
+    grandparent_id: str | None = sender.request.parent_id
+    return grandparent_id
 
 
 def _metadata(backend: Backend, headers: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def test_the_architecture_places_every_module(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/clients.md", "docs/lifecycle.md"]
+    "path",
+    ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/adopt.md", "docs/clients.md", "docs/lifecycle.md"],
 )
 def test_links_lead_somewhere(path: str) -> None:
     """Relative links in the documents name files that exist."""
