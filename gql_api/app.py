@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
 from starlette.routing import Route, WebSocketRoute
 
+from gql_api import rest
 from gql_api.background import background
 from gql_api.context import Services
 from gql_api.creation import Creator
@@ -47,7 +48,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
             WebSocketRoute("/graphql", graphql),
             Route("/healthz", alive),
             Route("/readyz", ready),
+            *rest.ROUTES,
         ],
+        exception_handlers=rest.EXCEPTION_HANDLERS,
     )
 
 

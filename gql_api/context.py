@@ -43,3 +43,11 @@ class Context:
 
 
 Info: TypeAlias = StrawberryInfo[Context, None]
+
+
+def context_of(request: Request | WebSocket, response: Response | WebSocket) -> Context:
+    """Make the context of one request, from the services of the application that it came to."""
+    services: Services = request.app.state.services
+    # Uncached: on a socket this lives as long as the connection, and tasks change.
+    tasks = DataLoader(services.store.by_ids, cache=False)
+    return Context(services=services, tasks=tasks, request=request, response=response)

@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.dataloader import DataLoader
 from strawberry.exceptions import MissingQueryError
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
@@ -21,7 +20,7 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from gql_api.context import Context, Services
+from gql_api.context import Context, context_of
 from gql_api.negotiation import RESPONSE_JSON, media_type_for
 from gql_api.schema import schema
 from gql_api.websocket import TransportHandler
@@ -64,10 +63,7 @@ class GraphQLServer(GraphQL[Context, None]):
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """Make the context of one request."""
-        services: Services = request.app.state.services
-        # Uncached: on a socket this lives as long as the connection, and tasks change.
-        tasks = DataLoader(services.store.by_ids, cache=False)
-        return Context(services=services, tasks=tasks, request=request, response=response)
+        return context_of(request, response)
 
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
         """Note what the client accepts, for the answer is made without the request at hand."""

@@ -32,7 +32,15 @@ def test_the_architecture_places_every_module(name: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/adopt.md", "docs/clients.md", "docs/lifecycle.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        "docs/adopt.md",
+        "docs/clients.md",
+        "docs/rest.md",
+        "docs/lifecycle.md",
+    ],
 )
 def test_links_lead_somewhere(path: str) -> None:
     """Relative links in the documents name files that exist."""

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+
+import httpx
+import pytest
+from support import ROOT, Api
+
+_COMMANDS = re.findall(r"^```bash\n(.*?)^```$", (ROOT / "docs" / "rest.md").read_text(), re.DOTALL | re.MULTILINE)
+
+
+def _run(api: Api, command: str, task_id: str = "") -> str:
+    at = command.replace("localhost:8000", api.url.removeprefix("http://"))
+    env = {**os.environ, "TASK_ID": task_id}
+    done = subprocess.run(["bash", "-c", at], capture_output=True, text=True, timeout=60, check=True, env=env)  # noqa: S607
+    return done.stdout
+
+
+def test_the_calls_work_as_printed(api: Api) -> None:
+    """The commands of the docs create a task, ask for it and list it, and GraphQL knows the same task."""
+    create, ask, list_ = _COMMANDS
+    task_id = json.loads(_run(api, create))
+    metadata = {"metadata_1": "first", "metadata_2": "second"}
+    asked = json.loads(_run(api, ask, task_id))
+    assert (asked["task_id"], asked["metadata"]) == (task_id, metadata)
+    assert asked["status"] in {"QUEUED", "STARTED"}
+    (listed,) = [task for task in json.loads(_run(api, list_)) if task["task_id"] == task_id]
+    assert listed["metadata"] == metadata
+    assert api.task(task_id)["kwargs"] == {"task_input": "a big file"}
+
+
+def test_a_result_is_told(api: Api) -> None:
+    """A finished task has its result and status over REST too."""
+    task_id = api.create("task_modules.add", args=[1])
+    api.finished(task_id)
+    answer = httpx.get(f"{api.url}/task/{task_id}").json()
+    assert (answer["status"], answer["result"], answer["error"]) == ("SUCCESS", 2, None)
+
+
+def test_the_link_leads_through_the_list(api: Api) -> None:
+    """Following the Link header reaches every task, newest first."""
+    ids = [api.create("task_modules.add", args=[n]) for n in range(4)]
+    seen: list[str] = []
+    url: str | None = f"{api.url}/tasks?first=3"
+    while url is not None:
+        page = httpx.get(url)
+        seen += [task["task_id"] for task in page.json()]
+        url = page.links.get("next", {}).get("url")
+    assert [task_id for task_id in seen if task_id in ids] == list(reversed(ids))
+    assert len(seen) == len(set(seen))
+
+
+def test_an_unknown_task_is_a_404(api: Api) -> None:
+    """Unknown is not pending."""
+    assert httpx.get(f"{api.url}/task/nope").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("", 400), ("{", 400), ("[]", 400), ("{}", 400), ('{"task_input": NaN}', 400),
+        (json.dumps({"task_input": 1, "metadata_1": 2**64}), 422),
+        (json.dumps({"task_input": 1, "metadata_1": "x" * 70_000}), 422),
+    ],
+)  # fmt: skip
+def test_bad_bodies_are_refused_in_words(api: Api, body: str, status: int) -> None:
+    """What cannot be created is a 4xx that says why."""
+    answer = httpx.post(f"{api.url}/create-task", content=body)
+    assert answer.status_code == status
+    assert answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("query", ["first=0", "first=x", "after=x", "first=501"])
+def test_bad_pages_are_refused_in_words(api: Api, query: str) -> None:
+    """Page sizes and cursors that cannot be are a 400."""
+    answer = httpx.get(f"{api.url}/tasks?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["message"]
