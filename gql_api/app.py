@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from redis.asyncio import Redis
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route, WebSocketRoute
 
@@ -72,8 +73,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         yield Services(store=store, feed=feed, creator=creator, redis=redis)
 
 
-def _to_graphiql(_request: object) -> RedirectResponse:
-    return RedirectResponse("/graphql")
+def _to_graphiql(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/graphql")
 
 
 app = create_app()

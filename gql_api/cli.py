@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gql_api.servers import ServerError
+from jobs.settings import SettingsError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,4 +39,27 @@ def dev(host: str, port: int, concurrency: int, data_dir: Path) -> None:
     try:
         sys.exit(run(host, port, concurrency, data_dir))
     except ServerError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the API listens.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The API's port.")
+@click.option(
+    "--drain-seconds",
+    default=10,
+    show_default=True,
+    type=click.IntRange(0),
+    help="How long open requests and subscriptions may take to end when the server is told to stop.",
+)
+def serve(host: str, port: int, drain_seconds: int) -> None:
+    """Run the API for production. Addresses come from the environment, see the README.
+
+    There is no authentication yet: listen where only trusted clients reach it.
+    """
+    try:
+        from gql_api.serve import run  # noqa: PLC0415 - importing the application reads the settings
+
+        run(host, port, drain_seconds)
+    except SettingsError as error:
         raise click.ClickException(str(error)) from None

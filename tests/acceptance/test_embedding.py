@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import httpx
+from gql import Client, gql
+from gql.transport.websockets import WebsocketsTransport
+from support import ROOT, Api, process, wait_until
+
+from gql_api.servers import free_port
+
+_EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+async def test_the_api_works_inside_another_application(api: Api, environment: dict[str, str], tmp_path: Path) -> None:
+    """The example of the docs serves GraphQL over HTTP and WebSocket, health and GraphiQL, below its own path."""
+    (example,) = _EXAMPLE.findall((ROOT / "docs" / "embedding.md").read_text())
+    (tmp_path / "outer.py").write_text(example)
+    port = free_port()
+    env = {**environment, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-m", "uvicorn", "outer:app", f"--port={port}"]
+    inner = Api(f"http://127.0.0.1:{port}/tasks-api", tmp_path / "outer.log", api.worker_log)
+    with process(command, inner.log, env, cwd=tmp_path):
+        wait_until(lambda: _is_ready(inner))
+        id_ = inner.create("task_modules.add", args=[4])
+        async with Client(transport=WebsocketsTransport(url=inner.websocket)) as session:
+            watch = gql(f'subscription {{ taskUpdated(id: "{id_}") {{ status result }} }}')
+            seen = [data["taskUpdated"] async for data in session.subscribe(watch)]
+        assert seen[-1] == {"status": "SUCCESS", "result": 5}
+        async with httpx.AsyncClient(follow_redirects=True) as browser:
+            page = await browser.get(inner.url, headers={"Accept": "text/html"})
+        assert (page.status_code, page.url.path) == (200, "/tasks-api/graphql")
+
+
+def _is_ready(api: Api) -> bool:
+    try:
+        return httpx.get(f"{api.url}/readyz").is_success
+    except httpx.TransportError:
+        return False

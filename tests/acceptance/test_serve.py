@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from support import Api, process, wait_until
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from gql_api.servers import free_port
+
+_COMMAND = [sys.executable, "-m", "gql_api", "serve"]
+_PROTOCOL = Subprotocol("graphql-transport-ws")
+
+
+@pytest.fixture
+def served(api: Api, environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Api, subprocess.Popen[bytes]]]:
+    """An API run by `gql-api serve`, with the worker of the other tests."""
+    port = free_port()
+    served = Api(f"http://127.0.0.1:{port}", tmp_path / "serve.log", api.worker_log)
+    with process([*_COMMAND, f"--port={port}", "--drain-seconds=2"], served.log, environment) as started:
+        wait_until(lambda: _is_ready(served))
+        yield served, started
+
+
+def _is_ready(api: Api) -> bool:
+    try:
+        return httpx.get(f"{api.url}/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_a_task_runs(served: tuple[Api, subprocess.Popen[bytes]]) -> None:
+    """The production server does the main job."""
+    api, _ = served
+    assert api.finished(api.create("task_modules.add", args=[1]))["result"] == 2
+    assert "server" not in httpx.get(f"{api.url}/healthz").headers
+
+
+async def test_frames_are_limited_and_not_compressed(served: tuple[Api, subprocess.Popen[bytes]]) -> None:
+    """A frame larger than any operation closes its socket with 1009, and compression is not offered."""
+    api, _ = served
+    async with connect(api.websocket, subprotocols=[_PROTOCOL]) as socket:
+        assert socket.response is not None
+        assert "sec-websocket-extensions" not in socket.response.headers
+        await socket.send('{"type": "connection_init"}')
+        assert json.loads(await socket.recv()) == {"type": "connection_ack"}
+        await socket.send(" " * 70_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(socket.recv(), 10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+
+
+async def test_sigterm_closes_sockets_and_ends_in_time(served: tuple[Api, subprocess.Popen[bytes]]) -> None:
+    """Told to stop, the server tells its watchers to connect elsewhere and is gone within the grace period."""
+    api, started = served
+    async with connect(api.websocket, subprotocols=[_PROTOCOL]) as socket:
+        await socket.send('{"type": "connection_init"}')
+        await socket.recv()
+        started.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(socket.recv(), 10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code in {1001, 1012}
+    wait_until(lambda: started.poll() is not None, 10)
+
+
+def test_a_bad_setting_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+    """An operator reads the variable's name, not a traceback."""
+    log = tmp_path / "log"
+    with process(_COMMAND, log, {**environment, "REDIS_URL": "nonsense"}) as started:
+        assert started.wait(timeout=30) == 1
+    assert log.read_text().startswith("Error: REDIS_URL: ")
