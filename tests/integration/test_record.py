@@ -111,7 +111,9 @@ def test_any_order_of_writes_keeps_the_promises(
         assert after is not None
         assert after.revision == before.revision + taken
         assert (after.metadata, after.args) == (METADATA, ["$a", {"$b.c": 1}])
-        assert [record.revision for record in heard()] == ([after.revision] if taken else [])
+        # A worker of the acceptance tests may be heard too.
+        told = [record.revision for record in heard() if record.id == id_]
+        assert told == ([after.revision] if taken else [])
         if before.is_final:
             assert after.status == before.status
             assert name == "forget" or not taken
