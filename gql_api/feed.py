@@ -11,8 +11,8 @@ import contextlib
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
-from typing import Any, Protocol, Self
+from collections.abc import AsyncIterator
+from typing import Any, Self
 
 from pymongo.errors import PyMongoError
 from redis.asyncio import Connection, ConnectionPool
@@ -21,22 +21,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gql_api.background import background
 from gql_api.mailbox import Mailbox
+from gql_api.store import TaskStore
 from jobs import events
-from jobs.record.reads import TaskRecord
 from jobs.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-
-class Records(Protocol):
-    """What the feed reads."""
-
-    async def revisions(self, task_ids: Collection[str]) -> dict[str, int]:
-        """How far some tasks are."""
-
-    async def get_many(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        """The records of some tasks."""
-
 
 _SUBSCRIBE = "SUBSCRIBE"
 _UNSUBSCRIBE = "UNSUBSCRIBE"
@@ -60,7 +49,7 @@ class Feed:
     def __init__(
         self,
         settings: Settings,
-        records: Records,
+        records: TaskStore,
         backstop_seconds: float = _BACKSTOP_SECONDS,
         silence_seconds: float = _SILENCE_SECONDS,
     ) -> None:

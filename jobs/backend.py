@@ -7,6 +7,7 @@ import functools
 import json
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celery import states
@@ -22,11 +23,11 @@ from pymongo.errors import (
 
 from jobs.connections import QUICK, connections_for
 from jobs.outage import is_outage
-from jobs.outcomes import arrival, celery_meta, error_info, progress_from, worker_of
+from jobs.outcomes import ENDS_ATTEMPT, Attempt, arrival, celery_meta, change_of, progress_from
 from jobs.progress import ProgressWriter
 from jobs.record import fields, groups, reads, writes
 from jobs.record.details import Progress
-from jobs.record.fields import Status, is_internal
+from jobs.record.fields import is_internal
 from jobs.record.reads import Document, TaskRecord
 from jobs.record.writes import Write
 from jobs.settings import Settings
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 _PROGRESS = "PROGRESS"
 _OUTAGE_SECONDS = 1.0
-_ENDS_ATTEMPT = states.READY_STATES | {states.RETRY}
 # MongoDB's codes for a document that an update made larger than 16 MiB.
 _TOO_LARGE_CODES = {10334, 17419}
 _TOO_LARGE = "the result makes the task's document larger than MongoDB's 16 MiB"
@@ -121,7 +121,7 @@ class Backend(MongoBackend):
         if state == _PROGRESS:
             self.report_progress(task_id, progress_from(result, self.json_form))
             return result
-        if state in _ENDS_ATTEMPT:
+        if state in ENDS_ATTEMPT:
             kwargs["last_progress"] = self._progress.take(task_id)
         return super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
 
@@ -177,11 +177,22 @@ class Backend(MongoBackend):
         store = self._store_of(task_id, request)
         if store is self._internal_store and state not in states.READY_STATES:
             return result
-        write = self._write_of(task_id, result, state, traceback, request, kwargs.get("last_progress"))
-        if not self._change(store, write) and store.find(task_id) is None:
-            self._record_arrival(store, task_id, request)
-            self._change(store, write)
+        children = self.json_form(self.current_task_children(request))
+        attempt = Attempt(task_id, request, children, kwargs.get("last_progress"))
+        try:
+            self._record(store, attempt, change_of(attempt, state, result, traceback, self.json_form))
+        except EncodeError:
+            if attempt.last_progress is None:
+                raise
+            # A report that cannot be stored must not decide how the task ends.
+            attempt = replace(attempt, last_progress=None)
+            self._record(store, attempt, change_of(attempt, state, result, traceback, self.json_form))
         return result
+
+    def _record(self, store: Store, attempt: Attempt, write: Write) -> None:
+        if not self._change(store, write) and store.find(attempt.task_id) is None:
+            self._record_arrival(store, attempt)
+            self._change(store, write)
 
     def _store_of(self, task_id: str, request: Any) -> Store:
         """What Celery stores for its own tasks, or under an id with no task to its name, is no client's task."""
@@ -189,35 +200,6 @@ class Backend(MongoBackend):
         if name is None:
             return self._internal_store if self.store.find(task_id) is None else self.store
         return self._internal_store if is_internal(name) else self.store
-
-    def _write_of(
-        self,
-        task_id: str,
-        result: Any,
-        state: str,
-        traceback: str | None,
-        request: Any,
-        last_progress: Progress | None,
-    ) -> Write:
-        """The change that a Celery state stands for."""
-        if state == states.STARTED:
-            return writes.start(task_id, worker=worker_of(result, request))
-        if state not in _ENDS_ATTEMPT:
-            return writes.custom_state(task_id, state, self.json_form(result))
-        children = self.json_form(self.current_task_children(request))
-        extras = {"children": children, "last_progress": last_progress}
-        return self._end_of_attempt(task_id, result, state, traceback, extras)
-
-    def _end_of_attempt(
-        self, task_id: str, result: Any, state: str, traceback: str | None, extras: dict[str, Any]
-    ) -> Write:
-        if state == states.SUCCESS:
-            return writes.succeed(task_id, self.json_form(result), **extras)
-        # A retry without an exception has no error to tell.
-        error = None if result is None else error_info(result, traceback, self.json_form)
-        if state == states.RETRY:
-            return writes.retry(task_id, error, **extras)
-        return writes.fail(task_id, error, status=Status(state), **extras)
 
     def json_form(self, value: Any) -> Any:
         """A Python value as the JSON value that Celery's serializer makes of it.
@@ -240,9 +222,9 @@ class Backend(MongoBackend):
                 raise EncodeError(_TOO_LARGE) from error
             raise
 
-    def _record_arrival(self, store: Store, task_id: str, request: Any) -> None:
+    def _record_arrival(self, store: Store, attempt: Attempt) -> None:
         """Make a record for a task that no record was made for when it was sent."""
-        arrived = arrival(task_id, request, self.json_form, default_queue=self.app.conf.task_default_queue)
+        arrived = arrival(attempt, self.json_form, default_queue=self.app.conf.task_default_queue)
         with contextlib.suppress(DuplicateKeyError):  # another process was faster
             store.change(writes.create(arrived), upsert=True)
 

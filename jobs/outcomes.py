@@ -4,19 +4,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from celery import states
 
+from jobs.record import writes
 from jobs.record.details import ErrorInfo, NewTask, Progress
 from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
+from jobs.record.writes import Write
 
 JsonForm = Callable[[Any], Any]
 PythonForm = Callable[[Any], Any]
 
+ENDS_ATTEMPT = states.READY_STATES | {states.RETRY}
 _PENDING = {Status.SCHEDULED, Status.QUEUED}
 _KNOWN_META = {"current", "total", "message"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is known of a task when Celery stores a state: its request, if any, the tasks it sent, its last report."""
+
+    task_id: str
+    request: Any
+    children: Any = None
+    last_progress: Progress | None = None
+
+
+def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, json_form: JsonForm) -> Write:
+    """The change of the record that a Celery state stands for."""
+    if state == states.STARTED:
+        return writes.start(attempt.task_id, worker=worker_of(result, attempt.request))
+    if state not in ENDS_ATTEMPT:
+        return writes.custom_state(attempt.task_id, state, json_form(result))
+    extras: dict[str, Any] = {"children": attempt.children, "last_progress": attempt.last_progress}
+    if state == states.SUCCESS:
+        return writes.succeed(attempt.task_id, json_form(result), **extras)
+    # A retry without an exception has no error to tell.
+    error = None if result is None else error_info(result, traceback, json_form)
+    if state == states.RETRY:
+        return writes.retry(attempt.task_id, error, **extras)
+    return writes.fail(attempt.task_id, error, status=Status(state), **extras)
 
 
 def progress_from(meta: Any, json_form: JsonForm) -> Progress:
@@ -70,11 +100,12 @@ def worker_of(meta: Any, request: Any) -> str:
     return str(told or getattr(request, "hostname", None) or "unknown")
 
 
-def arrival(task_id: str, request: Any, json_form: JsonForm, *, default_queue: str) -> NewTask:
+def arrival(attempt: Attempt, json_form: JsonForm, *, default_queue: str) -> NewTask:
     """What a message tells of a task that no record was made for; without a request that is little."""
+    request = attempt.request
     delivery = getattr(request, "delivery_info", None) or {}
     return NewTask(
-        id=task_id,
+        id=attempt.task_id,
         name=getattr(request, "task", None) or "unknown",
         args=list(json_form(getattr(request, "args", None)) or []),
         kwargs=dict(json_form(getattr(request, "kwargs", None)) or {}),

@@ -11,7 +11,7 @@ from gql import Client, gql
 from gql.transport.exceptions import TransportQueryError
 from gql.transport.websockets import WebsocketsTransport
 from redis import Redis
-from support import Api
+from support import Api, wait_until_async
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -163,15 +163,14 @@ async def test_a_watcher_that_leaves_is_forgotten(api: Api, redis: Redis) -> Non
     id_ = api.create("task_modules.wait_for_key", args=[key])
     channel = f"task:{id_}"
 
-    async def subscribed(count: int) -> None:
-        while dict(redis.pubsub_numsub(channel))[channel] != count:  # noqa: ASYNC110 - waits for another process
-            await asyncio.sleep(0.01)
+    async def subscribed(count: int) -> bool:
+        return bool(dict(redis.pubsub_numsub(channel))[channel] == count)
 
     async with connect(api.websocket, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
         await socket.send(json.dumps({"type": "connection_init"}))
         query = f'subscription {{ taskUpdated(id: "{id_}") {{ revision }} }}'
         await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": query}}))
-        await asyncio.wait_for(subscribed(1), 10)
-    await asyncio.wait_for(subscribed(0), 10)
+        await wait_until_async(lambda: subscribed(1))
+    await wait_until_async(lambda: subscribed(0))
     redis.lpush(key, 1)
     assert api.finished(id_)["status"] == "SUCCESS"

@@ -201,6 +201,14 @@ def test_the_last_report_goes_with_the_end(backend: Backend, task_id: TaskId) ->
     assert record.progress == Progress(50.0, 50.0)
 
 
+def test_a_report_too_large_to_store_does_not_decide_the_outcome(backend: Backend, task_id: TaskId) -> None:
+    """The result of a task is stored though its last report cannot be."""
+    backend.mark_as_started(task_id, hostname="w")
+    backend.store_result(task_id, {"everything": "x" * 16_800_000}, "PROGRESS")
+    backend.mark_as_done(task_id, "fine")
+    assert _record(backend, task_id).result == "fine"
+
+
 def test_forget_drops_the_result_and_not_the_task(app: Celery, backend: Backend, task_id: TaskId) -> None:
     """After forget Celery knows nothing of the task, and the record still tells how it ended."""
     backend.mark_as_done(task_id, "secret")
