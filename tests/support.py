@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 T = TypeVar("T")
 
@@ -117,6 +119,15 @@ class Api:
         """Read all of a task."""
         task: dict[str, Any] = self.data(TASK, id=task_id)["task"]
         return task
+
+    def watch(self, subscription: str) -> Iterator[dict[str, Any]]:
+        """Yield the data of a subscription until it completes."""
+        with connect(self.websocket, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
+            socket.send('{"type": "connection_init"}')
+            socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": subscription}}))
+            while (message := json.loads(socket.recv(timeout=30)))["type"] != "complete":
+                if message["type"] == "next":
+                    yield message["payload"]["data"]
 
     def finished(self, task_id: str, timeout: float = 30.0) -> dict[str, Any]:
         """Wait until a task is final and return all of it."""

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 from redis import Redis
+from strategies import OBJECTS
 from support import CREATE, Api, wait_until
+
+from jobs import values
+
+
+def _is_accepted(value: dict[str, Any]) -> bool:
+    return values.check(value, (), max_bytes=10_000) == []
+
 
 METADATA: dict[str, Any] = {"customer": {"tier.name": "$gold", "": []}, "n": 2**53 + 1, "x": None, "f": 1.0, "ü": "\0"}
 
@@ -27,6 +37,21 @@ def test_a_task_runs_and_keeps_its_metadata(api: Api) -> None:
         (2, "STARTED"),
         (3, "SUCCESS"),
     ]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(metadata=OBJECTS.filter(_is_accepted), kwargs=OBJECTS.filter(_is_accepted))
+def test_every_accepted_value_comes_back_unchanged(api: Api, metadata: dict[str, Any], kwargs: dict[str, Any]) -> None:
+    """Any JSON within the limits is given back as it was: by task, by the list, by the subscription and by the worker."""
+    id_ = api.create("task_modules.echo", kwargs=kwargs, metadata=metadata)
+    subscription = f'subscription {{ taskUpdated(id: "{id_}") {{ metadata kwargs isFinal result }} }}'
+    seen = [update["taskUpdated"] for update in api.watch(subscription)]
+    for update in (*seen, api.task(id_)):
+        assert json.dumps([update["metadata"], update["kwargs"]]) == json.dumps([metadata, kwargs])
+    assert json.dumps(seen[-1]["result"]) == json.dumps([[], kwargs])
+    nodes = api.data("{ tasks(first: 20) { nodes { id metadata } } }")["tasks"]["nodes"]
+    (listed,) = [node["metadata"] for node in nodes if node["id"] == id_]
+    assert json.dumps(listed) == json.dumps(metadata)
 
 
 def test_metadata_is_untouched_in_every_state(api: Api, redis: Redis) -> None:

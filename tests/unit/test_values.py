@@ -7,17 +7,9 @@ import bson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import JSON_VALUES, KEYS
 
 from jobs import values
-
-_ANY_TEXT = st.text(st.characters(exclude_categories=[]))
-_KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.sampled_from(
-    ["", "$ref", "$id", "a.b", "%2E", "%", "%json", "_id", "$where", "..", "%25"]
-)
-_SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _ANY_TEXT
-JSON_VALUES = st.recursive(
-    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=4), max_leaves=20
-)
 
 
 @given(JSON_VALUES)
@@ -27,7 +19,7 @@ def test_any_json_value_survives_bson(value: Any) -> None:
     assert json.dumps(values.load(stored)) == json.dumps(value)
 
 
-@given(st.dictionaries(_KEYS, st.integers(-5, 5), max_size=6))
+@given(st.dictionaries(KEYS, st.integers(-5, 5), max_size=6))
 def test_stored_keys_mean_nothing_to_mongodb(value: dict[str, int]) -> None:
     """No stored key holds a dot or a dollar or is empty, and no two keys become one."""
     stored = values.dump(value)
