@@ -42,7 +42,7 @@ def test_a_task_runs_and_keeps_its_metadata(api: Api) -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(metadata=OBJECTS.filter(_is_accepted), kwargs=OBJECTS.filter(_is_accepted))
 def test_every_accepted_value_comes_back_unchanged(api: Api, metadata: dict[str, Any], kwargs: dict[str, Any]) -> None:
-    """Any JSON within the limits is given back as it was: by task, by the list, by the subscription and by the worker."""
+    """Any JSON within the limits is given back as it was: by task, list, subscription and worker."""
     id_ = api.create("task_modules.echo", kwargs=kwargs, metadata=metadata)
     subscription = f'subscription {{ taskUpdated(id: "{id_}") {{ metadata kwargs isFinal result }} }}'
     seen = [update["taskUpdated"] for update in api.watch(subscription)]
