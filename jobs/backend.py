@@ -136,7 +136,7 @@ class Backend(MongoBackend):
         """Record the end also of a task with ``ignore_result``: that drops the result, not the state."""
         ignored = request is not None and not request.is_eager and (request.ignore_result or not store_result)
         if ignored:
-            self.store_result(task_id, None, state, request=request)
+            self.store_result(task_id, None, state, request=request, ignored=True)
         super().mark_as_done(task_id, result, request=request, store_result=store_result and not ignored, state=state)
 
     def mark_as_retry(
@@ -178,7 +178,7 @@ class Backend(MongoBackend):
         if store is self._internal_store and state not in states.READY_STATES:
             return result
         children = self.json_form(self.current_task_children(request))
-        attempt = Attempt(task_id, request, children, kwargs.get("last_progress"))
+        attempt = Attempt(task_id, request, children, kwargs.get("last_progress"), kwargs.get("ignored", False))
         try:
             self._record(store, attempt, change_of(attempt, state, result, traceback, self.json_form))
         except EncodeError:

@@ -31,6 +31,7 @@ class Attempt:
     request: Any
     children: Any = None
     last_progress: Progress | None = None
+    ignored: bool = False
 
 
 def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, json_form: JsonForm) -> Write:
@@ -41,7 +42,7 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
         return writes.custom_state(attempt.task_id, state, json_form(result))
     extras: dict[str, Any] = {"children": attempt.children, "last_progress": attempt.last_progress}
     if state == states.SUCCESS:
-        return writes.succeed(attempt.task_id, json_form(result), **extras)
+        return writes.succeed(attempt.task_id, json_form(result), ignored=attempt.ignored, **extras)
     # A retry without an exception has no error to tell.
     error = None if result is None else error_info(result, traceback, json_form)
     if state == states.RETRY:

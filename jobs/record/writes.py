@@ -89,12 +89,20 @@ def retry(
     return _change(task_id, changes, status=Status.RETRY, message=error.message if error else None)
 
 
-def succeed(task_id: str, result: Any, *, children: Any = None, last_progress: Progress | None = None) -> Write:
-    """Record the result, a JSON value."""
+def succeed(
+    task_id: str,
+    result: Any,
+    *,
+    ignored: bool = False,
+    children: Any = None,
+    last_progress: Progress | None = None,
+) -> Write:
+    """Record the result, a JSON value; ``ignored`` says that nobody wanted one, as ``forget`` does later."""
     changes = {
         f.RESULT: _literal(values.dump(result)),
         f.ERROR: _REMOVE,
         f.FINISHED_AT: _NOW,
+        **({f.FORGOTTEN: True} if ignored else {}),
         **_outcome(children, last_progress),
     }
     return _change(task_id, changes, status=Status.SUCCESS)

@@ -262,6 +262,14 @@ def test_forget_leaves_a_running_task_alone(app: Celery, backend: Backend, task_
     assert app.AsyncResult(task_id).get(timeout=5) == 3
 
 
+def test_an_ignored_result_is_none_of_celerys_business(app: Celery, backend: Backend, task_id: TaskId) -> None:
+    """With ignore_result AsyncResult knows nothing, as ever, and the record tells that the task succeeded."""
+    backend.mark_as_done(task_id, "unwanted", request=Context(id=task_id, ignore_result=True))
+    assert app.AsyncResult(task_id).state == "PENDING"
+    record = _record(backend, task_id)
+    assert (record.status, record.result) == (Status.SUCCESS, None)
+
+
 def test_children_are_known(app: Celery, backend: Backend, task_id: TaskId) -> None:
     """What a task sent can be reached from its result."""
     request = Context(id=task_id, children=[])
