@@ -32,8 +32,6 @@ _DEFINITION_SECONDS = 2.0
 _PUBLISHERS = 4
 # A broker that does not answer holds a call up for so long at most: the task is stored.
 _PUBLISH_SECONDS = 2.0
-# More than anybody reads; a large array of wrong values would make a larger answer.
-_MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class Creator:
         return definition
 
     def _first_problems(self, wanted: TaskInput, definition: TaskDefinition) -> list[Problem]:
-        return list(itertools.islice(self._problems(wanted, definition), _MOST_PROBLEMS))
+        return list(itertools.islice(self._problems(wanted, definition), values.MOST_PROBLEMS))
 
     def _problems(self, wanted: TaskInput, definition: TaskDefinition) -> Iterator[Problem]:
         shape = list(_wrong_kinds(wanted))

@@ -7,6 +7,7 @@ from typing import TypeVar
 from celery import Celery
 
 from jobs.announce import Announcer
+from jobs.dispatch import JSON_ONLY
 
 App = TypeVar("App", bound=Celery)
 
@@ -30,9 +31,7 @@ def adopt(app: App) -> App:
     app.steps["worker"].add(Announcer)
     app.conf.update(
         result_backend="jobs.backend:Backend",
-        result_serializer="json",
-        task_serializer="json",
-        accept_content=["json"],
+        **JSON_ONLY,
         # A message is acknowledged after its task, so that the broker gives it to another worker when this one is lost.
         task_acks_late=True,
         task_reject_on_worker_lost=True,

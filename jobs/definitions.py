@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from jobs.values import Problem
+from jobs.values import MOST_PROBLEMS, Problem
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TaskDefinition:
             return [Problem(("kwargs", name), "is given in args already") for name in twice]
         errors = self._validator.iter_errors({**by_position, **kwargs})
         found = (problem for error in errors for problem in self._explain(error, tuple(by_position)))
-        return list(itertools.islice(found, _MOST_PROBLEMS))
+        return list(itertools.islice(found, MOST_PROBLEMS))
 
     def _explain(self, error: ValidationError, by_position: tuple[str, ...]) -> Iterator[Problem]:
         path = tuple(error.absolute_path)
@@ -86,4 +86,3 @@ def _brief(error: ValidationError) -> str:
 
 
 _LONGEST_MESSAGE = 200
-_MOST_PROBLEMS = 20

@@ -12,7 +12,10 @@ from kombu.utils import json as kombu_json
 from jobs.record.details import NewTask
 from jobs.settings import Settings
 
-__all__ = ["Dispatcher", "OperationalError", "can_carry", "protocol_config"]
+__all__ = ["JSON_ONLY", "Dispatcher", "OperationalError", "can_carry", "protocol_config"]
+
+# The only content of messages and results: anything that can run code stays out.
+JSON_ONLY = {"task_serializer": "json", "result_serializer": "json", "accept_content": ["json"]}
 
 _CONNECT_SECONDS = 2.0
 
@@ -24,9 +27,7 @@ def protocol_config(settings: Settings) -> dict[str, Any]:
         "broker_url": settings.celery_broker_url,
         "broker_read_url": settings.celery_broker_url,
         "broker_write_url": settings.celery_broker_url,
-        "task_serializer": "json",
-        "result_serializer": "json",
-        "accept_content": ["json"],
+        **JSON_ONLY,
         "enable_utc": True,
     }
 

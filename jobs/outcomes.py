@@ -18,6 +18,9 @@ from jobs.record.writes import Write
 JsonForm = Callable[[Any], Any]
 PythonForm = Callable[[Any], Any]
 
+# ``apply_async(headers={"metadata": {...}})``: what plain Celery code gives a task along.
+METADATA_HEADER = "metadata"
+
 ENDS_ATTEMPT = states.READY_STATES | {states.RETRY}
 _PENDING = {Status.SCHEDULED, Status.QUEUED}
 _KNOWN_META = {"current", "total", "message"}
@@ -120,7 +123,7 @@ def arrival(attempt: Attempt, json_form: JsonForm, *, default_queue: str) -> New
 
 def _metadata_of(request: Any, json_form: JsonForm) -> dict[str, Any]:
     """The ``metadata`` header of a message from an app that does not record what it sends; anything else is dropped."""
-    metadata = json_form((getattr(request, "headers", None) or {}).get("metadata"))
+    metadata = json_form((getattr(request, "headers", None) or {}).get(METADATA_HEADER))
     return metadata if isinstance(metadata, dict) else {}
 
 

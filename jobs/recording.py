@@ -12,11 +12,10 @@ from pymongo.errors import DuplicateKeyError
 
 from jobs import values
 from jobs.backend import Backend
+from jobs.outcomes import METADATA_HEADER
 from jobs.record import writes
 from jobs.record.details import NewTask
 from jobs.record.fields import is_internal
-
-METADATA_HEADER = "metadata"
 
 
 class RecordingAMQP(AMQP):

@@ -25,7 +25,8 @@ _TEXT_KEY = "%json"
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
-_MOST_PROBLEMS = 20
+# More than anybody reads; a large array of wrong values would make a larger answer.
+MOST_PROBLEMS = 20
 # MongoDB refuses documents nested deeper than 100 levels; the record itself needs a few of them.
 _MAX_STORED_DEPTH = 80
 _INT64 = range(-(2**63), 2**63)
@@ -113,7 +114,7 @@ def check(value: Any, path: Path, max_bytes: int) -> list[Problem]:
     keys = _count_keys(value)
     if keys > MAX_KEYS:
         return [Problem(path, f"has {keys} keys, more than {MAX_KEYS}", too_large=True)]
-    return list(itertools.islice(_check(value, path), _MOST_PROBLEMS))
+    return list(itertools.islice(_check(value, path), MOST_PROBLEMS))
 
 
 def _deeper_than(value: Any, limit: int) -> bool:
