@@ -15,11 +15,13 @@ dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost
 test: .venv/ready tests/js/node_modules ## Run all tests, on servers they start themselves
 	@$(BIN)/pytest -n $(WORKERS)
 
-check: .venv/ready ## Lint, types and import rules
+check: .venv/ready ## Lint, types, import rules and container files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yml
+	@$(BIN)/hadolint Dockerfile
 
 schema: .venv/ready ## Export schema.graphql from the code
 	@$(BIN)/strawberry export-schema gql_api.schema:schema --output schema.graphql

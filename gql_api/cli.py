@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gql_api.servers import ServerError
-from jobs.settings import SettingsError
+from jobs.settings import Settings, SettingsError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,4 +62,23 @@ def serve(host: str, port: int, drain_seconds: int) -> None:
 
         run(host, port, drain_seconds)
     except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.option(
+    "--admin-url", envvar="MONGODB_ADMIN_URL", required=True, help="The server, for one who may configure it."
+)
+@click.option("--member", default="localhost:27017", show_default=True, help="The host:port that clients will use.")
+@click.option("--timeout", default=60.0, show_default=True, help="How many seconds the server may take.")
+def setup_mongodb(admin_url: str, member: str, timeout: float) -> None:
+    """Make one MongoDB server a replica set of one, with the user that MONGODB_URL names. Safe to repeat.
+
+    The user may read and write MONGODB_DATABASE, and nothing else.
+    """
+    from gql_api.replica_set import SetupError, setup  # noqa: PLC0415 - the other commands need it not
+
+    try:
+        setup(Settings.load(), admin_url, member, timeout)
+    except (SettingsError, SetupError) as error:
         raise click.ClickException(str(error)) from None

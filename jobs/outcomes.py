@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery import states
+from celery.canvas import Signature
 
 from jobs.record import writes
 from jobs.record.details import ErrorInfo, NewTask, Progress
@@ -21,6 +22,8 @@ PythonForm = Callable[[Any], Any]
 # ``apply_async(headers={"metadata": {...}})``: what plain Celery code gives a task along.
 METADATA_HEADER = "metadata"
 
+# The state of ``update_state`` that is no state but a report.
+PROGRESS = "PROGRESS"
 ENDS_ATTEMPT = states.READY_STATES | {states.RETRY}
 _PENDING = {Status.SCHEDULED, Status.QUEUED}
 _KNOWN_META = {"current", "total", "message"}
@@ -41,6 +44,8 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
     """The change of the record that a Celery state stands for."""
     if state == states.STARTED:
         return writes.start(attempt.task_id, worker=worker_of(result, attempt.request))
+    if state == PROGRESS:
+        return writes.progress(attempt.task_id, progress_from(result, json_form))
     if state not in ENDS_ATTEMPT:
         return writes.custom_state(attempt.task_id, state, json_form(result))
     extras: dict[str, Any] = {"children": attempt.children, "last_progress": attempt.last_progress}
@@ -121,6 +126,20 @@ def arrival(attempt: Attempt, json_form: JsonForm, *, default_queue: str) -> New
     )
 
 
+def unsent(signature: Signature, json_form: JsonForm, *, parent_id: str | None, default_queue: str) -> NewTask:
+    """A task that will never be sent, as its signature tells of it."""
+    options = signature.options
+    return NewTask(
+        id=signature.id,
+        name=signature.task,
+        args=list(json_form(signature.args) or []),
+        kwargs=dict(json_form(signature.kwargs) or {}),
+        queue=options.get("queue") or default_queue,
+        parent_id=parent_id,
+        root_id=options.get("root_id"),
+    )
+
+
 def _metadata_of(request: Any, json_form: JsonForm) -> dict[str, Any]:
     """The ``metadata`` header of a message from an app that does not record what it sends; anything else is dropped."""
     metadata = json_form((getattr(request, "headers", None) or {}).get(METADATA_HEADER))
@@ -162,7 +181,7 @@ def _state_and_result(record: TaskRecord, error: ErrorInfo | None, python_form: 
         name, meta = record.custom_state
         return name, python_form(meta)
     if record.progress is not None:
-        return "PROGRESS", python_form(progress_meta(record.progress))
+        return PROGRESS, python_form(progress_meta(record.progress))
     return status, {"hostname": record.worker}
 
 

@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError
 
 from jobs import values
 from jobs.backend import Backend
+from jobs.chords import parent_of_message
 from jobs.outcomes import METADATA_HEADER
 from jobs.record import writes
 from jobs.record.details import NewTask
@@ -37,19 +38,13 @@ class RecordingAMQP(AMQP):
 
 
 def _record(backend: Backend, task: NewTask) -> None:
-    """Make the record. A message that is sent again, for a retry, has its record.
-
-    Inside a task a store that is away is waited for, like every write of an attempt; elsewhere that is an error.
-    """
+    """Make the record. A message that is sent again, for a retry, has its record."""
 
     def create() -> None:
         with contextlib.suppress(DuplicateKeyError):
             backend.store.change(writes.create(task), upsert=True)
 
-    if backend.app.current_worker_task is None:
-        create()
-    else:
-        backend._ensure_retryable(create)  # noqa: SLF001 - Celery's own retrying of backend writes
+    backend.when_store_answers(create)
 
 
 def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTask:
@@ -62,18 +57,9 @@ def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTas
         metadata=_metadata(backend, options.get("headers") or {}),
         queue=_queue_name(options) or backend.app.conf.task_default_queue,
         priority=options.get("priority") or 0,
-        parent_id=_parent_id(backend, headers["parent_id"]),
+        parent_id=parent_of_message(headers["parent_id"]),
         root_id=headers["root_id"],
     )
-
-
-def _parent_id(backend: Backend, parent_id: str | None) -> str | None:
-    """The body of a chord is sent by Celery's own task for that; its parent is whose chord it was."""
-    sender = backend.app.current_worker_task
-    if sender is None or sender.request.id != parent_id or not is_internal(sender.name):
-        return parent_id
-    grandparent_id: str | None = sender.request.parent_id
-    return grandparent_id
 
 
 def _metadata(backend: Backend, headers: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from enum import StrEnum
 TASKS = "tasks"
 INTERNAL_TASKS = "internal_tasks"
 GROUPS = "groups"
+CHORDS = "chords"
 DEFINITIONS = "task_definitions"
 WORKERS = "workers"
 

@@ -43,7 +43,7 @@ _DEEP = {"query": "{task(id:" + "[" * 3000 + "]" * 3000 + "){id}}"}
         b"1", b'"x"', b"null", b"[]", b"[1]", b"{}", b'{"query": 1}', b'{"query": "{a}", "variables": [1]}',
         b'{"query": "{ __typename }", "operationName": [1]}', b'{"query": "{ __typename }", "extensions": 1}',
         b"[" * 100_000, b"9" * 10_000, b"\xff\xfe", json.dumps(_DEEP).encode(), b'{"query": "{{{{"}',
-        b'{"query": ""}',
+        b'{"query": ""}', b'{"query": "query A { __typename } query B { __typename }"}',
         b'{"query": "query ($a: Int!) { tasks(first: $a) { nodes { id } } }"}',
         b'{"query": "subscription { taskUpdated(id: 1) { id } }"}',
     ],
@@ -57,6 +57,16 @@ def test_malformed_requests_get_400(api: Api, body: bytes) -> None:
     assert answer.headers["content-type"].startswith("application/graphql-response+json")
     assert answer.json()["errors"][0]["message"]
     assert "data" not in answer.json()
+
+
+def test_the_operation_that_is_named_runs(api: Api) -> None:
+    """Of a document with several operations the one of ``operationName`` runs, whatever the order."""
+    document = "query A { __typename } query B { b: __typename }"
+    for _ in range(2):  # the second time from the caches
+        answer = httpx.post(api.graphql, json={"query": document, "operationName": "B"})
+        assert answer.json() == {"data": {"b": "Query"}}
+        refused = httpx.post(api.graphql, json={"query": document}).json()
+        assert "operationName" in refused["errors"][0]["message"]
 
 
 def test_methods_are_kept_apart(api: Api) -> None:

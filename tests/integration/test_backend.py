@@ -190,6 +190,21 @@ def test_other_states_stay_started(app: Celery, backend: Backend, task_id: TaskI
     assert (result.state, result.info) == ("UPLOADING", {"to": uuid.UUID(int=2)})
 
 
+@pytest.mark.parametrize(
+    ("state", "seen"), [("STARTED", "STARTED"), ("PROGRESS", "PROGRESS"), ("UPLOADING", "UPLOADING")]
+)
+def test_a_state_told_by_hand_of_a_task_elsewhere_is_kept(
+    app: Celery, backend: Backend, task_id: TaskId, state: str, seen: str
+) -> None:
+    """A state stored without a task at hand can be read at once, whether or not the id has a record."""
+    for known in (task_id, "never-sent"):
+        backend.mark_as_started(known, hostname="other@host")
+        backend.store_result(known, {"current": 1}, state)
+        assert app.AsyncResult(known).state == seen
+    backend.store_result("never-heard-of", {"current": 1}, state)
+    assert app.AsyncResult("never-heard-of").state == seen
+
+
 def test_the_last_report_goes_with_the_end(backend: Backend, task_id: TaskId) -> None:
     """A report made just before the function returned is in the final record."""
     backend.mark_as_started(task_id, hostname="w")
@@ -204,8 +219,9 @@ def test_the_last_report_goes_with_the_end(backend: Backend, task_id: TaskId) ->
 def test_a_report_too_large_to_store_does_not_decide_the_outcome(backend: Backend, task_id: TaskId) -> None:
     """The result of a task is stored though its last report cannot be."""
     backend.mark_as_started(task_id, hostname="w")
-    backend.store_result(task_id, {"everything": "x" * 16_800_000}, "PROGRESS")
-    backend.mark_as_done(task_id, "fine")
+    request = Context(id=task_id, task="shop.pay", hostname="w")
+    backend.store_result(task_id, {"everything": "x" * 16_800_000}, "PROGRESS", request=request)
+    backend.mark_as_done(task_id, "fine", request=request)
     assert _record(backend, task_id).result == "fine"
 
 

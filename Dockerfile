@@ -1,0 +1,24 @@
+# One image for the API and the workers; compose.yml says what each container runs.
+ARG PYTHON_VERSION=3.13
+
+FROM python:${PYTHON_VERSION}-slim AS build
+WORKDIR /src
+RUN python -m venv /opt/gql-api
+COPY requirements.txt ./
+RUN /opt/gql-api/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY jobs jobs
+COPY gql_api gql_api
+RUN /opt/gql-api/bin/pip install --no-cache-dir --no-deps .
+
+FROM python:${PYTHON_VERSION}-slim
+RUN useradd --system --uid 10001 --home-dir /app --create-home app
+COPY --from=build /opt/gql-api /opt/gql-api
+ENV PATH=/opt/gql-api/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+# Task modules that are copied here can be named in TASK_MODULES.
+WORKDIR /app
+USER 10001
+EXPOSE 8000
+CMD ["gql-api", "serve", "--host", "0.0.0.0"]

@@ -1,0 +1,97 @@
+"""What every part of the result backend stands on: connections, the two forms of a value, and reading records."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from celery.backends.mongodb import MongoBackend
+
+from jobs.connections import connections_for
+from jobs.outage import is_outage
+from jobs.outcomes import celery_meta
+from jobs.record import fields
+from jobs.record.reads import Document, TaskRecord
+from jobs.settings import Settings
+from jobs.store import Store
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from pymongo.collection import Collection
+    from pymongo.database import Database
+
+Answer = TypeVar("Answer")
+
+
+class BaseBackend(MongoBackend):
+    """Celery's MongoDB backend on our connections, reading our records."""
+
+    supports_result_compression = False
+
+    def __init__(self, app: Celery, settings: Settings | None = None, **kwargs: Any) -> None:
+        super().__init__(app, **kwargs)
+        self.settings = settings or Settings.load()
+        self.connections = connections_for(self.settings)
+        self.store = Store(self.connections)
+        self.internal_store = Store(self.connections, internal=True)
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """The address for the worker's banner."""
+        url = self.settings.mongodb_url
+        # kombu's sanitizer takes one host; a replica set has several.
+        return url if include_password else re.sub(r"(?<=:)[^:/@]*(?=@)", "**", url)
+
+    @property
+    def database(self) -> Database[Document]:
+        """This process's database handle."""
+        return self.connections.database()
+
+    @property
+    def collection(self) -> Collection[Document]:
+        """The task records."""
+        return self.database[fields.TASKS]
+
+    def exception_safe_to_retry(self, exc: BaseException) -> bool:
+        """Whether the store is just away. The write is made again then, and refused if the record is final by now."""
+        return is_outage(exc)
+
+    def when_store_answers(self, operation: Callable[[], Answer]) -> Answer:
+        """Do something with the store. Inside a task a store that is away is waited for; elsewhere that is an error."""
+        if self.app.current_worker_task is None:
+            return operation()
+        answer: Answer = self._ensure_retryable(operation)
+        return answer
+
+    def json_form(self, value: Any) -> Any:
+        """A Python value as the JSON value that Celery's serializer makes of it.
+
+        Raises:
+            EncodeError: it makes none.
+        """
+        return None if value is None else json.loads(self.encode(value))
+
+    def python_form(self, value: Any) -> Any:
+        """A JSON value as the Python value that Celery's serializer makes of it."""
+        return None if value is None else self.decode(json.dumps(value))
+
+    def task_result_exists(self, task_id: str) -> bool:
+        """Whether the id has a record."""
+        return self.find(task_id) is not None
+
+    def find(self, task_id: str) -> TaskRecord | None:
+        """Read the record of a task, Celery's internal ones included."""
+        return self.store.find(task_id) or self.internal_store.find(task_id)
+
+    def metas_of(self, task_ids: list[str]) -> dict[str, dict[str, Any]]:
+        """What Celery knows of several tasks, by id; an id without a record is left out."""
+        records = [record for store in (self.internal_store, self.store) for record in store.find_all(task_ids)]
+        return {record.id: self._meta(record.id, record) for record in records}
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        return self._meta(task_id, self.find(task_id))
+
+    def _meta(self, task_id: str, record: TaskRecord | None) -> dict[str, Any]:
+        meta: dict[str, Any] = self.meta_from_decoded(celery_meta(task_id, record, self.python_form))
+        return meta

@@ -1,0 +1,72 @@
+"""The part of the result backend that Celery's canvas calls: saved groups, and chords."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celery.canvas import Signature
+from celery.result import AsyncResult, GroupResult, result_from_tuple
+from pymongo.collection import Collection
+
+from jobs.base_backend import BaseBackend
+from jobs.chords import Chords
+from jobs.record import chords, fields, groups, reads
+from jobs.record.reads import Document
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+
+class CanvasBackend(BaseBackend):
+    """Groups are kept until they expire; a chord is completed by its last member."""
+
+    def __init__(self, app: Celery, settings: Settings | None = None, **kwargs: Any) -> None:
+        super().__init__(app, settings, **kwargs)
+        self._chords = Chords(self)
+
+    @property
+    def group_collection(self) -> Collection[Document]:
+        """Celery's saved groups."""
+        return self.database[fields.GROUPS]
+
+    def apply_chord(self, header_result_args: Any, body: Signature, **_: Any) -> None:
+        """Prepare for the members of a chord, which are sent next. Celery's options for polling have no use here."""
+        self._chords.begin(self.app.GroupResult(*header_result_args), body)
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        """Say how many members a chord has."""
+        self._chords.expect(group_id, chord_size)
+
+    def add_to_chord(self, chord_id: str, result: AsyncResult) -> None:
+        """Let a task join the chord of the task that is running."""
+        self._chords.join(chord_id, result.id)
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, ignored: bool = False, **_: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Count a finished member of a chord; the last one sends the body.
+
+        ``ignored`` is of ours: the result is in no record, for the task ignores it.
+        """
+        if request.id and request.group:
+            self._chords.finish(request, result, ignored=ignored)
+
+    def cleanup(self) -> None:
+        """Delete expired groups and chords. Tasks are kept: they are what this backend is for."""
+        if self.expires:
+            self.group_collection.delete_many(groups.older_than(self.expires))
+            self.database[fields.CHORDS].delete_many(chords.older_than(self.expires))
+
+    def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
+        filter_, update = groups.save(group_id, self.json_form(result.as_tuple()))
+        self.group_collection.update_one(filter_, update, upsert=True)
+        return result
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        document = self.group_collection.find_one(reads.by_id(group_id))
+        if document is None:
+            return None
+        members = self.python_form(groups.members_of(document))
+        return {"task_id": group_id, "result": result_from_tuple(members, self.app)}
+
+    def _delete_group(self, group_id: str) -> None:
+        self.group_collection.delete_one(reads.by_id(group_id))

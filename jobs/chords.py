@@ -1,0 +1,130 @@
+"""Chords without polling: the member that finishes last sends the body.
+
+Who has finished is kept as a set (``jobs/record/chords.py``), so it does no harm when a member is told twice. Whoever
+finds the set complete and the chord not done sends the body, whose tasks have had their ids since the chord was made:
+sent twice, they are still the same tasks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from celery import states
+from celery.canvas import Signature, maybe_signature
+from celery.exceptions import ChordError
+from celery.result import GroupResult, ResultBase, result_from_tuple
+from pymongo import ReturnDocument
+
+from jobs.record import chords, fields
+from jobs.record.chords import Chord, Part
+from jobs.record.writes import Write
+
+if TYPE_CHECKING:
+    from jobs.base_backend import BaseBackend
+
+logger = logging.getLogger(__name__)
+
+# While a body is being sent: the task that made the chord. The one whose end sends the body is just the last of many.
+_launched_by: ContextVar[tuple[str | None] | None] = ContextVar("launched_by", default=None)
+
+
+def parent_of_message(parent_id: str | None) -> str | None:
+    """The parent of a task that is being sent, for which Celery names the task that happens to send it."""
+    launched_by = _launched_by.get()
+    return parent_id if launched_by is None else launched_by[0]
+
+
+class Chords:
+    """The chords of one backend."""
+
+    def __init__(self, backend: BaseBackend) -> None:
+        self._backend = backend
+
+    def begin(self, header: GroupResult, body: Signature) -> None:
+        """Keep the shape of a chord before its members are sent."""
+        json_form = self._backend.json_form
+        self._change(chords.begin(header.id, json_form(header.as_tuple()), json_form(body)))
+
+    def expect(self, chord_id: str, size: int) -> None:
+        """Set how many members have to finish; Celery knows that before it sends the last of them."""
+        self._change(chords.expect(chord_id, size))
+
+    def join(self, chord_id: str, task_id: str) -> None:
+        """Let one more member have to finish: ``Task.add_to_chord``."""
+        self._change(chords.join(chord_id, task_id))
+
+    def finish(self, request: Any, result: Any, *, ignored: bool) -> None:
+        """Note that a member has finished, and send the body after the last."""
+        kept = self._backend.json_form(result) if ignored else None
+        part = Part(request.id, request.group_index, ignored, kept)
+        chord = self._change(chords.finish(request.group, part))
+        if chord.is_complete and not chord.done:
+            with _sent_for(request.parent_id):
+                self._complete(chord, maybe_signature(request.chord, app=self._backend.app))
+            self._change(chords.close(chord.id))
+
+    def _complete(self, chord: Chord, body: Signature) -> None:
+        try:
+            results = self._results_of(chord)
+        except ChordError as error:
+            logger.warning("Chord %s fails: %s", chord.id, error)
+            self._backend.chord_error_from_stack(body, error)
+            return
+        try:
+            self._backend.app.amqp._retry_publish(body.delay, results)  # noqa: SLF001 - as Celery's own backends do
+        except Exception as error:
+            logger.exception("The body of chord %s could not be sent", chord.id)
+            self._backend.chord_error_from_stack(body, ChordError(f"Callback error: {error!r}"))
+
+    def _results_of(self, chord: Chord) -> list[Any]:
+        """The members' results in the order of the members, nested like them.
+
+        Raises:
+            ChordError: a member failed.
+        """
+        metas = self._backend.metas_of([part.task_id for part in chord.parts])
+        ignored = {part.task_id: part.result for part in chord.parts if part.ignored}
+        header = None if chord.header is None else result_from_tuple(chord.header, self._backend.app)
+        if header is not None and any(isinstance(member, GroupResult) for member in header.results):
+            return [self._value_of(member, metas, ignored) for member in header.results]
+        return [self._result_of(part.task_id, metas, ignored) for part in chord.parts]
+
+    def _value_of(self, member: ResultBase, metas: dict[str, dict[str, Any]], ignored: dict[str, Any]) -> Any:
+        if isinstance(member, GroupResult):
+            return [self._value_of(inner, metas, ignored) for inner in member.results]
+        return self._result_of(member.id, metas, ignored)
+
+    def _result_of(self, task_id: str, metas: dict[str, dict[str, Any]], ignored: dict[str, Any]) -> Any:
+        if task_id in ignored:
+            return self._backend.python_form(ignored[task_id])
+        meta = metas.get(task_id)
+        if meta is None:
+            raise ChordError(f"Dependency {task_id} has no result")
+        if meta["status"] in states.PROPAGATE_STATES:
+            raise ChordError(f"Dependency {task_id} raised {meta['result']!r}") from meta["result"]
+        return meta["result"]
+
+    def _change(self, write: Write) -> Chord:
+        filter_, update = write
+        collection = self._backend.database[fields.CHORDS]
+
+        def change() -> Chord:
+            document: Any = collection.find_one_and_update(
+                filter_, update, upsert=True, return_document=ReturnDocument.AFTER
+            )
+            return chords.chord_from(document)
+
+        return self._backend.when_store_answers(change)
+
+
+@contextlib.contextmanager
+def _sent_for(parent_id: str | None) -> Iterator[None]:
+    token = _launched_by.set((parent_id,))
+    try:
+        yield
+    finally:
+        _launched_by.reset(token)

@@ -1,0 +1,113 @@
+"""A chord under way: which members have finished, kept as a set so that a member told twice counts once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs import values
+from jobs.record import fields as f
+from jobs.record.reads import Document
+from jobs.record.writes import Write
+
+_SIZE = "size"
+_HEADER = "header"
+_BODY = "body"
+_PARTS = "parts"
+_JOINED = "joined"
+_INDEX = "index"
+_DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A member that has finished.
+
+    ``index`` is its place among the members. ``result`` is what its record does not hold because the member ignores
+    its result, in JSON form; ``ignored`` tells that from a result of None.
+    """
+
+    task_id: str
+    index: int | None = None
+    ignored: bool = False
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chord:
+    """What is known of a chord; ``header`` and ``body`` are Celery's result tuple and signature in JSON form."""
+
+    id: str
+    size: int | None = None
+    joined: int = 0
+    header: Any = None
+    body: Any = None
+    parts: list[Part] = field(default_factory=list)
+    done: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every member has finished."""
+        return self.size is not None and len(self.parts) >= self.size + self.joined
+
+
+def begin(chord_id: str, header: Any, body: Any) -> Write:
+    """Keep who belongs to a chord and what follows it. Run as an upsert."""
+    return _upsert(
+        chord_id,
+        {_HEADER: {"$literal": values.dump(header)}, _BODY: {"$literal": values.dump(body)}, f.CREATED_AT: _ONCE},
+    )
+
+
+def expect(chord_id: str, size: int) -> Write:
+    """Set how many members have to finish. Run as an upsert."""
+    return _upsert(chord_id, {_SIZE: size})
+
+
+def join(chord_id: str, task_id: str) -> Write:
+    """Let one more member, that joins while the others run, have to finish. Run as an upsert."""
+    return _upsert(chord_id, {_JOINED: {"$setUnion": [{"$ifNull": [f"${_JOINED}", []]}, [{"$literal": task_id}]]}})
+
+
+def finish(chord_id: str, part: Part) -> Write:
+    """Add a member to those that have finished, unless it is among them. Run as an upsert."""
+    entry = {f.ID: part.task_id, _INDEX: part.index}
+    if part.ignored:
+        entry[f.RESULT] = values.dump(part.result)
+    known = {"$ifNull": [f"${_PARTS}", []]}
+    is_known = {"$in": [{"$literal": part.task_id}, {"$ifNull": [f"${_PARTS}.{f.ID}", []]}]}
+    return _upsert(chord_id, {_PARTS: {"$cond": [is_known, known, {"$concatArrays": [known, [{"$literal": entry}]]}]}})
+
+
+def close(chord_id: str) -> Write:
+    """Note that the body was sent, or failed in the members' place."""
+    return _upsert(chord_id, {_DONE: True})
+
+
+def older_than(seconds: float) -> Document:
+    """The filter that finds chords that nothing has happened to for so long, by the database's clock."""
+    return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": ["$$NOW", round(seconds * 1000)]}]}}
+
+
+def chord_from(document: Document) -> Chord:
+    """Read a chord."""
+    parts = [
+        Part(entry[f.ID], entry[_INDEX], f.RESULT in entry, values.load(entry.get(f.RESULT)))
+        for entry in document.get(_PARTS, [])
+    ]
+    return Chord(
+        id=document[f.ID],
+        size=document.get(_SIZE),
+        joined=len(document.get(_JOINED, [])),
+        header=values.load(document.get(_HEADER)),
+        body=values.load(document.get(_BODY)),
+        parts=sorted(parts, key=lambda part: (part.index is None, part.index or 0)),
+        done=document.get(_DONE, False),
+    )
+
+
+_ONCE = {"$ifNull": [f"${f.CREATED_AT}", "$$NOW"]}
+
+
+def _upsert(chord_id: str, changes: dict[str, Any]) -> Write:
+    return {f.ID: chord_id}, [{"$set": {**changes, f.UPDATED_AT: "$$NOW"}}]

@@ -1,0 +1,249 @@
+"""compose.yml and the Dockerfile without a container engine: what they run is run here, from what they install."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+from redis import Redis
+from redis.exceptions import AuthenticationError
+from ruamel.yaml import YAML
+from support import ROOT, Api, process, wait_until
+
+from gql_api.servers import MongodbServer, RedisServer, free_port, is_listening
+
+_SECRETS = {"MONGODB_PASSWORD": "m-secret", "MONGODB_ADMIN_PASSWORD": "a-secret", "REDIS_PASSWORD": "r-secret"}
+_IMAGE_FOLDER = "/opt/gql-api"
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a container of a service runs, with its addresses on this machine."""
+
+    command: list[str]
+    environment: dict[str, str]
+    health: list[str]
+
+
+class Compose:
+    """compose.yml, read as Docker Compose reads it, with the addresses of containers replaced."""
+
+    def __init__(self, addresses: Mapping[str, str]) -> None:
+        self.services: dict[str, Any] = YAML(typ="safe").load(ROOT / "compose.yml")["services"]
+        self._addresses = addresses
+
+    def service(self, name: str) -> Service:
+        """Read one service."""
+        service = self.services[name]
+        health = service.get("healthcheck", {}).get("test", [])
+        shell = ["sh", "-c"] if health[:1] == ["CMD-SHELL"] else []
+        return Service(
+            command=[self._filled_in(word) for word in service["command"]],
+            environment={key: self._filled_in(value) for key, value in service.get("environment", {}).items()},
+            health=[*shell, *(self._filled_in(word) for word in health[1:])],
+        )
+
+    def _filled_in(self, text: str) -> str:
+        text = re.sub(r"\$\{(\w+)(?::-([^}]*))?[^}]*\}", lambda m: _SECRETS.get(m[1], m[2] or ""), text)
+        for name, address in self._addresses.items():
+            text = text.replace(name, address)
+        return text.replace("$$", "$")
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the Dockerfile's first stage installs, made by its own instructions."""
+    folder = tmp_path_factory.mktemp("image")
+    installed = folder / "gql-api"
+    sources = folder / "src"
+    sources.mkdir()
+    stage = (ROOT / "Dockerfile").read_text().split("\nFROM ")[1]
+    for instruction in re.findall(r"^(COPY|RUN) (.*)$", stage, re.MULTILINE):
+        _follow(instruction, sources, installed)
+    return installed
+
+
+def _follow(instruction: tuple[str, str], sources: Path, installed: Path) -> None:
+    kind, words = instruction
+    if kind == "RUN":
+        command = words.replace(_IMAGE_FOLDER, str(installed)).replace("python -m", f"{sys.executable} -m")
+        subprocess.run(shlex.split(command), cwd=sources, check=True, capture_output=True)
+        return
+    *names, target = shlex.split(words)
+    for name in names:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, sources / target)
+        else:
+            shutil.copy(ROOT / name, sources / target)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The services that run, and where."""
+
+    compose: Compose
+    api: Api
+    other_api: Api
+    mongo: MongodbServer
+    redis: RedisServer
+    environment: dict[str, str]
+
+    def is_healthy(self, name: str) -> bool:
+        """Run the health check of a service."""
+        service = self.compose.service(name)
+        environment = {**self.environment, **service.environment}
+        return subprocess.run(service.health, env=environment, capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def stack(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Every service of compose.yml, the API twice, started in the order that compose.yml wants."""
+    folder = tmp_path_factory.mktemp("compose")
+    ports = {name: free_port() for name in ("mongo", "redis", "api", "other_api", "proxy")}
+    addresses = {
+        "mongo:27017": f"127.0.0.1:{ports['mongo']}",
+        "redis:6379": f"127.0.0.1:{ports['redis']}",
+        "http://:8000": f"http://:{ports['proxy']}",
+        "http://api:8000": f"http://127.0.0.1:{ports['api']}",
+        "127.0.0.1:8000": f"127.0.0.1:{ports['api']}",
+        "0.0.0.0": "127.0.0.1",  # noqa: S104 - what is replaced
+        "/data/configdb": str(folder),
+    }
+    compose = Compose(addresses)
+    mongo, redis = MongodbServer(folder / "mongodb", ports["mongo"]), RedisServer(folder / "redis", ports["redis"])
+    programs = _programs(folder, mongo, redis)
+    base = {
+        **os.environ,
+        "PATH": f"{image / 'bin'}:{programs}:{os.environ['PATH']}",
+        "HOSTNAME": socket.gethostname(),
+        "XDG_CONFIG_HOME": str(folder),
+        "XDG_DATA_HOME": str(folder),
+    }
+    _make_root_user(mongo, folder)
+
+    def run(name: str, *more: str, log: str = "") -> subprocess.Popen[bytes]:
+        service = compose.service(name)
+        environment = {**base, **service.environment}
+        started: subprocess.Popen[bytes] = running.enter_context(
+            process([*service.command, *more], folder / f"{log or name}.log", environment, cwd=folder)
+        )
+        return started
+
+    api, other_api = (
+        Api(f"http://127.0.0.1:{ports[name]}", folder / f"{name}.log", folder / "worker.log")
+        for name in ("api", "other_api")
+    )
+    result = Stack(compose, api, other_api, mongo, redis, base)
+    with ExitStack() as running:
+        run("mongo")
+        wait_until(lambda: is_listening(mongo.port), why="mongo")
+        for _ in range(2):  # at every start of the stack
+            assert run("mongo-setup").wait(timeout=60) == 0
+        run("redis")
+        wait_until(lambda: result.is_healthy("redis"), why="redis")
+        run("api", f"--port={ports['api']}")
+        run("api", f"--port={ports['other_api']}", log="other_api")
+        run("worker")
+        for name in ("api", "worker"):
+            wait_until(partial(result.is_healthy, name), 60, name)
+        wait_until(lambda: _answers(other_api), 60, "the other API")
+        yield result
+
+
+def _programs(folder: Path, mongo: MongodbServer, redis: RedisServer) -> Path:
+    """What the images of the databases carry, at this machine's addresses."""
+    programs = folder / "programs"
+    programs.mkdir()
+    mongod, redis_server = mongo.command(folder / "mongod.log")[0], redis.command()[0]
+    at = f"--dbpath {mongo.data} --port {mongo.port} --networkMessageCompressors disabled --wiredTigerCacheSizeGB 0.25"
+    redis_cli = shutil.which("redis-cli") or Path(redis_server).with_name("redis-cli")
+    scripts = {
+        "mongod": f'exec {mongod} "$@"',
+        "docker-entrypoint.sh": f'exec "$@" {at}',
+        "redis-server": f'exec {redis_server} "$@" --bind 127.0.0.1 --port {redis.port} --dir {redis.data}',
+        "redis-cli": f'exec {redis_cli} -p {redis.port} "$@"',
+    }
+    for name, script in scripts.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    return programs
+
+
+def _make_root_user(mongo: MongodbServer, folder: Path) -> None:
+    """Do what the image does at its first start: a server without passwords, in which the root user is made."""
+    command = [word for word in mongo.command(folder / "first.log") if not word.startswith("--replSet")]
+    with (
+        process(command, folder / "first.out"),
+        MongoClient[dict[str, Any]](f"mongodb://127.0.0.1:{mongo.port}") as client,
+    ):
+        client.admin.command("createUser", "admin", pwd=_SECRETS["MONGODB_ADMIN_PASSWORD"], roles=["root"])
+
+
+def _answers(api: Api) -> bool:
+    try:
+        return httpx.get(f"{api.url}/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_a_task_runs_and_is_seen_from_another_replica(stack: Stack) -> None:
+    """A task that one API accepts is run by the worker and watched through the other API."""
+    task_id = stack.api.create("long_running_task", kwargs={"task_input": "x", "seconds": 1}, metadata={"a": 1})
+    updates = stack.other_api.watch(f'subscription {{ taskUpdated(id: "{task_id}") {{ status metadata }} }}')
+    assert list(updates)[-1]["taskUpdated"] == {"status": "SUCCESS", "metadata": {"a": 1}}
+
+
+def test_the_databases_want_their_passwords(stack: Stack) -> None:
+    """Neither database serves a stranger, and the application's user owns no more than its database."""
+    with (
+        MongoClient[dict[str, Any]](stack.mongo.url, directConnection=True) as stranger,
+        pytest.raises(OperationFailure, match="requires authentication"),
+    ):
+        stranger["gql_api"]["tasks"].find_one()
+    with Redis(port=stack.redis.port) as stranger_to_redis, pytest.raises(AuthenticationError):
+        stranger_to_redis.ping()
+    with Redis(port=stack.redis.port, password=_SECRETS["REDIS_PASSWORD"]) as redis:
+        configuration = redis.config_get()
+        assert (configuration["appendonly"], configuration["maxmemory-policy"]) == ("yes", "noeviction")
+    url = stack.compose.service("api").environment["MONGODB_URL"]
+    with MongoClient[dict[str, Any]](url) as application, pytest.raises(OperationFailure, match="not authorized"):
+        application["other"]["tasks"].insert_one({})
+
+
+def test_the_proxy_carries_requests_and_subscriptions(stack: Stack, tmp_path: Path) -> None:
+    """The published address serves what the API serves, WebSockets included."""
+    if shutil.which("caddy") is None:
+        pytest.skip("Caddy is not installed")
+    command = stack.compose.service("proxy").command
+    port = command[command.index("--from") + 1].rpartition(":")[2]
+    api = Api(f"http://127.0.0.1:{port}", tmp_path / "proxy.log", tmp_path / "none")
+    with process(command, api.log, {**stack.environment, "XDG_DATA_HOME": str(tmp_path)}):
+        wait_until(lambda: _answers(api), why="the proxy")
+        task_id = api.create("long_running_task", kwargs={"task_input": "x", "seconds": 0})
+        assert list(api.watch(f'subscription {{ taskUpdated(id: "{task_id}") {{ isFinal }} }}'))[-1]["taskUpdated"]
+
+
+def test_containers_keep_to_themselves() -> None:
+    """Only the proxy is published, every service that stays is checked, and no password stands in the file."""
+    services = Compose({}).services
+    assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
+    assert {name for name, service in services.items() if "healthcheck" not in service} == {"mongo-setup"}
+    for name in ("mongo", "redis"):
+        assert services[name]["networks"] == ["data"]
+        assert services[name]["volumes"]
+    assert not re.search(r"PASSWORD: (?!\$\{\w+:\?)", (ROOT / "compose.yml").read_text())
