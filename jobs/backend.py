@@ -161,11 +161,14 @@ class Backend(CanvasBackend):
         self._change(store, write)
 
     def _store_of(self, task_id: str, request: Any) -> Store:
-        """What Celery stores for its own tasks, or under an id with no task to its name, is no client's task."""
+        """What Celery stores for its own tasks, or under an id with no task to its name, is no client's task.
+
+        Unless the id is one: ``Task.replace`` lets ``celery.accumulate`` end under the id of the task it replaces.
+        """
         name = getattr(request, "task", None)
-        if name is None:
-            return self.internal_store if self.store.find(task_id) is None else self.store
-        return self.internal_store if is_internal(name) else self.store
+        if name is not None and not is_internal(name):
+            return self.store
+        return self.internal_store if self.store.find(task_id) is None else self.store
 
     def _change(self, store: Store, write: Write) -> bool:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from jobs.record.writes import Write
 
 if TYPE_CHECKING:
     from jobs.base_backend import BaseBackend
+
+Meta = dict[str, Any]
 
 logger = logging.getLogger(__name__)
 
@@ -81,32 +83,19 @@ class Chords:
             self._backend.chord_error_from_stack(body, ChordError(f"Callback error: {error!r}"))
 
     def _results_of(self, chord: Chord) -> list[Any]:
-        """The members' results in the order of the members, nested like them.
+        """The members' results in the order of the members, nested like them; those that joined later come last.
 
         Raises:
             ChordError: a member failed.
         """
-        metas = self._backend.metas_of([part.task_id for part in chord.parts])
-        ignored = {part.task_id: part.result for part in chord.parts if part.ignored}
-        header = None if chord.header is None else result_from_tuple(chord.header, self._backend.app)
-        if header is not None and any(isinstance(member, GroupResult) for member in header.results):
-            return [self._value_of(member, metas, ignored) for member in header.results]
-        return [self._result_of(part.task_id, metas, ignored) for part in chord.parts]
-
-    def _value_of(self, member: ResultBase, metas: dict[str, dict[str, Any]], ignored: dict[str, Any]) -> Any:
-        if isinstance(member, GroupResult):
-            return [self._value_of(inner, metas, ignored) for inner in member.results]
-        return self._result_of(member.id, metas, ignored)
-
-    def _result_of(self, task_id: str, metas: dict[str, dict[str, Any]], ignored: dict[str, Any]) -> Any:
-        if task_id in ignored:
-            return self._backend.python_form(ignored[task_id])
-        meta = metas.get(task_id)
-        if meta is None:
-            raise ChordError(f"Dependency {task_id} has no result")
-        if meta["status"] in states.PROPAGATE_STATES:
-            raise ChordError(f"Dependency {task_id} raised {meta['result']!r}") from meta["result"]
-        return meta["result"]
+        header = [] if chord.header is None else result_from_tuple(chord.header, self._backend.app).results
+        planned = list(_leaves(header))
+        joined = [part.task_id for part in chord.parts if part.task_id not in set(planned)]
+        metas = self._backend.metas_of([*planned, *joined])
+        for part in chord.parts:
+            if part.ignored:
+                metas[part.task_id] = {"status": states.SUCCESS, "result": self._backend.python_form(part.result)}
+        return [*(_value_of(member, metas) for member in header), *(_result_of(task_id, metas) for task_id in joined)]
 
     def _change(self, write: Write) -> Chord:
         filter_, update = write
@@ -128,3 +117,26 @@ def _sent_for(parent_id: str | None) -> Iterator[None]:
         yield
     finally:
         _launched_by.reset(token)
+
+
+def _leaves(members: Iterable[ResultBase]) -> Iterator[str]:
+    for member in members:
+        if isinstance(member, GroupResult):
+            yield from _leaves(member.results)
+        else:
+            yield member.id
+
+
+def _value_of(member: ResultBase, metas: Mapping[str, Meta]) -> Any:
+    if isinstance(member, GroupResult):
+        return [_value_of(inner, metas) for inner in member.results]
+    return _result_of(member.id, metas)
+
+
+def _result_of(task_id: str, metas: Mapping[str, Meta]) -> Any:
+    meta = metas.get(task_id)
+    if meta is None or meta["status"] not in states.READY_STATES:
+        raise ChordError(f"Dependency {task_id} has no result")
+    if meta["status"] in states.PROPAGATE_STATES:
+        raise ChordError(f"Dependency {task_id} raised {meta['result']!r}") from meta["result"]
+    return meta["result"]

@@ -7,7 +7,7 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
-from celery import shared_task
+from celery import group, shared_task
 from celery.exceptions import Ignore
 from redis import Redis
 
@@ -52,6 +52,25 @@ def retries(self: Task, succeed_at: int) -> int:
     if self.request.retries < succeed_at:
         raise self.retry(exc=RuntimeError(f"attempt {self.request.retries}"))
     return int(self.request.retries)
+
+
+@shared_task
+def total(numbers: list[int]) -> int:
+    """Add up numbers."""
+    return sum(numbers)
+
+
+@shared_task(bind=True)
+def replaced(self: Task, x: int) -> Any:
+    """Let a group do the work."""
+    return self.replace(group(add.s(x), add.s(x + 1)))
+
+
+@shared_task(bind=True)
+def joined_by(self: Task, x: int) -> int:
+    """Take another task along into the chord."""
+    self.add_to_chord(add.s(x))
+    return 1
 
 
 @shared_task(bind=True)

@@ -1,0 +1,111 @@
+"""Celery's canvas by plain Celery code, with our worker: what programs get, and what the API shows of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis import Redis
+from support import ROOT, Api, wait_until
+
+Run = Callable[[str], Any]
+
+_HEAD = """
+import json
+from celery import chain, chord, group
+from celery.exceptions import ChordError
+from jobs.celery import app
+app.loader.import_default_modules()
+from task_modules import *
+def tell(value): print(json.dumps(value))
+"""
+
+
+@pytest.fixture
+def run(api: Api, environment: dict[str, str]) -> Run:
+    """Run a program beside the worker; gives what it tells."""
+    assert api
+
+    def run(program: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-c", _HEAD + program],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**environment, "PYTHONPATH": f"{ROOT}/tests:{ROOT}"},
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("canvas", "result"),
+    [
+        ("chord([add.s(n) for n in range(8)], total.s())", 36),
+        ("chord([add.s(1)], total.s())", 2),
+        ("chord([add.s(1), chain(add.s(1), add.s(1))], total.s())", 5),
+        ("chord([group(add.s(1), add.s(2)), add.s(3)], total.s())", 9),
+        ("chord([chord([add.s(1), add.s(2)], total.s()), add.s(3)], echo.s())", [[[5, 4]], {}]),
+        ("chord([ignored.s(), add.s(1)], echo.s())", [[["unwanted", 2]], {}]),
+        ("chain(add.s(1), group(add.s(1), add.s(2)), total.s(), add.s(1))", 8),
+        ("chord([add.s(1), add.s(2)], chain(total.s(), add.s(1)))", 6),
+        ("chord([add.s(1), add.s(2)], group(total.s(), echo.s()))", [5, [[[2, 3]], {}]]),
+        ("chord([replaced.s(1), add.s(2)], echo.s())", [[[[2, 3], 3]], {}]),
+        ("chord([joined_by.s(5), add.s(2)], total.s())", 10),
+        ("chord((add.s(n) for n in range(3)), total.s())", 6),
+        ("group(add.s(1), chain(add.s(1), add.s(2)))", [2, 4]),
+    ],
+)
+def test_a_canvas_gives_its_result(run: Run, canvas: str, result: Any) -> None:
+    """Chords of tasks, chains, groups, chords and of tasks that change the chord end with the right values."""
+    assert run(f"tell(({canvas}).apply_async().get(timeout=30))") == result
+
+
+def test_a_body_whose_members_fail_is_a_task_that_failed(api: Api, run: Run) -> None:
+    """The id that a program waits for is known, FAILURE says which member failed, and the body's errback is called."""
+    errback_id = str(uuid.uuid4())
+    program = f"""
+body = total.s().on_error(large.si(3).set(task_id={errback_id!r}))
+result = chord([add.s(1), fail.s("broken")], body).apply_async()
+try:
+    result.get(timeout=30)
+except (ChordError, ValueError):
+    # The member's own error is raised as soon as it is known, which may be before the body has failed.
+    app.backend.wait_for(result.id, timeout=30, interval=0.02)
+tell([result.id, repr(result.result)])
+"""
+    body_id, error = run(program)
+    assert "ChordError" in error
+    assert "broken" in error
+    task = api.task(body_id)
+    assert (task["name"], task["status"], task["error"]["type"]) == ("task_modules.total", "FAILURE", "ChordError")
+    assert task["attempts"] == 0
+    wait_until(lambda: api.task(errback_id))
+    assert api.finished(errback_id)["result"] == "xxx"
+
+
+def test_nothing_polls(api: Api, run: Run, redis: Redis) -> None:
+    """While the members of a chord run, no task of Celery's own waits for them."""
+    key = f"chord-{uuid.uuid4()}"
+    body_id = run(f"tell(chord([wait_for_key.s({key!r}), add.s(1)], echo.s()).apply_async().id)")
+    wait_until(lambda: redis.llen(f"{key}:started"))
+    assert api.task(body_id) is None
+    assert [message for message in redis.lrange("celery", 0, -1) if "chord_unlock" in message] == []
+    assert "chord_unlock" not in str(redis.hgetall("unacked"))
+    redis.lpush(key, "go")
+    wait_until(lambda: api.task(body_id))
+    assert api.finished(body_id)["result"] == [[["released", 2]], {}]
+
+
+def test_a_replaced_task_ends_under_its_own_id(api: Api, run: Run) -> None:
+    """The task that was created gets the result of what replaced it."""
+    task = api.finished(run("tell(replaced.delay(1).id)"))
+    assert (task["name"], task["status"], task["result"]) == ("task_modules.replaced", "SUCCESS", [2, 3])
