@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from celery import Celery, chord, group, signature
+from celery.app.task import Context
+from celery.canvas import Signature
+from redis import Redis
+
+from jobs.backend import Backend
+from jobs.record import chords, fields, reads
+from jobs.record.chords import Chord
+from jobs.settings import Settings
+
+
+@dataclass
+class Canvas:
+    """A chord of three members that are never sent; only what the backend is told of them happens."""
+
+    backend: Backend
+    members: list[str]
+    id: str
+    body: Signature
+    redis: Redis
+
+    def finish(self, number: int) -> None:
+        """Tell the end of a member, as a worker does."""
+        member = self.members[number]
+        request = Context(
+            id=member, task="shop.price", group=self.id, group_index=number, chord=dict(self.body), hostname="w"
+        )
+        self.backend.mark_as_done(member, number, request=request)
+
+    @property
+    def bodies_sent(self) -> int:
+        """How many messages for the body wait in its queue."""
+        return int(self.redis.llen(self.body.options["queue"]))
+
+    @property
+    def stored(self) -> Chord:
+        """What MongoDB holds of the chord."""
+        document = self.backend.database[fields.CHORDS].find_one(reads.by_id(self.id))
+        assert document is not None
+        return chords.chord_from(document)
+
+
+@pytest.fixture
+def canvas(settings: Settings) -> Iterator[Canvas]:
+    """Begin the chord."""
+    app = Celery("chord-tests", set_as_current=False, broker=settings.celery_broker_url)
+    app.conf.update(accept_content=["json"], result_backend_thread_safe=True)
+    backend = app._backend_cache = Backend(app, settings)  # noqa: SLF001 - the backend would read the environment
+    members = [signature("shop.price", app=app) for _ in range(3)]
+    body = signature("shop.bill", app=app, options={"queue": f"bodies-{uuid.uuid4()}"})
+    begun = chord(group(members, app=app), body, app=app)
+    header = begun.freeze().parent
+    backend.apply_chord((header.id, header.results), body)
+    backend.set_chord_size(header.id, 3)
+    with Redis.from_url(settings.celery_broker_url) as redis:
+        yield Canvas(backend, [member.id for member in header.results], header.id, body, redis)
+        redis.delete(body.options["queue"])
+    backend.connections.close()
+    app.close()
+
+
+def test_the_last_member_sends_the_body_once(canvas: Canvas) -> None:
+    """Members may end in any order; the body is sent with the last of them and the chord is done."""
+    for number, sent in ((2, 0), (0, 0), (1, 1)):
+        canvas.finish(number)
+        assert canvas.bodies_sent == sent
+    assert canvas.stored.done
+
+
+def test_a_member_told_twice_counts_once(canvas: Canvas) -> None:
+    """A redelivered member neither completes a chord that others still run in, nor sends a body again."""
+    for number in (0, 0, 1, 1, 1):
+        canvas.finish(number)
+    assert canvas.bodies_sent == 0
+    canvas.finish(2)
+    canvas.finish(2)
+    assert canvas.bodies_sent == 1
+    assert [part.task_id for part in canvas.stored.parts] == canvas.members
+
+
+def test_members_that_end_together_send_one_body(canvas: Canvas) -> None:
+    """However the last members race, one of them finds the set complete."""
+    threads = [threading.Thread(target=canvas.finish, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert canvas.bodies_sent == 1
+
+
+def test_a_member_that_joins_is_waited_for(canvas: Canvas) -> None:
+    """A task that was added to the chord while it ran has to finish too, however often the addition is told."""
+    joined = canvas.backend.app.AsyncResult(str(uuid.uuid4()))
+    for _ in range(2):
+        canvas.backend.add_to_chord(canvas.id, joined)
+    for number in range(3):
+        canvas.finish(number)
+    assert canvas.bodies_sent == 0
+    canvas.members.append(joined.id)
+    canvas.finish(3)
+    assert canvas.bodies_sent == 1
+
+
+def test_chords_expire_like_groups(canvas: Canvas) -> None:
+    """Celery's clean-up deletes chords that nothing happened to for as long as results are kept."""
+    canvas.backend.cleanup()
+    assert canvas.stored.size == 3
+    canvas.backend.expires = 1e-6
+    canvas.backend.cleanup()
+    assert canvas.backend.database[fields.CHORDS].count_documents({}) == 0
