@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery.canvas import Signature
@@ -50,6 +51,10 @@ class CanvasBackend(BaseBackend):
         if request.id and request.group:
             self._chords.finish(request, result, ignored=ignored)
 
+    def _fail_chain(self, chain: Any, *args: Any, **kwargs: Any) -> None:
+        """Fail what would have followed a failed task, the members of groups too: somebody may wait for those."""
+        super()._fail_chain(list(_tasks_in(chain)), *args, **kwargs)
+
     def cleanup(self) -> None:
         """Delete expired groups and chords. Tasks are kept: they are what this backend is for."""
         if self.expires:
@@ -70,3 +75,14 @@ class CanvasBackend(BaseBackend):
 
     def _delete_group(self, group_id: str) -> None:
         self.group_collection.delete_one(reads.by_id(group_id))
+
+
+def _tasks_in(chain: Any) -> Iterator[Any]:
+    for step in chain or ():
+        if step.get("subtask_type") in {"group", "chain"}:
+            yield from _tasks_in(step["kwargs"]["tasks"])
+            continue
+        if step.get("subtask_type") == "chord":
+            header = step["kwargs"]["header"]
+            yield from _tasks_in(header["kwargs"]["tasks"] if isinstance(header, Mapping) else header)
+        yield step

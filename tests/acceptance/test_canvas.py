@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -109,3 +110,22 @@ def test_a_replaced_task_ends_under_its_own_id(api: Api, run: Run) -> None:
     """The task that was created gets the result of what replaced it."""
     task = api.finished(run("tell(replaced.delay(1).id)"))
     assert (task["name"], task["status"], task["result"]) == ("task_modules.replaced", "SUCCESS", [2, 3])
+
+
+def test_a_failed_step_fails_all_that_would_have_followed(api: Api, run: Run) -> None:
+    """Whoever waits for the end of a chain, a group in it included, hears that it will not come."""
+    ids = run("""
+result = chain(fail.s("broken"), group(add.s(1), chain(add.s(2), add.s(3))), total.s()).apply_async()
+tell([result.id, *(member.id for member in result.parent.results)])
+""")
+    for task_id in ids:
+        wait_until(partial(api.task, task_id))
+        task = api.finished(task_id)
+        assert (task["status"], task["attempts"]) == ("FAILURE", 0)
+    ids = run("""
+result = chain(fail.s("broken"), group(add.s(1), add.s(2))).apply_async()
+tell([member.id for member in result.results])
+""")
+    for task_id in ids:
+        wait_until(partial(api.task, task_id))
+        assert api.finished(task_id)["error"]["message"] == "broken"
