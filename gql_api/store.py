@@ -58,8 +58,7 @@ class TaskStore:
         """Create what is missing of the indexes, however long MongoDB takes to come up."""
         while True:
             try:
-                for keys in fields.INDEXES:
-                    await self._tasks.create_index(keys)
+                await self._tasks.create_indexes(fields.INDEXES)
             except PyMongoError as error:
                 logger.warning("MongoDB does not answer, the indexes wait: %s", error)
                 await asyncio.sleep(_INDEX_RETRY_SECONDS)

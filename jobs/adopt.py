@@ -8,6 +8,8 @@ from celery import Celery
 
 from jobs.announce import Announcer
 from jobs.dispatch import JSON_ONLY
+from jobs.leases import Leases
+from jobs.recovery import Recoverer
 
 App = TypeVar("App", bound=Celery)
 
@@ -28,7 +30,7 @@ def adopt(app: App) -> App:
     app.task_cls = "jobs.task:Task"
     app.amqp_cls = "jobs.recording:RecordingAMQP"
     app.backend_cls = "jobs.backend:Backend"
-    app.steps["worker"].add(Announcer)
+    app.steps["worker"].update({Leases, Recoverer, Announcer})
     app.conf.update(
         result_backend="jobs.backend:Backend",
         **JSON_ONLY,
@@ -36,7 +38,10 @@ def adopt(app: App) -> App:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
-        task_track_started=True,
+        # The claim tells the start.
+        task_track_started=False,
+        # However long the broker is away, the worker is there when it comes back.
+        broker_connection_max_retries=None,
         # While MongoDB is away a worker holds what it has to tell, and tells it when MongoDB is back.
         result_backend_always_retry=True,
         result_backend_max_sleep_between_retries_ms=2000,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from billiard.exceptions import WorkerLostError
 from celery import states
 from celery.canvas import Signature, _chain, _chord, group
 from kombu.exceptions import EncodeError
@@ -16,14 +18,18 @@ from pymongo.errors import DocumentTooLarge, DuplicateKeyError, OperationFailure
 
 from jobs.canvas import CanvasBackend
 from jobs.chords import parent_of_message
+from jobs.claims import fence_of
 from jobs.connections import QUICK, connections_for
 from jobs.outage import is_outage
 from jobs.outcomes import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from, unsent, worker_of
+from jobs.process import background, in_event_loop
 from jobs.progress import ProgressWriter
-from jobs.record import fields, writes
+from jobs.record import claims, fields, writes
 from jobs.record.details import NewTask, Progress
 from jobs.record.fields import is_internal
-from jobs.record.writes import Write
+from jobs.record.reads import TaskRecord
+from jobs.record.writes import Filter, Write
+from jobs.republish import publish
 from jobs.settings import Settings
 from jobs.store import Store
 
@@ -31,6 +37,8 @@ if TYPE_CHECKING:
     from celery import Celery
 
 _OUTAGE_SECONDS = 1.0
+logger = logging.getLogger(__name__)
+
 # MongoDB's codes for a document that an update made larger than 16 MiB.
 _TOO_LARGE_CODES = {10334, 17419}
 _TOO_LARGE = "the result makes the task's document larger than MongoDB's 16 MiB"
@@ -41,10 +49,10 @@ def _progress_writer_for(settings: Settings) -> ProgressWriter:
     """One writer a process, for the report and the end of an attempt may come through different backends."""
     store = Store(connections_for(settings))
 
-    def write(task_id: str, progress: Progress) -> None:
+    def write(task_id: str, progress: Progress, fence: Filter | None) -> None:
         while True:
             try:
-                store.change(writes.progress(task_id, progress), concern=QUICK)
+                store.change(writes.progress(task_id, progress, fence=fence), concern=QUICK)
             except PyMongoError as error:
                 if not is_outage(error):
                     raise
@@ -66,9 +74,9 @@ class Backend(CanvasBackend):
         super().__init__(app, settings, **kwargs)
         self._progress = _progress_writer_for(self.settings)
 
-    def report_progress(self, task_id: str, progress: Progress) -> None:
+    def report_progress(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
         """Hand over a progress report; see :class:`jobs.progress.ProgressWriter`."""
-        self._progress.report(task_id, progress)
+        self._progress.report(task_id, progress, fence)
 
     def store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
@@ -79,7 +87,7 @@ class Backend(CanvasBackend):
             EncodeError: the result is nothing that can be stored; Celery then stores that as the failure.
         """
         if state == PROGRESS and request is not None:
-            self.report_progress(task_id, progress_from(result, self.json_form))
+            self.report_progress(task_id, progress_from(result, self.json_form), fence_of(task_id, request))
             return result
         if state in ENDS_ATTEMPT:
             kwargs["last_progress"] = self._progress.take(task_id)
@@ -99,8 +107,62 @@ class Backend(CanvasBackend):
             self.store_result(task_id, None, state, request=request, ignored=True)
         elif store_result:
             self.store_result(task_id, result, state, request=request)
-        if request is not None and request.chord:
+        if request is not None and request.chord and not getattr(request, "refused", False):
             self.on_chord_part_return(request, state, result, ignored=ignored)
+
+    def mark_as_failure(
+        self,
+        task_id: str,
+        exc: BaseException,
+        traceback: str | None = None,
+        request: Any = None,
+        store_result: bool = True,
+        call_errbacks: bool = True,
+        state: str = states.FAILURE,
+    ) -> None:
+        """Record a failure, and let it have its consequences unless the task is not this attempt's any more."""
+        if in_event_loop():
+            again = functools.partial(self.mark_as_failure, task_id, exc, traceback, request)
+            background.submit(functools.partial(again, store_result, call_errbacks, state))
+            return
+        if store_result:
+            self.store_result(task_id, exc, state, traceback=traceback, request=request)
+        if request is None or getattr(request, "refused", False):
+            return
+        if request.chord:
+            self.on_chord_part_return(request, state, exc)
+        self._fail_chain(request.chain, exc, traceback, store_result=store_result, state=state)
+        if call_errbacks and request.errbacks:
+            self._call_task_errbacks(request, exc, traceback)
+
+    def mark_as_revoked(self, task_id: str, *args: Any, **kwargs: Any) -> None:
+        """Record that a task was revoked; see Celery's for the arguments."""
+        if in_event_loop():
+            background.submit(functools.partial(self.mark_as_revoked, task_id, *args, **kwargs))
+        else:
+            super().mark_as_revoked(task_id, *args, **kwargs)
+
+    def give_back(self, request: Any, reason: str, *, lost: bool = False) -> None:
+        """Let another process run a task that was taken from its own. ``lost`` ones fail when that was so too often."""
+        background.submit(functools.partial(self._give_back, request, reason, lost))
+
+    def lose(self, record: TaskRecord, request: Any, fence: Filter, reason: str) -> TaskRecord | None:
+        """Give a task back whose attempt is lost, or fail it when too many were.
+
+        Returns:
+            The record when its message has to be sent again.
+        """
+        if record.lost_attempts + 1 < self.settings.max_lost_attempts:
+            return self.store.change(claims.requeue(record.id, fence, reason, lost=True))
+        request.fence = fence
+        error = WorkerLostError(f"{reason}; {record.lost_attempts + 1} attempts were lost so")
+        self.mark_as_failure(record.id, error, request=request)
+        return None
+
+    def record_arrival(self, request: Any) -> None:
+        """Make the record of a task that had none when it was sent."""
+        attempt = Attempt(request.id, request)
+        self._create(self.store, arrival(attempt, self.json_form, default_queue=self.app.conf.task_default_queue))
 
     def mark_as_retry(
         self,
@@ -140,25 +202,40 @@ class Backend(CanvasBackend):
         if store is self.internal_store and request is not None and state not in states.READY_STATES:
             return result
         children = self.json_form(self.current_task_children(request))
-        attempt = Attempt(task_id, request, children, kwargs.get("last_progress"), kwargs.get("ignored", False))
+        attempt = Attempt(
+            task_id,
+            request,
+            children=children,
+            last_progress=kwargs.get("last_progress"),
+            ignored=kwargs.get("ignored", False),
+            fence=fence_of(task_id, request),
+            retry_guard_seconds=self.settings.lease_seconds,
+        )
         try:
-            self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
+            taken = self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
         except EncodeError:
             if attempt.last_progress is None:
                 raise
             # A report that cannot be stored must not decide how the task ends.
             attempt = replace(attempt, last_progress=None)
-            self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
+            taken = self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
+        if request is not None and not taken:
+            logger.info("Task %s is not this attempt's any more: its %s is dropped", task_id, state)
+            request.refused = True
         return result
 
-    def _record(self, store: Store, attempt: Attempt, state: str, write: Write) -> None:
-        if self._change(store, write) or store.find(attempt.task_id) is not None:
-            return
+    def _record(self, store: Store, attempt: Attempt, state: str, write: Write) -> bool:
+        """Make a change; tells whether it is made, now or by an earlier try whose reply was lost."""
+        if self._change(store, write):
+            return True
+        record = store.find(attempt.task_id)
+        if record is not None:
+            return record.status == state and record.attempts == getattr(attempt.request, "attempt", None)
         self._create(store, arrival(attempt, self.json_form, default_queue=self.app.conf.task_default_queue))
         if state not in ENDS_ATTEMPT | {states.STARTED}:
             # A state of its own, told by hand from outside: what it tells is of a task that runs.
             self._change(store, writes.start(attempt.task_id, worker=worker_of(None, attempt.request)))
-        self._change(store, write)
+        return self._change(store, write)
 
     def _store_of(self, task_id: str, request: Any) -> Store:
         """What Celery stores for its own tasks, or under an id with no task to its name, is no client's task.
@@ -172,13 +249,25 @@ class Backend(CanvasBackend):
 
     def _change(self, store: Store, write: Write) -> bool:
         try:
-            return store.change(write)
+            return store.change(write) is not None
         except DocumentTooLarge as error:
             raise EncodeError(_TOO_LARGE) from error
         except OperationFailure as error:
             if error.code in _TOO_LARGE_CODES:
                 raise EncodeError(_TOO_LARGE) from error
             raise
+
+    def _give_back(self, request: Any, reason: str, lost: bool) -> None:
+        fence = fence_of(request.id, request)
+        record = self.when_store_answers(lambda: self.store.find(request.id))
+        if record is None or fence is None:
+            return
+        if lost:
+            back = self.when_store_answers(lambda: self.lose(record, request, fence, reason))
+        else:
+            back = self.when_store_answers(lambda: self.store.change(claims.requeue(record.id, fence, reason)))
+        if back is not None:
+            publish(self.app, back)
 
     def _create(self, store: Store, task: NewTask) -> None:
         """Make the record of a task that had none when it was sent, or never was sent."""

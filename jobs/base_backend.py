@@ -12,6 +12,7 @@ from celery.backends.mongodb import MongoBackend
 from jobs.connections import connections_for
 from jobs.outage import is_outage
 from jobs.outcomes import celery_meta
+from jobs.process import is_worker
 from jobs.record import fields
 from jobs.record.reads import Document, TaskRecord
 from jobs.settings import Settings
@@ -58,8 +59,8 @@ class BaseBackend(MongoBackend):
         return is_outage(exc)
 
     def when_store_answers(self, operation: Callable[[], Answer]) -> Answer:
-        """Do something with the store. Inside a task a store that is away is waited for; elsewhere that is an error."""
-        if self.app.current_worker_task is None:
+        """Do something with the store. In a worker a store that is away is waited for; elsewhere that is an error."""
+        if not is_worker():
             return operation()
         answer: Answer = self._ensure_retryable(operation)
         return answer

@@ -39,10 +39,11 @@ def task_id_of(channel_name: str) -> str:
 
 def encode(document: Document) -> bytes:
     """Make the event for a record just stored, at most :data:`MAX_BYTES` wherever leaving fields out can reach that."""
-    payload = bson.encode({_TASK: document, _OMITTED: []})
+    kept = {name: value for name, value in document.items() if name not in fields.PRIVATE}
+    omitted: list[str] = []
+    payload = bson.encode({_TASK: kept, _OMITTED: omitted})
     if len(payload) <= MAX_BYTES:
         return payload
-    kept, omitted = dict(document), []
     for name in fields.OMITTABLE:
         if kept.pop(name, None) is not None:
             omitted.append(name)

@@ -14,7 +14,7 @@ from jobs.record import writes
 from jobs.record.details import ErrorInfo, NewTask, Progress
 from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
-from jobs.record.writes import Write
+from jobs.record.writes import Filter, Write
 
 JsonForm = Callable[[Any], Any]
 PythonForm = Callable[[Any], Any]
@@ -38,6 +38,8 @@ class Attempt:
     children: Any = None
     last_progress: Progress | None = None
     ignored: bool = False
+    fence: Filter | None = None
+    retry_guard_seconds: float = 0.0
 
 
 def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, json_form: JsonForm) -> Write:
@@ -45,16 +47,20 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
     if state == states.STARTED:
         return writes.start(attempt.task_id, worker=worker_of(result, attempt.request))
     if state == PROGRESS:
-        return writes.progress(attempt.task_id, progress_from(result, json_form))
+        return writes.progress(attempt.task_id, progress_from(result, json_form), fence=attempt.fence)
     if state not in ENDS_ATTEMPT:
-        return writes.custom_state(attempt.task_id, state, json_form(result))
-    extras: dict[str, Any] = {"children": attempt.children, "last_progress": attempt.last_progress}
+        return writes.custom_state(attempt.task_id, state, json_form(result), fence=attempt.fence)
+    extras: dict[str, Any] = {
+        "children": attempt.children,
+        "last_progress": attempt.last_progress,
+        "fence": attempt.fence,
+    }
     if state == states.SUCCESS:
         return writes.succeed(attempt.task_id, json_form(result), ignored=attempt.ignored, **extras)
     # A retry without an exception has no error to tell.
     error = None if result is None else error_info(result, traceback, json_form)
     if state == states.RETRY:
-        return writes.retry(attempt.task_id, error, **extras)
+        return writes.retry(attempt.task_id, error, due_in=attempt.retry_guard_seconds, **extras)
     return writes.fail(attempt.task_id, error, status=Status(state), **extras)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobs.record.details import Progress
+from jobs.record.writes import Filter
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ class _Reports:
     """The reports of one running task: the latest, and when it may be written."""
 
     latest: Progress
+    fence: Filter | None = None
     unwritten: bool = True
     due: float = 0.0
 
@@ -32,7 +34,7 @@ class ProgressWriter:
     the end of the attempt, which collects it by :meth:`take`.
     """
 
-    def __init__(self, write: Callable[[str, Progress], None], interval: float) -> None:
+    def __init__(self, write: Callable[[str, Progress, Filter | None], None], interval: float) -> None:
         self._write = write
         self._interval = interval
         self._tasks: dict[str, _Reports] = {}
@@ -40,14 +42,14 @@ class ProgressWriter:
         self._thread: threading.Thread | None = None
         os.register_at_fork(after_in_child=self._forget_parent)
 
-    def report(self, task_id: str, progress: Progress) -> None:
-        """Note a report; it is written as soon as the interval allows."""
+    def report(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
+        """Note a report; it is written as soon as the interval allows, if the fence lets it by then."""
         with self._changed:
             reports = self._tasks.get(task_id)
             if reports is None:
-                self._tasks[task_id] = _Reports(progress)
+                self._tasks[task_id] = _Reports(progress, fence)
             else:
-                reports.latest, reports.unwritten = progress, True
+                reports.latest, reports.fence, reports.unwritten = progress, fence, True
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
                 self._thread.start()
@@ -64,13 +66,13 @@ class ProgressWriter:
 
     def _run(self) -> None:
         while (turn := self._next()) is not None:
-            task_id, progress = turn
+            task_id, progress, fence = turn
             try:
-                self._write(task_id, progress)
+                self._write(task_id, progress, fence)
             except Exception:
                 logger.exception("Progress of task %s was not stored", task_id)
 
-    def _next(self) -> tuple[str, Progress] | None:
+    def _next(self) -> tuple[str, Progress, Filter | None] | None:
         """Wait for the next report to write; None when there was nothing to do for a while, which ends the thread."""
         idle_since = time.monotonic()
         with self._changed:
@@ -82,7 +84,7 @@ class ProgressWriter:
                     if due <= now:
                         reports = self._tasks[task_id]
                         reports.unwritten, reports.due = False, now + self._interval
-                        return task_id, reports.latest
+                        return task_id, reports.latest, reports.fence
                     self._changed.wait(due - now)
                 elif now - idle_since > _IDLE_SECONDS:
                     # All is written: what a running attempt reported, and attempts that had no outcome (Ignore).

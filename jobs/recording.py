@@ -3,63 +3,128 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from celery.app.amqp import AMQP
 from kombu.entity import Queue
+from kombu.exceptions import OperationalError
 from pymongo.errors import DuplicateKeyError
 
 from jobs import values
 from jobs.backend import Backend
 from jobs.chords import parent_of_message
 from jobs.outcomes import METADATA_HEADER
-from jobs.record import writes
-from jobs.record.details import NewTask
+from jobs.record import claims, writes
+from jobs.record.details import MessageParts, NewTask
 from jobs.record.fields import is_internal
+
+logger = logging.getLogger(__name__)
+
+# What the record holds itself, or nobody needs a second time.
+_DEFAULTS = {"retries": 0, "replaced_task_nesting": 0, "ignore_result": False}
+_NOT_KEPT = {"id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", METADATA_HEADER}
+_NOTHING: tuple[Any, ...] = (None, "", [], {}, [None, None])
 
 
 class RecordingAMQP(AMQP):
     """Celery's AMQP, where ``delay``, ``apply_async``, ``send_task``, chains, groups, chords and retries all end.
 
-    Here a message is complete: routed, with its id, parent and root. What goes wrong here is raised to who sends.
+    Here a message is complete: routed, with its id, parent and root. What goes wrong before the record is made is
+    raised to who sends; once it is made the task will run, and a broker that is away is no error.
     """
 
     def _create_task_sender(self) -> Callable[..., Any]:
-        send = super()._create_task_sender()
+        send = self._send = super()._create_task_sender()
 
         def record_then_send(producer: Any, name: str, message: Any, **options: Any) -> Any:
             backend = self.app.backend
-            if not is_internal(name) and isinstance(backend, Backend):
-                _record(backend, _new_task(backend, message, options))
-            return send(producer, name, message, **options)
+            if not isinstance(backend, Backend):
+                return send(producer, name, message, **options)
+            if is_internal(name):
+                _await_replacement(backend, message.headers["id"])
+                return send(producer, name, message, **options)
+            task = _new_task(backend, message, options)
+            _record(backend, task)
+            if task.scheduled_for is not None:
+                return None
+            try:
+                return send(producer, name, message, **options)
+            except OperationalError as error:
+                logger.warning("Task %s is recorded, but the broker did not take its message: %s", task.id, error)
+                return None
 
         return record_then_send
 
+    def send_unrecorded(self, producer: Any, name: str, message: Any, **options: Any) -> Any:
+        """Send the message of a task that is recorded already."""
+        if self.send_task_message is None:
+            raise AssertionError("the sender is made at its first use")
+        return self._send(producer, name, message, **options)
+
 
 def _record(backend: Backend, task: NewTask) -> None:
-    """Make the record. A message that is sent again, for a retry, has its record."""
+    """Make the record, or note in the one there is what its next message carries."""
 
-    def create() -> None:
-        with contextlib.suppress(DuplicateKeyError):
+    def record() -> None:
+        try:
             backend.store.change(writes.create(task), upsert=True)
+        except DuplicateKeyError:
+            guard = backend.settings.lease_seconds
+            if not backend.store.note(claims.remember_message(task, guard)):
+                backend.store.note(claims.await_replacement(task.id, guard))
 
-    backend.when_store_answers(create)
+    backend.when_store_answers(record)
+
+
+def _await_replacement(backend: Backend, task_id: str) -> None:
+    """One of Celery's own tasks may be the last part of what replaces a recorded one."""
+    note = claims.await_replacement(task_id, backend.settings.lease_seconds)
+    backend.when_store_answers(lambda: backend.store.note(note))
 
 
 def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTask:
-    headers, (args, kwargs, _) = message.headers, message.body
+    headers, (args, kwargs, embed) = message.headers, message.body
+    own = options.get("headers") or {}
+    # The record keeps the times: a message in a broker cannot be found, moved or given up.
+    eta, expires = _time(headers.pop("eta", None)), _time(headers.pop("expires", None))
     return NewTask(
         id=headers["id"],
         name=headers["task"],
         args=list(backend.json_form(args) or []),
         kwargs=dict(backend.json_form(kwargs) or {}),
-        metadata=_metadata(backend, options.get("headers") or {}),
+        metadata=_metadata(backend, own),
         queue=_queue_name(options) or backend.app.conf.task_default_queue,
         priority=options.get("priority") or 0,
         parent_id=parent_of_message(headers["parent_id"]),
         root_id=headers["root_id"],
+        message=MessageParts(
+            headers=backend.json_form(_kept({**headers, **own})) or {},
+            embed=backend.json_form(_kept(embed)) or {},
+        ),
+        scheduled_for=eta if eta is not None and eta > datetime.now(UTC) else None,
+        expires_at=expires,
     )
+
+
+def _kept(parts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in parts.items()
+        if name not in _NOT_KEPT and value not in _NOTHING and value != _DEFAULTS.get(name)
+    }
+
+
+def _time(text: str | None) -> datetime | None:
+    """Celery's times in headers are in ISO 8601; without an offset they are meant in UTC."""
+    if text is None:
+        return None
+    with contextlib.suppress(ValueError):
+        time = datetime.fromisoformat(text)
+        return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return None
 
 
 def _metadata(backend: Backend, headers: dict[str, Any]) -> dict[str, Any]:

@@ -89,6 +89,24 @@ class Settings(BaseSettings):
         le=3600.0,
         description="How often a worker says that it is alive; three missed beats count as gone.",
     )
+    lease_seconds: float = Field(
+        default=10.0,
+        ge=0.5,
+        le=3600.0,
+        description="How long a started task is its worker's without a sign of life; then it runs again elsewhere.",
+    )
+    recovery_interval_seconds: float = Field(
+        default=2.0,
+        gt=0.0,
+        le=600.0,
+        description="How often each worker looks for tasks that are due, were lost or have expired.",
+    )
+    max_lost_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="After so many attempts that took their worker down, a task fails with `WorkerLostError`.",
+    )
     store_timeout_seconds: float = Field(
         default=5.0,
         gt=0.0,

@@ -28,11 +28,11 @@ class Store:
         self._connections = connections
         self._internal = internal
 
-    def change(self, write: Write, *, upsert: bool = False, concern: WriteConcern = DURABLE) -> bool:
+    def change(self, write: Write, *, upsert: bool = False, concern: WriteConcern = DURABLE) -> TaskRecord | None:
         """Make one conditional change and publish its event.
 
         Returns:
-            Whether the record took it; when it did not, nothing is announced.
+            The record as it is now; None when it did not take the change, and then nothing is announced.
 
         Raises:
             DuplicateKeyError: an upsert found the id taken.
@@ -42,10 +42,15 @@ class Store:
             filter_, update, upsert=upsert, return_document=ReturnDocument.AFTER
         )
         if document is None:
-            return False
+            return None
         if not self._internal:
             self._announce(document)
-        return True
+        return TaskRecord(document)
+
+    def note(self, write: Write) -> int:
+        """Make a change that no client sees, on every record that its filter finds, and return how many those were."""
+        filter_, update = write
+        return self._tasks(DURABLE).update_many(filter_, update).matched_count
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Read one task."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import celery
 
+from jobs.claims import fence_of
 from jobs.record.details import Progress
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ class Task(celery.Task):
     """An ordinary Celery task that can also say how far it is (with ``bind=True``)."""
 
     backend: Backend
-    # ``ignore_result`` drops the result: that the task failed, or will be retried, is its state.
-    store_errors_even_if_ignored = True
 
     def report_progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
         """Store and announce how far this attempt is.
@@ -41,36 +39,7 @@ class Task(celery.Task):
         request = self.request
         if request.id is None or request.called_directly or request.is_eager:
             return
-        self.backend.report_progress(request.id, progress)
-
-    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Record the start that Celery leaves out with ``ignore_result``: that drops the result, not the state."""
-        super().before_start(task_id, args, kwargs)
-        request = self.request
-        if (self.ignore_result or request.ignore_result) and not request.is_eager:
-            self.backend.store_result(task_id, {"hostname": request.hostname}, "STARTED", request=request)
-
-    def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:
-        """Ask to be run again, as Celery's; the next attempt can only begin after RETRY is stored."""
-        self.request.retry_exc = exc
-        return super().retry(args, kwargs, exc, **options)
-
-    def apply_async(
-        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, retries: int = 0, **options: Any
-    ) -> Any:
-        """Send the task, as Celery's; when it is its own retry, store that before the message leaves.
-
-        Celery stores RETRY after it has published the next attempt, which may be running, or done, by then.
-        """
-        request = self.request
-        if task_id is not None and task_id == request.id and retries == request.retries + 1:
-            self.backend.mark_as_retry(task_id, request.retry_exc, _traceback(request.retry_exc), request=request)
-            request.retry_stored = True
-        return super().apply_async(args, kwargs, task_id, retries=retries, **options)
-
-
-def _traceback(exc: BaseException | None) -> str | None:
-    return None if exc is None else "".join(traceback.format_exception(exc))
+        self.backend.report_progress(request.id, progress, fence_of(request.id, request))
 
 
 def _finite(number: float) -> float:

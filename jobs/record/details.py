@@ -10,6 +10,14 @@ from jobs.record.fields import Status
 
 
 @dataclass(frozen=True, slots=True)
+class MessageParts:
+    """What a task's message carries beyond its record, as JSON: Celery's headers and the embedded callbacks."""
+
+    headers: dict[str, Any] = field(default_factory=dict)
+    embed: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class NewTask:
     """What is known of a task before it has a record."""
 
@@ -22,6 +30,20 @@ class NewTask:
     priority: int = 0
     parent_id: str | None = None
     root_id: str | None = None
+    message: MessageParts | None = None
+    scheduled_for: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's taking of an attempt. ``token`` is its own: a claim whose reply was lost knows itself by it."""
+
+    token: str
+    worker: str
+    run: str
+    pid: int
+    lease_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from pymongo import IndexModel
+
 TASKS = "tasks"
 INTERNAL_TASKS = "internal_tasks"
 GROUPS = "groups"
@@ -29,6 +31,18 @@ CUSTOM_STATE = "custom_state"
 CHILDREN = "children"
 FORGOTTEN = "forgotten"
 ATTEMPTS = "attempts"
+# How many attempts ended with the loss of their worker.
+LOST_ATTEMPTS = "lost_attempts"
+# Who holds a STARTED task: the claim's own mark, the run of the worker, and the process in it.
+CLAIM = "claim"
+WORKER_RUN = "worker_run"
+PID = "pid"
+# When somebody has to look after the task. SCHEDULED, RETRY: it is due. STARTED: its lease ends. QUEUED: its message
+# was sent last. A task without it is left alone.
+DUE_AT = "due_at"
+EXPIRES_AT = "expires_at"
+# What its message has beside what stands here: callbacks, chain, chord, limits.
+MESSAGE_PARTS = "message_parts"
 QUEUE = "queue"
 PRIORITY = "priority"
 WORKER = "worker"
@@ -77,11 +91,17 @@ FINAL = frozenset({Status.SUCCESS, Status.FAILURE, Status.REVOKED})
 
 NEWEST_FIRST = [(CREATED_AT, -1), (ID, -1)]
 
-# One list of keys an index, each with the query it serves.
+# Each with the query it serves. The partial ones hold unfinished tasks only.
 INDEXES = [
-    NEWEST_FIRST,  # tasks(first, after): the page after a cursor
-    [(PARENT_ID, 1), *NEWEST_FIRST],  # Task.children(first, after)
+    IndexModel(NEWEST_FIRST),  # tasks(first, after): the page after a cursor
+    IndexModel([(PARENT_ID, 1), *NEWEST_FIRST]),  # Task.children(first, after)
+    IndexModel(
+        [(STATUS, 1), (DUE_AT, 1)], partialFilterExpression={DUE_AT: {"$exists": True}}
+    ),  # recovery: what is due
+    IndexModel([(EXPIRES_AT, 1)], partialFilterExpression={EXPIRES_AT: {"$exists": True}}),  # recovery: what expires
 ]
 
 # What an event leaves out when it would be too large, in this order, until it fits.
 OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
+# What no client sees; left out of every event.
+PRIVATE = (MESSAGE_PARTS, CLAIM, WORKER_RUN, PID)

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs import values
 from jobs.record import fields as f
-from jobs.record.details import ErrorInfo, Progress, Transition
+from jobs.record.details import ErrorInfo, MessageParts, Progress, Transition
 from jobs.record.fields import Status
 
 Document = dict[str, Any]
@@ -103,6 +103,29 @@ class TaskRecord:
     def attempts(self) -> int:
         """How often a worker has started it."""
         return int(self._document[f.ATTEMPTS])
+
+    @property
+    def lost_attempts(self) -> int:
+        """How many of them ended with the loss of their worker."""
+        return int(self._document.get(f.LOST_ATTEMPTS, 0))
+
+    @property
+    def claim(self) -> str | None:
+        """The mark of the claim that holds it."""
+        claim: str | None = self._document.get(f.CLAIM)
+        return claim
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When somebody has to look after it; see ``fields.DUE_AT``."""
+        due_at: datetime | None = self._document.get(f.DUE_AT)
+        return due_at
+
+    @property
+    def message(self) -> MessageParts:
+        """What its message has beside what stands in the record."""
+        stored = values.load(self._document.get(f.MESSAGE_PARTS)) or {}
+        return MessageParts(stored.get("headers", {}), stored.get("embed", {}))
 
     @property
     def queue(self) -> str:

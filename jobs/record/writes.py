@@ -13,25 +13,26 @@ from typing import Any
 
 from jobs import values
 from jobs.record import fields as f
-from jobs.record.details import ErrorInfo, NewTask, Progress
+from jobs.record.details import ErrorInfo, MessageParts, NewTask, Progress
 from jobs.record.fields import FINAL, Status
 
 Filter = dict[str, Any]
 Update = list[dict[str, Any]]
 Write = tuple[Filter, Update]
 
-_NOW = "$$NOW"
-_REMOVE = "$$REMOVE"
+NOW = "$$NOW"
+REMOVE = "$$REMOVE"
 _NEXT_REVISION = {"$add": [f"${f.REVISION}", 1]}
 _FINAL_NAMES = sorted(FINAL)
 
 
 def create(task: NewTask) -> Write:
     """Make the record at revision 1. Run as an upsert; a duplicate key error means that the id is taken."""
+    status = Status.QUEUED if task.scheduled_for is None else Status.SCHEDULED
     document = {
         f.SHAPE: f.SHAPE_VERSION,
         f.REVISION: 1,
-        f.STATUS: Status.QUEUED,
+        f.STATUS: status,
         f.NAME: task.name,
         f.ARGS: values.dump(task.args),
         f.KWARGS: values.dump(task.kwargs),
@@ -42,51 +43,51 @@ def create(task: NewTask) -> Write:
         f.PARENT_ID: task.parent_id,
         f.ROOT_ID: task.root_id or task.id,
     }
-    stage: dict[str, Any] = {name: _literal(value) for name, value in document.items()}
-    stage[f.CREATED_AT] = stage[f.UPDATED_AT] = _NOW
-    stage[f.HISTORY] = [_transition(1, Status.QUEUED)]
+    stage: dict[str, Any] = {name: literal(value) for name, value in document.items()}
+    stage[f.CREATED_AT] = stage[f.UPDATED_AT] = NOW
+    stage[f.DUE_AT] = NOW if task.scheduled_for is None else task.scheduled_for
+    stage[f.HISTORY] = [_transition(1, status)]
+    if task.expires_at is not None:
+        stage[f.EXPIRES_AT] = task.expires_at
+    stage.update(message_parts(task.message))
     return {f.ID: task.id, f.REVISION: {"$exists": False}}, [{"$set": stage}]
 
 
 def start(task_id: str, *, worker: str) -> Write:
-    """Record that a worker runs the task: one more attempt, with nothing left of the attempt before."""
-    return _change(
-        task_id,
-        {
-            f.ATTEMPTS: {"$add": [f"${f.ATTEMPTS}", 1]},
-            f.WORKER: _literal(worker),
-            f.STARTED_AT: _NOW,
-            f.ERROR: _REMOVE,
-            f.PROGRESS: _REMOVE,
-        },
-        status=Status.STARTED,
-        worker=worker,
-    )
+    """Record a start that was told by hand. Nobody holds the task, and nobody looks after it."""
+    return change(task_id, {**began(worker), f.DUE_AT: REMOVE}, status=Status.STARTED, worker=worker)
 
 
-def progress(task_id: str, report: Progress) -> Write:
+def progress(task_id: str, report: Progress, *, fence: Filter | None = None) -> Write:
     """Record how far a running task is. No transition: the history does not grow."""
-    filter_, update = _change(task_id, {f.PROGRESS: _literal(_progress_document(report))})
+    filter_, update = change(task_id, {f.PROGRESS: literal(_progress_document(report))}, fence=fence)
     return {**filter_, f.STATUS: Status.STARTED}, update
 
 
-def custom_state(task_id: str, name: str, meta: Any) -> Write:
+def custom_state(task_id: str, name: str, meta: Any, *, fence: Filter | None = None) -> Write:
     """Record a state of the task function's own: the task stays STARTED, the history tells the name."""
-    filter_, update = _change(
+    filter_, update = change(
         task_id,
-        {f.CUSTOM_STATE: _literal({f.NAME: name, f.DATA: values.dump(meta)})},
+        {f.CUSTOM_STATE: literal({f.NAME: name, f.DATA: values.dump(meta)})},
         status=Status.STARTED,
         message=name,
+        fence=fence,
     )
     return {**filter_, f.STATUS: Status.STARTED}, update
 
 
 def retry(
-    task_id: str, error: ErrorInfo | None, *, children: Any = None, last_progress: Progress | None = None
+    task_id: str,
+    error: ErrorInfo | None,
+    *,
+    due_in: float = 0.0,
+    children: Any = None,
+    last_progress: Progress | None = None,
+    fence: Filter | None = None,
 ) -> Write:
     """Record that the task asked to be run again; its error stays readable until the next attempt."""
-    changes = {**_error(error), **_outcome(children, last_progress)}
-    return _change(task_id, changes, status=Status.RETRY, message=error.message if error else None)
+    changes = {**RELEASED, f.DUE_AT: from_now(due_in), **_error(error), **_outcome(children, last_progress)}
+    return change(task_id, changes, status=Status.RETRY, message=error.message if error else None, fence=fence)
 
 
 def succeed(
@@ -96,16 +97,18 @@ def succeed(
     ignored: bool = False,
     children: Any = None,
     last_progress: Progress | None = None,
+    fence: Filter | None = None,
 ) -> Write:
     """Record the result, a JSON value; ``ignored`` says that nobody wanted one, as ``forget`` does later."""
     changes = {
-        f.RESULT: _literal(values.dump(result)),
-        f.ERROR: _REMOVE,
-        f.FINISHED_AT: _NOW,
+        **_ENDED,
+        f.RESULT: literal(values.dump(result)),
+        f.ERROR: REMOVE,
+        f.FINISHED_AT: NOW,
         **({f.FORGOTTEN: True} if ignored else {}),
         **_outcome(children, last_progress),
     }
-    return _change(task_id, changes, status=Status.SUCCESS)
+    return change(task_id, changes, status=Status.SUCCESS, fence=fence)
 
 
 def fail(
@@ -115,49 +118,80 @@ def fail(
     status: Status = Status.FAILURE,
     children: Any = None,
     last_progress: Progress | None = None,
+    fence: Filter | None = None,
 ) -> Write:
     """Record why the task ended without a result; ``status`` is FAILURE or REVOKED."""
-    changes = {**_error(error), f.FINISHED_AT: _NOW, **_outcome(children, last_progress)}
-    return _change(task_id, changes, status=status, message=error.message if error else None)
+    changes = {**_ENDED, **_error(error), f.FINISHED_AT: NOW, **_outcome(children, last_progress)}
+    return change(task_id, changes, status=status, message=error.message if error else None, fence=fence)
 
 
 def forget(task_id: str) -> Write:
     """Drop the result of a finished task, not the task: Celery's ``AsyncResult.forget``."""
-    _, update = _change(task_id, {f.RESULT: _REMOVE, f.CHILDREN: _REMOVE, f.FORGOTTEN: True})
+    _, update = change(task_id, {f.RESULT: REMOVE, f.CHILDREN: REMOVE, f.FORGOTTEN: True})
     return {f.ID: task_id, f.STATUS: {"$in": _FINAL_NAMES}, f.FORGOTTEN: {"$ne": True}}, update
 
 
-def _change(
+def change(
     task_id: str,
     changes: Mapping[str, Any],
     *,
     status: Status | None = None,
     worker: str | None = None,
     message: str | None = None,
+    fence: Filter | None = None,
 ) -> Write:
+    """Build what every change of a record that is not final consists of: the next revision, and the transition."""
     stage: dict[str, Any] = {
         f.REVISION: _NEXT_REVISION,
-        f.UPDATED_AT: _NOW,
-        f.CUSTOM_STATE: _REMOVE,
+        f.UPDATED_AT: NOW,
+        f.CUSTOM_STATE: REMOVE,
         **changes,
     }
     if status is not None:
         stage[f.STATUS] = status
-        at_worker = f"${f.WORKER}" if worker is None else _literal(worker)
+        at_worker = f"${f.WORKER}" if worker is None else literal(worker)
         entry = _transition(_NEXT_REVISION, status, at_worker, message)
         stage[f.HISTORY] = {"$slice": [{"$concatArrays": [f"${f.HISTORY}", [entry]]}, -f.HISTORY_LENGTH]}
-    return {f.ID: task_id, f.STATUS: {"$nin": _FINAL_NAMES}}, [{"$set": stage}]
+    return {f.ID: task_id, f.STATUS: {"$nin": _FINAL_NAMES}, **(fence or {})}, [{"$set": stage}]
 
 
 def _transition(revision: Any, status: Status, worker: Any = None, message: str | None = None) -> dict[str, Any]:
     entry = {
         f.REVISION: revision,
         f.STATUS: status,
-        f.AT: _NOW,
+        f.AT: NOW,
         f.WORKER: worker,
-        f.MESSAGE: None if message is None else _literal(_storable(message)[:_MESSAGE_LENGTH]),
+        f.MESSAGE: None if message is None else literal(_storable(message)[:_MESSAGE_LENGTH]),
     }
     return {name: value for name, value in entry.items() if value is not None}
+
+
+# What only a task that is held has, and what only one that is not final has.
+RELEASED = {f.CLAIM: REMOVE, f.WORKER_RUN: REMOVE, f.PID: REMOVE}
+_ENDED = {**RELEASED, f.DUE_AT: REMOVE, f.MESSAGE_PARTS: REMOVE}
+
+
+def began(worker: str) -> dict[str, Any]:
+    """One more attempt, with nothing left of the attempt before."""
+    return {
+        f.ATTEMPTS: {"$add": [f"${f.ATTEMPTS}", 1]},
+        f.WORKER: literal(worker),
+        f.STARTED_AT: NOW,
+        f.ERROR: REMOVE,
+        f.PROGRESS: REMOVE,
+    }
+
+
+def from_now(seconds: float) -> Any:
+    """A time to come by the database's clock."""
+    return {"$add": [NOW, round(seconds * 1000)]} if seconds else NOW
+
+
+def message_parts(parts: MessageParts | None) -> dict[str, Any]:
+    """What to keep of a message; nothing when the record tells all of it."""
+    if parts is None or not (parts.headers or parts.embed):
+        return {}
+    return {f.MESSAGE_PARTS: literal(values.dump({"headers": parts.headers, "embed": parts.embed}))}
 
 
 # A history has room for fifty messages: each is a hint, the whole text is in the error.
@@ -168,9 +202,9 @@ def _outcome(children: Any, last_progress: Progress | None) -> dict[str, Any]:
     """What every end of an attempt may carry: the tasks it sent, and a report still waiting for its turn."""
     outcome: dict[str, Any] = {}
     if children:
-        outcome[f.CHILDREN] = _literal(values.dump(children))
+        outcome[f.CHILDREN] = literal(values.dump(children))
     if last_progress is not None:
-        outcome[f.PROGRESS] = _literal(_progress_document(last_progress))
+        outcome[f.PROGRESS] = literal(_progress_document(last_progress))
     return outcome
 
 
@@ -185,7 +219,7 @@ def _progress_document(report: Progress) -> dict[str, Any]:
 
 def _error(error: ErrorInfo | None) -> dict[str, Any]:
     if error is None:
-        return {f.ERROR: _REMOVE}
+        return {f.ERROR: REMOVE}
     document = {
         f.TYPE: _storable(error.type),
         f.MODULE: error.module,
@@ -193,7 +227,7 @@ def _error(error: ErrorInfo | None) -> dict[str, Any]:
         f.MESSAGE: _storable(error.message),
         f.TRACEBACK: None if error.traceback is None else _storable(error.traceback),
     }
-    return {f.ERROR: _literal(document)}
+    return {f.ERROR: literal(document)}
 
 
 def _storable(text: str) -> str:
@@ -201,5 +235,6 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _literal(value: Any) -> dict[str, Any]:
+def literal(value: Any) -> dict[str, Any]:
+    """A value that MongoDB is not to evaluate."""
     return {"$literal": value}

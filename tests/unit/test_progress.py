@@ -10,6 +10,7 @@ from support import wait_until
 from jobs.outcomes import progress_from, progress_meta
 from jobs.progress import ProgressWriter
 from jobs.record.details import Progress
+from jobs.record.writes import Filter
 
 
 class Written:
@@ -20,7 +21,7 @@ class Written:
         self.may_write = threading.Event()
         self.may_write.set()
 
-    def __call__(self, task_id: str, progress: Progress) -> None:
+    def __call__(self, task_id: str, progress: Progress, _fence: Filter | None) -> None:
         """Take one report."""
         self.may_write.wait(10)
         self.reports.append((task_id, progress.current, time.monotonic()))

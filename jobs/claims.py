@@ -1,0 +1,205 @@
+"""A worker runs a task only after it has claimed it, and tells its end only while it holds it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import celery
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+
+from jobs import limits
+from jobs.process import RUN
+from jobs.record import claims
+from jobs.record.details import Claim
+from jobs.record.fields import is_internal
+from jobs.record.reads import TaskRecord
+from jobs.record.writes import Filter
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from celery.canvas import Signature
+
+    from jobs.backend import Backend
+
+logger = logging.getLogger(__name__)
+
+
+class Claiming:
+    """What every task class of a worker gets in front of it, so that no base class can bypass the claim."""
+
+    Request = "jobs.request:Request"
+    # ``ignore_result`` drops the result: that the task failed, or will be retried, is its state.
+    store_errors_even_if_ignored = True
+    request: Any
+    backend: Backend
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Claim the task, then do what the task's own class does before a start.
+
+        Raises:
+            Ignore: the task is not to be run: another has it, or it is over.
+        """
+        limits.shut()
+        request = self.request
+        if not request.is_eager:
+            _claim(self.backend, request)
+        super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function, and let go on only what still holds the task.
+
+        Raises:
+            Ignore: the task was taken away while the function ran.
+        """
+        request = self.request
+        if not getattr(request, "attempt", 0) or getattr(request, "running", False):
+            return super().__call__(*args, **kwargs)  # type: ignore[misc] # as above
+        request.running = True
+        try:
+            result = self._run_within_time_limit(*args, **kwargs)
+        except (Ignore, Reject) as error:
+            self._end_without_outcome(request, error)
+            raise
+        # What follows is published before the end is stored.
+        if request.callbacks or request.chain:
+            _insist(self.backend, request)
+        return result
+
+    def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:
+        """Ask to be run again, as Celery's; the next attempt can only begin after RETRY is stored."""
+        self.request.retry_exc = exc
+        return super().retry(args, kwargs, exc, **options)  # type: ignore[misc] # as above
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, retries: int = 0, **options: Any
+    ) -> Any:
+        """Send the task, as Celery's; when it is its own retry, store that before the message leaves.
+
+        Celery stores RETRY after it has published the next attempt, which may be running, or done, by then.
+        """
+        request = self.request
+        if task_id is not None and task_id == request.id and retries == request.retries + 1:
+            self.backend.mark_as_retry(task_id, request.retry_exc, _traceback(request.retry_exc), request=request)
+            request.retry_stored = True
+        return super().apply_async(args, kwargs, task_id, retries=retries, **options)  # type: ignore[misc] # as above
+
+    def on_replace(self, sig: Signature) -> Any:
+        """Hand the task over to what replaces it, before that is sent: its last part runs under the same id."""
+        request, backend = self.request, self.backend
+        attempt = getattr(request, "attempt", 0)
+        if not attempt:
+            return super().on_replace(sig)  # type: ignore[misc] # as above
+        lease = backend.settings.lease_seconds
+        hand_over = claims.requeue(request.id, claims.held(attempt), f"replaced by {sig.name}", due_in=lease)
+        if backend.when_store_answers(lambda: backend.store.change(hand_over)) is None:
+            raise Ignore("the task was taken away while it ran")
+        request.replaced = True
+        try:
+            return super().on_replace(sig)  # type: ignore[misc] # as above
+        except Ignore:
+            # All is sent. Until the part with the task's own id is, nobody else is to start it.
+            alone = claims.leave_alone(request.id, claims.replaced(attempt))
+            backend.when_store_answers(lambda: backend.store.note(alone))
+            raise
+
+    def _end_without_outcome(self, request: Any, error: Ignore | Reject) -> None:
+        """Follow a function that wants no outcome: ``Reject`` lets it run again, ``Ignore`` leaves it as it is."""
+        backend, fence = self.backend, claims.held(request.attempt)
+        if isinstance(error, Reject) and error.requeue:
+            back = claims.requeue(request.id, fence, "rejected by its function")
+            backend.when_store_answers(lambda: backend.store.change(back))
+        elif isinstance(error, Ignore) and not getattr(request, "replaced", False):
+            alone = claims.leave_alone(request.id, fence)
+            backend.when_store_answers(lambda: backend.store.note(alone))
+
+    def _run_within_time_limit(self, *args: Any, **kwargs: Any) -> Any:
+        """A function that has returned is not too late, however long its end takes to be told."""
+        returned, result = False, None
+        limits.let_in()
+        try:
+            result = self._function(*args, **kwargs)
+            returned = True
+        except SoftTimeLimitExceeded:
+            if not returned:
+                raise
+        finally:
+            limits.shut()
+        return result
+
+    def _function(self, *args: Any, **kwargs: Any) -> Any:
+        own = super().__call__  # type: ignore[misc] # as above
+        if own.__func__ is celery.Task.__call__:
+            # Celery's would make a request of its own for a call of the function's.
+            return self.run(*args, **kwargs)  # type: ignore[attr-defined] # as above
+        return own(*args, **kwargs)
+
+
+def cover(app: Celery) -> None:
+    """Let every task of an app claim before it runs, but Celery's internal ones."""
+    for task in app.tasks.values():
+        if not is_internal(task.name) and not isinstance(task, Claiming):
+            kind = type(task)
+            task.__class__ = type(kind.__name__, (Claiming, kind), {"__module__": kind.__module__})
+
+
+def fence_of(task_id: str, request: Any) -> Filter | None:
+    """What must be true for a write to be taken, by who makes it; None for a state told by hand."""
+    if request is None or request.id != task_id:
+        return None
+    fence: Filter | None = getattr(request, "fence", None)
+    if fence is not None:
+        return fence
+    attempt: int | None = getattr(request, "attempt", None)
+    if attempt is not None:
+        return claims.held(attempt)
+    # Set by jobs.request: the worker's main process speaks.
+    pid: int | None = getattr(request, "run_by", None)
+    if pid is not None:
+        return claims.run_by(RUN, pid)
+    return claims.waiting() if getattr(request, "not_started", False) else None
+
+
+def _claim(backend: Backend, request: Any) -> None:
+    taking = Claim(
+        token=uuid.uuid4().hex,
+        worker=str(request.hostname or "unknown"),
+        run=RUN,
+        pid=os.getpid(),
+        lease_seconds=backend.settings.lease_seconds,
+    )
+    request.attempt = 0  # which no record is at while it runs: nothing that goes wrong from here on is told of the task
+    record = backend.when_store_answers(lambda: _take(backend, request, taking))
+    if record is None:
+        raise Ignore("the task is run by another worker, or over")
+    request.attempt = record.attempts
+
+
+def _take(backend: Backend, request: Any, taking: Claim) -> TaskRecord | None:
+    take = claims.claim(request.id, taking)
+    record = backend.store.change(take)
+    if record is not None:
+        return record
+    known = backend.store.find(request.id)
+    if known is None:
+        backend.record_arrival(request)
+        return backend.store.change(take)
+    if known.claim == taking.token:
+        return known
+    if backend.store.change(claims.expire(request.id)) is not None:
+        logger.info("Task %s has expired", request.id)
+    return None
+
+
+def _insist(backend: Backend, request: Any) -> None:
+    """Extend the lease, which only who holds the task can."""
+    hold = claims.hold(request.id, request.attempt, backend.settings.lease_seconds)
+    if not backend.when_store_answers(lambda: backend.store.note(hold)):
+        raise Ignore("the task was taken away while it ran")
+
+
+def _traceback(exc: BaseException | None) -> str | None:
+    return None if exc is None else "".join(traceback.format_exception(exc))

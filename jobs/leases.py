@@ -1,0 +1,75 @@
+"""A worker holds on to what it runs: a thread of its main process extends the leases of its active tasks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+from celery import bootsteps
+from celery.worker import state
+from pymongo.errors import PyMongoError
+
+from jobs.backend import Backend
+from jobs.claims import cover
+from jobs.process import RUN, background, become_worker
+from jobs.record import claims
+
+logger = logging.getLogger(__name__)
+
+# Leases outlive two beats that did not reach MongoDB.
+_BEATS_A_LEASE = 3
+_FAREWELL_SECONDS = 3.0
+
+
+class Leases(bootsteps.StartStopStep):
+    """Covers the worker's tasks with claims before its processes start, then beats until the worker is gone.
+
+    The thread is no service that stops with the others: tasks run on while a worker shuts down.
+    """
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        become_worker(has_event_loop=parent.pool_cls.__module__.endswith("prefork"))
+        cover(parent.app)
+
+    def start(self, parent: Any) -> None:
+        """Begin to beat."""
+        backend = parent.app.backend
+        if isinstance(backend, Backend):
+            threading.Thread(target=_beat, args=(backend,), name="leases", daemon=True).start()
+        else:
+            logger.warning("Tasks are not claimed: the result backend is %r, not ours", backend)
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - the bootstep's signature
+        """Let what was decided last be told."""
+        if not background.drain(_FAREWELL_SECONDS):
+            logger.warning("MongoDB does not answer: what became of the last tasks is found out by other workers")
+
+    def terminate(self, parent: Any) -> None:
+        """Do the same when the worker is told to stop at once."""
+        self.stop(parent)
+
+
+def _beat(backend: Backend) -> None:
+    lease = backend.settings.lease_seconds
+    while True:
+        began, active = time.monotonic(), _active_ids()
+        try:
+            if active:
+                backend.store.note(claims.extend(RUN, active, lease))
+        except PyMongoError as error:
+            logger.warning("MongoDB does not answer, the leases of %d tasks run on: %s", len(active), error)
+        except Exception:
+            logger.exception("The leases of running tasks could not be extended")
+        time.sleep(max(0.1, lease / _BEATS_A_LEASE - (time.monotonic() - began)))
+
+
+def _active_ids() -> list[str]:
+    while True:
+        try:
+            return [request.id for request in state.active_requests]
+        except RuntimeError:
+            # The event loop's thread changed the set while this one read it.
+            continue

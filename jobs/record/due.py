@@ -1,0 +1,39 @@
+"""What recovery looks for: tasks that nobody looks after, or whose time has come. All by the index on what is due."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from jobs.record import fields as f
+from jobs.record.fields import Status
+from jobs.record.reads import Document
+
+
+def before(status: Status, time: datetime, names: list[str]) -> Document:
+    """The tasks of these names in this state that were due before a time; see ``fields.DUE_AT``."""
+    return {f.STATUS: status, f.DUE_AT: {"$lt": time}, f.NAME: {"$in": names}}
+
+
+def expired(now: datetime) -> Document:
+    """The tasks that were not started in time."""
+    waiting = [Status.SCHEDULED, Status.QUEUED, Status.RETRY]
+    return {f.EXPIRES_AT: {"$lte": now}, f.STATUS: {"$in": waiting}}
+
+
+def queued_before(time: datetime, queue: str, priority: int, names: list[str]) -> Document:
+    """The tasks that have waited in a queue since before a time."""
+    return {**before(Status.QUEUED, time, names), f.QUEUE: queue, f.PRIORITY: priority}
+
+
+def queues_waiting(time: datetime, names: list[str]) -> list[dict[str, Any]]:
+    """The aggregation that names the queues, by priority, in which a task has waited since before a time."""
+    return [
+        {"$match": before(Status.QUEUED, time, names)},
+        {"$group": {f.ID: {f.QUEUE: f"${f.QUEUE}", f.PRIORITY: f"${f.PRIORITY}"}}},
+    ]
+
+
+def queue_from(group: Document) -> tuple[str, int]:
+    """Read a row of :func:`queues_waiting`."""
+    return group[f.ID][f.QUEUE], group[f.ID][f.PRIORITY]

@@ -1,0 +1,156 @@
+"""What no living worker looks after is found again: by every worker, every few seconds, by conditional writes."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from celery import Celery, bootsteps
+from kombu.exceptions import OperationalError
+from pymongo.errors import PyMongoError
+
+from jobs.backend import Backend
+from jobs.broker import Waiting
+from jobs.connections import CODEC
+from jobs.outage import is_outage
+from jobs.record import claims, due, fields
+from jobs.record.fields import Status
+from jobs.record.reads import TaskRecord
+from jobs.republish import publish, request_of
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 500
+_LOST = "its worker stopped answering"
+
+
+class Recovery:
+    """One worker's part of it.
+
+    Any number of workers do the same at the same time: of those who see a task that needs something, the one whose
+    write is taken does it.
+    """
+
+    def __init__(self, app: Celery, backend: Backend) -> None:
+        self._app = app
+        self._backend = backend
+        self._names = sorted(app.tasks)
+        self._lease = timedelta(seconds=backend.settings.lease_seconds)
+        self._answering_since: float | None = None
+
+    def look(self) -> None:
+        """Look once, and do what is to be done.
+
+        Raises:
+            PyMongoError: MongoDB does not answer.
+        """
+        try:
+            now = self._database_time()
+            if self._answering_since is None:
+                self._answering_since = time.monotonic()
+            self._send_what_is_due(now)
+            self._give_up_what_expired(now)
+            # While MongoDB was away no worker could extend a lease, so none is judged until all have had the time to.
+            if time.monotonic() - self._answering_since > self._lease.total_seconds():
+                self._take_from_lost_workers(now)
+            self._send_what_the_broker_lost(now)
+        except PyMongoError:
+            self._answering_since = None
+            raise
+
+    def _database_time(self) -> datetime:
+        hello = self._backend.connections.mongo().admin.command("hello", codec_options=CODEC)
+        now: datetime = hello["localTime"]
+        return now
+
+    def _send_what_is_due(self, now: datetime) -> None:
+        for status in (Status.SCHEDULED, Status.RETRY):
+            for record in self._found(due.before(status, now, self._names)):
+                self._send(self._backend.store.change(claims.enqueue(record.id)))
+
+    def _give_up_what_expired(self, now: datetime) -> None:
+        for record in self._found(due.expired(now)):
+            self._backend.store.change(claims.expire(record.id))
+
+    def _take_from_lost_workers(self, now: datetime) -> None:
+        for record in self._found(due.before(Status.STARTED, now, self._names)):
+            logger.warning("Attempt %d of task %s was lost: %s", record.attempts, record.id, _LOST)
+            fence = claims.lease_over(record.attempts)
+            self._send(self._backend.lose(record, request_of(self._app, record), fence, _LOST))
+
+    def _send_what_the_broker_lost(self, now: datetime) -> None:
+        """Send waiting tasks again whose messages cannot be in the broker any more.
+
+        Queues are first in, first out: a task that began to wait before the oldest message of its queue did is not in
+        it. One lease of leeway is for messages that are on their way, or in a worker's hands.
+        """
+        settled = now - self._lease
+        waiting = Waiting(self._app)
+        for queue, priority in self._queues(settled):
+            oldest = waiting.oldest(queue, priority)
+            since = settled if oldest is None else self._waits_since(oldest, settled)
+            if since is not None:
+                for record in self._found(due.queued_before(since, queue, priority, self._names)):
+                    if record.due_at is not None and self._backend.store.note(claims.resend(record.id, record.due_at)):
+                        logger.warning("The message of task %s was lost: it is sent again", record.id)
+                        self._send(record)
+
+    def _queues(self, settled: datetime) -> list[tuple[str, int]]:
+        groups = self._backend.collection.aggregate(due.queues_waiting(settled, self._names))
+        return [due.queue_from(group) for group in groups]
+
+    def _waits_since(self, task_id: str, settled: datetime) -> datetime | None:
+        """The time before which tasks cannot be behind this one; None when its own record does not tell."""
+        record = self._backend.store.find(task_id)
+        if record is None or record.due_at is None or record.status is not Status.QUEUED:
+            return None
+        return min(settled, record.due_at - self._lease)
+
+    def _found(self, filter_: dict[str, Any]) -> Iterator[TaskRecord]:
+        for document in self._backend.collection.find(filter_).sort(fields.DUE_AT).limit(_BATCH):
+            yield TaskRecord(document)
+
+    def _send(self, record: TaskRecord | None) -> None:
+        if record is not None:
+            publish(self._app, record)
+
+
+class Recoverer(bootsteps.StartStopStep):
+    """Runs recovery in a thread of the worker's main process."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        self._stopping = threading.Event()
+
+    def start(self, parent: Any) -> None:
+        """Begin to look."""
+        backend = parent.app.backend
+        if isinstance(backend, Backend):
+            look = Recovery(parent.app, backend).look
+            interval = backend.settings.recovery_interval_seconds
+            threading.Thread(target=self._run, args=(look, interval), name="recovery", daemon=True).start()
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - the bootstep's signature
+        """Stop looking: what this worker cannot do any more, others do."""
+        self._stopping.set()
+
+    def terminate(self, parent: Any) -> None:
+        """Do the same when the worker is told to stop at once."""
+        self.stop(parent)
+
+    def _run(self, look: Callable[[], None], interval: float) -> None:
+        while not self._stopping.wait(interval * random.uniform(0.75, 1.25)):  # noqa: S311 - so that workers take turns
+            try:
+                look()
+            except (PyMongoError, OperationalError, OSError) as error:
+                level = logging.WARNING if is_outage(error) or not isinstance(error, PyMongoError) else logging.ERROR
+                logger.log(level, "Recovery could not look: %s", error)
+            except Exception:
+                logger.exception("Recovery failed; it tries again")

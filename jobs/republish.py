@@ -1,0 +1,58 @@
+"""A recorded task's message, made from its record and sent once more."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from celery.app.task import Context
+from kombu.exceptions import OperationalError
+
+from jobs.record.reads import TaskRecord
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+logger = logging.getLogger(__name__)
+
+# What a message shows people of its arguments. Who sent it first may have had reasons to hide them.
+_HIDDEN = "..."
+
+
+def publish(app: Celery, record: TaskRecord) -> bool:
+    """Send the message of a recorded task; tells whether the broker took it.
+
+    When it did not, that is no error: the task is still recorded as waiting, and is found again.
+    """
+    message = _message_of(app, record)
+    try:
+        with app.producer_or_acquire() as producer:
+            app.amqp.send_unrecorded(
+                producer, record.name, message, queue=record.queue, priority=record.priority, retry=False
+            )
+    except OperationalError as error:
+        logger.warning("The broker did not take the message of task %s: %s", record.id, error)
+        return False
+    return True
+
+
+def request_of(app: Celery, record: TaskRecord) -> Any:
+    """The request that a worker would make of the message."""
+    headers, _, (args, kwargs, embed), _ = _message_of(app, record)
+    return Context({**headers, **embed, "args": args, "kwargs": kwargs})
+
+
+def _message_of(app: Celery, record: TaskRecord) -> Any:
+    message = app.amqp.as_task_v2(
+        record.id,
+        record.name,
+        record.args,
+        record.kwargs,
+        root_id=record.root_id,
+        parent_id=record.parent_id,
+        argsrepr=_HIDDEN,
+        kwargsrepr=_HIDDEN,
+    )
+    message.headers.update(record.message.headers)
+    message.body[2].update(record.message.embed)
+    return message

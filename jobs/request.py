@@ -1,0 +1,52 @@
+"""A task as the worker's main process knows it: how it ends when its own process cannot tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import WorkerLostError
+from celery.worker import request
+from celery.worker.request import task_ready
+
+if TYPE_CHECKING:
+    from jobs.backend import Backend
+
+
+class Request(request.Request):
+    """Celery's, for tasks that are claimed. A task that is taken from its process goes back to its queue at once."""
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        """Note which process runs it: what the main process writes is about that attempt only."""
+        self._context.run_by = pid
+        super().on_accepted(pid, time_accepted)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """Let another process run a task whose process is gone; everything else is as in Celery."""
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        lost = isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt)
+        if not lost or self._already_revoked or self._already_cancelled:
+            return super().on_failure(exc_info, send_failed_event, return_ok)
+        task_ready(self)
+        self.acknowledge()
+        self._backend.give_back(self._context, f"its process was lost: {error}", lost=True)
+        return None
+
+    def _announce_cancelled(self, emit_retry: bool = True) -> None:  # noqa: ARG002 - Celery's
+        """Give a task back that was taken from its process, by a shutdown or the loss of the broker."""
+        task_ready(self)
+        self.send_event("task-cancelled")
+        self._already_cancelled = True
+        self._backend.give_back(self._context, "it was taken from its worker")
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        if self.time_start is None:
+            self._context.not_started = True
+        super()._announce_revoked(reason, terminated, signum, expired)
+
+    @property
+    def _backend(self) -> Backend:
+        backend: Backend = self.task.backend
+        return backend
