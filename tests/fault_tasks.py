@@ -1,0 +1,91 @@
+"""Task functions for the fault ring. Each run writes down that it began and that it returned, beside all databases."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from celery import chain, chord, group, shared_task
+
+from jobs.task import Task
+
+
+@contextlib.contextmanager
+def _written_down(self: Task) -> Iterator[None]:
+    _write("begin", self)
+    yield
+    _write("end", self)
+
+
+def _write(event: str, task: Task) -> None:
+    # One short line by one write: lines of several processes do not mix.
+    line = f"{event} {task.request.id} {task.name.rpartition('.')[2]} {os.getpid()} {task.request.hostname}\n"
+    file = os.open(os.environ["EXECUTIONS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, line.encode())
+    os.close(file)
+
+
+@shared_task(bind=True)
+def work(self: Task, seconds: float = 0.0, result: Any = None) -> Any:
+    """Take some time."""
+    with _written_down(self):
+        time.sleep(seconds)
+    return result
+
+
+@shared_task(bind=True)
+def poison(self: Task) -> None:
+    """Take its process down."""
+    with _written_down(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(bind=True, max_retries=3)
+def retry_once(self: Task, countdown: float) -> str:
+    """Ask for one retry."""
+    with _written_down(self):
+        if self.request.retries == 0:
+            raise self.retry(countdown=countdown)
+    return "retried"
+
+
+@shared_task(bind=True)
+def replace_me(self: Task, seconds: float) -> Any:
+    """Let a chain do the work."""
+    with _written_down(self):
+        return self.replace(chain(work.si(seconds), work.si(seconds, "replaced")))
+
+
+@shared_task(bind=True)
+def total(self: Task, numbers: list[int]) -> int:
+    """Add up."""
+    with _written_down(self):
+        return sum(numbers)
+
+
+@shared_task(bind=True)
+def start_chord(self: Task, seconds: float, members: int) -> str:
+    """Send a chord and return the id of its body."""
+    with _written_down(self):
+        body = chord([work.si(seconds, n) for n in range(members)], total.s()).apply_async()
+    return str(body.id)
+
+
+@shared_task(bind=True)
+def start_chain(self: Task, seconds: float) -> list[str]:
+    """Send a chain of a slow step, a group and a last step, and return the ids of the first and the last."""
+    with _written_down(self):
+        steps = chain(work.si(seconds, 1), group(work.si(0, 1), work.si(0, 2)), total.s())
+        last = steps.apply_async()
+    return [str(last.parent.parent.id), str(last.id)]
+
+
+@shared_task(bind=True, soft_time_limit=2)
+def returns_in_time(self: Task) -> str:
+    """Return long before its time limit."""
+    with _written_down(self):
+        return "in time"

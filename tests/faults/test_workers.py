@@ -1,0 +1,153 @@
+"""Workers that are killed, frozen, shut down and poisoned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+from fault_site import LEASE_SECONDS, Site
+from support import wait_until
+
+from jobs.record.fields import Status
+
+# Longer than any of these tests: what is recovered within them is not by a lease that ended.
+_LONG = {"LEASE_SECONDS": "60"}
+
+
+def test_a_killed_worker_loses_nothing(site: Site) -> None:
+    """Tasks whose worker is killed with SIGKILL run again elsewhere, with one end each."""
+    first = site.worker("first")
+    tasks = [site.send("work", 1.5, n) for n in range(4)]
+    site.began(tasks[0])
+    site.began(tasks[1])
+    first.kill()
+    killed_at = time.monotonic()
+    site.worker("second")
+    for number, task_id in enumerate(tasks):
+        assert site.finished(task_id).result == number
+    assert time.monotonic() - killed_at < 30
+    assert all(site.runs("end")[task_id] == 1 for task_id in tasks)
+    lost = site.task(tasks[0])
+    assert (lost.attempts, lost.lost_attempts) == (2, 1)
+    assert "stopped answering" in str([entry.message for entry in lost.history])
+
+
+def test_a_killed_pool_process_gives_its_task_back_at_once(site: Site) -> None:
+    """The worker itself is alive and tells: nobody waits for a lease."""
+    worker = site.worker("worker", environment=_LONG)
+    task_id = site.send("work", 2.0, "done")
+    site.began(task_id)
+    running = site.store._connections.database()["tasks"].find_one({"_id": task_id})  # noqa: SLF001 - the pid is private
+    assert running is not None
+    os.kill(running["pid"], signal.SIGKILL)
+    task = site.finished(task_id, 20)
+    assert (task.status, task.attempts, task.lost_attempts) == (Status.SUCCESS, 2, 1)
+    assert worker.process.poll() is None
+
+
+def test_a_poison_task_stops(site: Site) -> None:
+    """A task that takes its process down each time fails after MAX_LOST_ATTEMPTS, and others run."""
+    site.worker("worker", environment=_LONG)
+    poison, other = site.send("poison"), site.send("work", 0.1)
+    task = site.finished(poison)
+    assert task.status is Status.FAILURE
+    assert task.error is not None
+    assert (task.error.type, task.attempts) == ("WorkerLostError", 3)
+    assert site.runs("begin")[poison] == 3
+    assert site.finished(other).status is Status.SUCCESS
+
+
+def test_a_poison_task_stops_when_it_takes_whole_workers(site: Site) -> None:
+    """Attempts whose workers are found dead by others count too."""
+    task_id = site.send("work", 30.0)
+    for attempt in range(1, 4):
+        worker = site.worker(f"victim{attempt}")
+        site.began(task_id, attempt)
+        worker.kill()
+    site.worker("last")
+    task = site.finished(task_id)
+    assert (task.status, task.attempts) == (Status.FAILURE, 3)
+    assert site.runs("begin")[task_id] == 3
+
+
+def test_a_warm_shutdown_drains(site: Site) -> None:
+    """SIGTERM lets running tasks end, however many leases that takes; none runs twice."""
+    first = site.worker("first")
+    tasks = [site.send("work", 3 * LEASE_SECONDS, n) for n in range(2)]
+    for task_id in tasks:
+        site.began(task_id)
+    site.worker("second")
+    first.send(signal.SIGTERM)
+    assert first.wait() == 0
+    for task_id in tasks:
+        assert site.finished(task_id).attempts == 1
+    assert [site.runs("begin")[task_id] for task_id in tasks] == [1, 1]
+
+
+def test_a_cold_shutdown_hands_its_tasks_back(site: Site) -> None:
+    """SIGQUIT takes tasks from their processes; they run elsewhere without waiting for a lease."""
+    first = site.worker("first", environment=_LONG)
+    task_id = site.send("work", 3.0, "done")
+    site.began(task_id)
+    site.worker("second", environment=_LONG)
+    first.send(signal.SIGQUIT)
+    first.wait()
+    task = site.finished(task_id, 20)
+    assert (task.status, task.attempts, task.lost_attempts) == (Status.SUCCESS, 2, 0)
+    assert site.runs("end")[task_id] == 1
+
+
+def test_a_frozen_worker_is_too_late(site: Site) -> None:
+    """A worker that wakes after its lease can neither store a result nor send what would have followed."""
+    frozen = site.worker("frozen", "-Q", "celery")
+    starter = site.send("start_chain", 1.5)
+    first_step, last_step = site.finished(starter).result
+    site.began(first_step)
+    frozen.signal_all(signal.SIGSTOP)
+    site.worker("awake")
+    site.began(first_step, 2)
+    assert site.finished(last_step).result == 3
+    revision = site.task(first_step).revision
+    frozen.signal_all(signal.SIGCONT)
+    wait_until(lambda: site.runs("end")[first_step] == 2, why="the frozen attempt to return")
+    wait_until(lambda: b"taken away while it ran" in frozen.log.read_bytes() or _idle(frozen.children))
+    assert site.task(first_step).revision == revision
+    assert site.task(first_step).attempts == 2
+    assert site.runs("begin")[last_step] == 1
+
+
+def _idle(pids: list[int]) -> bool:
+    return all(psutil.Process(pid).status() == psutil.STATUS_SLEEPING for pid in pids)
+
+
+def test_many_short_tasks_survive_repeated_kills(site: Site) -> None:
+    """Of 200 tasks that take no time not one is lost while workers die again and again."""
+    tasks = [site.send("work", 0.0, n) for n in range(200)]
+    for round_ in range(4):
+        worker = site.worker(f"victim{round_}")
+        done = len(site.runs("end"))
+        wait_until(lambda done=done: len(site.runs("end")) > done + 10, 30)  # type: ignore[misc] # a loop variable
+        worker.kill()
+    site.worker("survivor")
+    for number, task_id in enumerate(tasks):
+        task = site.finished(task_id)
+        assert (task.status, task.result) == (Status.SUCCESS, number)
+
+
+def test_a_redelivered_message_runs_nothing_twice(site: Site) -> None:
+    """A second copy of a message, while its task runs and after it ended, is dropped."""
+    site.worker("first")
+    site.worker("second")
+    task_id = site.send("work", 1.5, "once")
+    site.began(task_id)
+    for _ in range(3):
+        site.publish(task_id)
+    assert site.finished(task_id).attempts == 1
+    site.publish(task_id)
+    last = site.send("work", 0.0)
+    site.finished(last)
+    with site.broker() as redis:
+        wait_until(lambda: redis.llen("celery") == 0 and redis.hlen("unacked") == 0)
+    assert site.runs("begin")[task_id] == 1
