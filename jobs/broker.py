@@ -1,10 +1,12 @@
-"""A look into Celery's Redis broker: what waits at the head of a queue."""
+"""Celery's Redis broker: a look at the head of a queue, and what becomes of messages when the connection is lost."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+from celery import bootsteps
+from celery.worker import state
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -33,3 +35,24 @@ class Waiting:
         except (RedisError, OSError) as error:
             raise OperationalError(str(error)) from error
         return None if content is None else str(json.loads(content)["headers"].get("id"))
+
+
+class Unrestored(bootsteps.StartStopStep):
+    """Keeps a worker from putting back what it has not acknowledged when it loses the broker.
+
+    kombu does that as it closes a lost connection, over a new one; when the broker is away that fails, and the worker
+    with it. The tasks run on, and what was not begun is sent again by recovery. A worker that stops still puts back
+    what it has not begun.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """Begin with each new connection."""
+        parent.task_consumer.channel.do_restore = False
+
+    def stop(self, parent: Any) -> None:
+        """Restore at the end of the worker, not at that of a connection."""
+        stops = state.should_stop is not None or state.should_terminate is not None
+        if stops and parent.task_consumer is not None:
+            parent.task_consumer.channel.do_restore = True

@@ -21,6 +21,18 @@ class Request(request.Request):
         self._context.run_by = pid
         super().on_accepted(pid, time_accepted)
 
+    def acknowledge(self) -> None:
+        """Acknowledge the message, unless its connection was lost: it comes again then, and is refused."""
+        if self._message.channel.closed:
+            self.acknowledged = True
+        super().acknowledge()
+
+    def reject(self, requeue: bool = False) -> None:
+        """Reject the message, with the same exception."""
+        if self._message.channel.closed:
+            self.acknowledged = True
+        super().reject(requeue)
+
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Let another process run a task whose process is gone; everything else is as in Celery."""
         error = exc_info.exception
