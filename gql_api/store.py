@@ -15,7 +15,7 @@ from pymongo.write_concern import WriteConcern
 from gql_api.cursors import Cursor
 from jobs import values
 from jobs.definitions import TaskDefinition
-from jobs.record import fields, reads, workers, writes
+from jobs.record import chords, fields, reads, workers, writes
 from jobs.record.details import NewTask
 from jobs.record.reads import TaskRecord
 from jobs.settings import Settings
@@ -59,6 +59,7 @@ class TaskStore:
         while True:
             try:
                 await self._tasks.create_indexes(fields.INDEXES)
+                await self._tasks.database[fields.CHORDS].create_indexes(chords.INDEXES)
             except PyMongoError as error:
                 logger.warning("MongoDB does not answer, the indexes wait: %s", error)
                 await asyncio.sleep(_INDEX_RETRY_SECONDS)

@@ -104,8 +104,11 @@ class BaseBackend(MongoBackend):
 
     def metas_of(self, task_ids: list[str]) -> dict[str, dict[str, Any]]:
         """What Celery knows of several tasks, by id; an id without a record is left out."""
-        records = [record for store in (self.internal_store, self.store) for record in store.find_all(task_ids)]
-        return {record.id: self._meta(record.id, record) for record in records}
+        return {record.id: self._meta(record.id, record) for record in self.records_of(task_ids)}
+
+    def records_of(self, task_ids: list[str]) -> list[TaskRecord]:
+        """Read several tasks, Celery's internal ones included, in no order; one without a record is left out."""
+        return [record for store in (self.internal_store, self.store) for record in store.find_all(task_ids)]
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         return self._meta(task_id, self.find(task_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celery.canvas import Signature
@@ -17,6 +18,9 @@ from jobs.settings import Settings
 
 if TYPE_CHECKING:
     from celery import Celery
+
+
+_MOST_CHORDS = 100
 
 
 class CanvasBackend(BaseBackend):
@@ -54,6 +58,13 @@ class CanvasBackend(BaseBackend):
     def _fail_chain(self, chain: Any, *args: Any, **kwargs: Any) -> None:
         """Fail what would have followed a failed task, the members of groups too: somebody may wait for those."""
         super()._fail_chain(list(_tasks_in(chain)), *args, **kwargs)
+
+    def look_after_chords(self, unfinished_since: datetime) -> None:
+        """Finish chords that workers left undone; see :meth:`jobs.chords.Chords.look_after`."""
+        for document in (
+            self.database[fields.CHORDS].find(chords.unfinished_since(unfinished_since)).limit(_MOST_CHORDS)
+        ):
+            self._chords.look_after(document)
 
     def cleanup(self) -> None:
         """Delete expired groups and chords. Tasks are kept: they are what this backend is for."""

@@ -21,6 +21,7 @@ from pymongo import ReturnDocument
 
 from jobs.record import chords, fields
 from jobs.record.chords import Chord, Part
+from jobs.record.reads import Document
 from jobs.record.writes import Write
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ class Chords:
 
     def begin(self, header: GroupResult, body: Signature) -> None:
         """Keep the shape of a chord before its members are sent."""
-        json_form = self._backend.json_form
-        self._change(chords.begin(header.id, json_form(header.as_tuple()), json_form(body)))
+        json_form, sender = self._backend.json_form, self._backend.app.current_worker_task
+        parent_id = parent_of_message(None if sender is None else sender.request.id)
+        self._change(chords.begin(header.id, json_form(header.as_tuple()), json_form(body), parent_id))
 
     def expect(self, chord_id: str, size: int) -> None:
         """Set how many members have to finish; Celery knows that before it sends the last of them."""
@@ -63,13 +65,31 @@ class Chords:
         """Note that a member has finished, and send the body after the last."""
         kept = self._backend.json_form(result) if ignored else None
         part = Part(request.id, request.group_index, ignored, kept)
-        chord = self._change(chords.finish(request.group, part))
-        if chord.is_complete and not chord.done:
-            with _sent_for(request.parent_id):
-                self._complete(chord, maybe_signature(request.chord, app=self._backend.app))
-            self._change(chords.close(chord.id))
+        self._complete(self._change(chords.finish(request.group, part)), request.chord)
 
-    def _complete(self, chord: Chord, body: Signature) -> None:
+    def look_after(self, document: Document) -> None:
+        """Finish what a worker that died may have left undone: members not counted, or the body not sent."""
+        look = chords.look_after(document)
+        if not self._backend.database[fields.CHORDS].update_one(*look).matched_count:
+            return
+        chord = chords.chord_from(document)
+        counted = {part.task_id for part in chord.parts}
+        members = [] if chord.header is None else result_from_tuple(chord.header, self._backend.app).results
+        for record in self._backend.records_of([leaf for leaf in _leaves(members) if leaf not in counted]):
+            if record.is_final:
+                # What a member that ignores its result returned is lost with the worker.
+                chord = self._change(chords.finish(chord.id, Part(record.id, ignored=record.forgotten)))
+        self._complete(chord, chord.body)
+
+    def _complete(self, chord: Chord, body: Any) -> None:
+        """Send the body of a chord whose members have all finished."""
+        if not chord.is_complete or chord.done:
+            return
+        with _sent_for(chord.parent_id):
+            self._send(chord, maybe_signature(body, app=self._backend.app))
+        self._change(chords.close(chord.id))
+
+    def _send(self, chord: Chord, body: Signature) -> None:
         try:
             results = self._results_of(chord)
         except ChordError as error:

@@ -59,6 +59,7 @@ class Recovery:
             if time.monotonic() - self._answering_since > self._lease.total_seconds():
                 self._take_from_lost_workers(now)
             self._send_what_the_broker_lost(now)
+            self._backend.look_after_chords(now - self._lease)
         except PyMongoError:
             self._answering_since = None
             raise

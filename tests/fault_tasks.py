@@ -89,3 +89,12 @@ def returns_in_time(self: Task) -> str:
     """Return long before its time limit."""
     with _written_down(self):
         return "in time"
+
+
+@shared_task(bind=True, soft_time_limit=3)
+def wait_then_return_in_time(self: Task, file: str) -> str:
+    """Return when a file is there, before the time limit."""
+    with _written_down(self):
+        while not os.path.exists(file):  # noqa: PTH110 - what is cheapest
+            time.sleep(0.01)
+    return "in time"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+
+from pymongo import IndexModel
 
 from jobs import values
 from jobs.record import fields as f
@@ -35,13 +38,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """What is known of a chord; ``header`` and ``body`` are Celery's result tuple and signature in JSON form."""
+    """What is known of a chord.
+
+    ``header`` and ``body`` are Celery's result tuple and signature in JSON form; ``parent_id`` is who made it.
+    """
 
     id: str
     size: int | None = None
     joined: int = 0
     header: Any = None
     body: Any = None
+    parent_id: str | None = None
     parts: list[Part] = field(default_factory=list)
     done: bool = False
 
@@ -51,11 +58,16 @@ class Chord:
         return self.size is not None and len(self.parts) >= self.size + self.joined
 
 
-def begin(chord_id: str, header: Any, body: Any) -> Write:
+def begin(chord_id: str, header: Any, body: Any, parent_id: str | None) -> Write:
     """Keep who belongs to a chord and what follows it. Run as an upsert."""
     return _upsert(
         chord_id,
-        {_HEADER: {"$literal": values.dump(header)}, _BODY: {"$literal": values.dump(body)}, f.CREATED_AT: _ONCE},
+        {
+            _HEADER: {"$literal": values.dump(header)},
+            _BODY: {"$literal": values.dump(body)},
+            f.PARENT_ID: parent_id,
+            f.CREATED_AT: _ONCE,
+        },
     )
 
 
@@ -84,6 +96,16 @@ def close(chord_id: str) -> Write:
     return _upsert(chord_id, {_DONE: True})
 
 
+def unfinished_since(time: datetime) -> Document:
+    """The filter that finds chords that are not done and that nothing has happened to since a time."""
+    return {_DONE: False, f.UPDATED_AT: {"$lt": time}}
+
+
+def look_after(chord: Document) -> Write:
+    """Note that somebody looks after a chord; only one of those who see it will."""
+    return {f.ID: chord[f.ID], f.UPDATED_AT: chord[f.UPDATED_AT]}, [{"$set": {f.UPDATED_AT: "$$NOW"}}]
+
+
 def older_than(seconds: float) -> Document:
     """The filter that finds chords that nothing has happened to for so long, by the database's clock."""
     return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": ["$$NOW", round(seconds * 1000)]}]}}
@@ -101,13 +123,18 @@ def chord_from(document: Document) -> Chord:
         joined=len(document.get(_JOINED, [])),
         header=values.load(document.get(_HEADER)),
         body=values.load(document.get(_BODY)),
+        parent_id=document.get(f.PARENT_ID),
         parts=sorted(parts, key=lambda part: (part.index is None, part.index or 0)),
         done=document.get(_DONE, False),
     )
 
 
+INDEXES = [
+    IndexModel([(f.UPDATED_AT, 1)], partialFilterExpression={_DONE: False}),  # recovery: unfinished_since
+]
+
 _ONCE = {"$ifNull": [f"${f.CREATED_AT}", "$$NOW"]}
 
 
 def _upsert(chord_id: str, changes: dict[str, Any]) -> Write:
-    return {f.ID: chord_id}, [{"$set": {**changes, f.UPDATED_AT: "$$NOW"}}]
+    return {f.ID: chord_id}, [{"$set": {_DONE: {"$ifNull": [f"${_DONE}", False]}, **changes, f.UPDATED_AT: "$$NOW"}}]

@@ -1,0 +1,154 @@
+"""Retries, replacements, chains, chords and times, while workers die around them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fault_site import LEASE_SECONDS, Site
+from support import wait_until
+
+from jobs.record.fields import Status
+
+
+def test_a_retry_outlives_its_worker(site: Site) -> None:
+    """A retry with a countdown is in MongoDB, not in a worker's memory: whoever is there runs it when it is due."""
+    first = site.worker("first")
+    task_id = site.send("retry_once", 3.0)
+    wait_until(lambda: site.task(task_id).status is Status.RETRY)
+    stored_at = time.monotonic()
+    first.kill()
+    with site.broker() as redis:
+        redis.flushall()
+    site.worker("second")
+    assert site.finished(task_id).result == "retried"
+    assert time.monotonic() - stored_at >= 2.5
+    assert (site.task(task_id).attempts, site.runs("begin")[task_id]) == (2, 2)
+
+
+def test_a_replacement_outlives_its_worker(site: Site) -> None:
+    """A task that let a chain do its work ends under its own id, though the chain's worker is killed twice."""
+    first = site.worker("first")
+    task_id = site.send("replace_me", 1.5)
+    site.began(task_id)
+    wait_until(lambda: len(site.runs("begin")) == 2, why="the first step of the replacement")
+    first.kill()
+    second = site.worker("second")
+    wait_until(lambda: site.runs("begin")[task_id] == 2, 30, "the replacement with the task's own id")
+    second.kill()
+    site.worker("third")
+    task = site.finished(task_id)
+    assert (task.status, task.result) == (Status.SUCCESS, "replaced")
+
+
+def test_a_chain_and_a_chord_outlive_their_workers(site: Site) -> None:
+    """Each step of a chain runs to the end, and the body of a chord gets each member's result once."""
+    first = site.worker("first")
+    first_step, last_step = site.finished(site.send("start_chain", 1.0)).result
+    site.began(first_step)
+    first.kill()
+    second = site.worker("second")
+    body = site.finished(site.send("start_chord", 0.5, 6)).result
+    wait_until(lambda: sum(site.runs("end").values()) >= 6, 30)
+    second.kill()
+    site.worker("third")
+    wait_until(lambda: site.store.find(last_step), 30)
+    assert site.finished(last_step).result == 3
+    wait_until(lambda: site.store.find(body), 30)
+    assert site.finished(body).result == sum(range(6))
+    assert site.runs("end")[body] == 1
+
+
+def test_a_chord_whose_last_member_dies_before_it_sends_the_body(site: Site) -> None:
+    """Between a member's end and the body's message a worker may die: recovery completes the chord."""
+    site.worker("first")
+    starter = site.send("start_chord", 0.0, 3)
+    body = site.finished(starter).result
+    wait_until(lambda: site.store.find(body))
+    site.finished(body)
+    # As if the worker that finished the last member had died right after it stored the end.
+    database = site.store._connections.database()  # noqa: SLF001 - the fault itself
+    database["tasks"].delete_one({"_id": body})
+    database["chords"].update_many({}, [{"$set": {"parts": {"$slice": ["$parts", 2]}, "done": False}}])
+    wait_until(lambda: site.store.find(body), 30)
+    assert site.finished(body).result == 3
+
+
+def test_what_is_to_start_later_is_in_no_queue(site: Site) -> None:
+    """A scheduled task is kept by MongoDB alone, and sent when it is due by the database's clock."""
+    due = datetime.now(UTC) + timedelta(seconds=3)
+    tasks = [site.record("work", 0.0, n, scheduled_for=due) for n in range(50)]
+    site.worker("worker")
+    assert all(site.task(task_id).status is Status.SCHEDULED for task_id in tasks)
+    with site.broker() as redis:
+        assert redis.llen("celery") == 0
+    for task_id in tasks:
+        task = site.finished(task_id)
+        assert task.started_at is not None
+        assert task.started_at >= due - timedelta(milliseconds=10)
+        assert task.attempts == 1
+    assert set(site.runs("begin").values()) == {1}
+
+
+def test_a_task_that_is_too_late_is_revoked(site: Site) -> None:
+    """A task that no worker took in time never runs, whether a worker meets its message or nobody does."""
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    met = site.send("work", 0.0, "late", expires_at=soon)
+    unmet = site.record("work", 0.0, "late", expires_at=soon)
+    wait_until(lambda: datetime.now(UTC) > soon)
+    site.worker("worker")
+    for task_id in (met, unmet):
+        task = site.finished(task_id)
+        assert task.status is Status.REVOKED
+        assert task.error is not None
+        assert task.error.message == "expired"
+    assert not site.runs("begin")
+
+
+def test_a_worker_two_hours_ahead_takes_nothing(site: Site) -> None:
+    """Leases are by the database's clock: a worker that is ahead neither takes tasks over nor runs them early."""
+    if shutil.which("faketime") is None:
+        pytest.skip("faketime is not installed")
+    site.worker("right")
+    tasks = [site.send("work", 4 * LEASE_SECONDS, n) for n in range(2)]
+    for task_id in tasks:
+        site.began(task_id)
+    site.worker("ahead", under=["faketime", "-f", "+2h"])
+    later = site.record("work", 0.0, scheduled_for=datetime.now(UTC) + timedelta(hours=1))
+    after = site.send("work", 0.0)
+    site.finished(after)
+    for task_id in tasks:
+        assert site.finished(task_id).attempts == 1
+    assert site.task(later).status is Status.SCHEDULED
+    assert set(site.runs("begin").values()) == {1}
+
+
+def test_a_function_that_returned_in_time_is_a_success(site: Site) -> None:
+    """A soft time limit that strikes while the end cannot be stored does not make a failure of it."""
+    site.worker("worker")
+    task_id = site.send("returns_in_time")
+    site.finished(task_id)
+    second = site.send("work", 0.5)
+    site.began(second)
+    third = site.send("wait_then_return_in_time", str(site.folder / "go"))
+    site.began(third)
+    site.mongodb.kill()
+    (site.folder / "go").touch()
+    wait_until(lambda: site.runs("end")[third])
+    time.sleep(4.0)  # the limit passes
+    site.mongodb.start()
+    assert site.finished(third, 60).result == "in time"
+    assert site.finished(second, 60).status is Status.SUCCESS
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_other_pools_hold_their_tasks(site: Site, pool: str) -> None:
+    """The lease of a task longer than it is kept up in pools without processes too."""
+    site.worker("first", "-P", pool)
+    task_id = site.send("work", 3 * LEASE_SECONDS, "held")
+    site.began(task_id)
+    site.worker("second")
+    task = site.finished(task_id)
+    assert (task.result, task.attempts, site.runs("begin")[task_id]) == ("held", 1, 1)
