@@ -201,11 +201,11 @@ class Backend(CanvasBackend):
         store = self._store_of(task_id, request)
         if store is self.internal_store and request is not None and state not in states.READY_STATES:
             return result
-        children = self.json_form(self.current_task_children(request))
+        sent = self.current_task_children(request)
         attempt = Attempt(
             task_id,
             request,
-            children=children,
+            children=self.json_form(sent) if sent else None,
             last_progress=kwargs.get("last_progress"),
             ignored=kwargs.get("ignored", False),
             fence=fence_of(task_id, request),

@@ -12,8 +12,9 @@ from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
-from redis import Redis
 
+from jobs.process import is_worker
+from jobs.publisher import Publisher
 from jobs.settings import Settings
 
 Document = dict[str, Any]
@@ -67,15 +68,12 @@ class Connections:
                 settings.mongodb_url,
                 serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
                 appname="gql-api worker",
+                # A worker makes each of its writes until it hears that it was taken, and knows its own when it was
+                # taken before. MongoDB's retries, which cost it a second write each, are for everybody else.
+                retryWrites=not is_worker(),
             ),
         )
-        self._redis: PerProcess[Redis] = PerProcess(
-            lambda: Redis.from_url(
-                settings.redis_url,
-                socket_timeout=_EVENT_TIMEOUT_SECONDS,
-                socket_connect_timeout=_EVENT_TIMEOUT_SECONDS,
-            ),
-        )
+        self._publisher = PerProcess(lambda: Publisher(settings.redis_url, _EVENT_TIMEOUT_SECONDS))
 
     def mongo(self) -> MongoClient[Document]:
         """This process's MongoDB client."""
@@ -85,13 +83,13 @@ class Connections:
         """The database, with times that carry their offset and acknowledged, journaled majority writes."""
         return self.mongo().get_database(self._database_name, codec_options=CODEC, write_concern=DURABLE)
 
-    def redis(self) -> Redis:
-        """This process's Redis client for events."""
-        return self._redis.get()
+    def publisher(self) -> Publisher:
+        """This process's way to tell events."""
+        return self._publisher.get()
 
     def close(self) -> None:
         """Close what this process has opened; a later use opens it anew."""
-        for client in (self._mongo.pop(), self._redis.pop()):
+        for client in (self._mongo.pop(), self._publisher.pop()):
             if client is not None:
                 client.close()
 

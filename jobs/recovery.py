@@ -12,7 +12,7 @@ from typing import Any
 
 from celery import Celery, bootsteps
 from kombu.exceptions import OperationalError
-from pymongo.errors import PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from jobs.backend import Backend
 from jobs.broker import Waiting
@@ -58,8 +58,9 @@ class Recovery:
             # While MongoDB was away no worker could extend a lease, so none is judged until all have had the time to.
             if time.monotonic() - self._answering_since > self._lease.total_seconds():
                 self._take_from_lost_workers(now)
-            self._send_what_the_broker_lost(now)
-            self._backend.look_after_chords(now - self._lease)
+            if self._has_turn(now):
+                self._send_what_the_broker_lost(now)
+                self._backend.look_after_chords(now - self._lease)
         except PyMongoError:
             self._answering_since = None
             raise
@@ -68,6 +69,15 @@ class Recovery:
         hello = self._backend.connections.mongo().admin.command("hello", codec_options=CODEC)
         now: datetime = hello["localTime"]
         return now
+
+    def _has_turn(self, now: datetime) -> bool:
+        """Whether this worker is the one to look through all that waits, which may be much."""
+        filter_, update = due.take_turn("recovery", now, self._lease.total_seconds() / 2)
+        try:
+            self._backend.database[fields.TURNS].update_one(filter_, update, upsert=True)
+        except DuplicateKeyError:
+            return False
+        return True
 
     def _send_what_is_due(self, now: datetime) -> None:
         for status in (Status.SCHEDULED, Status.RETRY):

@@ -69,6 +69,6 @@ class Store:
         """The record is the truth: news that is lost is logged, never raised into a task."""
         task_id = document[fields.ID]
         try:
-            self._connections.redis().publish(events.channel(task_id), events.encode(document))
-        except RedisError:
+            self._connections.publisher().publish(events.channel(task_id), events.encode(document))
+        except (RedisError, OSError):
             logger.warning("The event of task %s was not published", task_id, exc_info=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from jobs.record import fields as f
 from jobs.record.fields import Status
 from jobs.record.reads import Document
+from jobs.record.writes import Write
 
 
 def before(status: Status, time: datetime, names: list[str]) -> Document:
@@ -19,6 +20,14 @@ def expired(now: datetime) -> Document:
     """The tasks that were not started in time."""
     waiting = [Status.SCHEDULED, Status.QUEUED, Status.RETRY]
     return {f.EXPIRES_AT: {"$lte": now}, f.STATUS: {"$in": waiting}}
+
+
+def take_turn(what: str, now: datetime, seconds: float) -> Write:
+    """Be the one who does something that one of all should do at a time. Run as an upsert.
+
+    A duplicate key error means that another had the turn less than ``seconds`` ago.
+    """
+    return {f.ID: what, f.AT: {"$lte": now - timedelta(seconds=seconds)}}, [{"$set": {f.AT: now}}]
 
 
 def queued_before(time: datetime, queue: str, priority: int, names: list[str]) -> Document:

@@ -10,6 +10,7 @@ TASKS = "tasks"
 INTERNAL_TASKS = "internal_tasks"
 GROUPS = "groups"
 CHORDS = "chords"
+TURNS = "turns"
 DEFINITIONS = "task_definitions"
 WORKERS = "workers"
 

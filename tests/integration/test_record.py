@@ -48,10 +48,9 @@ def store(connections: Connections) -> Store:
 
 
 @pytest.fixture
-def heard(connections: Connections) -> Iterator[Callable[[], list[TaskRecord]]]:
+def heard(settings: Settings) -> Iterator[Callable[[], list[TaskRecord]]]:
     """Everything that was announced since the last call, on any task's channel."""
-    redis: Redis = connections.redis()
-    with redis.pubsub() as pubsub:  # type: ignore[no-untyped-call] # redis-py
+    with Redis.from_url(settings.celery_broker_url) as redis, redis.pubsub() as pubsub:
         pubsub.psubscribe(events.channel("*"))
         assert pubsub.get_message(timeout=5) is not None
 

@@ -1,0 +1,32 @@
+"""The same no-op task in a stock Celery app and in one of ours; both read their addresses from the environment."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery, shared_task
+
+from jobs.adopt import adopt
+
+
+def stock() -> Celery:
+    """Celery with its own MongoDB backend, set as ours is: late acknowledgement, prefetch 1, starts tracked."""
+    app = Celery("stock", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["STOCK_BACKEND"])
+    app.conf.update(
+        task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1, task_track_started=True
+    )
+    return app
+
+
+def ours() -> Celery:
+    """The same app with records, claims, history and events."""
+    return adopt(Celery("ours", broker=os.environ["CELERY_BROKER_URL"]))
+
+
+app = {"stock": stock, "ours": ours}[os.environ["SIDE"]]()
+app.conf.task_default_queue = os.environ["SIDE"]
+
+
+@shared_task(name="noop")
+def noop() -> None:
+    """Do nothing."""
