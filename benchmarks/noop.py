@@ -64,7 +64,8 @@ def measure(
             time.sleep(0.25)
     times = sorted(document[_ENDED[side]] for document in collection.find(ended))
     start = tasks // 10
-    return (tasks - start) / (times[-1] - times[start]).total_seconds()
+    seconds: float = (times[-1] - times[start]).total_seconds()
+    return (tasks - start) / seconds
 
 
 # What the API does at its start.

@@ -43,8 +43,13 @@ class Publisher:
 
     def _living(self) -> Any:
         """The connection, unless Redis has closed it: with replies off nothing else makes it readable."""
-        if self._connection is not None and self._connection.can_read(timeout=0):
-            self._drop()
+        if self._connection is not None:
+            try:
+                closed = self._connection.can_read(timeout=0)
+            except (RedisError, OSError):
+                closed = True
+            if closed:
+                self._drop()
         return self._connection
 
     def _connect(self) -> Any:
