@@ -4,16 +4,22 @@ BIN := .venv/bin
 # The tests spend their time waiting for real servers: two at a time suit two cores.
 WORKERS ?= 2
 
-.PHONY: help dev test check schema fmt lock clean
+.PHONY: help dev test test-faults bench check schema fmt lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost:8000
 	@$(BIN)/gql-api dev
 
-test: .venv/ready tests/js/node_modules ## Run all tests, on servers they start themselves
-	@$(BIN)/pytest -n $(WORKERS)
+test: .venv/ready tests/js/node_modules ## Run the tests, on servers they start themselves
+	@$(BIN)/pytest -n $(WORKERS) -m "not fault"
+
+test-faults: .venv/ready ## Run the tests that kill servers and workers
+	@$(BIN)/pytest -n $(WORKERS) -m fault
+
+bench: .venv/ready ## Measure no-op tasks per second against stock Celery
+	@$(BIN)/python benchmarks/noop.py
 
 check: .venv/ready ## Lint, types, import rules and container files
 	@$(BIN)/ruff format --check .

@@ -96,7 +96,7 @@ class Claiming:
         lease = backend.settings.lease_seconds
         hand_over = claims.requeue(request.id, claims.held(attempt), f"replaced by {sig.name}", due_in=lease)
         if backend.when_store_answers(lambda: backend.store.change(hand_over)) is None:
-            raise Ignore("the task was taken away while it ran")
+            raise _refusal(request, "was taken away while it ran")
         request.replaced = True
         try:
             return super().on_replace(sig)  # type: ignore[misc] # as above
@@ -174,7 +174,7 @@ def _claim(backend: Backend, request: Any) -> None:
     request.attempt = 0  # which no record is at while it runs: nothing that goes wrong from here on is told of the task
     record = backend.when_store_answers(lambda: _take(backend, request, taking))
     if record is None:
-        raise Ignore("the task is run by another worker, or over")
+        raise _refusal(request, "is run by another worker, or over")
     request.attempt = record.attempts
 
 
@@ -194,11 +194,16 @@ def _take(backend: Backend, request: Any, taking: Claim) -> TaskRecord | None:
     return None
 
 
+def _refusal(request: Any, why: str) -> Ignore:
+    logger.info("Task %s %s", request.id, why)
+    return Ignore(why)
+
+
 def _insist(backend: Backend, request: Any) -> None:
     """Extend the lease, which only who holds the task can."""
     hold = claims.hold(request.id, request.attempt, backend.settings.lease_seconds)
     if not backend.when_store_answers(lambda: backend.store.note(hold)):
-        raise Ignore("the task was taken away while it ran")
+        raise _refusal(request, "was taken away while it ran")
 
 
 def _traceback(exc: BaseException | None) -> str | None:

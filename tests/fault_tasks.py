@@ -84,6 +84,13 @@ def start_chain(self: Task, seconds: float) -> list[str]:
     return [str(last.parent.parent.id), str(last.id)]
 
 
+@shared_task(bind=True)
+def start_linked(self: Task, seconds: float) -> str:
+    """Send a task with a callback, and return its id."""
+    with _written_down(self):
+        return str(work.apply_async((seconds,), link=total.si([1, 2])).id)
+
+
 @shared_task(bind=True, soft_time_limit=2)
 def returns_in_time(self: Task) -> str:
     """Return long before its time limit."""

@@ -12,6 +12,8 @@ from support import wait_until
 
 from jobs.record.fields import Status
 
+pytestmark = pytest.mark.fault
+
 
 def test_a_retry_outlives_its_worker(site: Site) -> None:
     """A retry with a countdown is in MongoDB, not in a worker's memory: whoever is there runs it when it is due."""

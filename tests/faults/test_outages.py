@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from fault_site import LEASE_SECONDS, Site
 from support import wait_until
 
 from jobs.record.fields import Status
+
+pytestmark = pytest.mark.fault
 
 _OUTAGE_SECONDS = 4 * LEASE_SECONDS
 

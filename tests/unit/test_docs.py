@@ -40,6 +40,7 @@ def test_the_architecture_places_every_module(name: str) -> None:
         "docs/clients.md",
         "docs/deploy.md",
         "docs/embedding.md",
+        "docs/reliability.md",
         "docs/rest.md",
         "docs/lifecycle.md",
     ],
@@ -48,6 +49,17 @@ def test_links_lead_somewhere(path: str) -> None:
     """Relative links in the documents name files that exist."""
     targets = re.findall(r"\]\((?!https?://)([^)#]+)", _read(path))
     assert [target for target in targets if not ((ROOT / path).parent / target).exists()] == []
+
+
+def test_each_promise_names_a_test_that_exists() -> None:
+    """The tests that the table of promises names are in the fault ring."""
+    ring = "".join(path.read_text() for path in (ROOT / "tests" / "faults").glob("test_*.py"))
+    rows = [line for line in _read("docs/reliability.md").splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 15
+    for row in rows:
+        names = re.findall(r"`(test_\w+)`", row.split("|")[4])
+        assert names, row
+        assert [name for name in names if f"def {name}(" not in ring] == []
 
 
 def _read(path: str) -> str:
