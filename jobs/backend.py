@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from billiard.exceptions import WorkerLostError
 from celery import states
 from celery.canvas import Signature, _chain, _chord, group
+from celery.exceptions import TaskRevokedError
 from kombu.exceptions import EncodeError
 from pymongo.errors import DocumentTooLarge, DuplicateKeyError, OperationFailure, PyMongoError
 
 from jobs.canvas import CanvasBackend
 from jobs.chords import parent_of_message
-from jobs.claims import fence_of
 from jobs.connections import QUICK, connections_for
+from jobs.holds import fence_of, hold_of
 from jobs.outage import is_outage
 from jobs.outcomes import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from, unsent, worker_of
 from jobs.process import background, in_event_loop
@@ -107,7 +108,7 @@ class Backend(CanvasBackend):
             self.store_result(task_id, None, state, request=request, ignored=True)
         elif store_result:
             self.store_result(task_id, result, state, request=request)
-        if request is not None and request.chord and not getattr(request, "refused", False):
+        if request is not None and request.chord and not hold_of(request).refused:
             self.on_chord_part_return(request, state, result, ignored=ignored)
 
     def mark_as_failure(
@@ -127,20 +128,31 @@ class Backend(CanvasBackend):
             return
         if store_result:
             self.store_result(task_id, exc, state, traceback=traceback, request=request)
-        if request is None or getattr(request, "refused", False):
+        if request is None or hold_of(request).refused:
             return
         if request.chord:
             self.on_chord_part_return(request, state, exc)
-        self._fail_chain(request.chain, exc, traceback, store_result=store_result, state=state)
+        self._fail_chain(getattr(request, "chain", None), exc, traceback, store_result=store_result, state=state)
         if call_errbacks and request.errbacks:
             self._call_task_errbacks(request, exc, traceback)
 
-    def mark_as_revoked(self, task_id: str, *args: Any, **kwargs: Any) -> None:
-        """Record that a task was revoked; see Celery's for the arguments."""
+    def mark_as_revoked(
+        self,
+        task_id: str,
+        reason: str = "",
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.REVOKED,
+    ) -> None:
+        """Record that a task was revoked, and count it in its chord unless it is not this worker's to revoke."""
         if in_event_loop():
-            background.submit(functools.partial(self.mark_as_revoked, task_id, *args, **kwargs))
-        else:
-            super().mark_as_revoked(task_id, *args, **kwargs)
+            background.submit(functools.partial(self.mark_as_revoked, task_id, reason, request, store_result, state))
+            return
+        error = TaskRevokedError(reason)
+        if store_result:
+            self.store_result(task_id, error, state, request=request)
+        if request is not None and request.chord and not hold_of(request).refused:
+            self.on_chord_part_return(request, state, error)
 
     def give_back(self, request: Any, reason: str, *, lost: bool = False) -> None:
         """Let another process run a task that was taken from its own. ``lost`` ones fail when that was so too often."""
@@ -154,7 +166,7 @@ class Backend(CanvasBackend):
         """
         if record.lost_attempts + 1 < self.settings.max_lost_attempts:
             return self.store.change(claims.requeue(record.id, fence, reason, lost=True))
-        request.fence = fence
+        hold_of(request).fence = fence
         error = WorkerLostError(f"{reason}; {record.lost_attempts + 1} attempts were lost so")
         self.mark_as_failure(record.id, error, request=request)
         return None
@@ -162,7 +174,7 @@ class Backend(CanvasBackend):
     def record_arrival(self, request: Any) -> None:
         """Make the record of a task that had none when it was sent."""
         attempt = Attempt(request.id, request)
-        self._create(self.store, arrival(attempt, self.json_form, default_queue=self.app.conf.task_default_queue))
+        self._create(self.store, arrival(attempt, self.json_form, self.app))
 
     def mark_as_retry(
         self,
@@ -174,7 +186,7 @@ class Backend(CanvasBackend):
         state: str = states.RETRY,
     ) -> Any:
         """Record a retry, unless :meth:`jobs.task.Task.apply_async` did before it sent the next attempt."""
-        if getattr(request, "retry_stored", False):
+        if request is not None and hold_of(request).retry_stored:
             return None
         return super().mark_as_retry(
             task_id, exc, traceback=traceback, request=request, store_result=store_result, state=state
@@ -201,7 +213,8 @@ class Backend(CanvasBackend):
         store = self._store_of(task_id, request)
         if store is self.internal_store and request is not None and state not in states.READY_STATES:
             return result
-        sent = self.current_task_children(request)
+        own = request is not None and getattr(request, "id", None) == task_id
+        sent = self.current_task_children(request) if own else None
         attempt = Attempt(
             task_id,
             request,
@@ -219,9 +232,9 @@ class Backend(CanvasBackend):
             # A report that cannot be stored must not decide how the task ends.
             attempt = replace(attempt, last_progress=None)
             taken = self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
-        if request is not None and not taken:
+        if own and not taken:
             logger.info("Task %s is not this attempt's any more: its %s is dropped", task_id, state)
-            request.refused = True
+            hold_of(request).refused = True
         return result
 
     def _record(self, store: Store, attempt: Attempt, state: str, write: Write) -> bool:
@@ -230,8 +243,12 @@ class Backend(CanvasBackend):
             return True
         record = store.find(attempt.task_id)
         if record is not None:
-            return record.status == state and record.attempts == getattr(attempt.request, "attempt", None)
-        self._create(store, arrival(attempt, self.json_form, default_queue=self.app.conf.task_default_queue))
+            return (
+                record.status == state and record.attempts == hold_of(attempt.request).attempt
+                if attempt.request is not None
+                else False
+            )
+        self._create(store, arrival(attempt, self.json_form, self.app))
         if state not in ENDS_ATTEMPT | {states.STARTED}:
             # A state of its own, told by hand from outside: what it tells is of a task that runs.
             self._change(store, writes.start(attempt.task_id, worker=worker_of(None, attempt.request)))

@@ -55,8 +55,8 @@ class BaseBackend(MongoBackend):
         return self.database[fields.TASKS]
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
-        """Whether the store is just away. The write is made again then, and refused if the record is final by now."""
-        return is_outage(exc)
+        """Whether to wait for the store: in a worker, while it is just away. Elsewhere whoever asks hears of it."""
+        return is_worker() and is_outage(exc)
 
     def when_store_answers(self, operation: Callable[[], Answer]) -> Answer:
         """Do something with the store. In a worker a store that is away is waited for; elsewhere that is an error."""
@@ -97,6 +97,10 @@ class BaseBackend(MongoBackend):
     def task_result_exists(self, task_id: str) -> bool:
         """Whether the id has a record."""
         return self.find(task_id) is not None
+
+    def is_recorded(self, task_id: str) -> bool:
+        """Whether the id is a task's that clients see."""
+        return self.when_store_answers(lambda: self.store.find(task_id)) is not None
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Read the record of a task, Celery's internal ones included."""

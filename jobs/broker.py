@@ -31,7 +31,9 @@ class Waiting:
         try:
             with self._app.connection_for_write() as connection:
                 channel: Any = connection.default_channel
-                content = channel.client.lindex(channel._q_for_pri(queue, priority), -1)  # noqa: SLF001 - kombu's key
+                # kombu's own prefixing leaves this command out.
+                key = f"{channel.global_keyprefix}{channel._q_for_pri(queue, priority)}"  # noqa: SLF001 - kombu's key
+                content = channel.client.lindex(key, -1)
         except (RedisError, OSError) as error:
             raise OperationalError(str(error)) from error
         return None if content is None else str(json.loads(content)["headers"].get("id"))

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import celery
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.utils.imports import symbol_by_name
 
-from jobs import limits
+from jobs import limits, request
+from jobs.holds import Hold, hold_of
 from jobs.process import RUN
 from jobs.record import claims
 from jobs.record.details import Claim
 from jobs.record.fields import is_internal
 from jobs.record.reads import TaskRecord
-from jobs.record.writes import Filter
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -31,9 +32,10 @@ logger = logging.getLogger(__name__)
 class Claiming:
     """What every task class of a worker gets in front of it, so that no base class can bypass the claim."""
 
-    Request = "jobs.request:Request"
     # ``ignore_result`` drops the result: that the task failed, or will be retried, is its state.
     store_errors_even_if_ignored = True
+    # The claim tells the start.
+    track_started = False
     request: Any
     backend: Backend
 
@@ -43,11 +45,15 @@ class Claiming:
         Raises:
             Ignore: the task is not to be run: another has it, or it is over.
         """
-        limits.shut()
         request = self.request
         if not request.is_eager:
+            limits.shut()
             _claim(self.backend, request)
-        super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
+        try:
+            super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
+        except (Ignore, Reject) as error:
+            self._end_without_outcome(request, error)
+            raise
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function, and let go on only what still holds the task.
@@ -56,9 +62,10 @@ class Claiming:
             Ignore: the task was taken away while the function ran.
         """
         request = self.request
-        if not getattr(request, "attempt", 0) or getattr(request, "running", False):
+        hold = hold_of(request)
+        if not hold.attempt or hold.running:
             return super().__call__(*args, **kwargs)  # type: ignore[misc] # as above
-        request.running = True
+        hold.running = True
         try:
             result = self._run_within_time_limit(*args, **kwargs)
         except (Ignore, Reject) as error:
@@ -71,48 +78,60 @@ class Claiming:
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:
         """Ask to be run again, as Celery's; the next attempt can only begin after RETRY is stored."""
-        self.request.retry_exc = exc
+        hold_of(self.request).retry_exc = exc
         return super().retry(args, kwargs, exc, **options)  # type: ignore[misc] # as above
 
-    def apply_async(
-        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, retries: int = 0, **options: Any
-    ) -> Any:
+    def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Send the task, as Celery's; when it is its own retry, store that before the message leaves.
 
         Celery stores RETRY after it has published the next attempt, which may be running, or done, by then.
         """
         request = self.request
-        if task_id is not None and task_id == request.id and retries == request.retries + 1:
-            self.backend.mark_as_retry(task_id, request.retry_exc, _traceback(request.retry_exc), request=request)
-            request.retry_stored = True
-        return super().apply_async(args, kwargs, task_id, retries=retries, **options)  # type: ignore[misc] # as above
+        task_id = rest[0] if rest else options.get("task_id")
+        if task_id is None or task_id != request.id or options.get("retries") != request.retries + 1:
+            return super().apply_async(args, kwargs, *rest, **options)  # type: ignore[misc] # as above
+        hold = hold_of(request)
+        self.backend.mark_as_retry(task_id, hold.retry_exc, _traceback(hold.retry_exc), request=request)
+        if hold.refused:
+            raise _refusal(request, "was taken away while it ran")
+        hold.retry_stored = True
+        try:
+            return super().apply_async(args, kwargs, *rest, **options)  # type: ignore[misc] # as above
+        except Exception as error:
+            hold.fence = claims.retrying(hold.attempt or 0)
+            self.backend.mark_as_failure(task_id, error, _traceback(error), request=request)
+            raise
 
     def on_replace(self, sig: Signature) -> Any:
         """Hand the task over to what replaces it, before that is sent: its last part runs under the same id."""
-        request, backend = self.request, self.backend
-        attempt = getattr(request, "attempt", 0)
-        if not attempt:
+        request, backend, hold = self.request, self.backend, hold_of(self.request)
+        if not hold.attempt:
             return super().on_replace(sig)  # type: ignore[misc] # as above
-        lease = backend.settings.lease_seconds
-        hand_over = claims.requeue(request.id, claims.held(attempt), f"replaced by {sig.name}", due_in=lease)
+        hand_over = claims.requeue(
+            request.id, claims.held(hold.attempt), f"replaced by {sig.name}", due_in=backend.settings.lease_seconds
+        )
         if backend.when_store_answers(lambda: backend.store.change(hand_over)) is None:
             raise _refusal(request, "was taken away while it ran")
-        request.replaced = True
+        hold.replaced = True
         try:
             return super().on_replace(sig)  # type: ignore[misc] # as above
         except Ignore:
-            # All is sent. Until the part with the task's own id is, nobody else is to start it.
-            alone = claims.leave_alone(request.id, claims.replaced(attempt))
-            backend.when_store_answers(lambda: backend.store.note(alone))
+            if not hold.sent_own_message:
+                # Until the part with the task's own id is sent, by who runs the part before, nobody is to start it.
+                alone = claims.leave_alone(request.id, claims.replaced(hold.attempt))
+                backend.when_store_answers(lambda: backend.store.note(alone))
             raise
 
     def _end_without_outcome(self, request: Any, error: Ignore | Reject) -> None:
         """Follow a function that wants no outcome: ``Reject`` lets it run again, ``Ignore`` leaves it as it is."""
-        backend, fence = self.backend, claims.held(request.attempt)
+        backend, hold = self.backend, hold_of(request)
+        if not hold.attempt or hold.replaced:
+            return
+        fence = claims.held(hold.attempt)
         if isinstance(error, Reject) and error.requeue:
             back = claims.requeue(request.id, fence, "rejected by its function")
             backend.when_store_answers(lambda: backend.store.change(back))
-        elif isinstance(error, Ignore) and not getattr(request, "replaced", False):
+        elif isinstance(error, Ignore):
             alone = claims.leave_alone(request.id, fence)
             backend.when_store_answers(lambda: backend.store.note(alone))
 
@@ -143,24 +162,13 @@ def cover(app: Celery) -> None:
     for task in app.tasks.values():
         if not is_internal(task.name) and not isinstance(task, Claiming):
             kind = type(task)
-            task.__class__ = type(kind.__name__, (Claiming, kind), {"__module__": kind.__module__})
+            own = symbol_by_name(kind.Request)
+            covered = {"__module__": kind.__module__, "Request": _covered_request(own)}
+            task.__class__ = type(kind.__name__, (Claiming, kind), covered)
 
 
-def fence_of(task_id: str, request: Any) -> Filter | None:
-    """What must be true for a write to be taken, by who makes it; None for a state told by hand."""
-    if request is None or request.id != task_id:
-        return None
-    fence: Filter | None = getattr(request, "fence", None)
-    if fence is not None:
-        return fence
-    attempt: int | None = getattr(request, "attempt", None)
-    if attempt is not None:
-        return claims.held(attempt)
-    # Set by jobs.request: the worker's main process speaks.
-    pid: int | None = getattr(request, "run_by", None)
-    if pid is not None:
-        return claims.run_by(RUN, pid)
-    return claims.waiting() if getattr(request, "not_started", False) else None
+def _covered_request(own: type) -> type:
+    return request.Request if issubclass(request.Request, own) else type(own.__name__, (request.Request, own), {})
 
 
 def _claim(backend: Backend, request: Any) -> None:
@@ -171,11 +179,12 @@ def _claim(backend: Backend, request: Any) -> None:
         pid=os.getpid(),
         lease_seconds=backend.settings.lease_seconds,
     )
-    request.attempt = 0  # which no record is at while it runs: nothing that goes wrong from here on is told of the task
+    hold: Hold = hold_of(request)
+    hold.attempt = 0
     record = backend.when_store_answers(lambda: _take(backend, request, taking))
     if record is None:
         raise _refusal(request, "is run by another worker, or over")
-    request.attempt = record.attempts
+    hold.attempt = record.attempts
 
 
 def _take(backend: Backend, request: Any, taking: Claim) -> TaskRecord | None:
@@ -194,16 +203,16 @@ def _take(backend: Backend, request: Any, taking: Claim) -> TaskRecord | None:
     return None
 
 
+def _insist(backend: Backend, request: Any) -> None:
+    """Extend the lease, which only who holds the task can."""
+    hold = claims.hold(request.id, hold_of(request).attempt or 0, backend.settings.lease_seconds)
+    if not backend.when_store_answers(lambda: backend.store.note(hold)):
+        raise _refusal(request, "was taken away while it ran")
+
+
 def _refusal(request: Any, why: str) -> Ignore:
     logger.info("Task %s %s", request.id, why)
     return Ignore(why)
-
-
-def _insist(backend: Backend, request: Any) -> None:
-    """Extend the lease, which only who holds the task can."""
-    hold = claims.hold(request.id, request.attempt, backend.settings.lease_seconds)
-    if not backend.when_store_answers(lambda: backend.store.note(hold)):
-        raise _refusal(request, "was taken away while it ran")
 
 
 def _traceback(exc: BaseException | None) -> str | None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from celery import states
+from celery import Celery, states
 from celery.canvas import Signature
 
+from jobs.messages import METADATA_HEADER, parts_of_request, queue_of
 from jobs.record import writes
 from jobs.record.details import ErrorInfo, NewTask, Progress
 from jobs.record.fields import Status
@@ -18,9 +19,6 @@ from jobs.record.writes import Filter, Write
 
 JsonForm = Callable[[Any], Any]
 PythonForm = Callable[[Any], Any]
-
-# ``apply_async(headers={"metadata": {...}})``: what plain Celery code gives a task along.
-METADATA_HEADER = "metadata"
 
 # The state of ``update_state`` that is no state but a report.
 PROGRESS = "PROGRESS"
@@ -44,7 +42,7 @@ class Attempt:
 
 def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, json_form: JsonForm) -> Write:
     """The change of the record that a Celery state stands for."""
-    if state == states.STARTED:
+    if state == states.STARTED and attempt.fence is None:
         return writes.start(attempt.task_id, worker=worker_of(result, attempt.request))
     if state == PROGRESS:
         return writes.progress(attempt.task_id, progress_from(result, json_form), fence=attempt.fence)
@@ -115,20 +113,23 @@ def worker_of(meta: Any, request: Any) -> str:
     return str(told or getattr(request, "hostname", None) or "unknown")
 
 
-def arrival(attempt: Attempt, json_form: JsonForm, *, default_queue: str) -> NewTask:
+def arrival(attempt: Attempt, json_form: JsonForm, app: Celery) -> NewTask:
     """What a message tells of a task that no record was made for; without a request that is little."""
     request = attempt.request
+    if request is None:
+        return NewTask(id=attempt.task_id, name="unknown", queue=app.conf.task_default_queue)
     delivery = getattr(request, "delivery_info", None) or {}
     return NewTask(
         id=attempt.task_id,
         name=getattr(request, "task", None) or "unknown",
         args=list(json_form(getattr(request, "args", None)) or []),
         kwargs=dict(json_form(getattr(request, "kwargs", None)) or {}),
-        queue=delivery.get("routing_key") or default_queue,
+        queue=queue_of(app, None, delivery.get("exchange"), delivery.get("routing_key")),
         metadata=_metadata_of(request, json_form),
         priority=delivery.get("priority") or 0,
         parent_id=getattr(request, "parent_id", None),
         root_id=getattr(request, "root_id", None),
+        message=parts_of_request(request, json_form),
     )
 
 

@@ -30,6 +30,11 @@ def is_worker() -> bool:
     return _is_worker
 
 
+def has_pool_processes() -> bool:
+    """Whether this worker runs its tasks in processes of their own."""
+    return _event_loop is not None
+
+
 def in_event_loop() -> bool:
     """Whether this is the thread that a worker's messages, timers and children depend on."""
     return _event_loop == (os.getpid(), threading.get_ident())

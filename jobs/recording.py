@@ -9,24 +9,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celery.app.amqp import AMQP
-from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from pymongo.errors import DuplicateKeyError
+from redis.exceptions import RedisError
 
 from jobs import values
 from jobs.backend import Backend
 from jobs.chords import parent_of_message
-from jobs.outcomes import METADATA_HEADER
+from jobs.holds import hold_of
+from jobs.messages import METADATA_HEADER, parts_of_message, queue_of
 from jobs.record import claims, writes
-from jobs.record.details import MessageParts, NewTask
-from jobs.record.fields import is_internal
+from jobs.record.details import NewTask
+from jobs.record.fields import Status, is_internal
 
 logger = logging.getLogger(__name__)
-
-# What the record holds itself, or nobody needs a second time.
-_DEFAULTS = {"retries": 0, "replaced_task_nesting": 0, "ignore_result": False}
-_NOT_KEPT = {"id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", METADATA_HEADER}
-_NOTHING: tuple[Any, ...] = (None, "", [], {}, [None, None])
 
 
 class RecordingAMQP(AMQP):
@@ -43,8 +39,7 @@ class RecordingAMQP(AMQP):
             backend = self.app.backend
             if not isinstance(backend, Backend):
                 return send(producer, name, message, **options)
-            if is_internal(name):
-                _await_replacement(backend, message.headers["id"])
+            if is_internal(name) and not backend.is_recorded(message.headers["id"]):
                 return send(producer, name, message, **options)
             task = _new_task(backend, message, options)
             _record(backend, task)
@@ -52,7 +47,7 @@ class RecordingAMQP(AMQP):
                 return None
             try:
                 return send(producer, name, message, **options)
-            except OperationalError as error:
+            except (OperationalError, RedisError, OSError) as error:
                 logger.warning("Task %s is recorded, but the broker did not take its message: %s", task.id, error)
                 return None
 
@@ -72,17 +67,20 @@ def _record(backend: Backend, task: NewTask) -> None:
         try:
             backend.store.change(writes.create(task), upsert=True)
         except DuplicateKeyError:
-            guard = backend.settings.lease_seconds
-            if not backend.store.note(claims.remember_message(task, guard)):
-                backend.store.note(claims.await_replacement(task.id, guard))
+            _remember(backend, task)
 
     backend.when_store_answers(record)
+    sender = backend.app.current_worker_task
+    if sender is not None and sender.request.id == task.id:
+        hold_of(sender.request).sent_own_message = True
 
 
-def _await_replacement(backend: Backend, task_id: str) -> None:
-    """One of Celery's own tasks may be the last part of what replaces a recorded one."""
-    note = claims.await_replacement(task_id, backend.settings.lease_seconds)
-    backend.when_store_answers(lambda: backend.store.note(note))
+def _remember(backend: Backend, task: NewTask) -> None:
+    store = backend.store
+    if task.scheduled_for is None:
+        store.note(claims.remember_message(task, backend.settings.lease_seconds))
+    elif not store.note(claims.postpone(task, Status.RETRY)):
+        store.change(claims.postpone(task, Status.SCHEDULED))
 
 
 def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTask:
@@ -96,25 +94,14 @@ def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTas
         args=list(backend.json_form(args) or []),
         kwargs=dict(backend.json_form(kwargs) or {}),
         metadata=_metadata(backend, own),
-        queue=_queue_name(options) or backend.app.conf.task_default_queue,
+        queue=queue_of(backend.app, _queue_name(options), _name(options.get("exchange")), options.get("routing_key")),
         priority=options.get("priority") or 0,
         parent_id=parent_of_message(headers["parent_id"]),
         root_id=headers["root_id"],
-        message=MessageParts(
-            headers=backend.json_form(_kept({**headers, **own})) or {},
-            embed=backend.json_form(_kept(embed)) or {},
-        ),
+        message=parts_of_message({**headers, **own}, embed, backend.json_form),
         scheduled_for=eta if eta is not None and eta > datetime.now(UTC) else None,
         expires_at=expires,
     )
-
-
-def _kept(parts: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in parts.items()
-        if name not in _NOT_KEPT and value not in _NOTHING and value != _DEFAULTS.get(name)
-    }
 
 
 def _time(text: str | None) -> datetime | None:
@@ -143,6 +130,10 @@ def _metadata(backend: Backend, headers: dict[str, Any]) -> dict[str, Any]:
 
 
 def _queue_name(options: dict[str, Any]) -> str | None:
-    queue = options.get("queue")
-    name = queue.name if isinstance(queue, Queue) else queue
-    return name or options.get("routing_key")
+    return _name(options.get("queue"))
+
+
+def _name(entity: Any) -> str | None:
+    """Celery takes queues and exchanges by name or as kombu's objects."""
+    name: str | None = getattr(entity, "name", entity)
+    return name

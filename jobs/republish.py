@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Context
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from jobs.record.reads import TaskRecord
 
@@ -28,9 +29,9 @@ def publish(app: Celery, record: TaskRecord) -> bool:
     try:
         with app.producer_or_acquire() as producer:
             app.amqp.send_unrecorded(
-                producer, record.name, message, queue=record.queue, priority=record.priority, retry=False
+                producer, message.headers["task"], message, queue=record.queue, priority=record.priority, retry=False
             )
-    except OperationalError as error:
+    except (OperationalError, RedisError, OSError) as error:
         logger.warning("The broker did not take the message of task %s: %s", record.id, error)
         return False
     return True
@@ -43,16 +44,17 @@ def request_of(app: Celery, record: TaskRecord) -> Any:
 
 
 def _message_of(app: Celery, record: TaskRecord) -> Any:
+    parts = record.message
     message = app.amqp.as_task_v2(
         record.id,
-        record.name,
-        record.args,
-        record.kwargs,
+        parts.task or record.name,
+        record.args if parts.args is None else parts.args,
+        record.kwargs if parts.kwargs is None else parts.kwargs,
         root_id=record.root_id,
         parent_id=record.parent_id,
         argsrepr=_HIDDEN,
         kwargsrepr=_HIDDEN,
     )
-    message.headers.update(record.message.headers)
-    message.body[2].update(record.message.embed)
+    message.headers.update(parts.headers)
+    message.body[2].update(parts.embed)
     return message

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
 from celery.worker import request
 from celery.worker.request import task_ready
+
+from jobs.holds import hold_of
+from jobs.process import has_pool_processes
 
 if TYPE_CHECKING:
     from jobs.backend import Backend
@@ -18,7 +22,8 @@ class Request(request.Request):
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """Note which process runs it: what the main process writes is about that attempt only."""
-        self._context.run_by = pid
+        # Pools without processes give the number of a thread or a greenlet.
+        hold_of(self._context).run_by = pid if has_pool_processes() else os.getpid()
         super().on_accepted(pid, time_accepted)
 
     def acknowledge(self) -> None:
@@ -55,7 +60,7 @@ class Request(request.Request):
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         if self.time_start is None:
-            self._context.not_started = True
+            hold_of(self._context).not_started = True
         super()._announce_revoked(reason, terminated, signum, expired)
 
     @property

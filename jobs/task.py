@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import celery
 
-from jobs.claims import fence_of
+from jobs.holds import fence_of
 from jobs.record.details import Progress
 
 if TYPE_CHECKING:

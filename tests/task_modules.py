@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -115,6 +116,63 @@ def tells_failure_by_hand(self: Task) -> None:
     """Use the idiom of Celery's documentation for a failure with a meta of one's own."""
     self.update_state(state="FAILURE", meta={"why": "by hand"})
     raise Ignore
+
+
+@shared_task(bind=True, track_started=True)
+def tracked(self: Task) -> str:
+    """Tell its start by hand, as one may with Celery."""
+    self.update_state(state="STARTED", meta={"pid": 1})
+    return "told"
+
+
+@shared_task(bind=True, max_retries=5)
+def next_page(self: Task, page: int) -> int:
+    """Go on by retries with other arguments."""
+    if page < 3:
+        raise self.retry(args=(page + 1,), countdown=0.05)
+    return page
+
+
+@shared_task(bind=True, max_retries=5)
+def unsendable_retry(self: Task) -> None:
+    """Ask for a retry with arguments that the function does not take."""
+    raise self.retry(args=("too many",), countdown=0)
+
+
+class Tenant(Task):
+    """A base class that adds its own to what is sent and started, in the ways that are usual."""
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Send along who asks."""
+        return super().apply_async(args, kwargs, **{**options, "headers": {"tenant": "t", "attempt": 7, "fence": 1}})
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Refuse what is not allowed, without a word to the class above."""
+        if args == ["refused"]:
+            raise Ignore
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as the tenant."""
+        return ["as tenant", super().__call__(*args, **kwargs)]
+
+
+@shared_task(base=Tenant)
+def of_tenant(value: str) -> str:
+    """Give back what it was given."""
+    return value
+
+
+@shared_task
+def sends_for_tenant() -> str:
+    """Send a task whose class has its own way to send."""
+    return str(of_tenant.delay("sent").id)
+
+
+@shared_task(soft_time_limit=1)
+def eager_inside() -> None:
+    """Run another task in place, and exceed the time limit."""
+    add.apply((1,))
+    time.sleep(10)
 
 
 @shared_task

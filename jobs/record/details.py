@@ -11,10 +11,17 @@ from jobs.record.fields import Status
 
 @dataclass(frozen=True, slots=True)
 class MessageParts:
-    """What a task's message carries beyond its record, as JSON: Celery's headers and the embedded callbacks."""
+    """What a task's message carries beyond its record, as JSON: Celery's headers and the embedded callbacks.
+
+    The message of a retry or a replacement may also name another function and other arguments than the record, which
+    keeps those that the task was created with.
+    """
 
     headers: dict[str, Any] = field(default_factory=dict)
     embed: dict[str, Any] = field(default_factory=dict)
+    task: str | None = None
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

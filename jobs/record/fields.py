@@ -99,7 +99,9 @@ INDEXES = [
     IndexModel(
         [(STATUS, 1), (DUE_AT, 1)], partialFilterExpression={DUE_AT: {"$exists": True}}
     ),  # recovery: what is due
-    IndexModel([(EXPIRES_AT, 1)], partialFilterExpression={EXPIRES_AT: {"$exists": True}}),  # recovery: what expires
+    IndexModel(
+        [(STATUS, 1), (EXPIRES_AT, 1)], partialFilterExpression={EXPIRES_AT: {"$exists": True}}
+    ),  # recovery: what expires
 ]
 
 # What an event leaves out when it would be too large, in this order, until it fits.

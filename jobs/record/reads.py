@@ -125,7 +125,7 @@ class TaskRecord:
     def message(self) -> MessageParts:
         """What its message has beside what stands in the record."""
         stored = values.load(self._document.get(f.MESSAGE_PARTS)) or {}
-        return MessageParts(stored.get("headers", {}), stored.get("embed", {}))
+        return MessageParts(**stored)
 
     @property
     def queue(self) -> str:

@@ -9,6 +9,7 @@ The filter holds what must be true for the change to be made, so that check and 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from jobs import values
@@ -189,9 +190,8 @@ def from_now(seconds: float) -> Any:
 
 def message_parts(parts: MessageParts | None) -> dict[str, Any]:
     """What to keep of a message; nothing when the record tells all of it."""
-    if parts is None or not (parts.headers or parts.embed):
-        return {}
-    return {f.MESSAGE_PARTS: literal(values.dump({"headers": parts.headers, "embed": parts.embed}))}
+    kept = {} if parts is None else {name: value for name, value in asdict(parts).items() if value not in (None, {})}
+    return {f.MESSAGE_PARTS: literal(values.dump(kept))} if kept else {}
 
 
 # A history has room for fifty messages: each is a hint, the whole text is in the error.

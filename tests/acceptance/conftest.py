@@ -27,6 +27,8 @@ def environment(databases: Databases) -> dict[str, str]:
         "CELERY_BROKER_URL": databases.redis.url,
         "TASK_MODULES": "jobs.tasks,task_modules",
         "WORKER_HEARTBEAT_SECONDS": "1",
+        "LEASE_SECONDS": "2",
+        "RECOVERY_INTERVAL_SECONDS": "0.2",
         "PYTHONPATH": str(ROOT / "tests"),
         # Left over from another deployment: our settings go before Celery's own variables.
         "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/0",

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from celery import Celery, chain
 from fault_site import LEASE_SECONDS, Site
 from support import wait_until
 
@@ -95,18 +96,53 @@ def test_what_is_to_start_later_is_in_no_queue(site: Site) -> None:
 
 
 def test_a_task_that_is_too_late_is_revoked(site: Site) -> None:
-    """A task that no worker took in time never runs, whether a worker meets its message or nobody does."""
+    """A task that no worker took in time never runs, whether a worker meets its message or all are busy."""
     soon = datetime.now(UTC) + timedelta(seconds=1)
     met = site.send("work", 0.0, "late", expires_at=soon)
-    unmet = site.record("work", 0.0, "late", expires_at=soon)
     wait_until(lambda: datetime.now(UTC) > soon)
-    site.worker("worker")
-    for task_id in (met, unmet):
+    site.worker("worker", "-c", "1")
+    assert site.finished(met).status is Status.REVOKED
+    busy = site.send("work", 6.0)
+    site.began(busy)
+    unmet = site.send("work", 0.0, "late", expires_at=datetime.now(UTC) + timedelta(seconds=1))
+    task = site.finished(unmet)
+    assert not site.task(busy).is_final
+    assert task.status is Status.REVOKED
+    assert task.error is not None
+    assert task.error.message == "expired"
+    site.finished(busy)
+    assert set(site.runs("begin")) == {busy}
+
+
+def test_a_chain_from_an_app_without_records_goes_on(site: Site) -> None:
+    """What plain Celery sent with its callbacks keeps them when the worker of its first step is killed."""
+    first = site.worker("first")
+    elsewhere = Celery("elsewhere", broker=site.redis_url, set_as_current=False)
+    steps = [elsewhere.signature("fault_tasks.work", (1.5, n), immutable=True) for n in (1, 2)]
+    last = chain(*steps, app=elsewhere).apply_async()
+    site.began(last.parent.id)
+    first.kill()
+    site.worker("second")
+    wait_until(lambda: site.store.find(last.id), 30)
+    assert site.finished(last.id).result == 2
+    assert site.task(last.parent.id).attempts == 2
+    elsewhere.close()
+
+
+def test_a_single_replacement_that_the_broker_lost_is_sent_again(site: Site) -> None:
+    """A task replaced by another function, now or later, ends though Redis forgets the message of the replacement."""
+    first = site.worker("first")
+    tasks = [site.send("replace_by_work", countdown) for countdown in (0.0, 2.0)]
+    for task_id in tasks:
+        site.began(task_id)
+    wait_until(lambda: all(site.task(task_id).status in {Status.QUEUED, Status.SCHEDULED} for task_id in tasks))
+    first.kill()
+    with site.broker() as redis:
+        redis.flushall()
+    site.worker("second")
+    for task_id in tasks:
         task = site.finished(task_id)
-        assert task.status is Status.REVOKED
-        assert task.error is not None
-        assert task.error.message == "expired"
-    assert not site.runs("begin")
+        assert (task.name, task.result) == ("fault_tasks.replace_by_work", "by work")
 
 
 def test_a_worker_two_hours_ahead_takes_nothing(site: Site) -> None:

@@ -312,8 +312,12 @@ def _failure(code: int, *labels: str) -> OperationFailure:
     ],
     ids=repr,
 )
-def test_only_an_absent_store_is_tried_again(backend: Backend, error: Exception, safe: bool) -> None:
-    """Celery's always_retry needs to know which errors pass by themselves."""
+def test_only_an_absent_store_is_tried_again(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, error: Exception, safe: bool
+) -> None:
+    """Celery's always_retry needs to know which errors pass by themselves; outside a worker nobody waits for them."""
+    assert backend.exception_safe_to_retry(error) is False
+    monkeypatch.setattr("jobs.base_backend.is_worker", lambda: True)
     assert backend.exception_safe_to_retry(error) is safe
 
 
