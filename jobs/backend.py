@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import WorkerLostError
@@ -185,12 +186,25 @@ class Backend(CanvasBackend):
         store_result: bool = True,
         state: str = states.RETRY,
     ) -> Any:
-        """Record a retry, unless :meth:`jobs.task.Task.apply_async` did before it sent the next attempt."""
+        """Record a retry, unless that was done before the next attempt was sent; see :meth:`store_retry`."""
         if request is not None and hold_of(request).retry_stored:
             return None
         return super().mark_as_retry(
             task_id, exc, traceback=traceback, request=request, store_result=store_result, state=state
         )
+
+    def store_retry(self, request: Any, message: NewTask) -> bool:
+        """Record a retry with the message of the next attempt, before that is sent; tells whether it was taken.
+
+        Celery stores RETRY after it has published the next attempt, which may be running, or done, by then.
+        """
+        hold = hold_of(request)
+        hold.next_message = message
+        error = hold.retry_exc
+        trace = None if error is None else "".join(format_exception(error))
+        self.mark_as_retry(request.id, error, trace, request=request)
+        hold.retry_stored = True
+        return not hold.refused
 
     def encode_result(self, result: Any, state: str) -> Any:
         """Keep an exception's own text beside what Celery keeps of it."""
@@ -223,6 +237,7 @@ class Backend(CanvasBackend):
             ignored=kwargs.get("ignored", False),
             fence=fence_of(task_id, request),
             retry_guard_seconds=self.settings.lease_seconds,
+            next_message=hold_of(request).next_message if own else None,
         )
         try:
             taken = self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))

@@ -77,30 +77,26 @@ class Claiming:
         return result
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:
-        """Ask to be run again, as Celery's; the next attempt can only begin after RETRY is stored."""
+        """Ask to be run again, as Celery's."""
         hold_of(self.request).retry_exc = exc
         return super().retry(args, kwargs, exc, **options)  # type: ignore[misc] # as above
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
-        """Send the task, as Celery's; when it is its own retry, store that before the message leaves.
-
-        Celery stores RETRY after it has published the next attempt, which may be running, or done, by then.
-        """
+        """Send the task, as Celery's; tell its own retry, which is stored before the message leaves, from others."""
         request = self.request
         task_id = rest[0] if rest else options.get("task_id")
-        if task_id is None or task_id != request.id or options.get("retries") != request.retries + 1:
-            return super().apply_async(args, kwargs, *rest, **options)  # type: ignore[misc] # as above
         hold = hold_of(request)
-        self.backend.mark_as_retry(task_id, hold.retry_exc, _traceback(hold.retry_exc), request=request)
-        if hold.refused:
-            raise _refusal(request, "was taken away while it ran")
-        hold.retry_stored = True
+        if not hold.attempt or task_id != request.id or options.get("retries") != request.retries + 1:
+            return super().apply_async(args, kwargs, *rest, **options)  # type: ignore[misc] # as above
+        hold.retries = True
         try:
             return super().apply_async(args, kwargs, *rest, **options)  # type: ignore[misc] # as above
         except Exception as error:
-            hold.fence = claims.retrying(hold.attempt or 0)
-            self.backend.mark_as_failure(task_id, error, _traceback(error), request=request)
+            # Celery rejects the message of a task whose retry cannot be made.
+            self.backend.mark_as_failure(task_id, error, traceback.format_exc(), request=request)
             raise
+        finally:
+            hold.retries = False
 
     def on_replace(self, sig: Signature) -> Any:
         """Hand the task over to what replaces it, before that is sent: its last part runs under the same id."""
@@ -213,7 +209,3 @@ def _insist(backend: Backend, request: Any) -> None:
 def _refusal(request: Any, why: str) -> Ignore:
     logger.info("Task %s %s", request.id, why)
     return Ignore(why)
-
-
-def _traceback(exc: BaseException | None) -> str | None:
-    return None if exc is None else "".join(traceback.format_exception(exc))

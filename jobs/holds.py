@@ -7,6 +7,7 @@ from typing import Any
 
 from jobs.process import RUN
 from jobs.record import claims
+from jobs.record.details import NewTask
 from jobs.record.writes import Filter
 
 _NAME = "_gql_api_hold"
@@ -30,6 +31,9 @@ class Hold:
     # A write of this attempt was refused: the task is not its own any more.
     refused: bool = False
     retry_exc: BaseException | None = None
+    # Its own retry is being sent, with this message.
+    retries: bool = False
+    next_message: NewTask | None = None
     retry_stored: bool = False
     replaced: bool = False
     # A message with the task's own id was sent while it ran: that of a retry or a replacement.

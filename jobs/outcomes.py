@@ -38,6 +38,7 @@ class Attempt:
     ignored: bool = False
     fence: Filter | None = None
     retry_guard_seconds: float = 0.0
+    next_message: NewTask | None = None
 
 
 def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, json_form: JsonForm) -> Write:
@@ -58,7 +59,9 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
     # A retry without an exception has no error to tell.
     error = None if result is None else error_info(result, traceback, json_form)
     if state == states.RETRY:
-        return writes.retry(attempt.task_id, error, due_in=attempt.retry_guard_seconds, **extras)
+        return writes.retry(
+            attempt.task_id, error, due_in=attempt.retry_guard_seconds, message=attempt.next_message, **extras
+        )
     return writes.fail(attempt.task_id, error, status=Status(state), **extras)
 
 

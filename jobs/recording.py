@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celery.app.amqp import AMQP
+from celery.exceptions import Ignore
 from kombu.exceptions import OperationalError
 from pymongo.errors import DuplicateKeyError
 from redis.exceptions import RedisError
@@ -20,7 +21,7 @@ from jobs.holds import hold_of
 from jobs.messages import METADATA_HEADER, parts_of_message, queue_of
 from jobs.record import claims, writes
 from jobs.record.details import NewTask
-from jobs.record.fields import Status, is_internal
+from jobs.record.fields import is_internal
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,17 @@ class RecordingAMQP(AMQP):
 
 
 def _record(backend: Backend, task: NewTask) -> None:
-    """Make the record, or note in the one there is what its next message carries."""
+    """Make the record, or note in the one there is what its next message carries.
+
+    Raises:
+        Ignore: it is the retry of an attempt that does not hold its task any more.
+    """
+    sender = backend.app.current_worker_task
+    own = hold_of(sender.request) if sender is not None and sender.request.id == task.id else None
+    if own is not None and own.retries:
+        if not backend.store_retry(sender.request, task):
+            raise Ignore("the task was taken away while it ran")
+        return
 
     def record() -> None:
         try:
@@ -70,17 +81,15 @@ def _record(backend: Backend, task: NewTask) -> None:
             _remember(backend, task)
 
     backend.when_store_answers(record)
-    sender = backend.app.current_worker_task
-    if sender is not None and sender.request.id == task.id:
-        hold_of(sender.request).sent_own_message = True
+    if own is not None:
+        own.sent_own_message = True
 
 
 def _remember(backend: Backend, task: NewTask) -> None:
-    store = backend.store
     if task.scheduled_for is None:
-        store.note(claims.remember_message(task, backend.settings.lease_seconds))
-    elif not store.note(claims.postpone(task, Status.RETRY)):
-        store.change(claims.postpone(task, Status.SCHEDULED))
+        backend.store.note(claims.remember_message(task, backend.settings.lease_seconds))
+    else:
+        backend.store.change(claims.postpone(task))
 
 
 def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTask:

@@ -7,26 +7,12 @@ task is taken.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from jobs.record import fields as f
-from jobs.record.details import Claim, ErrorInfo, MessageParts, NewTask
+from jobs.record.details import Claim, ErrorInfo, NewTask
 from jobs.record.fields import Status
-from jobs.record.writes import (
-    NOW,
-    RELEASED,
-    REMOVE,
-    Filter,
-    Write,
-    began,
-    change,
-    fail,
-    from_now,
-    literal,
-    message_parts,
-)
+from jobs.record.writes import NOW, RELEASED, REMOVE, Filter, Write, began, change, fail, from_now, next_message
 
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -106,40 +92,23 @@ def resend(task_id: str, seen_due_at: datetime) -> Write:
 
 
 def remember_message(task: NewTask, guard_seconds: float) -> Write:
-    """Keep what the next message of a waiting task carries: that of a retry, or of what replaces the task.
+    """Keep what the next message of a waiting task carries, for instance that of what replaces it.
 
     It is about to be sent; if it is lost, recovery sends it after ``guard_seconds``.
     """
-    kept = {**_next_message(task), f.DUE_AT: from_now(guard_seconds)}
+    kept = {**next_message(task), f.DUE_AT: from_now(guard_seconds)}
     return {f.ID: task.id, f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}}, [{"$set": kept}]
 
 
-def postpone(task: NewTask, status: Status) -> Write:
-    """Keep the next message of a waiting task until it is due: a retry's, or a replacement's in SCHEDULED."""
-    kept = {**_next_message(task), f.DUE_AT: task.scheduled_for}
-    if status is Status.RETRY:
-        return {f.ID: task.id, f.STATUS: Status.RETRY}, [{"$set": kept}]
+def postpone(task: NewTask) -> Write:
+    """Keep the message of what replaces a waiting task until it is due."""
+    kept = {**next_message(task), f.DUE_AT: task.scheduled_for}
     return change(task.id, kept, status=Status.SCHEDULED, fence={f.STATUS: Status.QUEUED})
-
-
-def _next_message(task: NewTask) -> dict[str, Any]:
-    parts = replace(task.message or MessageParts(), task=task.name, args=task.args, kwargs=task.kwargs)
-    return {
-        **message_parts(parts),
-        f.QUEUE: literal(task.queue),
-        f.PRIORITY: task.priority,
-        f.EXPIRES_AT: REMOVE if task.expires_at is None else task.expires_at,
-    }
 
 
 def leave_alone(task_id: str, fence: Filter) -> Write:
     """Let nobody look after a task any more: it waits for what replaces it, or its function ended it by ``Ignore``."""
     return {f.ID: task_id, **fence}, [{"$unset": f.DUE_AT}]
-
-
-def retrying(attempt: int) -> Filter:
-    """The fence of an attempt that asked for a retry which turned out to be impossible."""
-    return {f.STATUS: Status.RETRY, f.ATTEMPTS: attempt}
 
 
 def replaced(attempt: int) -> Filter:

@@ -9,7 +9,7 @@ The filter holds what must be true for the change to be made, so that check and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from jobs import values
@@ -82,12 +82,23 @@ def retry(
     error: ErrorInfo | None,
     *,
     due_in: float = 0.0,
+    message: NewTask | None = None,
     children: Any = None,
     last_progress: Progress | None = None,
     fence: Filter | None = None,
 ) -> Write:
-    """Record that the task asked to be run again; its error stays readable until the next attempt."""
-    changes = {**RELEASED, f.DUE_AT: from_now(due_in), **_error(error), **_outcome(children, last_progress)}
+    """Record that the task asked to be run again; its error stays readable until the next attempt.
+
+    It is due when ``message``, the next attempt's, says so, or after ``due_in`` seconds.
+    """
+    due = from_now(due_in) if message is None or message.scheduled_for is None else message.scheduled_for
+    changes = {
+        **RELEASED,
+        **({} if message is None else next_message(message)),
+        f.DUE_AT: due,
+        **_error(error),
+        **_outcome(children, last_progress),
+    }
     return change(task_id, changes, status=Status.RETRY, message=error.message if error else None, fence=fence)
 
 
@@ -192,6 +203,17 @@ def message_parts(parts: MessageParts | None) -> dict[str, Any]:
     """What to keep of a message; nothing when the record tells all of it."""
     kept = {} if parts is None else {name: value for name, value in asdict(parts).items() if value not in (None, {})}
     return {f.MESSAGE_PARTS: literal(values.dump(kept))} if kept else {}
+
+
+def next_message(task: NewTask) -> dict[str, Any]:
+    """What a record keeps of a message that is not the one the task was created with."""
+    parts = replace(task.message or MessageParts(), task=task.name, args=task.args, kwargs=task.kwargs)
+    return {
+        **message_parts(parts),
+        f.QUEUE: literal(task.queue),
+        f.PRIORITY: task.priority,
+        f.EXPIRES_AT: REMOVE if task.expires_at is None else task.expires_at,
+    }
 
 
 # A history has room for fifty messages: each is a hint, the whole text is in the error.

@@ -139,7 +139,7 @@ def test_a_single_replacement_that_the_broker_lost_is_sent_again(site: Site) -> 
     first.kill()
     with site.broker() as redis:
         redis.flushall()
-    site.worker("second")
+    site.worker("second", "-Q", "celery,nobody")
     for task_id in tasks:
         task = site.finished(task_id)
         assert (task.name, task.result) == ("fault_tasks.replace_by_work", "by work")
