@@ -14,7 +14,8 @@ from celery.utils.imports import symbol_by_name
 
 from jobs import limits, request
 from jobs.holds import Hold, hold_of
-from jobs.process import RUN
+from jobs.messages import ORIGINAL
+from jobs.process import RUN, has_pool_processes
 from jobs.record import claims
 from jobs.record.details import Claim
 from jobs.record.fields import is_internal
@@ -49,6 +50,8 @@ class Claiming:
         if not request.is_eager:
             limits.shut()
             _claim(self.backend, request)
+            for time in ("eta", "expires"):
+                setattr(request, time, getattr(request, time) or getattr(request, ORIGINAL + time, None))
         try:
             super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
         except (Ignore, Reject) as error:
@@ -153,7 +156,7 @@ class Claiming:
         return own(*args, **kwargs)
 
 
-def cover(app: Celery) -> None:
+def cover(app: Celery, default_time_limit: float | None = None) -> None:
     """Let every task of an app claim before it runs, but Celery's internal ones."""
     for task in app.tasks.values():
         if not is_internal(task.name) and not isinstance(task, Claiming):
@@ -161,6 +164,10 @@ def cover(app: Celery) -> None:
             own = symbol_by_name(kind.Request)
             covered = {"__module__": kind.__module__, "Request": _covered_request(own)}
             task.__class__ = type(kind.__name__, (Claiming, kind), covered)
+            task.hard_time_limit = task.time_limit or default_time_limit
+            if has_pool_processes():
+                # The pool would count on while the end is told; see jobs.limits.
+                task.time_limit = None
 
 
 def _covered_request(own: type) -> type:

@@ -31,8 +31,11 @@ class Leases(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
-        become_worker(has_event_loop=parent.pool_cls.__module__.endswith("prefork"))
-        cover(parent.app)
+        has_processes = parent.pool_cls.__module__.endswith("prefork")
+        become_worker(has_event_loop=has_processes)
+        cover(parent.app, default_time_limit=parent.time_limit)
+        if has_processes:
+            parent.time_limit = None
 
     def start(self, parent: Any) -> None:
         """Begin to beat."""

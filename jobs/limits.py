@@ -1,20 +1,42 @@
-"""Soft time limits are for the function: not for waiting to claim a task, nor for telling how it ended."""
+"""Time limits are for the function: not for waiting to claim a task, nor for telling how it ended.
+
+A soft limit is a signal, let in while the function runs. A hard limit is kept by the worker's main process, which sees
+in memory shared with its children whether the function runs.
+"""
 
 from __future__ import annotations
 
+import logging
+import mmap
+import os
 import signal
 import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 
+if TYPE_CHECKING:
+    from jobs.request import Request
+
+logger = logging.getLogger(__name__)
+
+# One byte for each process id there can be on Linux. Only the pages that are touched take memory.
+_MOST_PIDS = 1 << 22
+_functions = mmap.mmap(-1, _MOST_PIDS)
+_LOOK_SECONDS = 0.1
+
 
 def shut() -> None:
-    """Drop soft time limits from here on."""
+    """Drop time limits from here on: no function runs in this process."""
+    _functions[os.getpid()] = 0
     _change(soft_timeout_sighandler, signal.SIG_IGN)
 
 
 def let_in() -> None:
-    """Let a soft time limit interrupt what runs from here on."""
+    """Let time limits end what runs from here on: a function."""
+    _functions[os.getpid()] = 1
     _change(signal.SIG_IGN, soft_timeout_sighandler)
 
 
@@ -27,3 +49,57 @@ def _change(current: object, new: signal.Handlers | object) -> None:
         return
     if signal.getsignal(SIG_SOFT_TIMEOUT) is current:
         signal.signal(SIG_SOFT_TIMEOUT, new)  # type: ignore[arg-type] # billiard's handler has no types
+
+
+@dataclass
+class _Watched:
+    request: Request
+    pid: int
+    seconds: float
+    since: float | None = None
+
+
+class HardLimits:
+    """Ends the processes whose functions have run too long.
+
+    The pool would do that too, but from the moment it took the task until it hears of its end, however long MongoDB
+    keeps a function that has returned from telling it.
+    """
+
+    def __init__(self) -> None:
+        self._watched: list[_Watched] = []
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, request: Request, pid: int, seconds: float) -> None:
+        """Give the function of a request so long, from its beginning."""
+        with self._lock:
+            self._watched.append(_Watched(request, pid, seconds))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="time limits", daemon=True)
+                self._thread.start()
+
+    def forget(self, request: Request) -> None:
+        """Stop watching a request that is over."""
+        with self._lock:
+            self._watched = [watched for watched in self._watched if watched.request is not request]
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            with self._lock:
+                late = [watched for watched in self._watched if self._is_late(watched)]
+            for watched in late:
+                self.forget(watched.request)
+                watched.request.end_for_time_limit(watched.pid, watched.seconds)
+
+    def _is_late(self, watched: _Watched) -> bool:
+        if not _functions[watched.pid]:
+            # Not begun yet, or returned: a task that is retried in place begins anew.
+            watched.since = None
+            return False
+        watched.since = watched.since or time.monotonic()
+        return time.monotonic() - watched.since > watched.seconds
+
+
+hard_limits = HardLimits()

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 # ``apply_async(headers={"metadata": {...}})``: what plain Celery code gives a task along.
 METADATA_HEADER = "metadata"
 
+# Before the name of a time that left the message for the record.
+ORIGINAL = "original_"
+
 # What the record holds itself, or nobody needs a second time.
 _NOT_KEPT = {
     "id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "eta", "expires", METADATA_HEADER,

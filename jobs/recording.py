@@ -18,7 +18,7 @@ from jobs import values
 from jobs.backend import Backend
 from jobs.chords import parent_of_message
 from jobs.holds import hold_of
-from jobs.messages import METADATA_HEADER, parts_of_message, queue_of
+from jobs.messages import METADATA_HEADER, ORIGINAL, parts_of_message, queue_of
 from jobs.record import claims, writes
 from jobs.record.details import NewTask
 from jobs.record.fields import is_internal
@@ -96,7 +96,7 @@ def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTas
     headers, (args, kwargs, embed) = message.headers, message.body
     own = options.get("headers") or {}
     # The record keeps the times: a message in a broker cannot be found, moved or given up.
-    eta, expires = _time(headers.pop("eta", None)), _time(headers.pop("expires", None))
+    eta, expires = (_time(_set_aside(headers, name)) for name in ("eta", "expires"))
     return NewTask(
         id=headers["id"],
         name=headers["task"],
@@ -111,6 +111,14 @@ def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTas
         scheduled_for=eta if eta is not None and eta > datetime.now(UTC) else None,
         expires_at=expires,
     )
+
+
+def _set_aside(headers: dict[str, Any], name: str) -> str | None:
+    """Take a time out of a message's headers; the task function still finds it in its request."""
+    text: str | None = headers.pop(name, None)
+    if text is not None:
+        headers[ORIGINAL + name] = text
+    return text
 
 
 def _time(text: str | None) -> datetime | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
@@ -11,6 +13,7 @@ from celery.worker import request
 from celery.worker.request import task_ready
 
 from jobs.holds import hold_of
+from jobs.limits import hard_limits
 from jobs.process import has_pool_processes
 
 if TYPE_CHECKING:
@@ -20,8 +23,26 @@ if TYPE_CHECKING:
 class Request(request.Request):
     """Celery's, for tasks that are claimed. A task that is taken from its process goes back to its queue at once."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.timed_out_after: float | None = None
+        self._hard_limit: float | None = None
+        if has_pool_processes():
+            # The pool would count on while the end is told; see jobs.limits.
+            hard, soft = self.time_limits
+            self.time_limits: tuple[float | None, float | None] = (None, soft)
+            self._hard_limit = hard or getattr(self.task, "hard_time_limit", None)
+
+    def end_for_time_limit(self, pid: int, seconds: float) -> None:
+        """End the process whose function has run too long; what became of the task is told when it is gone."""
+        self.timed_out_after = seconds
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """Note which process runs it: what the main process writes is about that attempt only."""
+        if self._hard_limit is not None:
+            hard_limits.watch(self, pid, self._hard_limit)
         # Pools without processes give the number of a thread or a greenlet.
         hold_of(self._context).run_by = pid if has_pool_processes() else os.getpid()
         super().on_accepted(pid, time_accepted)
@@ -38,6 +59,11 @@ class Request(request.Request):
             self.acknowledged = True
         super().reject(requeue)
 
+    def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
+        """Forget the time limit of what is over."""
+        hard_limits.forget(self)
+        return super().on_success(failed__retval__runtime, **kwargs)
+
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Let another process run a task whose process is gone; everything else is as in Celery."""
         error = exc_info.exception
@@ -46,6 +72,9 @@ class Request(request.Request):
         lost = isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt)
         if not lost or self._already_revoked or self._already_cancelled:
             return super().on_failure(exc_info, send_failed_event, return_ok)
+        hard_limits.forget(self)
+        if self.timed_out_after is not None:
+            return self.on_timeout(soft=False, timeout=self.timed_out_after)
         task_ready(self)
         self.acknowledge()
         self._backend.give_back(self._context, f"its process was lost: {error}", lost=True)

@@ -42,7 +42,7 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
         extra_args=any(p.kind is Parameter.VAR_POSITIONAL for p in parameters),
         queue=_queue(task, app),
         max_retries=task.max_retries,
-        time_limit=task.time_limit or app.conf.task_time_limit,
+        time_limit=getattr(task, "hard_time_limit", None) or task.time_limit or app.conf.task_time_limit,
         soft_time_limit=task.soft_time_limit or app.conf.task_soft_time_limit,
     )
 

@@ -98,17 +98,26 @@ def start_linked(self: Task, seconds: float) -> str:
         return str(work.apply_async((seconds,), link=total.si([1, 2])).id)
 
 
-@shared_task(bind=True, soft_time_limit=2)
-def returns_in_time(self: Task) -> str:
-    """Return long before its time limit."""
-    with _written_down(self):
-        return "in time"
-
-
 @shared_task(bind=True, soft_time_limit=3)
-def wait_then_return_in_time(self: Task, file: str) -> str:
+def return_before_soft_limit(self: Task, file: str) -> str:
     """Return when a file is there, before the time limit."""
     with _written_down(self):
         while not os.path.exists(file):  # noqa: PTH110 - what is cheapest
             time.sleep(0.01)
     return "in time"
+
+
+@shared_task(bind=True, time_limit=3)
+def return_before_hard_limit(self: Task, file: str) -> str:
+    """Return when a file is there, before the hard time limit."""
+    with _written_down(self):
+        while not os.path.exists(file):  # noqa: PTH110 - what is cheapest
+            time.sleep(0.01)
+    return "in time"
+
+
+@shared_task(bind=True, time_limit=1)
+def runaway(self: Task) -> None:
+    """Run into the hard time limit."""
+    with _written_down(self):
+        time.sleep(60)

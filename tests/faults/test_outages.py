@@ -36,7 +36,7 @@ def test_mongodb_is_away_while_tasks_run_and_end(site: Site) -> None:
 
 def test_tasks_that_arrive_while_mongodb_is_away_wait(site: Site) -> None:
     """A worker that cannot claim holds the message, fails nothing, and runs the task once MongoDB is back."""
-    site.worker("worker")
+    worker = site.worker("worker")
     tasks = [site.record("work", 0.0, n) for n in range(6)]
     records = [site.task(task_id) for task_id in tasks]
     site.mongodb.kill()
@@ -48,6 +48,7 @@ def test_tasks_that_arrive_while_mongodb_is_away_wait(site: Site) -> None:
     for number, task_id in enumerate(tasks):
         task = site.finished(task_id, 60)
         assert (task.status, task.result, task.attempts) == (Status.SUCCESS, number, 1)
+    assert b"raised unexpected" not in worker.log.read_bytes()
 
 
 def test_a_worker_that_dies_while_mongodb_is_away(site: Site) -> None:
