@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
-from billiard.exceptions import WorkerLostError
 from celery import states
-from celery.canvas import Signature, _chain, _chord, group
 from celery.exceptions import TaskRevokedError
 from kombu.exceptions import EncodeError
-from pymongo.errors import DocumentTooLarge, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
 from jobs.canvas import CanvasBackend
-from jobs.chords import parent_of_message
 from jobs.connections import QUICK, connections_for
 from jobs.holds import fence_of, hold_of
 from jobs.outage import is_outage
-from jobs.outcomes import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from, unsent, worker_of
+from jobs.outcomes import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from, worker_of
 from jobs.process import background, in_event_loop
 from jobs.progress import ProgressWriter
-from jobs.record import claims, fields, writes
+from jobs.record import fields, writes
 from jobs.record.details import NewTask, Progress
 from jobs.record.fields import is_internal
-from jobs.record.reads import TaskRecord
 from jobs.record.writes import Filter, Write
-from jobs.republish import publish
 from jobs.settings import Settings
 from jobs.store import Store
 
@@ -155,27 +148,10 @@ class Backend(CanvasBackend):
         if request is not None and request.chord and not hold_of(request).refused:
             self.on_chord_part_return(request, state, error)
 
-    def give_back(self, request: Any, reason: str, *, lost: bool = False) -> None:
-        """Let another process run a task that was taken from its own. ``lost`` ones fail when that was so too often."""
-        background.submit(functools.partial(self._give_back, request, reason, lost))
-
-    def lose(self, record: TaskRecord, request: Any, fence: Filter, reason: str) -> TaskRecord | None:
-        """Give a task back whose attempt is lost, or fail it when too many were.
-
-        Returns:
-            The record when its message has to be sent again.
-        """
-        if record.lost_attempts + 1 < self.settings.max_lost_attempts:
-            return self.store.change(claims.requeue(record.id, fence, reason, lost=True))
-        hold_of(request).fence = fence
-        error = WorkerLostError(f"{reason}; {record.lost_attempts + 1} attempts were lost so")
-        self.mark_as_failure(record.id, error, request=request)
-        return None
-
     def record_arrival(self, request: Any) -> None:
         """Make the record of a task that had none when it was sent."""
         attempt = Attempt(request.id, request)
-        self._create(self.store, arrival(attempt, self.json_form, self.app))
+        self.create_record(self.store, arrival(attempt, self.json_form, self.app))
 
     def mark_as_retry(
         self,
@@ -212,14 +188,6 @@ class Backend(CanvasBackend):
         if state in self.EXCEPTION_STATES and isinstance(result, BaseException):
             return {**encoded, fields.MESSAGE: str(result)}
         return encoded
-
-    def chord_error_from_stack(self, callback: Signature, exc: BaseException | None = None) -> Any:
-        """Fail the body of a chord in its members' place. It is a task that somebody waits for: it gets a record."""
-        for body in _tasks_waited_for(callback):
-            parent_id, queue = parent_of_message(body.options.get("parent_id")), self.app.conf.task_default_queue
-            task = unsent(body, self.json_form, parent_id=parent_id, default_queue=queue)
-            self.when_store_answers(functools.partial(self._create, self.store, task))
-        return super().chord_error_from_stack(callback, exc)
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
@@ -263,7 +231,7 @@ class Backend(CanvasBackend):
                 if attempt.request is not None
                 else False
             )
-        self._create(store, arrival(attempt, self.json_form, self.app))
+        self.create_record(store, arrival(attempt, self.json_form, self.app))
         if state not in ENDS_ATTEMPT | {states.STARTED}:
             # A state of its own, told by hand from outside: what it tells is of a task that runs.
             self._change(store, writes.start(attempt.task_id, worker=worker_of(None, attempt.request)))
@@ -289,36 +257,6 @@ class Backend(CanvasBackend):
                 raise EncodeError(_TOO_LARGE) from error
             raise
 
-    def _give_back(self, request: Any, reason: str, lost: bool) -> None:
-        fence = fence_of(request.id, request)
-        record = self.when_store_answers(lambda: self.store.find(request.id))
-        if record is None or fence is None:
-            return
-        if lost:
-            back = self.when_store_answers(lambda: self.lose(record, request, fence, reason))
-        else:
-            back = self.when_store_answers(lambda: self.store.change(claims.requeue(record.id, fence, reason)))
-        if back is not None:
-            publish(self.app, back)
-
-    def _create(self, store: Store, task: NewTask) -> None:
-        """Make the record of a task that had none when it was sent, or never was sent."""
-        with contextlib.suppress(DuplicateKeyError):  # another process was faster
-            store.change(writes.create(task), upsert=True)
-
     def _forget(self, task_id: str) -> None:
         if not self.store.change(writes.forget(task_id)):
             self.internal_store.change(writes.forget(task_id))
-
-
-def _tasks_waited_for(body: Signature) -> Iterator[Signature]:
-    """The tasks whose results are the result of a chord's body."""
-    if isinstance(body, group):
-        for member in body.tasks:
-            yield from _tasks_waited_for(member)
-    elif isinstance(body, _chord):
-        yield from _tasks_waited_for(body.body)
-    elif isinstance(body, _chain):
-        yield from _tasks_waited_for(body.tasks[-1])
-    elif body.id is not None and not is_internal(body.task):
-        yield body

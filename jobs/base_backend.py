@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery.backends.mongodb import MongoBackend
+from pymongo.errors import DuplicateKeyError
 
 from jobs.connections import connections_for
 from jobs.outage import is_outage
 from jobs.outcomes import celery_meta
 from jobs.process import is_worker
-from jobs.record import fields
+from jobs.record import fields, writes
+from jobs.record.details import NewTask
 from jobs.record.reads import Document, TaskRecord
 from jobs.settings import Settings
 from jobs.store import Store
@@ -97,6 +100,11 @@ class BaseBackend(MongoBackend):
     def task_result_exists(self, task_id: str) -> bool:
         """Whether the id has a record."""
         return self.find(task_id) is not None
+
+    def create_record(self, store: Store, task: NewTask) -> None:
+        """Make the record of a task that had none when it was sent, or never was sent."""
+        with contextlib.suppress(DuplicateKeyError):  # another process was faster
+            store.change(writes.create(task), upsert=True)
 
     def is_recorded(self, task_id: str) -> bool:
         """Whether the id is a task's that clients see."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from celery.canvas import Signature
+from celery.canvas import Signature, _chain, _chord, group
 from celery.result import AsyncResult, GroupResult, result_from_tuple
 from pymongo.collection import Collection
 
 from jobs.base_backend import BaseBackend
-from jobs.chords import Chords
+from jobs.chords import Chords, parent_of_message
+from jobs.outcomes import unsent
 from jobs.record import chords, fields, groups, reads
+from jobs.record.fields import is_internal
 from jobs.record.reads import Document
 from jobs.settings import Settings
 
@@ -59,6 +62,14 @@ class CanvasBackend(BaseBackend):
         """Fail what would have followed a failed task, the members of groups too: somebody may wait for those."""
         super()._fail_chain(list(_tasks_in(chain)), *args, **kwargs)
 
+    def chord_error_from_stack(self, callback: Signature, exc: BaseException | None = None) -> Any:
+        """Fail the body of a chord in its members' place. It is a task that somebody waits for: it gets a record."""
+        for body in _tasks_waited_for(callback):
+            parent_id, queue = parent_of_message(body.options.get("parent_id")), self.app.conf.task_default_queue
+            task = unsent(body, self.json_form, parent_id=parent_id, default_queue=queue)
+            self.when_store_answers(functools.partial(self.create_record, self.store, task))
+        return super().chord_error_from_stack(callback, exc)
+
     def look_after_chords(self, unfinished_since: datetime) -> None:
         """Finish chords that workers left undone; see :meth:`jobs.chords.Chords.look_after`."""
         for document in (
@@ -97,3 +108,16 @@ def _tasks_in(chain: Any) -> Iterator[Any]:
             header = step["kwargs"]["header"]
             yield from _tasks_in(header["kwargs"]["tasks"] if isinstance(header, Mapping) else header)
         yield step
+
+
+def _tasks_waited_for(body: Signature) -> Iterator[Signature]:
+    """The tasks whose results are the result of a chord's body."""
+    if isinstance(body, group):
+        for member in body.tasks:
+            yield from _tasks_waited_for(member)
+    elif isinstance(body, _chord):
+        yield from _tasks_waited_for(body.body)
+    elif isinstance(body, _chain):
+        yield from _tasks_waited_for(body.tasks[-1])
+    elif body.id is not None and not is_internal(body.task):
+        yield body

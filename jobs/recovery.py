@@ -17,6 +17,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from jobs.backend import Backend
 from jobs.broker import Waiting
 from jobs.connections import CODEC
+from jobs.losses import lose
 from jobs.outage import is_outage
 from jobs.record import claims, due, fields
 from jobs.record.fields import Status
@@ -92,7 +93,7 @@ class Recovery:
         for record in self._found(due.before(Status.STARTED, now, self._names)):
             logger.warning("Attempt %d of task %s was lost: %s", record.attempts, record.id, _LOST)
             fence = claims.lease_over(record.attempts)
-            self._send(self._backend.lose(record, request_of(self._app, record), fence, _LOST))
+            self._send(lose(self._backend, record, request_of(self._app, record), fence, _LOST))
 
     def _send_what_the_broker_lost(self, now: datetime) -> None:
         """Send waiting tasks again whose messages cannot be in the broker any more.

@@ -14,6 +14,7 @@ from celery.worker.request import task_ready
 
 from jobs.holds import hold_of
 from jobs.limits import hard_limits
+from jobs.losses import give_back
 from jobs.process import has_pool_processes
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Request(request.Request):
             return self.on_timeout(soft=False, timeout=self.timed_out_after)
         task_ready(self)
         self.acknowledge()
-        self._backend.give_back(self._context, f"its process was lost: {error}", lost=True)
+        give_back(self._backend, self._context, f"its process was lost: {error}", lost=True)
         return None
 
     def _announce_cancelled(self, emit_retry: bool = True) -> None:  # noqa: ARG002 - Celery's
@@ -85,7 +86,7 @@ class Request(request.Request):
         task_ready(self)
         self.send_event("task-cancelled")
         self._already_cancelled = True
-        self._backend.give_back(self._context, "it was taken from its worker")
+        give_back(self._backend, self._context, "it was taken from its worker")
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         if self.time_start is None:

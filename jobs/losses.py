@@ -1,0 +1,53 @@
+"""A task whose attempt cannot end: given back for another, or failed when too many attempts were lost."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from billiard.exceptions import WorkerLostError
+
+from jobs.holds import fence_of, hold_of
+from jobs.process import background
+from jobs.record import claims
+from jobs.record.reads import TaskRecord
+from jobs.record.writes import Filter
+from jobs.republish import publish
+
+if TYPE_CHECKING:
+    from jobs.backend import Backend
+
+
+def give_back(backend: Backend, request: Any, reason: str, *, lost: bool = False) -> None:
+    """Let another process run a task that was taken from its own. ``lost`` ones fail when that was so too often.
+
+    Done by the background thread: the worker's event loop does not wait for MongoDB.
+    """
+    background.submit(functools.partial(_give_back, backend, request, reason, lost))
+
+
+def lose(backend: Backend, record: TaskRecord, request: Any, fence: Filter, reason: str) -> TaskRecord | None:
+    """Give a task back whose attempt is lost, or fail it when too many were.
+
+    Returns:
+        The record when its message has to be sent again.
+    """
+    if record.lost_attempts + 1 < backend.settings.max_lost_attempts:
+        return backend.store.change(claims.requeue(record.id, fence, reason, lost=True))
+    hold_of(request).fence = fence
+    error = WorkerLostError(f"{reason}; {record.lost_attempts + 1} attempts were lost so")
+    backend.mark_as_failure(record.id, error, request=request)
+    return None
+
+
+def _give_back(backend: Backend, request: Any, reason: str, lost: bool) -> None:
+    fence = fence_of(request.id, request)
+    record = backend.when_store_answers(lambda: backend.store.find(request.id))
+    if record is None or fence is None:
+        return
+    if lost:
+        back = backend.when_store_answers(lambda: lose(backend, record, request, fence, reason))
+    else:
+        back = backend.when_store_answers(lambda: backend.store.change(claims.requeue(record.id, fence, reason)))
+    if back is not None:
+        publish(backend.app, back)
