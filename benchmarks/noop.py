@@ -24,11 +24,12 @@ from typing import Any
 from pymongo import MongoClient
 
 from gql_api.servers import MongodbServer, RedisServer, free_port
+from jobs.record import fields
 
 _HERE = Path(__file__).parent
 _DATABASE = {"stock": "stock", "ours": "gql_api"}
-_COLLECTION = {"stock": "celery_taskmeta", "ours": "tasks"}
-_ENDED = {"stock": "date_done", "ours": "finished_at"}
+_COLLECTION = {"stock": "celery_taskmeta", "ours": fields.TASKS}
+_ENDED = {"stock": "date_done", "ours": fields.FINISHED_AT}
 _FILL = "import sys; from noop_tasks import app, noop; [noop.delay() for _ in range(int(sys.argv[1]))]"
 
 

@@ -151,7 +151,7 @@ class Creator:
         try:
             self._dispatcher.publish(task)
         except OperationalError as error:
-            logger.error("Task %s is stored, but the broker did not take its message: %s", task.id, error)  # noqa: TRY400
+            logger.warning("Task %s is stored, but the broker did not take its message: %s", task.id, error)
 
 
 def _wrong_kinds(wanted: TaskInput) -> Iterator[Problem]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from dataclasses import replace
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any
@@ -12,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 from celery import states
 from celery.exceptions import TaskRevokedError
 from kombu.exceptions import EncodeError
-from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
+from pymongo.errors import DocumentTooLarge, OperationFailure
 
 from jobs.canvas import CanvasBackend
-from jobs.connections import QUICK, connections_for
 from jobs.holds import fence_of, hold_of
-from jobs.outage import is_outage
 from jobs.outcomes import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from, worker_of
 from jobs.process import background, in_event_loop
-from jobs.progress import ProgressWriter
+from jobs.progress import progress_writer_for
 from jobs.record import fields, writes
 from jobs.record.details import NewTask, Progress
 from jobs.record.fields import is_internal
@@ -31,31 +28,11 @@ from jobs.store import Store
 if TYPE_CHECKING:
     from celery import Celery
 
-_OUTAGE_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 # MongoDB's codes for a document that an update made larger than 16 MiB.
 _TOO_LARGE_CODES = {10334, 17419}
 _TOO_LARGE = "the result makes the task's document larger than MongoDB's 16 MiB"
-
-
-@functools.cache
-def _progress_writer_for(settings: Settings) -> ProgressWriter:
-    """One writer a process, for the report and the end of an attempt may come through different backends."""
-    store = Store(connections_for(settings))
-
-    def write(task_id: str, progress: Progress, fence: Filter | None) -> None:
-        while True:
-            try:
-                store.change(writes.progress(task_id, progress, fence=fence), concern=QUICK)
-            except PyMongoError as error:
-                if not is_outage(error):
-                    raise
-                time.sleep(_OUTAGE_SECONDS)
-            else:
-                return
-
-    return ProgressWriter(write, settings.progress_interval_seconds)
 
 
 class Backend(CanvasBackend):
@@ -67,7 +44,7 @@ class Backend(CanvasBackend):
 
     def __init__(self, app: Celery, settings: Settings | None = None, **kwargs: Any) -> None:
         super().__init__(app, settings, **kwargs)
-        self._progress = _progress_writer_for(self.settings)
+        self._progress = progress_writer_for(self.settings)
 
     def report_progress(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
         """Hand over a progress report; see :class:`jobs.progress.ProgressWriter`."""

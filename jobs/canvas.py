@@ -80,8 +80,8 @@ class CanvasBackend(BaseBackend):
     def cleanup(self) -> None:
         """Delete expired groups and chords. Tasks are kept: they are what this backend is for."""
         if self.expires:
-            self.group_collection.delete_many(groups.older_than(self.expires))
-            self.database[fields.CHORDS].delete_many(chords.older_than(self.expires))
+            self.group_collection.delete_many(reads.untouched_for(self.expires))
+            self.database[fields.CHORDS].delete_many(reads.untouched_for(self.expires))
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
         filter_, update = groups.save(group_id, self.json_form(result.as_tuple()))

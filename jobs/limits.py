@@ -6,7 +6,6 @@ in memory shared with its children whether the function runs.
 
 from __future__ import annotations
 
-import logging
 import mmap
 import os
 import signal
@@ -19,8 +18,6 @@ from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 
 if TYPE_CHECKING:
     from jobs.request import Request
-
-logger = logging.getLogger(__name__)
 
 # One byte for each process id there can be on Linux. Only the pages that are touched take memory.
 _MOST_PIDS = 1 << 22
@@ -54,7 +51,6 @@ def _change(current: object, new: signal.Handlers | object) -> None:
 @dataclass
 class _Watched:
     request: Request
-    pid: int
     seconds: float
     since: float | None = None
 
@@ -67,39 +63,38 @@ class HardLimits:
     """
 
     def __init__(self) -> None:
-        self._watched: list[_Watched] = []
+        self._watched: dict[int, _Watched] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def watch(self, request: Request, pid: int, seconds: float) -> None:
-        """Give the function of a request so long, from its beginning."""
+    def accepted(self, pid: int, request: Request, seconds: float | None) -> None:
+        """Give the function that a process runs next so long, from its beginning; the one before is over."""
         with self._lock:
-            self._watched.append(_Watched(request, pid, seconds))
+            self._watched.pop(pid, None)
+            if seconds is None:
+                return
+            self._watched[pid] = _Watched(request, seconds)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="time limits", daemon=True)
                 self._thread.start()
-
-    def forget(self, request: Request) -> None:
-        """Stop watching a request that is over."""
-        with self._lock:
-            self._watched = [watched for watched in self._watched if watched.request is not request]
 
     def _run(self) -> None:
         while True:
             time.sleep(_LOOK_SECONDS)
             with self._lock:
-                late = [watched for watched in self._watched if self._is_late(watched)]
-            for watched in late:
-                self.forget(watched.request)
-                watched.request.end_for_time_limit(watched.pid, watched.seconds)
+                late = [(pid, watched) for pid, watched in self._watched.items() if _is_late(pid, watched)]
+                for pid, _ in late:
+                    del self._watched[pid]
+            for pid, watched in late:
+                watched.request.end_for_time_limit(pid, watched.seconds)
 
-    def _is_late(self, watched: _Watched) -> bool:
-        if not _functions[watched.pid]:
-            # Not begun yet, or returned: a task that is retried in place begins anew.
-            watched.since = None
-            return False
-        watched.since = watched.since or time.monotonic()
-        return time.monotonic() - watched.since > watched.seconds
+
+def _is_late(pid: int, watched: _Watched) -> bool:
+    if not _functions[pid]:
+        watched.since = None
+        return False
+    watched.since = watched.since or time.monotonic()
+    return time.monotonic() - watched.since > watched.seconds
 
 
 hard_limits = HardLimits()

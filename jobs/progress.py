@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -9,12 +10,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pymongo.errors import PyMongoError
+
+from jobs.connections import QUICK, connections_for
+from jobs.outage import is_outage
+from jobs.record import writes
 from jobs.record.details import Progress
 from jobs.record.writes import Filter
+from jobs.settings import Settings
+from jobs.store import Store
 
 logger = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 60.0
+_OUTAGE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -99,3 +108,22 @@ class ProgressWriter:
         self._tasks = {}
         self._changed = threading.Condition()
         self._thread = None
+
+
+@functools.cache
+def progress_writer_for(settings: Settings) -> ProgressWriter:
+    """One writer a process, for the report and the end of an attempt may come through different backends."""
+    store = Store(connections_for(settings))
+
+    def write(task_id: str, progress: Progress, fence: Filter | None) -> None:
+        while True:
+            try:
+                store.change(writes.progress(task_id, progress, fence=fence), concern=QUICK)
+            except PyMongoError as error:
+                if not is_outage(error):
+                    raise
+                time.sleep(_OUTAGE_SECONDS)
+            else:
+                return
+
+    return ProgressWriter(write, settings.progress_interval_seconds)

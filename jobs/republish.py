@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 _HIDDEN = "..."
 
 
-def publish(app: Celery, record: TaskRecord) -> bool:
-    """Send the message of a recorded task; tells whether the broker took it.
+def publish(app: Celery, record: TaskRecord) -> None:
+    """Send the message of a recorded task.
 
-    When it did not, that is no error: the task is still recorded as waiting, and is found again.
+    When the broker does not take it, that is no error: the task is still recorded as waiting, and is found again.
     """
     message = _message_of(app, record)
     try:
@@ -33,8 +33,6 @@ def publish(app: Celery, record: TaskRecord) -> bool:
             )
     except (OperationalError, RedisError, OSError) as error:
         logger.warning("The broker did not take the message of task %s: %s", record.id, error)
-        return False
-    return True
 
 
 def request_of(app: Celery, record: TaskRecord) -> Any:

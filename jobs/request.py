@@ -42,8 +42,8 @@ class Request(request.Request):
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """Note which process runs it: what the main process writes is about that attempt only."""
-        if self._hard_limit is not None:
-            hard_limits.watch(self, pid, self._hard_limit)
+        if has_pool_processes():
+            hard_limits.accepted(pid, self, self._hard_limit)
         # Pools without processes give the number of a thread or a greenlet.
         hold_of(self._context).run_by = pid if has_pool_processes() else os.getpid()
         super().on_accepted(pid, time_accepted)
@@ -60,11 +60,6 @@ class Request(request.Request):
             self.acknowledged = True
         super().reject(requeue)
 
-    def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
-        """Forget the time limit of what is over."""
-        hard_limits.forget(self)
-        return super().on_success(failed__retval__runtime, **kwargs)
-
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Let another process run a task whose process is gone; everything else is as in Celery."""
         error = exc_info.exception
@@ -73,7 +68,6 @@ class Request(request.Request):
         lost = isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt)
         if not lost or self._already_revoked or self._already_cancelled:
             return super().on_failure(exc_info, send_failed_event, return_ok)
-        hard_limits.forget(self)
         if self.timed_out_after is not None:
             return self.on_timeout(soft=False, timeout=self.timed_out_after)
         task_ready(self)

@@ -24,7 +24,7 @@ from support import process, wait_until
 
 from gql_api.servers import is_listening
 from jobs.dispatch import Dispatcher, OperationalError
-from jobs.record import writes
+from jobs.record import fields, writes
 from jobs.record.details import NewTask
 from jobs.record.reads import TaskRecord
 from jobs.settings import Settings
@@ -177,6 +177,13 @@ class Site:
         """How often a task function really began, whatever the task."""
         file = self.folder / "executions"
         return sum(line.split()[0::2][:2] == ["begin", name] for line in file.read_text().splitlines())
+
+    def wait_for_recovery(self, rounds: int) -> None:
+        """Wait until workers have looked so often at all that waits."""
+        turns = self.store._connections.database()[fields.TURNS]  # noqa: SLF001 - the only trace of a look
+        for _ in range(rounds):
+            before = turns.find_one()
+            wait_until(lambda before=before: turns.find_one() != before, 30, "recovery to look")  # type: ignore[misc] # a loop variable
 
     def broker(self) -> Redis:
         """A client of Redis."""

@@ -106,11 +106,6 @@ def look_after(chord: Document) -> Write:
     return {f.ID: chord[f.ID], f.UPDATED_AT: chord[f.UPDATED_AT]}, [{"$set": {f.UPDATED_AT: "$$NOW"}}]
 
 
-def older_than(seconds: float) -> Document:
-    """The filter that finds chords that nothing has happened to for so long, by the database's clock."""
-    return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": ["$$NOW", round(seconds * 1000)]}]}}
-
-
 def chord_from(document: Document) -> Chord:
     """Read a chord."""
     parts = [

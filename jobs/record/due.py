@@ -1,10 +1,11 @@
-"""What recovery looks for: tasks that nobody looks after, or whose time has come. All by the index on what is due."""
+"""What recovery looks for: tasks that nobody looks after, or whose time has come. All by indexes of their own."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
 
+from jobs.record import claims
 from jobs.record import fields as f
 from jobs.record.fields import Status
 from jobs.record.reads import Document
@@ -18,8 +19,7 @@ def before(status: Status, time: datetime, names: list[str]) -> Document:
 
 def expired(now: datetime) -> Document:
     """The tasks that were not started in time."""
-    waiting = [Status.SCHEDULED, Status.QUEUED, Status.RETRY]
-    return {f.EXPIRES_AT: {"$lte": now}, f.STATUS: {"$in": waiting}}
+    return {**claims.waiting(), f.EXPIRES_AT: {"$lte": now}}
 
 
 def take_turn(what: str, now: datetime, seconds: float) -> Write:

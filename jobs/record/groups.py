@@ -20,8 +20,3 @@ def save(group_id: str, members: Any) -> Write:
 def members_of(document: Document) -> Any:
     """Read what :func:`save` kept."""
     return values.load(document[_MEMBERS])
-
-
-def older_than(seconds: float) -> Document:
-    """The filter that finds groups saved longer ago, by the database's clock."""
-    return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": ["$$NOW", round(seconds * 1000)]}]}}

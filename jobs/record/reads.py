@@ -211,6 +211,11 @@ def by_ids(task_ids: list[str]) -> Document:
     return {f.ID: {"$in": task_ids}}
 
 
+def untouched_for(seconds: float) -> Document:
+    """The filter that finds what nothing has happened to for so long, by the database's clock."""
+    return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": ["$$NOW", round(seconds * 1000)]}]}}
+
+
 REVISION_ONLY = {f.REVISION: 1}
 
 

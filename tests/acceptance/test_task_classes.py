@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
+from conftest import Databases
+from pymongo import MongoClient
 from support import Api, wait_until
+
+from jobs.record import fields, reads
 
 
 def test_a_start_told_by_hand_is_no_second_start(api: Api) -> None:
@@ -34,11 +38,15 @@ def test_a_base_class_of_its_own_is_covered(api: Api) -> None:
     assert (task["result"], task["attempts"]) == (["as tenant", "sent"], 1)
 
 
-def test_a_start_that_is_refused_by_the_class_is_not_repeated(api: Api) -> None:
+def test_a_start_that_is_refused_by_the_class_is_not_repeated(
+    api: Api, databases: Databases, environment: dict[str, str]
+) -> None:
     """`Ignore` before the function leaves the task as it is, as Celery has it; nobody takes that for a lost worker."""
     task_id = api.create("task_modules.of_tenant", args=["refused"])
-    wait_until(lambda: api.task(task_id)["status"] == "STARTED")
-    time.sleep(3.0)  # longer than the lease of these tests
+    with MongoClient[dict[str, Any]](databases.mongodb.url) as client:
+        tasks = client[environment["MONGODB_DATABASE"]][fields.TASKS]
+        # Recovery finds a task by when it is due, and by nothing else.
+        wait_until(lambda: tasks.find_one({**reads.by_id(task_id), fields.DUE_AT: {"$exists": False}}))
     assert (api.task(task_id)["status"], api.task(task_id)["attempts"]) == ("STARTED", 1)
 
 

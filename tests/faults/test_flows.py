@@ -11,6 +11,7 @@ from celery import Celery, chain
 from fault_site import LEASE_SECONDS, Site
 from support import wait_until
 
+from jobs.record import fields, reads
 from jobs.record.fields import Status
 
 pytestmark = pytest.mark.fault
@@ -73,8 +74,8 @@ def test_a_chord_whose_last_member_dies_before_it_sends_the_body(site: Site) -> 
     site.finished(body)
     # As if the worker that finished the last member had died right after it stored the end.
     database = site.store._connections.database()  # noqa: SLF001 - the fault itself
-    database["tasks"].delete_one({"_id": body})
-    database["chords"].update_many({}, [{"$set": {"parts": {"$slice": ["$parts", 2]}, "done": False}}])
+    database[fields.TASKS].delete_one(reads.by_id(body))
+    database[fields.CHORDS].update_many({}, [{"$set": {"parts": {"$slice": ["$parts", 2]}, "done": False}}])
     wait_until(lambda: site.store.find(body), 30)
     assert site.finished(body).result == 3
 
@@ -188,6 +189,15 @@ def test_a_hard_time_limit_ends_a_function(site: Site) -> None:
     assert (task.status, task.error.type, task.attempts) == (Status.FAILURE, "TimeLimitExceeded", 1)
     assert site.finished(site.send("work", 0.0)).status is Status.SUCCESS
     assert site.runs("begin")[task_id] == 1
+
+
+def test_a_hard_time_limit_is_for_its_own_task_only(site: Site) -> None:
+    """A limit does not outlive its function: what the same process runs next takes the time it takes."""
+    site.worker("worker", "-c", "1")
+    for _ in range(3):
+        site.finished(site.send("short"))
+    task = site.finished(site.send("work", 3.0, "unlimited"))
+    assert (task.result, task.attempts) == ("unlimited", 1)
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo"])

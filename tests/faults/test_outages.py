@@ -132,10 +132,11 @@ def test_a_task_that_was_never_dispatched_runs(site: Site) -> None:
 def test_an_honest_backlog_is_not_sent_again_and_again(site: Site) -> None:
     """Tasks that wait for a long time because workers are busy have one message each."""
     site.worker("worker", "-c", "1")
-    blocker = site.send("work", 5 * LEASE_SECONDS)
+    blocker = site.send("work", 6 * LEASE_SECONDS)
     site.began(blocker)
     tasks = [site.send("work", 0.0, n) for n in range(50)]
-    time.sleep(4 * LEASE_SECONDS)  # several rounds of recovery
+    site.wait_for_recovery(6)
+    assert not site.task(blocker).is_final
     with site.broker() as redis:
         # One message may be in the worker's hands, and is sent once more for that.
         assert redis.llen("celery") <= len(tasks) + 1
