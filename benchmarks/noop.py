@@ -1,10 +1,11 @@
 """No-op tasks per second of one worker with two processes: ours against stock Celery with its MongoDB backend.
 
-    python benchmarks/noop.py --tasks 3000 --rounds 5
+    python benchmarks/noop.py --rounds 5 --slices 10 --tasks 300
 
-Each round fills a queue and then starts a worker on it, first the one side, then the other, on the same servers and
-with the same settings and write concern. Timed is from the tenth part of the tasks to the last, by the times in
-MongoDB. Only the ratio means anything on another machine.
+A round starts one worker of each side on the same servers, with the same settings and write concern. They take turns:
+each has its slices of tasks waiting in queues of their own, and gets one slice at a time while the other idles. On a
+machine whose speed changes from second to second neighbouring slices still meet the same machine. A round's figure is
+the median over its pairs of slices. Only ratios mean anything on another machine.
 """
 
 from __future__ import annotations
@@ -18,96 +19,143 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+from celery import Celery
 from pymongo import MongoClient
 
 from gql_api.servers import MongodbServer, RedisServer, free_port
 from jobs.record import fields
 
 _HERE = Path(__file__).parent
-_DATABASE = {"stock": "stock", "ours": "gql_api"}
+_SIDES = ("stock", "ours")
 _COLLECTION = {"stock": "celery_taskmeta", "ours": fields.TASKS}
 _ENDED = {"stock": "date_done", "ours": fields.FINISHED_AT}
-_FILL = "import sys; from noop_tasks import app, noop; [noop.delay() for _ in range(int(sys.argv[1]))]"
+_FILL = "import sys; from noop_tasks import fill; fill(int(sys.argv[1]), int(sys.argv[2]))"
+_POLL_SECONDS = 0.2
 
 
 @contextmanager
-def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program until the block ends."""
     with log.open("ab") as output:
         started = subprocess.Popen(command, env=environment, cwd=_HERE, stdout=output, stderr=output)
     try:
-        yield
+        yield started
     finally:
         started.terminate()
         started.wait()
 
 
-def measure(
-    side: str, tasks: int, environment: dict[str, str], client: MongoClient[dict[str, Any]], log: Path
-) -> float:
-    """Tasks per second of one worker."""
-    environment = {**environment, "SIDE": side}
-    client.drop_database(_DATABASE[side])
-    if side == "ours":
-        subprocess.run([sys.executable, "-c", _INDEXES], env=environment, check=True)
-    subprocess.run([sys.executable, "-c", _FILL, str(tasks)], env=environment, cwd=_HERE, check=True)
-    collection = client[_DATABASE[side]][_COLLECTION[side]]
-    ended = {_ENDED[side]: {"$type": "date"}}
-    worker = ["-m", "celery", "-A", "noop_tasks", "worker", "-c", "2", "-Q", side, "-l", "WARNING", "--without-mingle"]
-    with running([sys.executable, *worker], environment, log):
-        deadline = time.monotonic() + 300
-        while collection.count_documents(ended) < tasks:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"{side} did not finish, see {log}")
-            time.sleep(0.25)
-    times = sorted(document[_ENDED[side]] for document in collection.find(ended))
-    start = tasks // 10
-    seconds: float = (times[-1] - times[start]).total_seconds()
-    return (tasks - start) / seconds
+@dataclass(frozen=True)
+class Figures:
+    """What a slice gave: tasks per second, and the CPU time of a task in all processes but those that measure."""
+
+    rate: float
+    cpu_milliseconds: float
 
 
-# What the API does at its start.
-_INDEXES = """
-from jobs.connections import connections_for
-from jobs.record import chords, fields
-from jobs.settings import Settings
-database = connections_for(Settings.load()).database()
-database[fields.TASKS].create_indexes(fields.INDEXES)
-database[fields.CHORDS].create_indexes(chords.INDEXES)
-"""
+@dataclass
+class Side:
+    """One of the two workers."""
+
+    name: str
+    client: MongoClient[dict[str, Any]]
+    broker: Celery
+    worker: psutil.Process
+    servers: list[psutil.Process]
+    log: Path
+
+    def run_slice(self, number: int, tasks: int) -> Figures:
+        """Let the worker have one slice, and measure it from its tenth part on, by the times in MongoDB."""
+        queue, destination = f"{self.name}{number}", [f"{self.name}@benchmark"]
+        self.broker.control.add_consumer(queue, destination=destination)
+        cpu, before = self._cpu_seconds(), number * tasks
+        while len(times := self._ended_at()) < before + tasks:
+            if not self.worker.is_running():
+                raise SystemExit(f"{self.name} ended:\n{self.log.read_text()[-2000:]}")
+            time.sleep(_POLL_SECONDS)
+        cpu = self._cpu_seconds() - cpu
+        self.broker.control.cancel_consumer(queue, destination=destination)
+        counted = times[before + tasks // 10 :]
+        return Figures(len(counted) / (counted[-1] - counted[0]).total_seconds(), 1000 * cpu / tasks)
+
+    def _ended_at(self) -> list[datetime]:
+        ended = _ENDED[self.name]
+        collection = self.client[self.name][_COLLECTION[self.name]]
+        return sorted(document[ended] for document in collection.find({ended: {"$type": "date"}}, {ended: 1}))
+
+    def _cpu_seconds(self) -> float:
+        processes = [self.worker, *self.worker.children(), *self.servers]
+        return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def run_round(options: argparse.Namespace, environment: dict[str, str], servers: list[psutil.Process]) -> Figures:
+    """Return ours in proportion to stock's."""
+    pairs = []
+    with ExitStack() as stack:
+        client = stack.enter_context(MongoClient[dict[str, Any]](environment["MONGODB_URL"]))
+        broker = stack.enter_context(Celery(broker=environment["CELERY_BROKER_URL"], set_as_current=False))
+        sides = {}
+        for name in _SIDES:
+            log = Path(environment["LOGS"]) / f"{name}.log"
+            client.drop_database(name)
+            own = {**environment, "SIDE": name, "MONGODB_DATABASE": name}
+            fill = [sys.executable, "-c", _FILL, str(options.slices), str(options.tasks)]
+            subprocess.run(fill, env=own, cwd=_HERE, check=True)
+            worker = ["worker", "-c", "2", "-n", f"{name}@benchmark", "-Q", name, "-l", "WARNING", "--without-mingle"]
+            command = [sys.executable, "-m", "celery", "-A", "noop_tasks", *worker]
+            process = psutil.Process(stack.enter_context(running(command, own, log)).pid)
+            sides[name] = Side(name, client, broker, process, servers, log)
+            while not broker.control.ping(destination=[f"{name}@benchmark"], timeout=0.5):
+                pass
+        for number in range(options.slices):
+            order = _SIDES if number % 2 else _SIDES[::-1]
+            pairs.append({name: sides[name].run_slice(number, options.tasks) for name in order})
+    rates = {name: statistics.median(pair[name].rate for pair in pairs) for name in _SIDES}
+    figures = Figures(
+        statistics.median(pair["ours"].rate / pair["stock"].rate for pair in pairs),
+        statistics.median(pair["ours"].cpu_milliseconds / pair["stock"].cpu_milliseconds for pair in pairs),
+    )
+    print(
+        f"stock {rates['stock']:.0f}/s, ours {rates['ours']:.0f}/s, ratio {figures.rate:.2f}; "
+        f"CPU time of a task, ratio {figures.cpu_milliseconds:.2f}",
+        flush=True,
+    )
+    return figures
 
 
 def main() -> None:
     """Run the rounds and print what they gave."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", type=int, default=3000)
+    parser.add_argument("--tasks", type=int, default=300, help="tasks in a slice")
+    parser.add_argument("--slices", type=int, default=10, help="slices of each side in a round")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         mongodb, redis = MongodbServer(folder / "mongodb", free_port()), RedisServer(folder / "redis", free_port())
-        stack.enter_context(running(mongodb.command(folder / "mongod.log"), dict(os.environ), folder / "log"))
-        stack.enter_context(running(redis.command(), dict(os.environ), folder / "log"))
+        commands = [mongodb.command(folder / "mongod.log"), redis.command()]
+        servers = [
+            psutil.Process(stack.enter_context(running(command, dict(os.environ), folder / "log")).pid)
+            for command in commands
+        ]
         mongodb.initiate()
         environment = {
             **os.environ,
+            "LOGS": str(folder),
             "MONGODB_URL": mongodb.url,
             "CELERY_BROKER_URL": redis.url,
             "STOCK_BACKEND": mongodb.url.replace("/?", "/stock?") + "&w=majority&journal=true",
         }
-        client = stack.enter_context(MongoClient[dict[str, Any]](mongodb.url))
         ratios = []
         for number in range(1, options.rounds + 1):
-            order = ["stock", "ours"] if number % 2 else ["ours", "stock"]
-            rates = {side: measure(side, options.tasks, environment, client, folder / "workers") for side in order}
-            ratios.append(rates["ours"] / rates["stock"])
-            print(
-                f"round {number}: stock {rates['stock']:.0f}/s, ours {rates['ours']:.0f}/s, ratio {ratios[-1]:.2f}",
-                flush=True,
-            )
+            print(f"round {number}: ", end="", flush=True)
+            ratios.append(run_round(options, environment, servers).rate)
         print(f"ratio: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
 
 

@@ -7,6 +7,8 @@ import os
 from celery import Celery, shared_task
 
 from jobs.adopt import adopt
+from jobs.backend import Backend
+from jobs.record import chords, fields
 
 
 def stock() -> Celery:
@@ -24,9 +26,18 @@ def ours() -> Celery:
 
 
 app = {"stock": stock, "ours": ours}[os.environ["SIDE"]]()
-app.conf.task_default_queue = os.environ["SIDE"]
 
 
 @shared_task(name="noop")
 def noop() -> None:
     """Do nothing."""
+
+
+def fill(slices: int, tasks: int) -> None:
+    """Let tasks wait, each slice in a queue of its own; ours gets its indexes first, as by the API's start."""
+    if isinstance(app.backend, Backend):
+        app.backend.collection.create_indexes(fields.INDEXES)
+        app.backend.database[fields.CHORDS].create_indexes(chords.INDEXES)
+    for number in range(slices):
+        for _ in range(tasks):
+            noop.apply_async(queue=f"{os.environ['SIDE']}{number}")

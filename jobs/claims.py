@@ -201,6 +201,8 @@ def _take(backend: Backend, request: Any, taking: Claim) -> TaskRecord | None:
         return backend.store.change(take)
     if known.claim == taking.token:
         return known
+    if known.expires_at is not None and (record := backend.store.change(claims.claim_in_time(request.id, taking))):
+        return record
     if backend.store.change(claims.expire(request.id)) is not None:
         logger.info("Task %s has expired", request.id)
     return None

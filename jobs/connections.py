@@ -88,7 +88,7 @@ class Connections:
         return self._publisher.get()
 
     def close(self) -> None:
-        """Close what this process has opened; a later use opens it anew."""
+        """Close what this process has opened, for good."""
         for client in (self._mongo.pop(), self._publisher.pop()):
             if client is not None:
                 client.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pymongo.errors import PyMongoError
 
-from jobs.connections import QUICK, connections_for
+from jobs.connections import connections_for
 from jobs.outage import is_outage
 from jobs.record import writes
 from jobs.record.details import Progress
@@ -118,7 +118,7 @@ def progress_writer_for(settings: Settings) -> ProgressWriter:
     def write(task_id: str, progress: Progress, fence: Filter | None) -> None:
         while True:
             try:
-                store.change(writes.progress(task_id, progress, fence=fence), concern=QUICK)
+                store.change(writes.progress(task_id, progress, fence=fence), quick=True)
             except PyMongoError as error:
                 if not is_outage(error):
                     raise

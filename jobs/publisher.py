@@ -31,7 +31,7 @@ class Publisher:
         with self._lock:
             connection = self._living() or self._connect()
             try:
-                connection.send_command("PUBLISH", channel, payload)
+                connection.send_command("PUBLISH", channel, payload, check_health=False)
             except (RedisError, OSError):
                 self._drop()
                 raise

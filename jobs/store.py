@@ -10,7 +10,7 @@ from pymongo.write_concern import WriteConcern
 from redis.exceptions import RedisError
 
 from jobs import events
-from jobs.connections import DURABLE, Connections, Document
+from jobs.connections import DURABLE, QUICK, Connections, Document, PerProcess
 from jobs.record import fields, reads
 from jobs.record.reads import TaskRecord
 from jobs.record.writes import Write
@@ -27,9 +27,17 @@ class Store:
     def __init__(self, connections: Connections, *, internal: bool = False) -> None:
         self._connections = connections
         self._internal = internal
+        # Made once: PyMongo's own making of a collection is a twentieth of what a worker does for a small task.
+        self._durable = PerProcess(lambda: self._collection(DURABLE))
+        self._quick = PerProcess(lambda: self._collection(QUICK))
 
-    def change(self, write: Write, *, upsert: bool = False, concern: WriteConcern = DURABLE) -> TaskRecord | None:
+    def change(self, write: Write, *, upsert: bool = False, quick: bool = False) -> TaskRecord | None:
         """Make one conditional change and publish its event.
+
+        Args:
+            write: from ``jobs.record``.
+            upsert: whether it makes the record.
+            quick: whether the change may be lost with the server that took it.
 
         Returns:
             The record as it is now; None when it did not take the change, and then nothing is announced.
@@ -38,8 +46,10 @@ class Store:
             DuplicateKeyError: an upsert found the id taken.
         """
         filter_, update = write
-        document = self._tasks(concern).find_one_and_update(
-            filter_, update, upsert=upsert, return_document=ReturnDocument.AFTER
+        document = (
+            (self._quick if quick else self._durable)
+            .get()
+            .find_one_and_update(filter_, update, upsert=upsert, return_document=ReturnDocument.AFTER)
         )
         if document is None:
             return None
@@ -50,18 +60,18 @@ class Store:
     def note(self, write: Write) -> int:
         """Make a change that no client sees, on every record that its filter finds, and return how many those were."""
         filter_, update = write
-        return self._tasks(DURABLE).update_many(filter_, update).matched_count
+        return self._durable.get().update_many(filter_, update).matched_count
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Read one task."""
-        document = self._tasks(DURABLE).find_one(reads.by_id(task_id))
+        document = self._durable.get().find_one(reads.by_id(task_id))
         return None if document is None else TaskRecord(document)
 
     def find_all(self, task_ids: list[str]) -> list[TaskRecord]:
         """Read several tasks, in no order; one without a record is left out."""
-        return [TaskRecord(document) for document in self._tasks(DURABLE).find(reads.by_ids(task_ids))]
+        return [TaskRecord(document) for document in self._durable.get().find(reads.by_ids(task_ids))]
 
-    def _tasks(self, concern: WriteConcern) -> Collection[Document]:
+    def _collection(self, concern: WriteConcern) -> Collection[Document]:
         name = fields.INTERNAL_TASKS if self._internal else fields.TASKS
         return self._connections.database().get_collection(name, write_concern=concern)
 

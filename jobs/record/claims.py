@@ -7,14 +7,12 @@ task is taken.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from jobs.record import fields as f
 from jobs.record.details import Claim, ErrorInfo, NewTask
 from jobs.record.fields import Status
 from jobs.record.writes import NOW, RELEASED, REMOVE, Filter, Write, began, change, fail, from_now, next_message
-
-_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def held(attempt: int) -> Filter:
@@ -40,7 +38,8 @@ def lease_over(attempt: int) -> Filter:
 def claim(task_id: str, taking: Claim) -> Write:
     """Take an attempt: one more, with nothing left of the attempt before, held for the time of a lease.
 
-    Only a task that waits can be taken. One that has expired cannot: :func:`expire` is for that.
+    Only a task that waits can be taken, and only one that never expires: :func:`claim_in_time` is for the others.
+    MongoDB takes a tenth longer for a filter that asks for its clock, and few tasks need it.
     """
     filter_, update = change(
         task_id,
@@ -54,8 +53,13 @@ def claim(task_id: str, taking: Claim) -> Write:
         status=Status.STARTED,
         worker=taking.worker,
     )
-    in_time = {"$expr": {"$gt": [{"$ifNull": [f"${f.EXPIRES_AT}", _END_OF_TIME]}, NOW]}}
-    return {**filter_, f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}, **in_time}, update
+    return {**filter_, f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}, f.EXPIRES_AT: None}, update
+
+
+def claim_in_time(task_id: str, taking: Claim) -> Write:
+    """Take an attempt of a task that can expire and has not, else as :func:`claim`."""
+    filter_, update = claim(task_id, taking)
+    return {**filter_, f.EXPIRES_AT: {"$exists": True}, "$expr": {"$gt": [f"${f.EXPIRES_AT}", NOW]}}, update
 
 
 def extend(run: str, task_ids: list[str], lease_seconds: float) -> Write:

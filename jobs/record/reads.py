@@ -122,6 +122,12 @@ class TaskRecord:
         return due_at
 
     @property
+    def expires_at(self) -> datetime | None:
+        """When it is revoked unless it has been started."""
+        expires_at: datetime | None = self._get(f.EXPIRES_AT)
+        return expires_at
+
+    @property
     def message(self) -> MessageParts:
         """What its message has beside what stands in the record."""
         stored = values.load(self._document.get(f.MESSAGE_PARTS)) or {}
