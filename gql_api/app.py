@@ -13,7 +13,9 @@ from starlette.routing import Route, WebSocketRoute
 
 from gql_api import rest
 from gql_api.background import background
+from gql_api.changes import Changes
 from gql_api.context import Services
+from gql_api.control import Controller
 from gql_api.creation import Creator
 from gql_api.feed import Feed
 from gql_api.health import alive, ready
@@ -68,9 +70,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         feed = await stack.enter_async_context(Feed(settings, store))
         dispatcher = Dispatcher(settings)
         stack.callback(dispatcher.close)
-        creator = Creator(settings, store, dispatcher, redis)
+        changes = Changes(store, redis)
+        creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
-        yield Services(store=store, feed=feed, creator=creator, redis=redis)
+        controller = Controller(settings, store, changes, creator)
+        yield Services(store=store, feed=feed, creator=creator, controller=controller, redis=redis)
 
 
 def _to_graphiql(request: Request) -> RedirectResponse:

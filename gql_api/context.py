@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
+from gql_api.control import Controller
 from gql_api.creation import Creator
 from gql_api.feed import Feed
 from gql_api.store import TaskStore
@@ -25,6 +26,7 @@ class Services:
     store: TaskStore
     feed: Feed
     creator: Creator
+    controller: Controller
     redis: Redis
 
 

@@ -1,29 +1,29 @@
-"""Creating a task: check the call against what workers announced, store the record, then publish its message."""
+"""Creating tasks: check the calls against what workers announced, store the records, then publish their messages."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from pymongo.errors import DuplicateKeyError
 
+from gql_api.changes import Changes
+from gql_api.errors import RefusedError, TaskErrorCode
 from gql_api.store import Document, TaskStore
-from jobs import events, values
+from gql_api.wanted import TaskInput, first_problems
+from jobs import values
 from jobs.definitions import TaskDefinition
-from jobs.dispatch import Dispatcher, OperationalError, can_carry
+from jobs.dispatch import Dispatcher, OperationalError
 from jobs.record.details import NewTask
+from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
 from jobs.settings import Settings
-from jobs.values import Problem
 
 logger = logging.getLogger(__name__)
 
@@ -32,38 +32,26 @@ _DEFINITION_SECONDS = 2.0
 _PUBLISHERS = 4
 # A broker that does not answer holds a call up for so long at most: the task is stored.
 _PUBLISH_SECONDS = 2.0
+# A key that is being released and taken at the same time is looked up again.
+_KEY_TRIES = 5
 
 
-@dataclass(frozen=True)
-class TaskInput:
-    """What a caller asks for, before anything is known to be right about it."""
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A task, and whether this call made it: one with the same idempotency key may have."""
 
-    name: str
-    args: Any = field(default_factory=list)
-    kwargs: Any = field(default_factory=dict)
-    metadata: Any = field(default_factory=dict)
-
-
-class UnknownTaskNameError(Exception):
-    """No worker has announced a task of this name."""
-
-
-class InvalidInputError(Exception):
-    """The call cannot succeed as it is."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(f"{len(problems)} problems")
-        self.problems = problems
+    record: TaskRecord
+    created: bool
 
 
 class Creator:
     """Creates tasks."""
 
-    def __init__(self, settings: Settings, store: TaskStore, dispatcher: Dispatcher, redis: Redis) -> None:
+    def __init__(self, settings: Settings, store: TaskStore, dispatcher: Dispatcher, changes: Changes) -> None:
         self._settings = settings
         self._store = store
         self._dispatcher = dispatcher
-        self._redis = redis
+        self._changes = changes
         self._definitions: dict[str, tuple[float, TaskDefinition]] = {}
         self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publisher")
 
@@ -71,93 +59,129 @@ class Creator:
         """Wait for messages that are still to be published."""
         await asyncio.to_thread(self._publishers.shutdown)
 
-    async def create(self, wanted: TaskInput) -> TaskRecord:
+    async def create(self, wanted: TaskInput) -> Creation:
         """Create a task: when this returns it is stored durably, and published unless the broker was away.
 
         Raises:
-            UnknownTaskNameError: no worker has announced the name.
-            InvalidInputError: the call could not succeed, or could not be given back unchanged.
+            RefusedError: no worker has announced the name, the call could not succeed, or its idempotency key is
+                another task's.
             PyMongoError: MongoDB did not answer; whether the task was stored is then unknown.
         """
-        definition = await self._definition(wanted.name)
-        # A large call takes long to check, and other requests do not wait for that.
-        problems = await asyncio.to_thread(self._first_problems, wanted, definition)
-        if problems:
-            raise InvalidInputError(problems)
-        task = NewTask(
-            id=str(uuid.uuid4()),
-            name=wanted.name,
-            args=wanted.args,
-            kwargs=wanted.kwargs,
-            metadata=wanted.metadata,
-            queue=definition.queue,
-        )
-        document = await self._store.create(task)
-        await asyncio.gather(self._announce(task.id, document), self._publish(task))
-        return TaskRecord(document)
-
-    async def _definition(self, name: str) -> TaskDefinition:
-        read_at, definition = self._definitions.get(name, (0.0, None))
-        if definition is None or time.monotonic() - read_at > _DEFINITION_SECONDS:
-            found = await self._store.definitions([name]) if values.is_text(name) else []
-            if not found:
-                self._definitions.pop(name, None)
-                raise UnknownTaskNameError(name)
-            if found[0] != definition:
-                definition = found[0]
-            self._definitions[name] = time.monotonic(), definition
-        return definition
-
-    def _first_problems(self, wanted: TaskInput, definition: TaskDefinition) -> list[Problem]:
-        return list(itertools.islice(self._problems(wanted, definition), values.MOST_PROBLEMS))
-
-    def _problems(self, wanted: TaskInput, definition: TaskDefinition) -> Iterator[Problem]:
-        shape = list(_wrong_kinds(wanted))
-        if shape:
-            yield from shape
-            return
-        limit = self._settings.arguments_max_bytes
-        problems = [
-            *values.check(wanted.metadata, ("metadata",), self._settings.metadata_max_bytes),
-            *values.check(wanted.args, ("args",), limit),
-            *values.check(wanted.kwargs, ("kwargs",), limit),
-        ]
-        yield from problems
-        if problems:
-            return
-        for name, value in (("args", wanted.args), ("kwargs", wanted.kwargs)):
-            if not can_carry(value):
-                yield Problem((name,), "holds a __type__ with a __value__ that Celery cannot read")
-        yield from definition.check(wanted.args, wanted.kwargs)
-
-    async def _announce(self, task_id: str, document: Document) -> None:
+        (task,) = await self._prepare([wanted])
+        if isinstance(task, RefusedError):
+            raise task
         try:
-            await self._redis.publish(events.channel(task_id), events.encode(document))
-        except RedisError as error:
-            logger.warning("The event of task %s was not published: %s", task_id, error)
+            document = await self._store.create(task)
+        except DuplicateKeyError:
+            return await self._with_key(task)
+        await self._send([task], [document])
+        return Creation(TaskRecord(document), created=True)
 
-    async def _publish(self, task: NewTask) -> None:
-        """Send the message from a thread: Celery's publishing blocks.
+    async def create_many(self, wanted: Sequence[TaskInput]) -> list[Creation | RefusedError]:
+        """Create tasks, each with its own outcome, by one insert and one pipelined publish.
 
-        The task is recorded, so a broker that is away is no error of the call.
+        Raises:
+            PyMongoError: MongoDB did not answer; which of the tasks were stored is then unknown.
         """
+        prepared = await self._prepare(wanted)
+        tasks = [task for task in prepared if isinstance(task, NewTask)]
+        made = await self._store.create_many(tasks) if tasks else {}
+        await self._send([task for task in tasks if task.id in made], list(made.values()))
+        return [task if isinstance(task, RefusedError) else await self._outcome(task, made) for task in prepared]
+
+    async def publish(self, task: NewTask) -> None:
+        """Send the message of a task that is recorded already."""
+        await self._publish([task])
+
+    async def _outcome(self, task: NewTask, made: dict[str, Document]) -> Creation | RefusedError:
+        if task.id in made:
+            return Creation(TaskRecord(made[task.id]), created=True)
+        try:
+            return await self._with_key(task)
+        except RefusedError as refusal:
+            return refusal
+
+    async def _prepare(self, wanted: Sequence[TaskInput]) -> list[NewTask | RefusedError]:
+        definitions = await self._definitions_of({each.name for each in wanted})
+        parents = await self._parents_of(wanted)
+        if any(each.idempotency_key is not None for each in wanted):
+            await self._store.indexes()
+        # Large calls take long to check, and other requests do not wait for that.
+        return await asyncio.to_thread(lambda: [self._prepared(each, definitions, parents) for each in wanted])
+
+    def _prepared(
+        self, wanted: TaskInput, definitions: dict[str, TaskDefinition], parents: dict[str, TaskRecord]
+    ) -> NewTask | RefusedError:
+        definition = definitions.get(wanted.name)
+        if definition is None:
+            message = f"No worker has announced a task named {wanted.name!r}; taskDefinitions lists those there are"
+            return RefusedError.because(TaskErrorCode.UNKNOWN_TASK_NAME, message, "input", "name")
+        parent = parents.get(wanted.parent_id or "")
+        problems = first_problems(wanted, definition, parent, self._settings)
+        if problems:
+            return RefusedError.for_problems(problems, "input")
+        return wanted.task(str(uuid.uuid4()), definition, parent)
+
+    async def _parents_of(self, wanted: Sequence[TaskInput]) -> dict[str, TaskRecord]:
+        ids = {each.parent_id for each in wanted if each.parent_id is not None and values.is_text(each.parent_id)}
+        return {record.id: record for record in await self._store.get_many(ids)} if ids else {}
+
+    async def _definitions_of(self, names: Iterable[str]) -> dict[str, TaskDefinition]:
+        """Read what is not known yet, or not any more for sure."""
+        now = time.monotonic()
+        fresh = {name for name, (read_at, _) in self._definitions.items() if now - read_at <= _DEFINITION_SECONDS}
+        stale = [name for name in names if name not in fresh and values.is_text(name)]
+        found = {definition.name: definition for definition in await self._store.definitions(stale)} if stale else {}
+        for name in stale:
+            known = self._definitions.pop(name, None)
+            if name in found:
+                # One that has not changed keeps the validator that it has made.
+                same = known is not None and known[1] == found[name]
+                self._definitions[name] = now, known[1] if known is not None and same else found[name]
+        return {name: self._definitions[name][1] for name in names if name in self._definitions}
+
+    async def _with_key(self, task: NewTask) -> Creation:
+        """Answer with the task that has the key already, or take the key from one that has had it long enough."""
+        key, lifetime = task.idempotency_key, self._settings.idempotency_key_seconds
+        for _ in range(_KEY_TRIES if key is not None else 0):
+            existing = await self._store.with_key(task.name, key or "")
+            if existing is not None and not await self._store.release_key(existing.id, lifetime):
+                return _same(existing, task)
+            with contextlib.suppress(DuplicateKeyError):
+                document = await self._store.create(task)
+                await self._send([task], [document])
+                return Creation(TaskRecord(document), created=True)
+        raise AssertionError(f"the id {task.id} or its key is taken, but by no task")
+
+    async def _send(self, tasks: Sequence[NewTask], documents: Sequence[Document]) -> None:
+        """Announce what was stored, and publish what is not to start later."""
+        waiting = {record.id for record in map(TaskRecord, documents) if record.status is Status.QUEUED}
+        now = [task for task in tasks if task.id in waiting]
+        await asyncio.gather(self._changes.announce(documents), self._publish(now))
+
+    async def _publish(self, tasks: Sequence[NewTask]) -> None:
+        """Send messages from a thread: Celery's publishing blocks.
+
+        The tasks are recorded, so a broker that is away is no error of the call.
+        """
+        if not tasks:
+            return
         loop = asyncio.get_running_loop()
-        publishing = loop.run_in_executor(self._publishers, self._publish_or_log, task)
+        publishing = loop.run_in_executor(self._publishers, self._publish_or_log, tasks)
         with contextlib.suppress(TimeoutError):  # it goes on in its thread
             async with asyncio.timeout(_PUBLISH_SECONDS):
                 await asyncio.shield(publishing)
 
-    def _publish_or_log(self, task: NewTask) -> None:
+    def _publish_or_log(self, tasks: Sequence[NewTask]) -> None:
         try:
-            self._dispatcher.publish(task)
+            self._dispatcher.publish(tasks)
         except OperationalError as error:
-            logger.warning("Task %s is stored, but the broker did not take its message: %s", task.id, error)
+            ids = ", ".join(task.id for task in tasks)
+            logger.warning("Task %s is stored, but the broker did not take its message: %s", ids, error)
 
 
-def _wrong_kinds(wanted: TaskInput) -> Iterator[Problem]:
-    if not isinstance(wanted.args, list):
-        yield Problem(("args",), "must be a JSON array")
-    if not isinstance(wanted.kwargs, dict):
-        yield Problem(("kwargs",), "must be a JSON object")
-    if not isinstance(wanted.metadata, dict):
-        yield Problem(("metadata",), "must be a JSON object")
+def _same(existing: TaskRecord, task: NewTask) -> Creation:
+    if existing.input_digest == task.input_digest:
+        return Creation(existing, created=False)
+    message = f"The key was used for task {existing.id}, with another input"
+    raise RefusedError.because(TaskErrorCode.IDEMPOTENCY_CONFLICT, message, "input", "idempotencyKey", task=existing)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Self
 
 import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import MaskErrors
 
 from jobs.outage import is_outage
+from jobs.record.reads import TaskRecord
+from jobs.values import Problem
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,10 @@ class TaskErrorCode(StrEnum):
     INVALID_INPUT = "INVALID_INPUT"
     UNKNOWN_TASK_NAME = "UNKNOWN_TASK_NAME"
     METADATA_TOO_LARGE = "METADATA_TOO_LARGE"
+    NOT_FOUND = "NOT_FOUND"
+    ALREADY_FINAL = "ALREADY_FINAL"
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
+    REVISION_CONFLICT = "REVISION_CONFLICT"
 
 
 @strawberry.type(description="Something the caller can put right.")
@@ -41,6 +49,51 @@ class UserError:
     code: TaskErrorCode
     message: str
     field: list[str] | None = strawberry.field(description="The path in the input that it is about.")
+
+
+class RefusedError(Exception):
+    """A mutation changes nothing, and its caller can put it right."""
+
+    def __init__(self, *errors: UserError, task: TaskRecord | None = None) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = list(errors)
+        self.task = task
+
+    @classmethod
+    def because(cls, code: TaskErrorCode, message: str, *path: str, task: TaskRecord | None = None) -> Self:
+        """Refuse for one reason; ``path`` is where in the arguments it stands."""
+        return cls(UserError(code=code, message=message, field=list(path) or None), task=task)
+
+    @classmethod
+    def for_problems(cls, problems: Sequence[Problem], *prefix: str) -> Self:
+        """Refuse values that cannot be; the paths of the problems begin below ``prefix``."""
+        return cls(*(_user_error(problem, prefix) for problem in problems))
+
+
+def not_found(task_id: str) -> RefusedError:
+    """There is no such task."""
+    return RefusedError.because(TaskErrorCode.NOT_FOUND, f"There is no task {_text(task_id)}", "id")
+
+
+def already_final(record: TaskRecord) -> RefusedError:
+    """It is too late: the task has ended."""
+    message = f"The task has ended already: {record.status}"
+    return RefusedError.because(TaskErrorCode.ALREADY_FINAL, message, "id", task=record)
+
+
+def _user_error(problem: Problem, prefix: Sequence[str]) -> UserError:
+    path = [_text(part) for part in problem.path]
+    too_large = problem.too_large and path[0] == "metadata"
+    return UserError(
+        code=TaskErrorCode.METADATA_TOO_LARGE if too_large else TaskErrorCode.INVALID_INPUT,
+        message=f"{'.'.join(path)}: {problem.message}",
+        field=[*prefix, *path],
+    )
+
+
+def _text(part: object) -> str:
+    """What a caller sent, as something that an answer can carry."""
+    return str(part).encode("utf-8", "backslashreplace").decode()
 
 
 class MaskUnexpected(MaskErrors):

@@ -210,6 +210,8 @@ class Feed:
         except events.EventError:
             logger.warning("Something that is no event came on the channel of task %s", task_id)
             return
+        if isinstance(record, events.Deletion):
+            return  # only a final task is deleted, and its watchers know its end
         for mailbox in self._mailboxes.get(task_id, ()):
             mailbox.put(record)
 

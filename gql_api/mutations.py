@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Self
+from datetime import datetime
 
 import strawberry
 from strawberry import UNSET
 
 from gql_api.context import Info
-from gql_api.creation import InvalidInputError, TaskInput, UnknownTaskNameError
+from gql_api.control import Cancellation, Replay
 from gql_api.errors import TaskErrorCode, UserError
+from gql_api.payloads import (
+    CreateTaskInput,
+    CreateTaskPayload,
+    CreateTasksPayload,
+    DeleteTaskPayload,
+    MetadataOperation,
+    TaskPayload,
+)
 from gql_api.scalars import JSON, given
-from gql_api.tasks import Task
-from jobs.values import Problem
 
-
-@strawberry.input(description="A task to be run.")
-class CreateTaskInput:
-    """The input of createTask."""
-
-    name: str = strawberry.field(description="One of taskDefinitions.")
-    args: JSON | None = strawberry.field(default=UNSET, description="Positional arguments: a JSON array.")
-    kwargs: JSON | None = strawberry.field(default=UNSET, description="Keyword arguments: a JSON object.")
-    metadata: JSON | None = strawberry.field(default=UNSET, description="A JSON object of your own.")
-
-    def wanted(self) -> TaskInput:
-        """The same with defaults for what was left out."""
-        return TaskInput(
-            name=self.name,
-            args=given(self.args, JSON([])),
-            kwargs=given(self.kwargs, JSON({})),
-            metadata=given(self.metadata, JSON({})),
-        )
-
-
-@strawberry.type
-class CreateTaskPayload:
-    """The created task, or why there is none."""
-
-    task: Task | None = None
-    created: bool = strawberry.field(default=False, description="False when nothing new was created.")
-    user_errors: list[UserError] = strawberry.field(default_factory=list)
-
-    @classmethod
-    def refused(cls, *errors: UserError) -> Self:
-        """Nothing was created."""
-        return cls(user_errors=list(errors))
+_MOST_CREATED = 1000
 
 
 @strawberry.type
@@ -55,25 +30,73 @@ class Mutation:
     @strawberry.mutation(description="Store a task and send it to the workers.")
     async def create_task(self, info: Info, input: CreateTaskInput) -> CreateTaskPayload:  # noqa: A002 - the schema's
         """Create one task."""
-        try:
-            record = await info.context.services.creator.create(input.wanted())
-        except UnknownTaskNameError:
-            return CreateTaskPayload.refused(_unknown_name(input.name))
-        except InvalidInputError as error:
-            return CreateTaskPayload.refused(*map(_user_error, error.problems))
-        return CreateTaskPayload(task=Task.of(record), created=True)
+        return await CreateTaskPayload.of(info.context.services.creator.create(input.wanted()))
 
+    @strawberry.mutation(description=f"Create up to {_MOST_CREATED} tasks at once, each with an outcome of its own.")
+    async def create_tasks(self, info: Info, inputs: list[CreateTaskInput]) -> CreateTasksPayload:
+        """Create many tasks."""
+        if len(inputs) > _MOST_CREATED:
+            message = f"inputs: are {len(inputs)}, more than {_MOST_CREATED}"
+            error = UserError(code=TaskErrorCode.INVALID_INPUT, message=message, field=["inputs"])
+            return CreateTasksPayload(user_errors=[error])
+        outcomes = await info.context.services.creator.create_many([each.wanted() for each in inputs])
+        return CreateTasksPayload(results=[CreateTaskPayload.known(outcome) for outcome in outcomes])
 
-def _unknown_name(name: str) -> UserError:
-    message = f"No worker has announced a task named {name!r}; taskDefinitions lists those there are"
-    return UserError(code=TaskErrorCode.UNKNOWN_TASK_NAME, message=message, field=["input", "name"])
-
-
-def _user_error(problem: Problem) -> UserError:
-    path = [str(part).encode("utf-8", "backslashreplace").decode() for part in problem.path]
-    too_large = problem.too_large and problem.path[0] == "metadata"
-    return UserError(
-        code=TaskErrorCode.METADATA_TOO_LARGE if too_large else TaskErrorCode.INVALID_INPUT,
-        message=f"{'.'.join(path)}: {problem.message}",
-        field=["input", *path],
+    @strawberry.mutation(
+        description="End a task: at once while it waits; while it runs its function is asked to stop, or its process "
+        "ended by force. Cascade takes along all the tasks below it."
     )
+    async def cancel_task(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's
+        reason: str | None = UNSET,
+        force: bool | None = False,
+        cascade: bool | None = False,
+    ) -> TaskPayload:
+        """Cancel a task."""
+        how = Cancellation(given(reason, None), force=bool(force), cascade=bool(cascade))
+        return await TaskPayload.of(info.context.services.controller.cancel(id, how))
+
+    @strawberry.mutation(description="Create a task like another one, linked to it by replayOf.")
+    async def replay_task(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's
+        kwargs: JSON | None = UNSET,
+        metadata: JSON | None = UNSET,
+    ) -> CreateTaskPayload:
+        """Replay a task."""
+        other = Replay(given(kwargs, None), given(metadata, None))
+        return await CreateTaskPayload.of(info.context.services.controller.replay(id, other))
+
+    @strawberry.mutation(description="Let a task that was not started begin at another time.")
+    async def reschedule_task(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's
+        scheduled_for: datetime,
+    ) -> TaskPayload:
+        """Reschedule a task."""
+        return await TaskPayload.of(info.context.services.controller.reschedule(id, scheduled_for))
+
+    @strawberry.mutation(
+        description="Change the metadata of a task, final or not: all operations, in their order, or none. A conflict "
+        "only if the metadata has changed since expectedRevision."
+    )
+    async def update_task_metadata(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's
+        operations: list[MetadataOperation],
+        expected_revision: int | None = UNSET,
+    ) -> TaskPayload:
+        """Update a task's metadata."""
+        changes = [operation.operation() for operation in operations]
+        controller = info.context.services.controller
+        return await TaskPayload.of(controller.update_metadata(id, changes, given(expected_revision, None)))
+
+    @strawberry.mutation(description="Delete a task that has ended, with all that is kept of it.")
+    async def delete_task(self, info: Info, id: strawberry.ID) -> DeleteTaskPayload:  # noqa: A002 - the schema's
+        """Delete a task."""
+        return await DeleteTaskPayload.of(info.context.services.controller.delete(id))

@@ -8,16 +8,17 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from bson.codec_options import CodecOptions
-from pymongo import AsyncMongoClient, ReturnDocument
-from pymongo.errors import PyMongoError
+from pymongo import AsyncMongoClient, ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, PyMongoError, ServerSelectionTimeoutError
 from pymongo.write_concern import WriteConcern
 
 from gql_api.cursors import Cursor
 from jobs import values
 from jobs.definitions import TaskDefinition
-from jobs.record import chords, fields, reads, workers, writes
+from jobs.record import chords, control, fields, reads, workers, writes
 from jobs.record.details import NewTask
 from jobs.record.reads import TaskRecord
+from jobs.record.writes import Write
 from jobs.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ Document = dict[str, Any]
 _CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
 _DURABLE = WriteConcern(w="majority", j=True)
 _INDEX_RETRY_SECONDS = 1.0
+_DUPLICATE_KEY = 11000
 
 
 class TaskStore:
@@ -45,6 +47,8 @@ class TaskStore:
             settings.mongodb_database, codec_options=_CODEC, write_concern=_DURABLE
         )
         self._tasks = self._database[fields.TASKS]
+        self._timeout = settings.store_timeout_seconds
+        self._indexed = asyncio.Event()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -59,15 +63,75 @@ class TaskStore:
         while True:
             try:
                 await self._tasks.create_indexes(fields.INDEXES)
-                await self._tasks.database[fields.CHORDS].create_indexes(chords.INDEXES)
+                await self._database[fields.CHORDS].create_indexes(chords.INDEXES)
+                await self._database[fields.TOMBSTONES].create_indexes(fields.TOMBSTONE_INDEXES)
             except PyMongoError as error:
                 logger.warning("MongoDB does not answer, the indexes wait: %s", error)
                 await asyncio.sleep(_INDEX_RETRY_SECONDS)
             else:
+                self._indexed.set()
                 return
 
+    async def indexes(self) -> None:
+        """Wait for the indexes: the one of idempotency keys is what makes them unique.
+
+        Raises:
+            ServerSelectionTimeoutError: MongoDB did not come up in time.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._indexed.wait()
+        except TimeoutError as error:
+            raise ServerSelectionTimeoutError("the indexes are not made yet") from error
+
+    async def change(self, write: Write) -> Document | None:
+        """Make one conditional change; ``gql_api.changes`` announces it. None when the record did not take it."""
+        filter_, update = write
+        return await self._tasks.find_one_and_update(filter_, update, return_document=ReturnDocument.AFTER)
+
+    async def with_key(self, name: str, key: str) -> TaskRecord | None:
+        """Read the task of an idempotency key."""
+        document = await self._tasks.find_one(control.with_key(name, key))
+        return None if document is None else TaskRecord(document)
+
+    async def release_key(self, task_id: str, age_seconds: float) -> bool:
+        """Take the idempotency key from a task that has had it for so long; tells whether it has."""
+        return (await self._tasks.update_one(*control.release_key(task_id, age_seconds))).matched_count > 0
+
+    async def delete(self, task_id: str) -> bool:
+        """Delete a task that is final, and leave a tombstone; tells whether it was one."""
+        deletable = control.deletable([task_id])
+        if await self._tasks.find_one(deletable, reads.ID_ONLY) is None:
+            return False
+        await self._database[fields.TOMBSTONES].update_one(*control.bury(task_id), upsert=True)
+        return (await self._tasks.delete_one(deletable)).deleted_count > 0
+
+    async def pool_of(self, hostname: str) -> str | None:
+        """Read which pool a worker has; None when it is not known."""
+        document = await self._database[fields.WORKERS].find_one(workers.by_hostname(hostname))
+        return None if document is None else workers.pool_of(document)
+
+    async def create_many(self, tasks: Sequence[NewTask]) -> dict[str, Document]:
+        """Insert the records of new tasks by one command, and return those that could be, by id.
+
+        One is left out when its idempotency key is another task's.
+        """
+        inserts = [UpdateOne(*writes.create(task), upsert=True) for task in tasks]
+        try:
+            await self._tasks.bulk_write(inserts, ordered=False)
+        except BulkWriteError as error:
+            problems = error.details["writeErrors"]
+            if any(problem["code"] != _DUPLICATE_KEY for problem in problems):
+                raise
+        documents = self._tasks.find(reads.by_ids([task.id for task in tasks]))
+        return {TaskRecord(document).id: document async for document in documents}
+
     async def create(self, task: NewTask) -> Document:
-        """Insert the record of a new task, durably, and return it as stored."""
+        """Insert the record of a new task, durably, and return it as stored.
+
+        Raises:
+            DuplicateKeyError: its idempotency key is another task's.
+        """
         filter_, update = writes.create(task)
         document = await self._tasks.find_one_and_update(
             filter_, update, upsert=True, return_document=ReturnDocument.AFTER
@@ -104,6 +168,11 @@ class TaskStore:
         if parent_id is not None:
             wanted |= reads.children_of(parent_id)
         found = self._tasks.find(wanted).sort(fields.NEWEST_FIRST).limit(limit)
+        return [TaskRecord(document) async for document in found]
+
+    async def children_of(self, task_ids: Collection[str]) -> list[TaskRecord]:
+        """Read the tasks that some tasks sent, in no order."""
+        found = self._tasks.find(reads.children_of_any(list(task_ids)))
         return [TaskRecord(document) async for document in found]
 
     async def definitions(self, names: list[str] | None = None) -> list[TaskDefinition]:

@@ -35,7 +35,12 @@ class Task(Node):
     queue: str
     priority: int = strawberry.field(description="0 first, 9 last.")
     worker: str | None = strawberry.field(description="The worker that runs it, or ran it last.")
+    owner: str | None
+    idempotency_key: str | None = strawberry.field(description="The key it was created with, until that expires.")
     created_at: datetime
+    scheduled_for: datetime | None = strawberry.field(description="When it was asked to start.")
+    expires_at: datetime | None = strawberry.field(description="When it is revoked unless it has been started.")
+    cancel_requested_at: datetime | None = strawberry.field(description="When somebody asked for its end.")
     started_at: datetime | None = strawberry.field(description="When the running or last attempt began.")
     finished_at: datetime | None
     updated_at: datetime
@@ -54,7 +59,12 @@ class Task(Node):
             queue=record.queue,
             priority=record.priority,
             worker=record.worker,
+            owner=record.owner,
+            idempotency_key=record.idempotency_key,
             created_at=record.created_at,
+            scheduled_for=record.scheduled_for,
+            expires_at=record.expires_at,
+            cancel_requested_at=record.cancel_requested_at,
             started_at=record.started_at,
             finished_at=record.finished_at,
             updated_at=record.updated_at,
@@ -100,10 +110,12 @@ class Task(Node):
     @strawberry.field(description="The task that sent it.")
     async def parent(self, info: Info) -> Task | None:
         """Find the parent, together with those of the other tasks of the answer."""
-        if self.record.parent_id is None:
-            return None
-        record = await info.context.tasks.load(self.record.parent_id)
-        return None if record is None else Task.of(record)
+        return await _other(info, self.record.parent_id)
+
+    @strawberry.field(description="The task that it repeats.")
+    async def replay_of(self, info: Info) -> Task | None:
+        """Find the task that was replayed, as the parent."""
+        return await _other(info, self.record.replay_of)
 
     @strawberry.field(description="The tasks that it sent, newest first.")
     async def children(self, info: Info, first: int | None = UNSET, after: str | None = UNSET) -> TaskConnection:
@@ -126,6 +138,11 @@ class TaskConnection:
     edges: list[TaskEdge]
     nodes: list[Task]
     page_info: PageInfo
+
+
+async def _other(info: Info, task_id: str | None) -> Task | None:
+    record = None if task_id is None else await info.context.tasks.load(task_id)
+    return None if record is None else Task.of(record)
 
 
 async def page_of_tasks(

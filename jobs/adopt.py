@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from celery import Celery
 
 from jobs.announce import Announcer
 from jobs.broker import Unrestored
-from jobs.dispatch import JSON_ONLY
+from jobs.dispatch import JSON_ONLY, PRIORITY_STEPS
 from jobs.leases import Leases
 from jobs.recovery import Recoverer
 
@@ -31,6 +31,7 @@ def adopt(app: App) -> App:
     app.task_cls = "jobs.task:Task"
     app.amqp_cls = "jobs.recording:RecordingAMQP"
     app.backend_cls = "jobs.backend:Backend"
+    app.control_cls = "jobs.control:RecordingControl"
     app.steps["worker"].update({Leases, Recoverer, Announcer})
     app.steps["consumer"].add(Unrestored)
     app.conf.update(
@@ -49,4 +50,10 @@ def adopt(app: App) -> App:
         result_backend_max_sleep_between_retries_ms=2000,
         result_backend_thread_safe=True,
     )
+    app.on_after_configure.connect(_use_priorities, weak=False)
     return app
+
+
+def _use_priorities(source: Any, **_: Any) -> None:
+    """Read the lists that messages of the API are in, beside whatever options the app has for its broker."""
+    source.update(broker_transport_options={**source.broker_transport_options, **PRIORITY_STEPS})

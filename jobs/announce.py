@@ -79,6 +79,8 @@ def _beat(worker: Any, task_names: list[str], interval: float) -> Write:
         pool=str(worker.pool_cls.__module__).rpartition(".")[2],
         concurrency=int(worker.concurrency or 1),
         task_names=task_names,
+        # As of this beat: consumers can be added and cancelled.
+        queues=sorted(worker.app.amqp.queues.consume_from),
         good_for_seconds=interval * _MISSED_BEATS,
     )
 
@@ -90,6 +92,6 @@ def _upsert(connections: Connections, collection: str, write: Write) -> None:
 
 def _say_goodbye(connections: Connections, hostname: str) -> None:
     try:
-        connections.database()[fields.WORKERS].delete_one(workers.gone(hostname))
+        connections.database()[fields.WORKERS].delete_one(workers.by_hostname(hostname))
     except PyMongoError as error:
         logger.warning("MongoDB does not answer, this worker could not say that it stops: %s", error)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import functools
 import logging
+import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 from celery import states
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import Ignore, TaskRevokedError
 from kombu.exceptions import EncodeError
 from pymongo.errors import DocumentTooLarge, OperationFailure
 
 from jobs.canvas import CanvasBackend
 from jobs.holds import fence_of, hold_of
+from jobs.metadata import Operation, changed
 from jobs.outcomes import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from, worker_of
 from jobs.process import background, in_event_loop
 from jobs.progress import progress_writer_for
-from jobs.record import fields, writes
+from jobs.record import control, fields, writes
+from jobs.record.control import CancelRequest
 from jobs.record.details import NewTask, Progress
-from jobs.record.fields import is_internal
+from jobs.record.fields import Status, is_internal
+from jobs.record.reads import TaskRecord
 from jobs.record.writes import Filter, Write
 from jobs.settings import Settings
 from jobs.store import Store
@@ -124,6 +129,36 @@ class Backend(CanvasBackend):
             self.store_result(task_id, error, state, request=request)
         if request is not None and request.chord and not hold_of(request).refused:
             self.on_chord_part_return(request, state, error)
+
+    def change_metadata(self, request: Any, operations: Sequence[Operation]) -> TaskRecord:
+        """Change the metadata of the task that is running, as its attempt.
+
+        Raises:
+            MetadataError: the operations cannot be applied.
+            Ignore: the task is not this attempt's any more.
+        """
+        fence, mark = fence_of(request.id, request), uuid.uuid4().hex
+        operations = [replace(operation, value=self.json_form(operation.value)) for operation in operations]
+        while True:
+            record = self.when_store_answers(lambda: self.store.find(request.id))
+            if record is None:
+                raise Ignore("the task is gone")
+            if record.metadata_mark == mark:
+                return record
+            metadata = changed(record.metadata, operations, self.settings.metadata_max_bytes)
+            write = control.replace_metadata(request.id, metadata, record.metadata_revision, mark, fence)
+            stored = self.when_store_answers(functools.partial(self.store.change, write))
+            if stored is not None:
+                return stored
+            if record.attempts != hold_of(request).attempt or record.status is not Status.STARTED:
+                hold_of(request).refused = True
+                raise Ignore("the task was taken away while it ran")
+
+    def cancels_among(self, task_ids: list[str], run: str) -> list[CancelRequest]:
+        """Which of the tasks that a worker runs somebody wants to end."""
+        return [
+            control.cancel_request_from(found) for found in self.collection.find(*control.cancels_among(task_ids, run))
+        ]
 
     def record_arrival(self, request: Any) -> None:
         """Make the record of a task that had none when it was sent."""

@@ -12,8 +12,10 @@ import celery
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.utils.imports import symbol_by_name
 
-from jobs import limits, request
-from jobs.holds import Hold, hold_of
+from jobs import cancels, limits, request
+from jobs.cancels import TaskCancelledError
+from jobs.holds import Hold, hold_of, raise_if_cancelled
+from jobs.losses import end_as_asked
 from jobs.messages import ORIGINAL
 from jobs.process import RUN, has_pool_processes
 from jobs.record import claims
@@ -74,13 +76,19 @@ class Claiming:
         except (Ignore, Reject) as error:
             self._end_without_outcome(request, error)
             raise
+        except TaskCancelledError as error:
+            self._end_cancelled(request, str(error))
+            raise Ignore(str(error)) from error
+        finally:
+            cancels.forget(hold.claim or "")
         # What follows is published before the end is stored.
         if request.callbacks or request.chain:
             _insist(self.backend, request)
         return result
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:
-        """Ask to be run again, as Celery's."""
+        """Ask to be run again, as Celery's; one whose end was asked for is not."""
+        raise_if_cancelled(self.request)
         hold_of(self.request).retry_exc = exc
         return super().retry(args, kwargs, exc, **options)  # type: ignore[misc] # as above
 
@@ -106,6 +114,7 @@ class Claiming:
         request, backend, hold = self.request, self.backend, hold_of(self.request)
         if not hold.attempt:
             return super().on_replace(sig)  # type: ignore[misc] # as above
+        raise_if_cancelled(request)
         hand_over = claims.requeue(
             request.id, claims.held(hold.attempt), f"replaced by {sig.name}", due_in=backend.settings.lease_seconds
         )
@@ -120,6 +129,13 @@ class Claiming:
                 alone = claims.leave_alone(request.id, claims.replaced(hold.attempt))
                 backend.when_store_answers(lambda: backend.store.note(alone))
             raise
+
+    def _end_cancelled(self, request: Any, said: str) -> None:
+        """Revoke a task whose function stopped for it, for the reason that was given by who asked."""
+        backend = self.backend
+        record = backend.when_store_answers(lambda: backend.store.find(request.id))
+        reason = None if record is None else record.cancel_reason
+        backend.mark_as_revoked(request.id, reason or said, request)
 
     def _end_without_outcome(self, request: Any, error: Ignore | Reject) -> None:
         """Follow a function that wants no outcome: ``Reject`` lets it run again, ``Ignore`` leaves it as it is."""
@@ -187,7 +203,7 @@ def _claim(backend: Backend, request: Any) -> None:
     record = backend.when_store_answers(lambda: _take(backend, request, taking))
     if record is None:
         raise _refusal(request, "is run by another worker, or over")
-    hold.attempt = record.attempts
+    hold.attempt, hold.claim, hold.record = record.attempts, taking.token, record
 
 
 def _take(backend: Backend, request: Any, taking: Claim) -> TaskRecord | None:
@@ -201,6 +217,9 @@ def _take(backend: Backend, request: Any, taking: Claim) -> TaskRecord | None:
         return backend.store.change(take)
     if known.claim == taking.token:
         return known
+    if known.cancel_requested_at is not None and not known.is_final:
+        end_as_asked(backend, known, request, claims.waiting())
+        return None
     if known.expires_at is not None and (record := backend.store.change(claims.claim_in_time(request.id, taking))):
         return record
     if backend.store.change(claims.expire(request.id)) is not None:

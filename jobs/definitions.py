@@ -19,7 +19,8 @@ class TaskDefinition:
     """One task function as the API knows it, without ever importing it.
 
     ``input_schema`` is the JSON Schema (2020-12) of the parameters as one object; ``positional`` names those that may
-    be given by position, in order; ``extra_args`` tells of a ``*args``. Limits are in seconds.
+    be given by position, in order; ``extra_args`` tells of a ``*args``. Limits are in seconds. ``queues`` are those
+    that live workers serve that can run it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class TaskDefinition:
     time_limit: float | None = None
     soft_time_limit: float | None = None
     workers: int = 0
+    queues: tuple[str, ...] = ()
 
     @cached_property
     def _validator(self) -> Draft202012Validator:

@@ -6,6 +6,7 @@ may be lost, and one that would be too large leaves the largest fields out and n
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import bson
@@ -21,6 +22,9 @@ _TASK = "task"
 _OMITTED = "omitted"
 _PREFIX = "task:"
 _AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
+
+
+_DELETED = "deleted"
 
 
 class EventError(ValueError):
@@ -53,7 +57,19 @@ def encode(document: Document) -> bytes:
     return payload
 
 
-def decode(payload: bytes) -> TaskRecord:
+def deleted(task_id: str) -> bytes:
+    """Make the event for a task that was deleted."""
+    return bson.encode({_DELETED: task_id})
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The news that a task is no more."""
+
+    task_id: str
+
+
+def decode(payload: bytes) -> TaskRecord | Deletion:
     """Read an event.
 
     Raises:
@@ -61,6 +77,8 @@ def decode(payload: bytes) -> TaskRecord:
     """
     try:
         event = bson.decode(payload, _AWARE)
+        if _DELETED in event:
+            return Deletion(event[_DELETED])
         return TaskRecord(event[_TASK], frozenset(event[_OMITTED]))
     except (BSONError, KeyError, TypeError, ValueError) as error:
         raise EventError(f"not an event: {error}") from error

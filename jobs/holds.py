@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from jobs import cancels
+from jobs.cancels import TaskCancelledError
 from jobs.process import RUN
 from jobs.record import claims
 from jobs.record.details import NewTask
+from jobs.record.reads import TaskRecord
 from jobs.record.writes import Filter
 
 _NAME = "_gql_api_hold"
+CANCELLED = "cancelled"
 
 
 @dataclass(slots=True)
@@ -22,6 +26,9 @@ class Hold:
     """
 
     attempt: int | None = None
+    # The claim's own mark, and what the claim found.
+    claim: str | None = None
+    record: TaskRecord | None = None
     # The process that runs it, as the worker's main process knows.
     run_by: int | None = None
     not_started: bool = False
@@ -47,6 +54,22 @@ def hold_of(request: Any) -> Hold:
         hold = Hold()
         setattr(request, _NAME, hold)
     return hold
+
+
+def raise_if_cancelled(request: Any) -> None:
+    """Do not go on with a task whose end was asked for.
+
+    Raises:
+        TaskCancelledError: it was.
+    """
+    if is_cancelled(request):
+        raise TaskCancelledError(CANCELLED)
+
+
+def is_cancelled(request: Any) -> bool:
+    """Whether the end of the task that is running was asked for."""
+    claim = hold_of(request).claim
+    return claim is not None and cancels.is_told(claim)
 
 
 def fence_of(task_id: str, request: Any) -> Filter | None:

@@ -1,4 +1,7 @@
-"""A worker holds on to what it runs: a thread of its main process extends the leases of its active tasks."""
+"""A worker holds on to what it runs: a thread of its main process extends the leases of its active tasks.
+
+The same thread looks whether the end of one of them was asked for.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,20 @@ from celery import bootsteps
 from celery.worker import state
 from pymongo.errors import PyMongoError
 
+from jobs import cancels
 from jobs.backend import Backend
 from jobs.claims import cover
-from jobs.process import RUN, background, become_worker
+from jobs.holds import hold_of
+from jobs.process import RUN, background, become_worker, has_pool_processes
 from jobs.record import claims
+from jobs.request import Request
 
 logger = logging.getLogger(__name__)
 
 # Leases outlive two beats that did not reach MongoDB.
 _BEATS_A_LEASE = 3
+# How often a worker looks whether the end of what it runs was asked for.
+_CANCEL_SECONDS = 1.0
 _FAREWELL_SECONDS = 3.0
 
 
@@ -57,16 +65,37 @@ class Leases(bootsteps.StartStopStep):
 
 def _beat(backend: Backend) -> None:
     lease = backend.settings.lease_seconds
+    pause = min(_CANCEL_SECONDS, lease / _BEATS_A_LEASE)
+    extend_at = 0.0
     while True:
         began, active = time.monotonic(), _active_ids()
         try:
-            if active:
+            if active and began >= extend_at:
                 backend.store.note(claims.extend(RUN, active, lease))
+                extend_at = began + lease / _BEATS_A_LEASE
+            if active:
+                _pass_cancels_on(backend, active)
         except PyMongoError as error:
             logger.warning("MongoDB does not answer, the leases of %d tasks run on: %s", len(active), error)
         except Exception:
             logger.exception("The leases of running tasks could not be extended")
-        time.sleep(max(0.1, lease / _BEATS_A_LEASE - (time.monotonic() - began)))
+        time.sleep(max(0.1, pause - (time.monotonic() - began)))
+
+
+def _pass_cancels_on(backend: Backend, active: list[str]) -> None:
+    """Tell the processes that run tasks whose end was asked for, or end them."""
+    for asked in backend.cancels_among(active, RUN):
+        cancels.tell(asked.pid, asked.claim)
+        if asked.force and has_pool_processes():
+            request = _active_request(asked.task_id)
+            if request is not None and hold_of(request._context).run_by == asked.pid:  # noqa: SLF001 - Celery's name
+                logger.info("Task %s is ended by force", asked.task_id)
+                request.end_by_force(asked.pid)
+
+
+def _active_request(task_id: str) -> Request | None:
+    request: Request | None = state.requests.get(task_id)
+    return request if request in state.active_requests else None
 
 
 def _active_ids() -> list[str]:

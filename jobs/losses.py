@@ -9,7 +9,7 @@ from billiard.exceptions import WorkerLostError
 
 from jobs.holds import fence_of, hold_of
 from jobs.process import background
-from jobs.record import claims
+from jobs.record import claims, control
 from jobs.record.reads import TaskRecord
 from jobs.record.writes import Filter
 from jobs.republish import publish
@@ -26,12 +26,21 @@ def give_back(backend: Backend, request: Any, reason: str, *, lost: bool = False
     background.submit(functools.partial(_give_back, backend, request, reason, lost))
 
 
+def end_as_asked(backend: Backend, record: TaskRecord, request: Any, fence: Filter) -> None:
+    """End a task whose end was asked for while it ran, and which runs no more."""
+    hold_of(request).fence = {**fence, **control.cancel_requested()}
+    backend.mark_as_revoked(record.id, record.cancel_reason or "cancelled", request)
+
+
 def lose(backend: Backend, record: TaskRecord, request: Any, fence: Filter, reason: str) -> TaskRecord | None:
-    """Give a task back whose attempt is lost, or fail it when too many were.
+    """Give a task back whose attempt is lost, or fail it when too many were, or end it when that was asked for.
 
     Returns:
         The record when its message has to be sent again.
     """
+    if record.cancel_requested_at is not None:
+        end_as_asked(backend, record, request, fence)
+        return None
     if record.lost_attempts + 1 < backend.settings.max_lost_attempts:
         return backend.store.change(claims.requeue(record.id, fence, reason, lost=True))
     hold_of(request).fence = fence
@@ -45,7 +54,7 @@ def _give_back(backend: Backend, request: Any, reason: str, lost: bool) -> None:
     record = backend.when_store_answers(lambda: backend.store.find(request.id))
     if record is None or fence is None:
         return
-    if lost:
+    if lost or record.cancel_requested_at is not None:
         back = backend.when_store_answers(lambda: lose(backend, record, request, fence, reason))
     else:
         back = backend.when_store_answers(lambda: backend.store.change(claims.requeue(record.id, fence, reason)))

@@ -21,7 +21,7 @@ from jobs.holds import hold_of
 from jobs.messages import METADATA_HEADER, ORIGINAL, parts_of_message, queue_of
 from jobs.record import claims, writes
 from jobs.record.details import NewTask
-from jobs.record.fields import is_internal
+from jobs.record.fields import Status, is_internal
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,7 @@ class RecordingAMQP(AMQP):
             if is_internal(name) and not backend.is_recorded(message.headers["id"]):
                 return send(producer, name, message, **options)
             task = _new_task(backend, message, options)
-            _record(backend, task)
-            if task.scheduled_for is not None:
+            if not _record(backend, task):
                 return None
             try:
                 return send(producer, name, message, **options)
@@ -61,8 +60,8 @@ class RecordingAMQP(AMQP):
         return self._send(producer, name, message, **options)
 
 
-def _record(backend: Backend, task: NewTask) -> None:
-    """Make the record, or note in the one there is what its next message carries.
+def _record(backend: Backend, task: NewTask) -> bool:
+    """Make the record, or note in the one there is what its next message carries; tells whether to send it now.
 
     Raises:
         Ignore: it is the retry of an attempt that does not hold its task any more.
@@ -72,17 +71,20 @@ def _record(backend: Backend, task: NewTask) -> None:
     if own is not None and own.retries:
         if not backend.store_retry(sender.request, task):
             raise Ignore("the task was taken away while it ran")
-        return
+        return task.scheduled_for is None
 
-    def record() -> None:
+    def record() -> bool:
         try:
-            backend.store.change(writes.create(task), upsert=True)
+            made = backend.store.change(writes.create(task), upsert=True)
         except DuplicateKeyError:
             _remember(backend, task)
+            return task.scheduled_for is None
+        return made is not None and made.status is Status.QUEUED
 
-    backend.when_store_answers(record)
+    waits = backend.when_store_answers(record)
     if own is not None:
         own.sent_own_message = True
+    return waits
 
 
 def _remember(backend: Backend, task: NewTask) -> None:

@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +23,8 @@ from jobs.outage import is_outage
 from jobs.record import claims, due, fields
 from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
-from jobs.republish import publish, request_of
+from jobs.republish import publish, publish_many, request_of
+from jobs.retention import sweep
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Recovery:
             if self._has_turn(now):
                 self._send_what_the_broker_lost(now)
                 self._backend.look_after_chords(now - self._lease)
+                sweep(self._backend, now)
         except PyMongoError:
             self._answering_since = None
             raise
@@ -81,9 +84,14 @@ class Recovery:
         return True
 
     def _send_what_is_due(self, now: datetime) -> None:
+        """Send all whose time has come, a batch by two writes and a pipeline."""
+        store = self._backend.store
         for status in (Status.SCHEDULED, Status.RETRY):
-            for record in self._found(due.before(status, now, self._names)):
-                self._send(self._backend.store.change(claims.enqueue(record.id)))
+            while ids := [record.id for record in self._found(due.before(status, now, self._names))]:
+                taken = store.change_many(due.take(ids, by := uuid.uuid4().hex), due.taken(ids, by))
+                publish_many(self._app, taken)
+                if len(ids) < _BATCH:
+                    break
 
     def _give_up_what_expired(self, now: datetime) -> None:
         for record in self._found(due.expired(now)):

@@ -37,8 +37,11 @@ class Request(request.Request):
     def end_for_time_limit(self, pid: int, seconds: float) -> None:
         """End the process whose function has run too long; what became of the task is told when it is gone."""
         self.timed_out_after = seconds
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        _kill(pid)
+
+    def end_by_force(self, pid: int) -> None:
+        """End the process that runs it, for somebody asked for that; the task's end is told when it is gone."""
+        _kill(pid)
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """Note which process runs it: what the main process writes is about that attempt only."""
@@ -91,3 +94,8 @@ class Request(request.Request):
     def _backend(self) -> Backend:
         backend: Backend = self.task.backend
         return backend
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -119,6 +119,18 @@ class Settings(BaseSettings):
         le=8 * 1024 * 1024,
         description="The largest metadata object of a task, as JSON in UTF-8.",
     )
+    idempotency_key_seconds: float = Field(
+        default=86400.0,
+        gt=0.0,
+        le=366 * 86400.0,
+        description="How long an idempotency key stands for the task that was created with it.",
+    )
+    retention_days: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=36500.0,
+        description="Finished tasks are deleted so many days after their end; 0 keeps them for ever.",
+    )
     arguments_max_bytes: int = Field(
         default=1024 * 1024,
         gt=0,

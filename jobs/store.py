@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 from pymongo.collection import Collection
 from pymongo.write_concern import WriteConcern
 from redis.exceptions import RedisError
 
 from jobs import events
 from jobs.connections import DURABLE, QUICK, Connections, Document, PerProcess
-from jobs.record import fields, reads
+from jobs.record import control, fields, reads
 from jobs.record.reads import TaskRecord
 from jobs.record.writes import Write
 
@@ -57,6 +57,33 @@ class Store:
             self._announce(document)
         return TaskRecord(document)
 
+    def change_many(self, write: Write, taken: Document) -> list[TaskRecord]:
+        """Make one conditional change of many tasks, and publish the event of each that took it.
+
+        Args:
+            write: run over many; it marks what it changes.
+            taken: the filter that finds these by their mark.
+        """
+        self._durable.get().update_many(*write)
+        documents = list(self._durable.get().find(taken))
+        for document in documents:
+            self._announce(document)
+        return [TaskRecord(document) for document in documents]
+
+    def delete(self, task_ids: list[str]) -> None:
+        """Delete those of some tasks that are final, and announce it. A late message revives none of them."""
+        database = self._connections.database()
+        found = [
+            document[fields.ID] for document in self._durable.get().find(control.deletable(task_ids), reads.ID_ONLY)
+        ]
+        if not found:
+            return
+        graves = [UpdateOne(*control.bury(task_id), upsert=True) for task_id in found]
+        database[fields.TOMBSTONES].bulk_write(graves, ordered=False)
+        self._durable.get().delete_many(control.deletable(found))
+        for task_id in found:
+            self._publish(events.channel(task_id), events.deleted(task_id))
+
     def note(self, write: Write) -> int:
         """Make a change that no client sees, on every record that its filter finds, and return how many those were."""
         filter_, update = write
@@ -76,9 +103,11 @@ class Store:
         return self._connections.database().get_collection(name, write_concern=concern)
 
     def _announce(self, document: Document) -> None:
+        self._publish(events.channel(document[fields.ID]), events.encode(document))
+
+    def _publish(self, channel: str, event: bytes) -> None:
         """The record is the truth: news that is lost is logged, never raised into a task."""
-        task_id = document[fields.ID]
         try:
-            self._connections.publisher().publish(events.channel(task_id), events.encode(document))
+            self._connections.publisher().publish(channel, event)
         except (RedisError, OSError):
-            logger.warning("The event of task %s was not published", task_id, exc_info=True)
+            logger.warning("An event on %s was not published", channel, exc_info=True)

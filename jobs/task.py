@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import celery
 
-from jobs.holds import fence_of
+from jobs.holds import fence_of, hold_of, is_cancelled, raise_if_cancelled
+from jobs.metadata import MetadataOp, Operation
 from jobs.record.details import Progress
 
 if TYPE_CHECKING:
@@ -20,6 +22,60 @@ class Task(celery.Task):
     """An ordinary Celery task that can also say how far it is (with ``bind=True``)."""
 
     backend: Backend
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked for the end of this task, by ``cancelTask`` or ``revoke``, a second ago or earlier.
+
+        A function that sees it may clean up and raise :class:`jobs.cancels.TaskCancelledError`, which makes the task
+        REVOKED; one that returns a result all the same is a SUCCESS. Costs nothing; False outside a worker.
+        """
+        return is_cancelled(self.request)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of this task: as it was when this attempt began, or after its own last change of it.
+
+        Empty outside a worker.
+        """
+        record = hold_of(self.request).record
+        return {} if record is None else record.metadata
+
+    def update_metadata(
+        self,
+        values: Mapping[str, Any] | None = None,
+        *,
+        unset: Sequence[str] = (),
+        increment: Mapping[str, float] | None = None,
+        append: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Change the metadata of this task and announce it; what others change at the same time is kept.
+
+        Each key is a path: keys and array indexes between dots, a backslash before a dot within a key. Outside a
+        worker nothing happens.
+
+        Args:
+            values: what to set.
+            unset: what to take out.
+            increment: what to add to numbers.
+            append: what to add to the ends of arrays.
+
+        Returns:
+            The metadata as it is now.
+
+        Raises:
+            MetadataError: a path or a value does not fit, or the metadata would be larger than it may be.
+            Ignore: the task was taken away from this attempt.
+        """
+        operations = [
+            *(Operation(MetadataOp.SET, path, value) for path, value in (values or {}).items()),
+            *(Operation(MetadataOp.UNSET, path) for path in unset),
+            *(Operation(MetadataOp.INCREMENT, path, by) for path, by in (increment or {}).items()),
+            *(Operation(MetadataOp.APPEND, path, value) for path, value in (append or {}).items()),
+        ]
+        hold = hold_of(self.request)
+        if hold.record is not None and operations:
+            hold.record = self.backend.change_metadata(self.request, operations)
+        return self.metadata
 
     def report_progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
         """Store and announce how far this attempt is.
@@ -34,11 +90,13 @@ class Task(celery.Task):
 
         Raises:
             ValueError: a number is not finite.
+            TaskCancelledError: somebody asked for the end of this task, which becomes REVOKED unless it is caught.
         """
         progress = Progress(_finite(current), None if total is None else _finite(total), _text(message))
         request = self.request
         if request.id is None or request.called_directly or request.is_eager:
             return
+        raise_if_cancelled(request)
         self.backend.report_progress(request.id, progress, fence_of(request.id, request))
 
 

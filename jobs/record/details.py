@@ -40,6 +40,12 @@ class NewTask:
     message: MessageParts | None = None
     scheduled_for: datetime | None = None
     expires_at: datetime | None = None
+    # In seconds, by the database's clock: from now, and from when it may start.
+    delay: float | None = None
+    expires_in: float | None = None
+    idempotency_key: str | None = None
+    input_digest: str | None = None
+    replay_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

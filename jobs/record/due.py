@@ -17,6 +17,21 @@ def before(status: Status, time: datetime, names: list[str]) -> Document:
     return {f.STATUS: status, f.DUE_AT: {"$lt": time}, f.NAME: {"$in": names}}
 
 
+def take(task_ids: list[str], by: str) -> Write:
+    """Let those of some tasks whose time has come wait for a worker, and mark them as taken. Run over many.
+
+    Their messages have to be sent by who took them: several may try at the same time.
+    """
+    filter_, update = claims.enqueue("")
+    update[0]["$set"][f.TAKEN_BY] = by
+    return {**filter_, f.ID: {"$in": task_ids}}, update
+
+
+def taken(task_ids: list[str], by: str) -> Document:
+    """The filter that finds those that :func:`take` took."""
+    return {f.ID: {"$in": task_ids}, f.TAKEN_BY: by, f.STATUS: Status.QUEUED}
+
+
 def expired(now: datetime) -> Document:
     """The tasks that were not started in time."""
     return {**claims.waiting(), f.EXPIRES_AT: {"$lte": now}}

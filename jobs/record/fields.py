@@ -12,6 +12,7 @@ GROUPS = "groups"
 CHORDS = "chords"
 TURNS = "turns"
 DEFINITIONS = "task_definitions"
+TOMBSTONES = "tombstones"
 WORKERS = "workers"
 
 SHAPE_VERSION = 1
@@ -42,6 +43,24 @@ PID = "pid"
 # was sent last. A task without it is left alone.
 DUE_AT = "due_at"
 EXPIRES_AT = "expires_at"
+# The time that its caller asked for, as long as anybody may want to know it.
+SCHEDULED_FOR = "scheduled_for"
+# When somebody asked for its end, why, and whether its process may be ended for it.
+CANCEL_REQUESTED_AT = "cancel_requested_at"
+CANCEL_REASON = "cancel_reason"
+CANCEL_FORCE = "cancel_force"
+OWNER = "owner"
+IDEMPOTENCY_KEY = "idempotency_key"
+# Of the input that came with the key: the same key with another input is a mistake.
+INPUT_DIGEST = "input_digest"
+REPLAY_OF = "replay_of"
+# The revision that metadata was last changed at; a record without it has the metadata of its creation.
+METADATA_REVISION = "metadata_revision"
+# The mark of that change: one whose reply was lost knows itself by it.
+METADATA_MARK = "metadata_mark"
+# Whose turn it was to send what had become due; see ``due.take``.
+TAKEN_BY = "taken_by"
+DELETED_AT = "deleted_at"
 # What its message has beside what stands here: callbacks, chain, chord, limits.
 MESSAGE_PARTS = "message_parts"
 QUEUE = "queue"
@@ -92,7 +111,11 @@ FINAL = frozenset({Status.SUCCESS, Status.FAILURE, Status.REVOKED})
 
 NEWEST_FIRST = [(CREATED_AT, -1), (ID, -1)]
 
-# Each with the query it serves. The partial ones hold unfinished tasks only.
+# Deleted ids are remembered for so long: longer than any message of theirs may turn up again.
+TOMBSTONE_SECONDS = 30 * 24 * 3600
+TOMBSTONE_INDEXES = [IndexModel([(DELETED_AT, 1)], expireAfterSeconds=TOMBSTONE_SECONDS)]
+
+# Each with the query it serves. Those by DUE_AT and EXPIRES_AT hold unfinished tasks only.
 INDEXES = [
     IndexModel(NEWEST_FIRST),  # tasks(first, after): the page after a cursor
     IndexModel([(PARENT_ID, 1), *NEWEST_FIRST]),  # Task.children(first, after)
@@ -102,9 +125,14 @@ INDEXES = [
     IndexModel(
         [(STATUS, 1), (EXPIRES_AT, 1)], partialFilterExpression={EXPIRES_AT: {"$exists": True}}
     ),  # recovery: what expires
+    IndexModel(
+        [(OWNER, 1), (NAME, 1), (IDEMPOTENCY_KEY, 1)],
+        unique=True,
+        partialFilterExpression={IDEMPOTENCY_KEY: {"$exists": True}},
+    ),  # createTask: one task for a key
 ]
 
 # What an event leaves out when it would be too large, in this order, until it fits.
 OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
 # What no client sees; left out of every event.
-PRIVATE = (MESSAGE_PARTS, CLAIM, WORKER_RUN, PID)
+PRIVATE = (MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_MARK)

@@ -128,6 +128,60 @@ class TaskRecord:
         return expires_at
 
     @property
+    def scheduled_for(self) -> datetime | None:
+        """The time that its caller asked for."""
+        scheduled_for: datetime | None = self._get(f.SCHEDULED_FOR)
+        return scheduled_for
+
+    @property
+    def cancel_requested_at(self) -> datetime | None:
+        """When its end was asked for."""
+        requested_at: datetime | None = self._get(f.CANCEL_REQUESTED_AT)
+        return requested_at
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """Why its end was asked for while it ran."""
+        reason: str | None = self._document.get(f.CANCEL_REASON)
+        return reason
+
+    @property
+    def owner(self) -> str | None:
+        """Whose task it is."""
+        owner: str | None = self._document.get(f.OWNER)
+        return owner
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The key it was created with, until that expires."""
+        key: str | None = self._document.get(f.IDEMPOTENCY_KEY)
+        return key
+
+    @property
+    def input_digest(self) -> str | None:
+        """The digest of the input that came with the key."""
+        digest: str | None = self._document.get(f.INPUT_DIGEST)
+        return digest
+
+    @property
+    def replay_of(self) -> str | None:
+        """The task that it repeats."""
+        replay_of: str | None = self._document.get(f.REPLAY_OF)
+        return replay_of
+
+    @property
+    def metadata_revision(self) -> int | None:
+        """The revision that its metadata was last changed at; None when it never was."""
+        revision: int | None = self._document.get(f.METADATA_REVISION)
+        return revision
+
+    @property
+    def metadata_mark(self) -> str | None:
+        """The mark of the last change of its metadata."""
+        mark: str | None = self._document.get(f.METADATA_MARK)
+        return mark
+
+    @property
     def message(self) -> MessageParts:
         """What its message has beside what stands in the record."""
         stored = values.load(self._document.get(f.MESSAGE_PARTS)) or {}
@@ -222,6 +276,7 @@ def untouched_for(seconds: float) -> Document:
     return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": ["$$NOW", round(seconds * 1000)]}]}}
 
 
+ID_ONLY = {f.ID: 1}
 REVISION_ONLY = {f.REVISION: 1}
 
 
@@ -233,6 +288,11 @@ def revisions_of(documents: list[Document]) -> dict[str, int]:
 def children_of(task_id: str) -> Document:
     """The filter that finds the tasks that a task sent."""
     return {f.PARENT_ID: task_id}
+
+
+def children_of_any(task_ids: list[str]) -> Document:
+    """The filter that finds the tasks that any of some tasks sent."""
+    return {f.PARENT_ID: {"$in": task_ids}}
 
 
 def after(created_at: datetime, task_id: str) -> Document:

@@ -22,6 +22,7 @@ _WORKERS = "workers"
 _POOL = "pool"
 _CONCURRENCY = "concurrency"
 _TASK_NAMES = "task_names"
+_QUEUES = "queues"
 _BEAT_AT = "beat_at"
 _GOOD_FOR = "good_for_ms"
 
@@ -42,20 +43,23 @@ def announce(definition: TaskDefinition) -> Write:
     return {f.ID: definition.name}, [{"$set": stage}]
 
 
-def beat(hostname: str, *, pool: str, concurrency: int, task_names: list[str], good_for_seconds: float) -> Write:
-    """Say that a worker is alive. Run as an upsert."""
+def beat(
+    hostname: str, *, pool: str, concurrency: int, task_names: list[str], queues: list[str], good_for_seconds: float
+) -> Write:
+    """Say that a worker is alive, and what it serves. Run as an upsert."""
     stage: dict[str, Any] = {
         _POOL: pool,
         _CONCURRENCY: concurrency,
         _TASK_NAMES: {"$literal": task_names},
+        _QUEUES: {"$literal": queues},
         _BEAT_AT: "$$NOW",
         _GOOD_FOR: round(good_for_seconds * 1000),
     }
     return {f.ID: hostname}, [{"$set": stage}]
 
 
-def gone(hostname: str) -> Document:
-    """The filter that finds a worker's own entry, to be deleted when it stops."""
+def by_hostname(hostname: str) -> Document:
+    """The filter that finds a worker's own entry, which is deleted when it stops."""
     return {f.ID: hostname}
 
 
@@ -69,11 +73,11 @@ def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, A
         "from": f.WORKERS,
         "localField": f.ID,
         "foreignField": _TASK_NAMES,
-        "pipeline": [{"$match": {"$expr": alive}}, {"$project": {f.ID: 1}}],
+        "pipeline": [{"$match": {"$expr": alive}}, {"$project": {_QUEUES: 1}}],
         "as": _WORKERS,
     }
     wanted = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
-    return [*wanted, {"$sort": {f.ID: 1}}, {"$lookup": able}, {"$set": {_WORKERS: {"$size": f"${_WORKERS}"}}}]
+    return [*wanted, {"$sort": {f.ID: 1}}, {"$lookup": able}]
 
 
 def definition_from(document: Document) -> TaskDefinition:
@@ -88,5 +92,11 @@ def definition_from(document: Document) -> TaskDefinition:
         max_retries=document[_MAX_RETRIES],
         time_limit=document[_TIME_LIMIT],
         soft_time_limit=document[_SOFT_TIME_LIMIT],
-        workers=document[_WORKERS],
+        workers=len(document[_WORKERS]),
+        queues=tuple(sorted({queue for worker in document[_WORKERS] for queue in worker.get(_QUEUES, [])})),
     )
+
+
+def pool_of(document: Document) -> str:
+    """Read which pool a worker has: ``prefork``, ``threads``, ``solo``, ``gevent`` or ``eventlet``."""
+    return str(document[_POOL])

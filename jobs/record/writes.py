@@ -28,12 +28,13 @@ _FINAL_NAMES = sorted(FINAL)
 
 
 def create(task: NewTask) -> Write:
-    """Make the record at revision 1. Run as an upsert; a duplicate key error means that the id is taken."""
-    status = Status.QUEUED if task.scheduled_for is None else Status.SCHEDULED
+    """Make the record at revision 1. Run as an upsert; a duplicate key error means that the id or the key is taken.
+
+    It is SCHEDULED when it is to start later by the database's clock, and QUEUED otherwise.
+    """
     document = {
         f.SHAPE: f.SHAPE_VERSION,
         f.REVISION: 1,
-        f.STATUS: status,
         f.NAME: task.name,
         f.ARGS: values.dump(task.args),
         f.KWARGS: values.dump(task.kwargs),
@@ -43,13 +44,26 @@ def create(task: NewTask) -> Write:
         f.PRIORITY: task.priority,
         f.PARENT_ID: task.parent_id,
         f.ROOT_ID: task.root_id or task.id,
+        f.IDEMPOTENCY_KEY: task.idempotency_key,
+        f.INPUT_DIGEST: task.input_digest,
+        f.REPLAY_OF: task.replay_of,
     }
-    stage: dict[str, Any] = {name: literal(value) for name, value in document.items()}
+    stage: dict[str, Any] = {
+        name: literal(value) for name, value in document.items() if value is not None or name == f.PARENT_ID
+    }
+    starts = from_now(task.delay) if task.scheduled_for is None and task.delay else task.scheduled_for
+    status: Any = Status.QUEUED
+    if starts is not None:
+        status = {"$cond": [{"$gt": [starts, NOW]}, Status.SCHEDULED, Status.QUEUED]}
+        stage[f.SCHEDULED_FOR] = starts
+    stage[f.STATUS] = status
     stage[f.CREATED_AT] = stage[f.UPDATED_AT] = NOW
-    stage[f.DUE_AT] = NOW if task.scheduled_for is None else task.scheduled_for
+    stage[f.DUE_AT] = due_at = NOW if starts is None else {"$max": [starts, NOW]}
     stage[f.HISTORY] = [_transition(1, status)]
     if task.expires_at is not None:
         stage[f.EXPIRES_AT] = task.expires_at
+    elif task.expires_in is not None:
+        stage[f.EXPIRES_AT] = {"$add": [due_at, round(task.expires_in * 1000)]}
     stage.update(message_parts(task.message))
     return {f.ID: task.id, f.REVISION: {"$exists": False}}, [{"$set": stage}]
 
@@ -92,6 +106,8 @@ def retry(
     It is due when ``message``, the next attempt's, says so, or after ``due_in`` seconds.
     """
     due = from_now(due_in) if message is None or message.scheduled_for is None else message.scheduled_for
+    # One whose end was asked for does not wait: whoever claims it next ends it.
+    due = {"$cond": [{"$gt": [f"${f.CANCEL_REQUESTED_AT}", None]}, NOW, due]}
     changes = {
         **RELEASED,
         **({} if message is None else next_message(message)),
@@ -131,9 +147,16 @@ def fail(
     children: Any = None,
     last_progress: Progress | None = None,
     fence: Filter | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Write:
     """Record why the task ended without a result; ``status`` is FAILURE or REVOKED."""
-    changes = {**_ENDED, **_error(error), f.FINISHED_AT: NOW, **_outcome(children, last_progress)}
+    changes = {
+        **_ENDED,
+        **_error(error),
+        f.FINISHED_AT: NOW,
+        **_outcome(children, last_progress),
+        **(more or {}),
+    }
     return change(task_id, changes, status=status, message=error.message if error else None, fence=fence)
 
 
@@ -147,12 +170,15 @@ def change(
     task_id: str,
     changes: Mapping[str, Any],
     *,
-    status: Status | None = None,
+    status: Any = None,
     worker: str | None = None,
     message: str | None = None,
     fence: Filter | None = None,
 ) -> Write:
-    """Build what every change of a record that is not final consists of: the next revision, and the transition."""
+    """Build what every change of a record that is not final consists of: the next revision, and the transition.
+
+    ``status`` is the new one, or an expression for it.
+    """
     stage: dict[str, Any] = {
         f.REVISION: _NEXT_REVISION,
         f.UPDATED_AT: NOW,
@@ -167,13 +193,13 @@ def change(
     return {f.ID: task_id, f.STATUS: {"$nin": _FINAL_NAMES}, **(fence or {})}, [{"$set": stage}]
 
 
-def _transition(revision: Any, status: Status, worker: Any = None, message: str | None = None) -> dict[str, Any]:
+def _transition(revision: Any, status: Any, worker: Any = None, message: str | None = None) -> dict[str, Any]:
     entry = {
         f.REVISION: revision,
         f.STATUS: status,
         f.AT: NOW,
         f.WORKER: worker,
-        f.MESSAGE: None if message is None else literal(_storable(message)[:_MESSAGE_LENGTH]),
+        f.MESSAGE: None if message is None else literal(storable(message)[:_MESSAGE_LENGTH]),
     }
     return {name: value for name, value in entry.items() if value is not None}
 
@@ -234,7 +260,7 @@ def _progress_document(report: Progress) -> dict[str, Any]:
     return {
         f.CURRENT: report.current,
         f.TOTAL: report.total,
-        f.MESSAGE: None if report.message is None else _storable(report.message),
+        f.MESSAGE: None if report.message is None else storable(report.message),
         f.DATA: values.dump(report.data),
     }
 
@@ -243,16 +269,16 @@ def _error(error: ErrorInfo | None) -> dict[str, Any]:
     if error is None:
         return {f.ERROR: REMOVE}
     document = {
-        f.TYPE: _storable(error.type),
+        f.TYPE: storable(error.type),
         f.MODULE: error.module,
         f.ARGS: values.dump(error.args),
-        f.MESSAGE: _storable(error.message),
-        f.TRACEBACK: None if error.traceback is None else _storable(error.traceback),
+        f.MESSAGE: storable(error.message),
+        f.TRACEBACK: None if error.traceback is None else storable(error.traceback),
     }
     return {f.ERROR: literal(document)}
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """BSON strings are UTF-8: a lone surrogate in an exception's text must not keep the exception from being told."""
     return text.encode("utf-8", "backslashreplace").decode()
 

@@ -8,8 +8,11 @@ from kombu.utils import json as kombu_json
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
-from gql_api.creation import Creator, InvalidInputError, TaskInput, UnknownTaskNameError
+from gql_api.changes import Changes
+from gql_api.creation import Creator
+from gql_api.errors import RefusedError, TaskErrorCode
 from gql_api.store import TaskStore
+from gql_api.wanted import TaskInput
 from jobs.definitions import TaskDefinition
 from jobs.dispatch import Dispatcher
 from jobs.settings import Settings
@@ -26,7 +29,7 @@ def make(store: TaskStore) -> Make:
     async def creator(settings: Settings) -> AsyncIterator[Creator]:
         redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
         dispatcher = Dispatcher(settings)
-        made = Creator(settings, store, dispatcher, redis)
+        made = Creator(settings, store, dispatcher, Changes(store, redis))
         yield made
         await made.close()
         dispatcher.close()
@@ -40,7 +43,7 @@ async def test_a_task_is_stored_and_published(
 ) -> None:
     """The record and the message have the same id, arguments and queue; the metadata is in the record only."""
     async with make(settings) as creator:
-        record = await creator.create(TaskInput("add", [1], {"y.z": "s"}, {"m": {"$x": 1}}))
+        record = (await creator.create(TaskInput("add", [1], {"y.z": "s"}, {"m": {"$x": 1}}))).record
     stored = await store.get(record.id)
     assert stored is not None
     assert (stored.status, stored.queue, stored.metadata) == ("QUEUED", announced.queue, {"m": {"$x": 1}})
@@ -62,7 +65,7 @@ async def test_a_broker_that_is_away_does_not_refuse_tasks(
         update={"celery_broker_url": "redis://127.0.0.1:1/0", "redis_url": "redis://127.0.0.1:1/0"}
     )
     async with make(away) as creator:
-        record = await creator.create(TaskInput(announced.name, [1]))
+        record = (await creator.create(TaskInput(announced.name, [1]))).record
     assert await store.get(record.id) is not None
     assert f"Task {record.id} is stored, but the broker did not take its message" in caplog.text
 
@@ -70,8 +73,9 @@ async def test_a_broker_that_is_away_does_not_refuse_tasks(
 async def test_unknown_names_are_refused(make: Make, settings: Settings, announced: TaskDefinition) -> None:
     """A name that no worker has announced is told apart, before anything is stored."""
     async with make(settings) as creator:
-        with pytest.raises(UnknownTaskNameError):
+        with pytest.raises(RefusedError) as refused:
             await creator.create(TaskInput(f"{announced.name}x"))
+    assert [error.code for error in refused.value.errors] == [TaskErrorCode.UNKNOWN_TASK_NAME]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +98,8 @@ async def test_bad_calls_are_refused(
 ) -> None:
     """A call that cannot succeed, or could not be given back unchanged, stores nothing and says where it is wrong."""
     async with make(settings) as creator:
-        with pytest.raises(InvalidInputError) as refused:
+        with pytest.raises(RefusedError) as refused:
             await creator.create(wanted)
-    assert [problem.path for problem in refused.value.problems] == paths
+    assert [error.field for error in refused.value.errors] == [["input", *map(str, path)] for path in paths]
     assert await store.newest(1, None) == []
     assert announced.name == wanted.name

@@ -59,7 +59,8 @@ def heard(settings: Settings) -> Iterator[Callable[[], list[TaskRecord]]]:
             payloads = []
             while (message := pubsub.get_message(timeout=5)) and message["data"] != b"end":
                 payloads.append(message["data"])
-            return [events.decode(payload) for payload in payloads]
+            records = [events.decode(payload) for payload in payloads]
+            return [record for record in records if isinstance(record, TaskRecord)]
 
         yield collect
 

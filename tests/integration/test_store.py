@@ -100,17 +100,17 @@ async def test_definitions_count_the_workers_that_are_alive(
 
     async def count() -> int:
         (definition,) = await store.definitions(["add"])
-        assert replace(definition, workers=0) == announced
+        assert replace(definition, workers=0, queues=()) == announced
         return definition.workers
 
     with MongoClient[dict[str, object]](settings.mongodb_url) as client:
         beats = client[settings.mongodb_database][fields.WORKERS]
         for host, seconds in (("a", 60.0), ("b", 60.0), ("c", 0.3)):
             filter_, update = workers.beat(
-                host, pool="prefork", concurrency=2, task_names=["add", "x"], good_for_seconds=seconds
+                host, pool="prefork", concurrency=2, task_names=["add", "x"], queues=["q"], good_for_seconds=seconds
             )
             beats.update_one(filter_, update, upsert=True)
-        beats.delete_one(workers.gone("a"))
+        beats.delete_one(workers.by_hostname("a"))
 
     async def only_one() -> bool:
         return await count() == 1

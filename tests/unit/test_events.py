@@ -7,6 +7,7 @@ import pytest
 
 from jobs import events
 from jobs.record.fields import Status
+from jobs.record.reads import TaskRecord
 
 
 def _document(**fields: Any) -> dict[str, Any]:
@@ -18,9 +19,20 @@ def _document(**fields: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _record(payload: bytes) -> TaskRecord:
+    record = events.decode(payload)
+    assert isinstance(record, TaskRecord)
+    return record
+
+
+def test_a_deletion_is_an_event_too() -> None:
+    """That a task was deleted is told apart from every record."""
+    assert events.decode(events.deleted("t1")) == events.Deletion("t1")
+
+
 def test_an_event_carries_the_record() -> None:
     """What a subscriber needs is in the event, without a read."""
-    record = events.decode(events.encode(_document()))
+    record = _record(events.encode(_document()))
     assert (record.id, record.revision, record.status) == ("t1", 3, Status.STARTED)
     assert record.metadata == {"a": 1}
     assert record.created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -39,7 +51,7 @@ def test_an_event_carries_the_record() -> None:
 def test_a_large_event_says_what_it_leaves_out(large: dict[str, Any], omitted: set[str]) -> None:
     """Above 32 KiB fields are left out, the metadata last, and asking for one is an error, not a wrong answer."""
     payload = events.encode(_document(**large))
-    record = events.decode(payload)
+    record = _record(payload)
     assert len(payload) <= events.MAX_BYTES
     assert record.omitted == omitted
     with pytest.raises(LookupError):

@@ -1,0 +1,53 @@
+"""Store, then announce: the one place where the API changes task records, as ``jobs.store`` is a worker's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gql_api.store import Document, TaskStore
+from jobs import events
+from jobs.record.reads import TaskRecord
+from jobs.record.writes import Write
+
+logger = logging.getLogger(__name__)
+
+
+class Changes:
+    """Makes changes of records and publishes their events."""
+
+    def __init__(self, store: TaskStore, redis: Redis) -> None:
+        self._store = store
+        self._redis = redis
+
+    async def make(self, write: Write) -> TaskRecord | None:
+        """Make one conditional change and publish its event; None when the record did not take it."""
+        document = await self._store.change(write)
+        if document is None:
+            return None
+        await self.announce([document])
+        return TaskRecord(document)
+
+    async def announce(self, documents: Sequence[Document]) -> None:
+        """Publish the events of records just stored."""
+        await self._publish([(TaskRecord(document).id, events.encode(document)) for document in documents])
+
+    async def delete(self, task_id: str) -> bool:
+        """Delete a task that is final; tells whether it was one."""
+        if not await self._store.delete(task_id):
+            return False
+        await self._publish([(task_id, events.deleted(task_id))])
+        return True
+
+    async def _publish(self, news: list[tuple[str, bytes]]) -> None:
+        """The record is the truth: news that is lost is logged, and is no error of the call."""
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for task_id, event in news:
+                    pipeline.publish(events.channel(task_id), event)
+                await pipeline.execute()
+        except RedisError as error:
+            logger.warning("The events of %d tasks were not published: %s", len(news), error)

@@ -1,0 +1,209 @@
+"""What a caller may do to a task that exists: cancel, reschedule, replay, change its metadata, delete it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gql_api.changes import Changes
+from gql_api.creation import Creation, Creator
+from gql_api.errors import RefusedError, TaskErrorCode, already_final, not_found
+from gql_api.store import TaskStore
+from gql_api.wanted import TaskInput
+from jobs import metadata, values
+from jobs.metadata import MetadataError, Operation
+from jobs.record import control
+from jobs.record.details import NewTask
+from jobs.record.fields import Status
+from jobs.record.reads import TaskRecord
+from jobs.settings import Settings
+
+# A task may begin, or end, between what was read of it and what is written: then it is looked at again.
+_TRIES = 10
+_LONGEST_REASON = 1000
+_MOST_CHILDREN = 10_000
+_HAS_PROCESSES = "prefork"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """How a caller wants a task to end."""
+
+    reason: str | None = None
+    force: bool = False
+    cascade: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What is to be other than in the task that is repeated; None leaves it as it was."""
+
+    kwargs: Any = None
+    metadata: Any = None
+
+
+class Controller:
+    """Does it, by conditional writes: what does not fit the task's state any more is not done."""
+
+    def __init__(self, settings: Settings, store: TaskStore, changes: Changes, creator: Creator) -> None:
+        self._settings = settings
+        self._store = store
+        self._changes = changes
+        self._creator = creator
+
+    async def cancel(self, task_id: str, how: Cancellation) -> TaskRecord:
+        """End a task that waits, at once; ask one that runs for its end.
+
+        Raises:
+            RefusedError: there is no such task, it is final, or nothing can end it by force.
+        """
+        if how.reason is not None and len(how.reason) > _LONGEST_REASON:
+            message = f"reason: is longer than {_LONGEST_REASON} characters"
+            raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "reason")
+        record = await self._cancel_one(task_id, how)
+        if how.cascade:
+            await self._cancel_children(record.id, how)
+        return record
+
+    async def reschedule(self, task_id: str, time: datetime) -> TaskRecord:
+        """Let a task that was not started begin at another time.
+
+        Raises:
+            RefusedError: there is no such task, or it was started already.
+        """
+        known = await self._known(task_id)
+        record = await self._changes.make(control.reschedule(task_id, time))
+        if record is None:
+            known = await self._known(task_id)
+            if known.is_final:
+                raise already_final(known)
+            message = f"Only a task that was not started can be rescheduled; this one is {known.status}"
+            raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=known)
+        if record.status is Status.QUEUED:
+            await self._creator.publish(_message_of(record))
+        return record
+
+    async def replay(self, task_id: str, other: Replay) -> Creation:
+        """Create a task like another one, which it is linked to.
+
+        Raises:
+            RefusedError: there is no such task, or it could not be created today.
+        """
+        record = await self._known(task_id)
+        return await self._creator.create(
+            TaskInput(
+                name=record.name,
+                args=record.args,
+                kwargs=record.kwargs if other.kwargs is None else other.kwargs,
+                metadata=record.metadata if other.metadata is None else other.metadata,
+                queue=record.queue,
+                priority=record.priority,
+                replay_of=record.id,
+            )
+        )
+
+    async def update_metadata(
+        self, task_id: str, operations: Sequence[Operation], expected_revision: int | None
+    ) -> TaskRecord:
+        """Change the metadata of a task, final or not, all operations or none.
+
+        Raises:
+            RefusedError: there is no such task, its metadata has changed since ``expected_revision``, or the
+                operations do not fit.
+        """
+        mark = uuid.uuid4().hex
+        while True:
+            record = await self._known(task_id)
+            if record.metadata_mark == mark:
+                return record
+            if expected_revision is not None and (record.metadata_revision or 1) > expected_revision:
+                message = f"The metadata was changed at revision {record.metadata_revision}"
+                raise RefusedError.because(TaskErrorCode.REVISION_CONFLICT, message, "expectedRevision", task=record)
+            try:
+                changed = metadata.changed(record.metadata, operations, self._settings.metadata_max_bytes)
+            except MetadataError as error:
+                raise RefusedError.for_problems(error.problems) from error
+            write = control.replace_metadata(task_id, changed, record.metadata_revision, mark)
+            if (stored := await self._changes.make(write)) is not None:
+                return stored
+
+    async def delete(self, task_id: str) -> str:
+        """Delete a task that is final.
+
+        Raises:
+            RefusedError: there is no such task, or it is not final.
+        """
+        if not values.is_text(task_id) or not await self._changes.delete(task_id):
+            record = await self._known(task_id)
+            message = f"Only a task that has ended can be deleted; this one is {record.status}"
+            raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=record)
+        return task_id
+
+    async def _known(self, task_id: str) -> TaskRecord:
+        record = await self._store.get(task_id)
+        if record is None:
+            raise not_found(task_id)
+        return record
+
+    async def _cancel_one(self, task_id: str, how: Cancellation) -> TaskRecord:
+        for _ in range(_TRIES):
+            record = await self._known(task_id)
+            if record.is_final:
+                raise already_final(record)
+            if record.status is not Status.STARTED:
+                done = await self._changes.make(control.cancel_waiting(task_id, how.reason))
+            else:
+                if how.force:
+                    await self._check_force(record)
+                done = await self._changes.make(control.request_cancel(task_id, how.reason, force=how.force))
+                if done is None and await self._is_asked_already(task_id):
+                    return await self._known(task_id)
+            if done is not None:
+                return done
+        raise AssertionError(f"task {task_id} changes faster than it can be cancelled")
+
+    async def _is_asked_already(self, task_id: str) -> bool:
+        record = await self._known(task_id)
+        return record.status is Status.STARTED and record.cancel_requested_at is not None
+
+    async def _check_force(self, record: TaskRecord) -> None:
+        pool = None if record.worker is None else await self._store.pool_of(record.worker)
+        if pool is not None and pool != _HAS_PROCESSES:
+            message = f"The {pool} pool of {record.worker} cannot end a task by force; cancel it without"
+            raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "force", task=record)
+
+    async def _cancel_children(self, task_id: str, how: Cancellation) -> None:
+        """Cancel all below a task, level by level; a child that has ended, or cannot be ended by force, stays."""
+        level, seen = [task_id], {task_id}
+        while level and len(seen) < _MOST_CHILDREN:
+            children = [record for record in await self._store.children_of(level) if record.id not in seen]
+            for child in children:
+                await self._cancel_gently(child, how)
+            level = [child.id for child in children]
+            seen.update(level)
+
+    async def _cancel_gently(self, child: TaskRecord, how: Cancellation) -> None:
+        if child.is_final:
+            return
+        try:
+            await self._cancel_one(child.id, how)
+        except RefusedError:
+            if how.force:
+                await self._cancel_gently(child, Cancellation(how.reason))
+
+
+def _message_of(record: TaskRecord) -> NewTask:
+    return NewTask(
+        id=record.id,
+        name=record.name,
+        args=record.args,
+        kwargs=record.kwargs,
+        queue=record.queue,
+        priority=record.priority,
+        parent_id=record.parent_id,
+        root_id=record.root_id,
+        message=record.message,
+    )

@@ -1,0 +1,35 @@
+"""Paths into JSON: keys and array indexes between dots; a backslash escapes a dot or a backslash within a key."""
+
+from __future__ import annotations
+
+import re
+
+_PART = re.compile(r"(?:[^\\.]|\\[\\.])*")
+_ESCAPE = re.compile(r"\\([\\.])")
+# Deeper than any metadata may be nested.
+_MOST_PARTS = 64
+
+
+class PathError(ValueError):
+    """A string is no path. The message says why."""
+
+
+def parse(path: str) -> list[str]:
+    r"""Split a path into its keys: ``a.b\.c.0`` has the three keys ``a``, ``b.c`` and ``0``.
+
+    Raises:
+        PathError: a backslash stands before something else, or the path is longer than any object is deep.
+    """
+    keys, start = [], 0
+    while True:
+        match = _PART.match(path, start)
+        end = start if match is None else match.end()
+        keys.append(_ESCAPE.sub(r"\1", path[start:end]))
+        if end == len(path):
+            break
+        if path[end] != ".":
+            raise PathError("a backslash has to stand before a dot or a backslash")
+        start = end + 1
+    if len(keys) > _MOST_PARTS:
+        raise PathError(f"has more than {_MOST_PARTS} keys")
+    return keys

@@ -1,0 +1,32 @@
+"""Finished tasks are deleted when they have been kept long enough."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from jobs.record import control, fields, reads
+
+if TYPE_CHECKING:
+    from jobs.backend import Backend
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 500
+# A look at all that waits comes round again: a large heap goes little by little.
+_MOST_BATCHES = 20
+
+
+def sweep(backend: Backend, now: datetime) -> None:
+    """Delete tasks whose end is longer ago than ``RETENTION_DAYS``, oldest first, and announce each."""
+    days = backend.settings.retention_days
+    if not days:
+        return
+    for _ in range(_MOST_BATCHES):
+        found = backend.collection.find(control.outlived(now, days), reads.ID_ONLY).sort(control.OLDEST_FIRST)
+        ids = [document[fields.ID] for document in found.limit(_BATCH)]
+        backend.store.delete(ids)
+        if len(ids) < _BATCH:
+            return
+    logger.info("More finished tasks than can be deleted at a time are older than %g days", days)
