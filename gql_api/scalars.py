@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NewType, TypeVar
 
 import strawberry
@@ -27,7 +27,10 @@ def _parse_datetime(value: Any) -> datetime:
         raise ValueError(f"not an RFC 3339 time: {value!r}") from None
     if time.tzinfo is None:
         raise ValueError(f"a time needs an offset, like {value}Z")
-    return time
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"a time that UTC has no year for: {value!r}") from None
 
 
 def _unchanged(value: Any) -> Any:

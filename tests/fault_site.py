@@ -20,9 +20,9 @@ import psutil
 from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
-from support import process, wait_until
+from support import Api, process, wait_until
 
-from gql_api.servers import is_listening
+from gql_api.servers import free_port, is_listening
 from jobs.dispatch import Dispatcher, OperationalError
 from jobs.record import fields, writes
 from jobs.record.details import NewTask
@@ -117,6 +117,15 @@ class Site:
         wait_until(lambda: b" ready." in log.read_bytes(), 60, f"worker {name}")
         return Worker(name, started, log)
 
+    def api(self) -> Api:
+        """Start an API and wait until it takes requests."""
+        port, log = free_port(), self.folder / "api.log"
+        api = Api(f"http://127.0.0.1:{port}", log, log)
+        command = [sys.executable, "-m", "uvicorn", "gql_api.app:app", f"--port={port}", "--no-access-log"]
+        self.workers.enter_context(process(command, log, self.environment))
+        wait_until(lambda: is_listening(port), 60, "the API")
+        return api
+
     @property
     def host(self) -> str:
         """What workers call this machine."""
@@ -124,7 +133,7 @@ class Site:
 
     def record(self, name: str, *args: Any, **rest: Any) -> str:
         """Make the record of a task, as the API does first."""
-        task = NewTask(id=str(uuid.uuid4()), name=f"fault_tasks.{name}", args=list(args), queue=_QUEUE, **rest)
+        task = NewTask(id=str(uuid.uuid4()), name=f"fault_tasks.{name}", args=list(args), **{"queue": _QUEUE, **rest})
         assert self.store.change(writes.create(task), upsert=True)
         return task.id
 

@@ -129,3 +129,12 @@ def runaway(self: Task) -> None:
     """Run into the hard time limit."""
     with _written_down(self):
         time.sleep(60)
+
+
+@shared_task(bind=True)
+def until_cancelled(self: Task) -> None:
+    """Report progress until that is answered by an exception."""
+    with _written_down(self):
+        while True:
+            self.report_progress(1)
+            time.sleep(0.05)

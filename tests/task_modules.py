@@ -12,6 +12,7 @@ from celery import group, shared_task
 from celery.exceptions import Ignore
 from redis import Redis
 
+from jobs.cancels import TaskCancelledError
 from jobs.task import Task
 
 
@@ -185,3 +186,59 @@ def large(size: int) -> str:
 def unserializable() -> object:
     """Return what no serializer knows."""
     return object()
+
+
+@shared_task(bind=True)
+def cancellable(self: Task, key: str) -> str:
+    """Report progress until somebody wants no more."""
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    redis.lpush(f"{key}:started", 1)
+    done = 0
+    try:
+        while True:
+            done += 1
+            self.report_progress(done)
+            time.sleep(0.05)
+    except TaskCancelledError:
+        redis.lpush(f"{key}:cleaned", done)
+        raise
+
+
+@shared_task(bind=True)
+def polite(self: Task, key: str) -> str:
+    """Stop when asked to, with a result all the same."""
+    Redis.from_url(os.environ["CELERY_BROKER_URL"]).lpush(f"{key}:started", 1)
+    while not self.is_cancelled():
+        time.sleep(0.05)
+    return "half of it"
+
+
+@shared_task(bind=True, max_retries=None)
+def stubborn(self: Task, key: str) -> None:
+    """Ask for one more attempt an hour from now, when the test lets it."""
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    redis.lpush(f"{key}:started", 1)
+    redis.brpop([key], timeout=60)
+    raise self.retry(countdown=3600)
+
+
+@shared_task
+def has_children(key: str) -> list[str]:
+    """Send tasks that start much later, and wait."""
+    children = [add.apply_async((n,), countdown=3600).id for n in range(3)]
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    redis.lpush(f"{key}:started", *children)
+    redis.brpop([key], timeout=60)
+    return children
+
+
+@shared_task(bind=True)
+def keeps_notes(self: Task, key: str) -> dict[str, Any]:
+    """Read and change its own metadata while the test changes it too."""
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    before = self.metadata
+    self.update_metadata({"stage.name": "load", "when": Decimal("1.5")}, increment={"rows": 10})
+    redis.lpush(f"{key}:started", 1)
+    redis.brpop([key], timeout=60)
+    self.update_metadata(append={"files": "a.csv"}, increment={"rows": 5}, unset=["when"])
+    return {"before": before, "after": self.metadata}

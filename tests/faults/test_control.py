@@ -1,0 +1,235 @@
+"""Cancelled, scheduled, created in numbers and deleted, while workers are away, killed or late."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fault_site import Site, Worker
+from pymongo import UpdateOne
+from support import ROOT, Api, wait_until
+
+from jobs.record import control, fields, writes
+from jobs.record.details import NewTask
+from jobs.record.fields import Status
+
+pytestmark = pytest.mark.fault
+
+_CANCEL = """
+mutation ($id: ID!, $force: Boolean, $cascade: Boolean) {
+  cancelTask(id: $id, reason: "not wanted", force: $force, cascade: $cascade) {
+    task { status } userErrors { code field message }
+  }
+}
+"""
+
+
+def _cancel(api: Api, task_id: str, **how: bool) -> list[str]:
+    errors = api.data(_CANCEL, id=task_id, **how)["cancelTask"]["userErrors"]
+    return [error["code"] for error in errors]
+
+
+def _messages(site: Site) -> int:
+    with site.broker() as redis:
+        return int(redis.llen("celery"))
+
+
+def test_a_task_cancelled_while_no_worker_is_online_never_runs(site: Site) -> None:
+    """QUEUED, SCHEDULED and RETRY end at once; their messages mean nothing to the workers that come."""
+    api = site.api()
+    first = site.worker("first")
+    retried = site.send("retry_once", 3600.0)
+    wait_until(lambda: site.task(retried).status is Status.RETRY)
+    first.kill()
+    queued = site.send("work", 0.0)
+    scheduled = site.record("work", 0.0, scheduled_for=datetime.now(UTC) + timedelta(seconds=1))
+    for task_id in (queued, scheduled, retried):
+        assert _cancel(api, task_id) == []
+        task = site.task(task_id)
+        assert task.status is Status.REVOKED
+        assert task.error is not None
+        assert task.error.message == "not wanted"
+    assert _messages(site) > 0
+    site.worker("second")
+    site.finished(site.send("work", 0.0))
+    wait_until(lambda: _messages(site) == 0)
+    site.wait_for_recovery(2)
+    runs = site.runs("begin")
+    assert [runs[task_id] for task_id in (queued, scheduled, retried)] == [0, 0, 1]
+
+
+def test_a_cancelled_task_whose_worker_dies_is_not_run_again(site: Site) -> None:
+    """Its end was asked for while it ran: who finds it lost ends it."""
+    api = site.api()
+    worker = site.worker("first")
+    task_id = site.send("work", 60.0)
+    site.began(task_id)
+    assert _cancel(api, task_id) == []
+    worker.kill()
+    site.worker("second")
+    task = site.finished(task_id)
+    assert (task.status, task.attempts) == (Status.REVOKED, 1)
+    assert site.runs("begin")[task_id] == 1
+
+
+def test_a_cancelled_task_that_is_handed_back_is_not_run_again(site: Site) -> None:
+    """A cold shutdown hands back what runs, but not what nobody wants."""
+    api = site.api()
+    worker = site.worker("first")
+    task_id = site.send("work", 60.0)
+    site.began(task_id)
+    assert _cancel(api, task_id) == []
+    worker.send(signal.SIGQUIT)
+    assert site.finished(task_id).status is Status.REVOKED
+    worker.wait()
+    site.worker("second")
+    site.finished(site.send("work", 0.0))
+    assert site.runs("begin")[task_id] == 1
+
+
+def test_a_task_that_begins_while_it_is_cancelled(site: Site) -> None:
+    """The end may be asked for at any moment of a start: each task is REVOKED, or ran to its end."""
+    api = site.api()
+    site.worker("worker", "-c", "1")
+    tasks = [site.send("work", 0.05, n) for n in range(60)]
+    refused = {task_id for task_id in reversed(tasks) if "ALREADY_FINAL" in _cancel(api, task_id)}
+    for task_id in tasks:
+        task = site.finished(task_id)
+        assert task.status is (Status.SUCCESS if task_id in refused or site.runs("end")[task_id] else Status.REVOKED)
+        assert site.runs("begin")[task_id] == site.runs("end")[task_id]
+    assert len(refused) < len(tasks)
+
+
+def test_the_other_pools_cannot_be_forced(site: Site) -> None:
+    """Threads cannot be ended from outside: the caller is told, and nothing has changed."""
+    api = site.api()
+    site.worker("threads", "-P", "threads")
+    task_id = site.send("until_cancelled")
+    site.began(task_id)
+    wait_until(lambda: "threads" in str(site.store._connections.database()[fields.WORKERS].find_one()))  # noqa: SLF001
+    assert _cancel(api, task_id, force=True) == ["INVALID_INPUT"]
+    assert site.task(task_id).cancel_requested_at is None
+    assert _cancel(api, task_id) == []
+    assert site.finished(task_id).status is Status.REVOKED
+
+
+@pytest.mark.parametrize("terminate", [False, True])
+def test_celerys_own_revoke_is_a_cancel(site: Site, *, terminate: bool) -> None:
+    """``app.control.revoke`` ends what waits though no worker hears it, and reaches what runs."""
+    waiting = site.send("work", 0.0)
+    _revoke(site, waiting, terminate=False)
+    assert site.task(waiting).status is Status.REVOKED
+    site.worker("worker")
+    running = site.send("work", 60.0) if terminate else site.send("until_cancelled")
+    site.began(running)
+    _revoke(site, running, terminate=terminate)
+    task = site.finished(running, 15)
+    assert (task.status, task.attempts) == (Status.REVOKED, 1)
+    site.finished(site.send("work", 0.0))
+    assert site.runs("begin")[waiting] == 0
+
+
+def _revoke(site: Site, task_id: str, *, terminate: bool) -> None:
+    code = f"from jobs.celery import app; app.control.revoke({task_id!r}, terminate={terminate})"
+    subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **site.environment}, cwd=ROOT, check=True, timeout=30
+    )
+
+
+def test_ten_thousand_are_due_at_once(site: Site) -> None:
+    """All of them go out within seconds, each once, though two workers look for them."""
+    workers: list[Worker] = [site.worker(name, "-Q", "other") for name in ("first", "second")]
+    due = datetime.now(UTC) + timedelta(seconds=10)
+    tasks = [
+        NewTask(id=f"due-{n}", name="fault_tasks.work", args=[0.0, n], scheduled_for=due, queue="celery")
+        for n in range(10_000)
+    ]
+    collection = site.store._connections.database()[fields.TASKS]  # noqa: SLF001 - many at once
+    collection.create_indexes(fields.INDEXES)
+    collection.bulk_write([UpdateOne(*writes.create(task), upsert=True) for task in tasks], ordered=False)
+    with site.broker() as redis:
+        assert redis.llen("celery") == 0
+        wait_until(lambda: datetime.now(UTC) >= due, 60)
+        began = time.monotonic()
+        wait_until(lambda: redis.llen("celery") >= len(tasks), 30, "all of the messages")
+        print(f"10,000 due tasks went out within {time.monotonic() - began:.1f} s")  # noqa: T201 - a figure for the docs
+        site.wait_for_recovery(2)
+        ids = [message.split('"id": "')[1].split('"')[0] for message in redis.lrange("celery", 0, -1)]
+    assert len(ids) == len(set(ids)) == len(tasks)
+    assert all(worker.process.poll() is None for worker in workers)
+
+
+def test_a_deleted_task_is_not_revived(site: Site) -> None:
+    """A message that turns up after its task was deleted runs nothing and makes no record."""
+    site.worker("worker")
+    task_id = site.send("work", 0.0)
+    record = site.finished(task_id)
+    site.store.delete([task_id])
+    assert site.store.find(task_id) is None
+    site.publish_message(record)
+    site.finished(site.send("work", 0.0))
+    wait_until(lambda: _messages(site) == 0)
+    assert site.store.find(task_id) is None
+    assert site.runs("begin")[task_id] == 1
+
+
+def test_a_frozen_worker_does_not_revive_a_deleted_task(site: Site) -> None:
+    """The end that a worker tells after its task ended elsewhere and was deleted is dropped."""
+    frozen = site.worker("frozen")
+    task_id = site.send("work", 1.0)
+    site.began(task_id)
+    frozen.signal_all(signal.SIGSTOP)
+    site.worker("awake")
+    site.finished(task_id)
+    site.store.delete([task_id])
+    frozen.signal_all(signal.SIGCONT)
+    wait_until(lambda: site.runs("end")[task_id] == 2)
+    wait_until(lambda: b"is not this attempt's any more" in frozen.log.read_bytes())
+    assert site.store.find(task_id) is None
+
+
+def test_what_is_kept_long_enough_is_deleted(site: Site) -> None:
+    """With RETENTION_DAYS workers delete what ended longer ago, announce it, and leave the rest alone."""
+    site.worker("first")
+    old, young = (site.finished(site.send("work", 0.0)).id for _ in range(2))
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    site.store._connections.database()[fields.TASKS].update_one(  # noqa: SLF001 - time itself
+        {fields.ID: old}, {"$set": {fields.CREATED_AT: long_ago, fields.FINISHED_AT: long_ago}}
+    )
+    waiting = site.record("work", 0.0, scheduled_for=datetime.now(UTC) + timedelta(hours=1))
+    with site.broker() as redis, redis.pubsub() as heard:
+        heard.psubscribe("task:*")
+        site.worker("second", environment={"RETENTION_DAYS": "1"})
+        wait_until(lambda: site.store.find(old) is None)
+        wait_until(lambda: old in str(heard.get_message()))
+    assert site.task(young).status is Status.SUCCESS
+    assert site.task(waiting).status is Status.SCHEDULED
+    tombstones = site.store._connections.database()[fields.TOMBSTONES]  # noqa: SLF001 - what is left of it
+    assert [document[fields.ID] for document in tombstones.find()] == [old]
+    assert control.deletable([old])
+
+
+def test_priorities_and_queues_outlive_their_messages(site: Site) -> None:
+    """What was created with a priority and a queue is sent there again when Redis forgets it, and 0 goes first."""
+    tasks = [site.record("work", 0.0, n, queue="special", priority=9 - n) for n in range(10)]
+    holder = site.worker("holder", "-c", "1", "-Q", "celery")
+    with site.broker() as redis:
+        wait_until(lambda: sum(redis.llen(_list(n)) for n in range(10)) == 10, 30, "all to be sent again")
+        redis.flushall()
+        wait_until(lambda: sum(redis.llen(_list(n)) for n in range(10)) == 10, 30, "all to be sent once more")
+    holder.kill()
+    site.worker("worker", "-c", "1", "-Q", "special")
+    for task_id in tasks:
+        site.finished(task_id)
+    order = [line.split()[1] for line in (site.folder / "executions").read_text().splitlines() if "begin" in line]
+    # The first may have been taken before the rest were looked at.
+    assert order[1:] == [task_id for task_id in reversed(tasks) if task_id != order[0]]
+
+
+def _list(priority: int) -> str:
+    return f"special\x06\x16{priority}" if priority else "special"
