@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from jobs.connections import Connections
-from jobs.record import claims, writes
+from jobs.record import claims, control, writes
 from jobs.record.details import Claim, ErrorInfo, NewTask, Progress
 from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
@@ -48,12 +48,16 @@ class RecordMachine(RuleBasedStateMachine):
         self.attempts = self.lost = 0
         self.revision = 1
         self.holder: tuple[str, int] | None = None
+        self.asked = self.forced = False
+        self.metadata: dict[str, object] = dict(_METADATA)
+        self.metadata_revision: int | None = None
 
     @rule(worker=_workers)
     def claim(self, worker: tuple[str, int]) -> None:
-        """A worker tries to take it: only what waits can be taken."""
+        """A worker tries to take it: only what waits can be taken, and only while nobody asked for its end."""
         taking = Claim(uuid.uuid4().hex, worker[0], worker[0], worker[1], 60.0)
-        if self._expect(claims.claim(self.id, taking), taken=self.status in {Status.QUEUED, Status.RETRY}):
+        taken = self.status in {Status.QUEUED, Status.RETRY} and not self.asked
+        if self._expect(claims.claim(self.id, taking), taken=taken):
             self.status, self.holder, self.attempts = Status.STARTED, worker, self.attempts + 1
 
     @rule(attempt=_attempts, outcome=st.sampled_from([Status.SUCCESS, Status.FAILURE, Status.RETRY]))
@@ -103,6 +107,45 @@ class RecordMachine(RuleBasedStateMachine):
         if self._expect(write, taken=self.status in _WAITING):
             self.status = Status.REVOKED
 
+    @rule()
+    def cancel_waiting(self) -> None:
+        """A caller ends what nobody runs, at once."""
+        if self._expect(control.cancel_waiting(self.id, "no"), taken=self.status in _WAITING):
+            self.status, self.asked = Status.REVOKED, True
+
+    @rule(force=st.booleans())
+    def request_cancel(self, force: bool) -> None:
+        """A caller asks for the end of what runs: once, and once more by force."""
+        news = not self.forced if force else not self.asked
+        write = control.request_cancel(self.id, "no", force=force)
+        if self._expect(write, taken=self.status is Status.STARTED and news):
+            self.asked, self.forced = True, self.forced or force
+
+    @rule()
+    def end_as_asked(self) -> None:
+        """Who meets a task that waits after its end was asked for ends it."""
+        fence = {**claims.waiting(), **control.cancel_requested()}
+        write = writes.fail(self.id, control.revoked_error("no"), status=Status.REVOKED, fence=fence)
+        if self._expect(write, taken=self.status in _WAITING and self.asked):
+            self.status = Status.REVOKED
+
+    @rule(seen=st.booleans(), value=st.integers(0, 9))
+    def change_metadata(self, seen: bool, value: int) -> None:
+        """A caller changes metadata in any state, unless somebody else has since it was read."""
+        before = self.metadata_revision if seen else -1
+        changed: dict[str, object] = {**_METADATA, "n": value}
+        if self._expect(control.replace_metadata(self.id, changed, before, "mark"), taken=seen):
+            self.metadata, self.metadata_revision = changed, self.revision
+
+    @rule(attempt=_attempts)
+    def change_own_metadata(self, attempt: int) -> None:
+        """An attempt changes the metadata of its task while it holds it."""
+        changed: dict[str, object] = {"by": attempt}
+        fence = claims.held(attempt)
+        write = control.replace_metadata(self.id, changed, self.metadata_revision, "mark", fence)
+        if self._expect(write, taken=self._holds(attempt)):
+            self.metadata, self.metadata_revision = changed, self.revision
+
     @rule(run=st.sampled_from(["first", "second"]))
     def extend(self, run: str) -> None:
         """A heartbeat finds the task of its own worker only, and no client hears of it."""
@@ -126,7 +169,9 @@ class RecordMachine(RuleBasedStateMachine):
         record = self._record()
         assert (record.status, record.attempts, record.lost_attempts) == (self.status, self.attempts, self.lost)
         assert record.revision == self.revision
-        assert record.metadata == _METADATA
+        assert record.metadata == self.metadata
+        assert record.metadata_revision == self.metadata_revision
+        assert (record.cancel_requested_at is not None) == self.asked
         assert (record.claim is not None) == (self.status is Status.STARTED)
         assert (record.finished_at is not None) == self.status.is_final
         assert (record.due_at is None) == self.status.is_final

@@ -38,6 +38,7 @@ def test_the_architecture_places_every_module(name: str) -> None:
         "docs/architecture.md",
         "docs/adopt.md",
         "docs/clients.md",
+        "docs/control.md",
         "docs/deploy.md",
         "docs/embedding.md",
         "docs/reliability.md",
