@@ -107,6 +107,8 @@ class Dispatcher:
 
     def close(self) -> None:
         """Close the broker connections."""
-        # kombu keeps one pool a process for each broker address: emptied, it still serves another dispatcher.
+        # kombu keeps one pool a process for each broker address. Emptied and not filled anew it would let another
+        # dispatcher wait for ever.
         self._app.pool.force_close_all(close_pool=False)
+        self._app.pool.setup()
         self._app.close()

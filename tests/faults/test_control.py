@@ -105,6 +105,22 @@ def test_a_task_that_begins_while_it_is_cancelled(site: Site) -> None:
     assert len(refused) < len(tasks)
 
 
+def test_a_chord_hears_of_a_member_that_was_cancelled(site: Site) -> None:
+    """A member that was cancelled before it began fails the body, as any member that fails."""
+    api = site.api()
+    site.worker("worker", "-c", "1")
+    starter = site.send("start_chord", 1.5, 3)
+    body = site.finished(starter).result
+    members = site.store._connections.database()[fields.TASKS].find({fields.PARENT_ID: starter})  # noqa: SLF001
+    waiting = [member[fields.ID] for member in members if member[fields.STATUS] == Status.QUEUED]
+    assert waiting
+    assert _cancel(api, waiting[-1]) == []
+    wait_until(lambda: site.store.find(body), 30, "the body")
+    task = site.finished(body)
+    assert task.error is not None
+    assert (task.status, task.error.type) == (Status.FAILURE, "ChordError")
+
+
 def test_the_other_pools_cannot_be_forced(site: Site) -> None:
     """Threads cannot be ended from outside: the caller is told, and nothing has changed."""
     api = site.api()

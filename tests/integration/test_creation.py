@@ -9,7 +9,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from gql_api.changes import Changes
-from gql_api.creation import Creator
+from gql_api.creation import Creation, Creator
 from gql_api.errors import RefusedError, TaskErrorCode
 from gql_api.store import TaskStore
 from gql_api.wanted import TaskInput
@@ -68,6 +68,35 @@ async def test_a_broker_that_is_away_does_not_refuse_tasks(
         record = (await creator.create(TaskInput(announced.name, [1]))).record
     assert await store.get(record.id) is not None
     assert f"Task {record.id} is stored, but the broker did not take its message" in caplog.text
+
+
+async def test_many_tasks_are_published_by_priority(make: Make, settings: Settings, announced: TaskDefinition) -> None:
+    """Each priority has a list of its own in the broker, and all messages of a batch are there when it has returned."""
+    wanted = [TaskInput("add", [n], {"y.z": "s"}, priority=n % 10, time_limit_seconds=1.5) for n in range(1, 40)]
+    async with make(settings) as creator:
+        outcomes = await creator.create_many(wanted)
+    ids = {outcome.record.id: outcome.record.priority for outcome in outcomes if isinstance(outcome, Creation)}
+    assert len(ids) == len(wanted)
+    redis = SyncRedis.from_url(settings.celery_broker_url)
+    for priority in range(10):
+        key = f"{announced.queue}\x06\x16{priority}" if priority else announced.queue
+        messages = [kombu_json.loads(raw) for raw in redis.lrange(key, 0, -1)]  # type: ignore[no-untyped-call]
+        own = [message["headers"] for message in messages if message["headers"]["id"] in ids]
+        assert {headers["id"] for headers in own} == {id_ for id_, of in ids.items() if of == priority}
+        assert all(headers["timelimit"] == [1.5, None] for headers in own)
+    redis.close()
+
+
+async def test_a_batch_is_stored_though_the_broker_is_away(
+    make: Make, store: TaskStore, settings: Settings, announced: TaskDefinition, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is stored is created: its messages go out when the broker is back."""
+    away = settings.model_copy(update={"celery_broker_url": "redis://127.0.0.1:1/0"})
+    async with make(away) as creator:
+        outcomes = await creator.create_many([TaskInput(announced.name, [n]) for n in range(3)])
+    assert [isinstance(outcome, Creation) and outcome.created for outcome in outcomes] == [True] * 3
+    assert len(await store.newest(10, None)) == 3
+    assert "the broker did not take its message" in caplog.text
 
 
 async def test_unknown_names_are_refused(make: Make, settings: Settings, announced: TaskDefinition) -> None:
