@@ -15,8 +15,9 @@ from pymongo.write_concern import WriteConcern
 from gql_api.cursors import Cursor
 from jobs import values
 from jobs.definitions import TaskDefinition
-from jobs.record import chords, fields, reads, workers, writes
+from jobs.record import chords, fields, logs, reads, workers, writes
 from jobs.record.details import NewTask
+from jobs.record.logs import LogLevel, LogLine
 from jobs.record.reads import TaskRecord
 from jobs.settings import Settings
 
@@ -59,7 +60,8 @@ class TaskStore:
         while True:
             try:
                 await self._tasks.create_indexes(fields.INDEXES)
-                await self._tasks.database[fields.CHORDS].create_indexes(chords.INDEXES)
+                await self._database[fields.CHORDS].create_indexes(chords.INDEXES)
+                await self._database[fields.TASK_LOGS].create_indexes(logs.INDEXES)
             except PyMongoError as error:
                 logger.warning("MongoDB does not answer, the indexes wait: %s", error)
                 await asyncio.sleep(_INDEX_RETRY_SECONDS)
@@ -105,6 +107,16 @@ class TaskStore:
             wanted |= reads.children_of(parent_id)
         found = self._tasks.find(wanted).sort(fields.NEWEST_FIRST).limit(limit)
         return [TaskRecord(document) async for document in found]
+
+    async def log_lines(self, task_id: str, after: int, level: LogLevel, limit: int) -> list[LogLine]:
+        """Read what a task has logged, in order, after a position."""
+        found = self._database[fields.TASK_LOGS].find(logs.after(task_id, after, level))
+        return [logs.line_from(document) async for document in found.sort(logs.IN_ORDER).limit(limit)]
+
+    async def log_counts(self, task_ids: Collection[str]) -> dict[str, int]:
+        """Read how many lines some tasks have logged, by id."""
+        found = self._tasks.find(reads.by_ids(list(task_ids)), logs.COUNTS_ONLY)
+        return logs.counts_of([document async for document in found])
 
     async def definitions(self, names: list[str] | None = None) -> list[TaskDefinition]:
         """Read what workers have announced, by name."""

@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 
 from jobs.backend import Backend
 from jobs.claims import cover
+from jobs.log_handler import attach
 from jobs.process import RUN, background, become_worker
 from jobs.record import claims
 
@@ -36,6 +37,8 @@ class Leases(bootsteps.StartStopStep):
         cover(parent.app, default_time_limit=parent.time_limit)
         if has_processes:
             parent.time_limit = None
+        if isinstance(parent.app.backend, Backend):
+            attach(parent.app.backend)
 
     def start(self, parent: Any) -> None:
         """Begin to beat."""

@@ -10,6 +10,7 @@ TASKS = "tasks"
 INTERNAL_TASKS = "internal_tasks"
 GROUPS = "groups"
 CHORDS = "chords"
+TASK_LOGS = "task_logs"
 TURNS = "turns"
 DEFINITIONS = "task_definitions"
 WORKERS = "workers"
@@ -42,6 +43,8 @@ PID = "pid"
 # was sent last. A task without it is left alone.
 DUE_AT = "due_at"
 EXPIRES_AT = "expires_at"
+# How much its attempts have logged; see jobs.record.logs.
+LOGGED = "logged"
 # What its message has beside what stands here: callbacks, chain, chord, limits.
 MESSAGE_PARTS = "message_parts"
 QUEUE = "queue"
@@ -107,4 +110,4 @@ INDEXES = [
 # What an event leaves out when it would be too large, in this order, until it fits.
 OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
 # What no client sees; left out of every event.
-PRIVATE = (MESSAGE_PARTS, CLAIM, WORKER_RUN, PID)
+PRIVATE = (MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, LOGGED)

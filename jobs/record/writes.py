@@ -173,7 +173,7 @@ def _transition(revision: Any, status: Status, worker: Any = None, message: str 
         f.STATUS: status,
         f.AT: NOW,
         f.WORKER: worker,
-        f.MESSAGE: None if message is None else literal(_storable(message)[:_MESSAGE_LENGTH]),
+        f.MESSAGE: None if message is None else literal(storable(message)[:_MESSAGE_LENGTH]),
     }
     return {name: value for name, value in entry.items() if value is not None}
 
@@ -234,7 +234,7 @@ def _progress_document(report: Progress) -> dict[str, Any]:
     return {
         f.CURRENT: report.current,
         f.TOTAL: report.total,
-        f.MESSAGE: None if report.message is None else _storable(report.message),
+        f.MESSAGE: None if report.message is None else storable(report.message),
         f.DATA: values.dump(report.data),
     }
 
@@ -243,16 +243,16 @@ def _error(error: ErrorInfo | None) -> dict[str, Any]:
     if error is None:
         return {f.ERROR: REMOVE}
     document = {
-        f.TYPE: _storable(error.type),
+        f.TYPE: storable(error.type),
         f.MODULE: error.module,
         f.ARGS: values.dump(error.args),
-        f.MESSAGE: _storable(error.message),
-        f.TRACEBACK: None if error.traceback is None else _storable(error.traceback),
+        f.MESSAGE: storable(error.message),
+        f.TRACEBACK: None if error.traceback is None else storable(error.traceback),
     }
     return {f.ERROR: literal(document)}
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """BSON strings are UTF-8: a lone surrogate in an exception's text must not keep the exception from being told."""
     return text.encode("utf-8", "backslashreplace").decode()
 
