@@ -10,6 +10,7 @@ from typing import Any
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, ReturnDocument
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from gql_api.cursors import Cursor
@@ -46,6 +47,8 @@ class TaskStore:
             settings.mongodb_database, codec_options=_CODEC, write_concern=_DURABLE
         )
         self._tasks = self._database[fields.TASKS]
+        # A cursor must not name a line that a failover takes back.
+        self._log_lines = self._database.get_collection(fields.TASK_LOGS, read_concern=ReadConcern("majority"))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -110,7 +113,7 @@ class TaskStore:
 
     async def log_lines(self, task_id: str, after: int, level: LogLevel, limit: int) -> list[LogLine]:
         """Read what a task has logged, in order, after a position."""
-        found = self._database[fields.TASK_LOGS].find(logs.after(task_id, after, level))
+        found = self._log_lines.find(logs.after(task_id, after, level))
         return [logs.line_from(document) async for document in found.sort(logs.IN_ORDER).limit(limit)]
 
     async def log_counts(self, task_ids: Collection[str]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
+from bson import ObjectId
 from pymongo import IndexModel
 
 from jobs.record import claims
@@ -27,6 +28,7 @@ _LEVEL = "level"
 # Inside fields.LOGGED.
 _LINES = "lines"
 _BYTES = "bytes"
+_BATCH = "batch"
 
 _ELLIPSIS = "…"
 
@@ -105,14 +107,17 @@ class Room:
     now: datetime
 
 
-def reserve(task_id: str, attempt: int, entries: list[Entry]) -> Write:
+def reserve(task_id: str, attempt: int, entries: list[Entry], batch: ObjectId) -> Write:
     """Count lines that are about to be stored, as the attempt that holds the task: finds nothing when it lost that.
 
-    Clients see nothing of it, so the revision stays.
+    ``batch`` is the lines' own: repeated, for its reply was lost, the write counts them once. Clients see nothing of
+    it, so the revision stays.
     """
+    is_counted = {"$eq": [f"${f.LOGGED}.{_BATCH}", batch]}
     counted = {
-        _LINES: _plus(_LINES, len(entries)),
-        _BYTES: _plus(_BYTES, _size(entries)),
+        _LINES: _plus(_LINES, {"$cond": [is_counted, 0, len(entries)]}),
+        _BYTES: _plus(_BYTES, {"$cond": [is_counted, 0, _size(entries)]}),
+        _BATCH: batch,
         f.AT: NOW,
     }
     return {f.ID: task_id, **claims.held(attempt)}, [{"$set": {f.LOGGED: counted}}]
@@ -163,9 +168,9 @@ def _note(limits: Limits) -> str:
     return f"The rest was left out: a task keeps at most {limits.lines} lines and {limits.bytes} bytes of log"
 
 
-def document_of(task_id: str, line: LogLine) -> Document:
+def document_of(id_: ObjectId, task_id: str, line: LogLine) -> Document:
     """What stands in MongoDB for a line."""
-    return {_TASK_ID: task_id, **plain(line)}
+    return {f.ID: id_, _TASK_ID: task_id, **plain(line)}
 
 
 def plain(line: LogLine) -> Document:
@@ -200,5 +205,5 @@ def _size(entries: list[Entry]) -> int:
     return sum(entry.size for entry in entries)
 
 
-def _plus(name: str, number: int) -> Any:
+def _plus(name: str, number: Any) -> Any:
     return {"$add": [{"$ifNull": [f"${f.LOGGED}.{name}", 0]}, number]}

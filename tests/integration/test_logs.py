@@ -168,8 +168,11 @@ async def test_an_insert_whose_reply_was_lost_repeats_nothing(
     monkeypatch.setattr("jobs.log_store._OUTAGE_SECONDS", 0.01)
     monkeypatch.setattr(collection, "insert_many", loses_reply)
     await asyncio.to_thread(worker.write, task_id, 1, _entries("a", "b", "c"))
+    await asyncio.to_thread(worker.write, task_id, 1, _entries("d"))
     assert lost
-    assert await _messages(store, task_id) == ["a", "b", "c"]
+    lines = await store.log_lines(task_id, 0, LogLevel.DEBUG, 10)
+    assert [(line.position, line.message) for line in lines] == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    assert await store.log_counts([task_id]) == {task_id: 4}
 
 
 async def test_a_page_is_read_from_the_index(
@@ -345,7 +348,8 @@ async def test_following_uses_the_one_connection_and_leaves_nothing(
         async def watched_by(count: int) -> bool:
             return [number for _, number in await redis.pubsub_numsub(*channels)] == [count, count]
 
-        connections = len(await redis.client_list(_type="pubsub"))
+        async with feed.watch("first"):
+            connections = len(await redis.client_list(_type="pubsub"))
         followers = [_follow(feed, store, task_id) for _ in range(20)]
         assert await asyncio.gather(*map(_next, followers)) == ["a"] * 20
         assert await watched_by(1)
