@@ -86,3 +86,14 @@ def test_lines_are_stored_while_redis_is_away(site: Site, file: Path) -> None:
     file.write_bytes(b"." * 20)
     assert site.finished(task_id).attempts == 1
     assert _messages(site, task_id) == _lines(20)
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_tasks_that_share_a_process_have_their_own_logs(site: Site, file: Path, pool: str) -> None:
+    """Whatever the pool, a line goes to the log of the task that said it."""
+    file.write_bytes(b"." * 100)
+    site.worker("worker", "-P", pool, "-c", "4")
+    tasks = [site.send("tell", str(file), 20 + number) for number in range(8)]
+    for number, task_id in enumerate(tasks):
+        site.finished(task_id)
+        assert _messages(site, task_id) == _lines(20 + number)
