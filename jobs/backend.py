@@ -83,7 +83,7 @@ class Backend(CanvasBackend):
             return result
         if state in ENDS_ATTEMPT:
             kwargs["last_progress"] = self._progress.take(task_id)
-            if request is not None and request.id == task_id:
+            if getattr(request, "id", None) == task_id:
                 self.store_log(request)
         return super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
 

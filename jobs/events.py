@@ -85,7 +85,7 @@ def decode(payload: bytes) -> TaskRecord:
 def encode_log(batch: LogBatch) -> bytes:
     """Make the event for lines just stored; above :data:`MAX_BYTES` it only says that there are some."""
     event: dict[str, Any] = {_FIRST: batch.first, _UNTIL: batch.until}
-    if batch.lines is None:
+    if batch.lines is None or sum(len(line.message) for line in batch.lines) > MAX_BYTES:
         return bson.encode(event)
     payload = bson.encode({**event, _LINES: [logs.plain(line) for line in batch.lines]})
     return payload if len(payload) <= MAX_BYTES else bson.encode(event)

@@ -84,8 +84,9 @@ class LogWriter:
 
     def finish(self, task_id: str, attempt: int) -> None:
         """Store what an attempt has logged, before its end is told. Costs nothing when that is nothing."""
-        log = self._logs.pop((task_id, attempt), None)
+        log = self._logs.get((task_id, attempt))
         if log is not None:
+            self._forget((task_id, attempt))
             self._flush((task_id, attempt), log)
 
     def _run(self) -> None:
@@ -120,9 +121,13 @@ class LogWriter:
                 logger.exception("%d lines of log of task %s were not stored", len(entries), attempt[0])
                 return
             if full is None:
-                self._logs.pop(attempt, None)
+                self._forget(attempt)
             else:
                 log.full = log.full or full
+
+    def _forget(self, attempt: Attempt) -> None:
+        with self._changed:
+            self._logs.pop(attempt, None)
 
     def _forget_parent(self) -> None:
         # The parent's thread and the holder of its lock do not exist in a forked child.

@@ -3,18 +3,23 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
+from celery.utils.log import task_logger
 from support import wait_until
 
 from jobs import events
 from jobs.events import EventError
+from jobs.log_handler import attach
 from jobs.logs import LogWriter
 from jobs.record import logs
 from jobs.record.logs import Entry, Limits, LogBatch, LogLevel, LogLine, Room
 from jobs.task import Task
+
+if TYPE_CHECKING:
+    from jobs.backend import Backend
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 
@@ -135,6 +140,17 @@ def test_outside_a_worker_nothing_is_kept() -> None:
         return "told"
 
     assert tells() == tells.apply().get() == "told"
+
+
+def test_the_task_logger_keeps_our_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool process with a log file of its own sets logging up again, which takes all handlers away."""
+    monkeypatch.setattr(task_logger, "handlers", [])
+    monkeypatch.setattr(signals.after_setup_task_logger, "receivers", [])
+    attach(cast("Backend", None))
+    (handler,) = task_logger.handlers
+    task_logger.handlers.clear()
+    signals.after_setup_task_logger.send(sender=None)
+    assert task_logger.handlers == [handler]
 
 
 class Written:
