@@ -8,7 +8,7 @@ from celery import Celery, shared_task
 
 from jobs.adopt import adopt
 from jobs.backend import Backend
-from jobs.record import chords, fields
+from jobs.record import chords, fields, logs
 
 
 def stock() -> Celery:
@@ -38,6 +38,7 @@ def fill(slices: int, tasks: int) -> None:
     if isinstance(app.backend, Backend):
         app.backend.collection.create_indexes(fields.INDEXES)
         app.backend.database[fields.CHORDS].create_indexes(chords.INDEXES)
+        app.backend.database[fields.TASK_LOGS].create_indexes(logs.INDEXES)
     for number in range(slices):
         for _ in range(tasks):
             noop.apply_async(queue=f"{os.environ['SIDE']}{number}")

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 UNAVAILABLE = "SERVICE_UNAVAILABLE"
 INTERNAL = "INTERNAL_SERVER_ERROR"
+BAD_INPUT = "BAD_USER_INPUT"
 
 
 class ClientError(GraphQLError):
@@ -27,6 +28,11 @@ class ClientError(GraphQLError):
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message, extensions={"code": code})
+
+
+def unknown_task(task_id: str) -> ClientError:
+    """Make the error for an id that is no task's, where there must be one."""
+    return ClientError(f"There is no task {task_id}", "NOT_FOUND")
 
 
 @strawberry.enum(description="Why a mutation changed nothing.")

@@ -1,4 +1,4 @@
-"""Live updates: one Redis pub/sub connection for the process, and a mailbox for each watcher.
+"""Live updates: one Redis pub/sub connection for the process, and a mailbox for each watcher of a task or of its log.
 
 A watch is subscribed, acknowledged, then read from MongoDB; events bring what follows. Events are only a fast path:
 after each reconnect, and now and then, the feed reads again what the watched tasks have become.
@@ -11,8 +11,8 @@ import contextlib
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
-from typing import Any, Self
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Self, TypeVar
 
 from pymongo.errors import PyMongoError
 from redis.asyncio import Connection, ConnectionPool
@@ -20,12 +20,15 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gql_api.background import background
-from gql_api.mailbox import Mailbox
+from gql_api.mailbox import LogMailbox, Mailbox
 from gql_api.store import TaskStore
 from jobs import events
+from jobs.record.reads import TaskRecord
 from jobs.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+Box = TypeVar("Box", Mailbox | LogMailbox, LogMailbox)
 
 _SUBSCRIBE = "SUBSCRIBE"
 _UNSUBSCRIBE = "UNSUBSCRIBE"
@@ -60,7 +63,10 @@ class Feed:
         self._records = records
         self._backstop_seconds = backstop_seconds
         self._silence_seconds = silence_seconds
-        self._mailboxes: dict[str, set[Mailbox]] = {}
+        # By the id of the task. Whoever watches a log is told of its task too.
+        self._mailboxes: dict[str, set[Mailbox | LogMailbox]] = {}
+        self._log_mailboxes: dict[str, set[LogMailbox]] = {}
+        # By channel, as what goes over the connection.
         self._acks: dict[str, asyncio.Event] = {}
         # How many SUBSCRIBEs of a channel are still to be acknowledged: only the last one's answer counts.
         self._unanswered: Counter[str] = Counter()
@@ -98,31 +104,40 @@ class Feed:
         away it returns after a short wait, and the backstop brings the news.
         """
         mailbox = Mailbox()
-        self._join(task_id, mailbox)
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_ACK_SECONDS):
-                    await self._acks[task_id].wait()
+        with self._joined(self._mailboxes, task_id, events.channel(task_id), mailbox) as ack:
+            await _all_acknowledged(ack)
             yield mailbox
-        finally:
-            self._leave(task_id, mailbox)
 
-    def _join(self, task_id: str, mailbox: Mailbox) -> None:
-        watchers = self._mailboxes.setdefault(task_id, set())
+    @contextlib.asynccontextmanager
+    async def watch_log(self, task_id: str) -> AsyncIterator[LogMailbox]:
+        """Open a mailbox for what one task logs, and for its end; see :meth:`watch`."""
+        mailbox = LogMailbox()
+        with (
+            self._joined(self._mailboxes, task_id, events.channel(task_id), mailbox) as of_task,
+            self._joined(self._log_mailboxes, task_id, events.log_channel(task_id), mailbox) as of_log,
+        ):
+            await _all_acknowledged(of_task, of_log)
+            yield mailbox
+
+    @contextlib.contextmanager
+    def _joined(
+        self, mailboxes: dict[str, set[Box]], task_id: str, channel: str, mailbox: Box
+    ) -> Iterator[asyncio.Event]:
+        watchers = mailboxes.setdefault(task_id, set())
         if not watchers:
-            self._acks[task_id] = asyncio.Event()
-            self._request(_SUBSCRIBE, task_id)
+            self._acks[channel] = asyncio.Event()
+            self._request(_SUBSCRIBE, channel)
         watchers.add(mailbox)
+        try:
+            yield self._acks[channel]
+        finally:
+            watchers.discard(mailbox)
+            if not watchers:
+                del mailboxes[task_id], self._acks[channel]
+                self._request(_UNSUBSCRIBE, channel)
 
-    def _leave(self, task_id: str, mailbox: Mailbox) -> None:
-        watchers = self._mailboxes[task_id]
-        watchers.discard(mailbox)
-        if not watchers:
-            del self._mailboxes[task_id], self._acks[task_id]
-            self._request(_UNSUBSCRIBE, task_id)
-
-    def _request(self, command: str, task_id: str) -> None:
-        self._outgoing.append((command, task_id))
+    def _request(self, command: str, channel: str) -> None:
+        self._outgoing.append((command, channel))
         self._wake_sender.set()
 
     async def _send(self) -> None:
@@ -134,8 +149,8 @@ class Feed:
             if connection is None or not connection.is_connected or not self._outgoing:
                 continue  # the next connection begins with all that is watched then
             requests, self._outgoing = self._outgoing, []
-            self._unanswered.update(task_id for command, task_id in requests if command == _SUBSCRIBE)
-            packed = connection.pack_commands((command, events.channel(task_id)) for command, task_id in requests)
+            self._unanswered.update(channel for command, channel in requests if command == _SUBSCRIBE)
+            packed = connection.pack_commands(requests)
             with contextlib.suppress(RedisError, OSError):  # the receiver sees the same and reconnects
                 await connection.send_packed_command(packed, check_health=False)
 
@@ -161,7 +176,7 @@ class Feed:
         """Begin a connection with all that is being watched."""
         self._connection = connection
         self._unanswered.clear()
-        self._outgoing = [(_SUBSCRIBE, task_id) for task_id in self._mailboxes]
+        self._outgoing = [(_SUBSCRIBE, channel) for channel in self._acks]
         self._heal_after_acks = bool(self._outgoing)
         self._wake_sender.set()
 
@@ -187,33 +202,38 @@ class Feed:
                 self._handle(kind, name, rest[0] if rest else None)
 
     def _handle(self, kind: bytes, name: bytes, payload: Any) -> None:
-        task_id = events.task_id_of(name.decode())
+        channel = name.decode()
         if kind == b"message":
-            self._deliver(task_id, payload)
+            self._deliver(channel, payload)
         elif kind == b"subscribe":
-            self._acknowledge(task_id)
+            self._acknowledge(channel)
 
-    def _acknowledge(self, task_id: str) -> None:
-        self._unanswered[task_id] -= 1
-        if self._unanswered[task_id] > 0:
+    def _acknowledge(self, channel: str) -> None:
+        self._unanswered[channel] -= 1
+        if self._unanswered[channel] > 0:
             return
-        del self._unanswered[task_id]
-        if task_id in self._acks:
-            self._acks[task_id].set()
+        del self._unanswered[channel]
+        if channel in self._acks:
+            self._acks[channel].set()
         if self._heal_after_acks and not self._unanswered:
             self._heal_after_acks = False
             self._wake_healer.set()
 
-    def _deliver(self, task_id: str, payload: bytes) -> None:
+    def _deliver(self, channel: str, payload: bytes) -> None:
+        task_id = events.task_id_of(channel)
         try:
-            record = events.decode(payload)
+            if events.is_log_channel(channel):
+                batch = events.decode_log(payload)
+                for log_mailbox in self._log_mailboxes.get(task_id, ()):
+                    log_mailbox.put_lines(batch)
+            else:
+                record = events.decode(payload)
+                # Only a final task is deleted, and its watchers know its end.
+                if isinstance(record, TaskRecord):
+                    for mailbox in self._mailboxes.get(task_id, ()):
+                        mailbox.put(record)
         except events.EventError:
-            logger.warning("Something that is no event came on the channel of task %s", task_id)
-            return
-        if isinstance(record, events.Deletion):
-            return  # only a final task is deleted, and its watchers know its end
-        for mailbox in self._mailboxes.get(task_id, ()):
-            mailbox.put(record)
+            logger.warning("Something that is no event came on the channel %s", channel)
 
     async def _keep_healed(self) -> None:
         """Heal when a new connection is subscribed to everything again, and on the backstop."""
@@ -223,8 +243,12 @@ class Feed:
                     await self._wake_healer.wait()
             except TimeoutError:
                 self.backstop_found += await self._heal()
+                await self._count_logs()
             else:
                 self._wake_healer.clear()
+                for watchers in self._log_mailboxes.values():
+                    for mailbox in watchers:
+                        mailbox.look_again()
                 await self._heal()
 
     async def _heal(self) -> int:
@@ -240,5 +264,26 @@ class Feed:
             return 0
         return sum(mailbox.put(record) for record in records for mailbox in self._mailboxes.get(record.id, ()))
 
+    async def _count_logs(self) -> None:
+        """Let the logs be read again that are longer than what was heard of them."""
+        if not self._log_mailboxes:
+            return
+        try:
+            counts = await self._records.log_counts(list(self._log_mailboxes))
+        except PyMongoError as error:
+            logger.warning("MongoDB does not answer, watched logs are read again later: %s", error)
+            return
+        for task_id, count in counts.items():
+            for mailbox in self._log_mailboxes.get(task_id, ()):
+                mailbox.heard_of(count)
+
     def _is_news(self, task_id: str, revision: int) -> bool:
         return any(mailbox.revision < revision for mailbox in self._mailboxes.get(task_id, ()))
+
+
+async def _all_acknowledged(*acks: asyncio.Event) -> None:
+    """Wait for Redis, but not for long: it may be away."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ACK_SECONDS):
+            for ack in acks:
+                await ack.wait()

@@ -1,10 +1,14 @@
-"""What a watcher has not yet taken: the newest record, and nothing else."""
+"""What a watcher has not yet taken: the newest record, or a few batches of log, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
 
+from jobs.record.logs import LogBatch, LogLine
 from jobs.record.reads import TaskRecord
+
+# Of lines that may be 32 KiB each batch.
+_MOST_BATCHES = 8
 
 
 class Mailbox:
@@ -34,3 +38,61 @@ class Mailbox:
             await self._filled.wait()
         record, self._newest = self._newest, None
         return record
+
+
+class LogMailbox:
+    """Holds lines that follow each other without a gap, for whoever watches what a task logs.
+
+    When some are missing, or too many wait, they are dropped and have to be read from MongoDB. So a slow watcher costs
+    bounded memory and misses nothing.
+    """
+
+    def __init__(self) -> None:
+        self.revision = 0  # of the newest record put
+        self.is_final = False
+        self._until: int | None = None
+        self._batches: list[LogBatch] = []
+        self._behind = False
+        self._filled = asyncio.Event()
+
+    def put(self, record: TaskRecord) -> bool:
+        """Hear how the task is; return whether it was news. All that a final task has logged is stored."""
+        if record.revision <= self.revision:
+            return False
+        self.revision = record.revision
+        if record.is_final:
+            self.is_final = True
+            self._filled.set()
+        return True
+
+    def put_lines(self, batch: LogBatch) -> None:
+        """Leave lines, in the order in which they were stored."""
+        # What came before the first batch is not known: MongoDB may have been read before that.
+        follows = self._until is not None and batch.first <= self._until + 1
+        self._until = max(self._until or 0, batch.until)
+        if batch.lines is None or not follows or len(self._batches) == _MOST_BATCHES:
+            self.look_again()
+        elif not self._behind:
+            self._batches.append(batch)
+            self._filled.set()
+
+    def heard_of(self, count: int) -> None:
+        """Look again when the task has logged more than came here."""
+        if count > (self._until or 0):
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Let MongoDB be read."""
+        self._batches.clear()
+        self._behind = True
+        self._filled.set()
+
+    async def take(self) -> list[LogLine] | None:
+        """Wait for lines; None when they have to be read from MongoDB, as at the end of the task."""
+        await self._filled.wait()
+        self._filled.clear()
+        batches, self._batches = self._batches, []
+        behind, self._behind = self._behind, False
+        if behind or self.is_final:
+            return None
+        return [line for batch in batches for line in batch.lines or ()]

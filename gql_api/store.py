@@ -10,13 +10,15 @@ from typing import Any
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError, ServerSelectionTimeoutError
+from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from gql_api.cursors import Cursor
 from jobs import values
 from jobs.definitions import TaskDefinition
-from jobs.record import chords, control, fields, reads, workers, writes
+from jobs.record import chords, control, fields, logs, reads, workers, writes
 from jobs.record.details import NewTask
+from jobs.record.logs import LogLevel, LogLine
 from jobs.record.reads import TaskRecord
 from jobs.record.writes import Write
 from jobs.settings import Settings
@@ -49,6 +51,8 @@ class TaskStore:
         self._tasks = self._database[fields.TASKS]
         self._timeout = settings.store_timeout_seconds
         self._indexed = asyncio.Event()
+        # A cursor must not name a line that a failover takes back.
+        self._log_lines = self._database.get_collection(fields.TASK_LOGS, read_concern=ReadConcern("majority"))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -65,6 +69,7 @@ class TaskStore:
                 await self._tasks.create_indexes(fields.INDEXES)
                 await self._database[fields.CHORDS].create_indexes(chords.INDEXES)
                 await self._database[fields.TOMBSTONES].create_indexes(fields.TOMBSTONE_INDEXES)
+                await self._database[fields.TASK_LOGS].create_indexes(logs.INDEXES)
             except PyMongoError as error:
                 logger.warning("MongoDB does not answer, the indexes wait: %s", error)
                 await asyncio.sleep(_INDEX_RETRY_SECONDS)
@@ -104,6 +109,7 @@ class TaskStore:
         if await self._tasks.find_one(deletable, reads.ID_ONLY) is None:
             return False
         await self._database[fields.TOMBSTONES].update_one(*control.bury(task_id), upsert=True)
+        await self._log_lines.delete_many(logs.of_tasks([task_id]))
         return (await self._tasks.delete_one(deletable)).deleted_count > 0
 
     async def pool_of(self, hostname: str) -> str | None:
@@ -174,6 +180,16 @@ class TaskStore:
         """Read the tasks that some tasks sent, in no order."""
         found = self._tasks.find(reads.children_of_any(list(task_ids)))
         return [TaskRecord(document) async for document in found]
+
+    async def log_lines(self, task_id: str, after: int, level: LogLevel, limit: int) -> list[LogLine]:
+        """Read what a task has logged, in order, after a position."""
+        found = self._log_lines.find(logs.after(task_id, after, level))
+        return [logs.line_from(document) async for document in found.sort(logs.IN_ORDER).limit(limit)]
+
+    async def log_counts(self, task_ids: Collection[str]) -> dict[str, int]:
+        """Read how many lines some tasks have logged, by id."""
+        found = self._tasks.find(reads.by_ids(list(task_ids)), logs.COUNTS_ONLY)
+        return logs.counts_of([document async for document in found])
 
     async def definitions(self, names: list[str] | None = None) -> list[TaskDefinition]:
         """Read what workers have announced, by name."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, Iterable
 
 import strawberry
 from strawberry.types.nodes import Selection
 
 from gql_api.context import Info, Services
-from gql_api.errors import ClientError
+from gql_api.errors import unknown_task
+from gql_api.logs import TaskLog, follow_log
+from gql_api.scalars import given
 from gql_api.tasks import Task
 from jobs import values
+from jobs.record.logs import LogLevel
 from jobs.record.reads import TaskRecord
 
 
@@ -25,11 +29,11 @@ class Subscription:
         """Watch one task."""
         services, selected = info.context.services, frozenset(_names(info.selected_fields))
         if not values.is_text(id):
-            raise _unknown(id)
+            raise unknown_task(id)
         async with services.feed.watch(id) as mailbox:
             record = await services.store.get(id)
             if record is None:
-                raise _unknown(id)
+                raise unknown_task(id)
             mailbox.put(record)
             revision = 0
             while True:
@@ -40,9 +44,21 @@ class Subscription:
                 if record.is_final:
                     return
 
-
-def _unknown(task_id: str) -> ClientError:
-    return ClientError(f"There is no task {task_id}", "NOT_FOUND")
+    @strawberry.subscription(
+        description="What the task has logged after the cursor, then what it logs, then complete when it is final."
+    )
+    async def task_logged(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - the schema's name
+        min_level: LogLevel | None = LogLevel.INFO,
+        after: str | None = strawberry.UNSET,
+    ) -> AsyncGenerator[TaskLog, None]:
+        """Watch what one task logs."""
+        lines = follow_log(info.context.services, id, given(after, None), given(min_level, LogLevel.INFO))
+        async with contextlib.aclosing(lines):
+            async for line in lines:
+                yield line
 
 
 async def _whole(record: TaskRecord, selected: frozenset[str], services: Services) -> TaskRecord:

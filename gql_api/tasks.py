@@ -10,14 +10,16 @@ from strawberry import UNSET
 
 from gql_api.context import Info
 from gql_api.cursors import Cursor, CursorError
-from gql_api.errors import ClientError
+from gql_api.errors import BAD_INPUT, ClientError
+from gql_api.logs import DEFAULT as LOG_DEFAULT
+from gql_api.logs import TaskLogConnection, page_of_log
 from gql_api.scalars import JSON, given
 from gql_api.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition
+from jobs.record.logs import LogLevel
 from jobs.record.reads import TaskRecord
 
 _MOST = 500
 _DEFAULT = 20
-_BAD_INPUT = "BAD_USER_INPUT"
 
 
 @strawberry.type(description="A task: created by a client, run by a worker, kept with its metadata.")
@@ -107,6 +109,18 @@ class Task(Node):
         """Read the history."""
         return [TaskTransition.of(transition) for transition in self.record.history]
 
+    @strawberry.field(description="What it logged, over all its attempts, oldest first.")
+    async def logs(
+        self,
+        info: Info,
+        first: int | None = LOG_DEFAULT,
+        after: str | None = UNSET,
+        min_level: LogLevel | None = LogLevel.INFO,
+    ) -> TaskLogConnection:
+        """Read a page of its log."""
+        size, level = given(first, LOG_DEFAULT), given(min_level, LogLevel.INFO)
+        return await page_of_log(info, self.record.id, size, given(after, None), level)
+
     @strawberry.field(description="The task that sent it.")
     async def parent(self, info: Info) -> Task | None:
         """Find the parent, together with those of the other tasks of the answer."""
@@ -155,7 +169,7 @@ async def page_of_tasks(
     """
     size, cursor = given(first, _DEFAULT), _cursor(given(after, None))
     if not 1 <= size <= _MOST:
-        raise ClientError(f"first must be from 1 to {_MOST}, not {size}", _BAD_INPUT)
+        raise ClientError(f"first must be from 1 to {_MOST}, not {size}", BAD_INPUT)
     # One more than asked for tells whether there is a next page.
     records = await info.context.services.store.newest(size + 1, cursor, parent_id=parent_id)
     edges = [TaskEdge(cursor=str(Cursor.of(record)), node=Task.of(record)) for record in records[:size]]
@@ -175,4 +189,4 @@ def _cursor(text: str | None) -> Cursor | None:
     try:
         return None if text is None else Cursor.parse(text)
     except CursorError as error:
-        raise ClientError(f"after: {error}", _BAD_INPUT) from error
+        raise ClientError(f"after: {error}", BAD_INPUT) from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from pymongo.errors import DocumentTooLarge, OperationFailure
 
 from jobs.canvas import CanvasBackend
 from jobs.holds import fence_of, hold_of
+from jobs.logs import log_writer_for
 from jobs.metadata import Operation, changed
 from jobs.outcomes import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from, worker_of
 from jobs.process import background, in_event_loop
@@ -25,6 +27,7 @@ from jobs.record import control, fields, writes
 from jobs.record.control import CancelRequest
 from jobs.record.details import NewTask, Progress
 from jobs.record.fields import Status, is_internal
+from jobs.record.logs import Entry
 from jobs.record.reads import TaskRecord
 from jobs.record.writes import Filter, Write
 from jobs.settings import Settings
@@ -50,10 +53,26 @@ class Backend(CanvasBackend):
     def __init__(self, app: Celery, settings: Settings | None = None, **kwargs: Any) -> None:
         super().__init__(app, settings, **kwargs)
         self._progress = progress_writer_for(self.settings)
+        self._logs = log_writer_for(self.settings)
 
     def report_progress(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
         """Hand over a progress report; see :class:`jobs.progress.ProgressWriter`."""
         self._progress.report(task_id, progress, fence)
+
+    def log(self, request: Any, level: int, text: Callable[[], str]) -> None:
+        """Keep a line of what a task logs, made only if it may be kept, while this worker runs the task.
+
+        See :class:`jobs.logs.LogWriter`.
+        """
+        attempt = hold_of(request).attempt
+        if attempt and self._logs.wants(request.id, attempt):
+            self._logs.add(request.id, attempt, Entry.of(level, text(), time.monotonic()))
+
+    def store_log(self, request: Any) -> None:
+        """Store what an attempt has logged so far: once it does not hold the task, its lines are refused."""
+        attempt = hold_of(request).attempt
+        if attempt:
+            self._logs.finish(request.id, attempt)
 
     def store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
@@ -68,6 +87,8 @@ class Backend(CanvasBackend):
             return result
         if state in ENDS_ATTEMPT:
             kwargs["last_progress"] = self._progress.take(task_id)
+            if getattr(request, "id", None) == task_id:
+                self.store_log(request)
         return super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
 
     def mark_as_done(

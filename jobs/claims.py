@@ -118,6 +118,7 @@ class Claiming:
         hand_over = claims.requeue(
             request.id, claims.held(hold.attempt), f"replaced by {sig.name}", due_in=backend.settings.lease_seconds
         )
+        backend.store_log(request)
         if backend.when_store_answers(lambda: backend.store.change(hand_over)) is None:
             raise _refusal(request, "was taken away while it ran")
         hold.replaced = True
@@ -143,6 +144,7 @@ class Claiming:
         if not hold.attempt or hold.replaced:
             return
         fence = claims.held(hold.attempt)
+        backend.store_log(request)
         if isinstance(error, Reject) and error.requeue:
             back = claims.requeue(request.id, fence, "rejected by its function")
             backend.when_store_answers(lambda: backend.store.change(back))

@@ -1,7 +1,8 @@
-"""The news on Redis: channel names, and the one format of an event.
+"""The news on Redis: channel names, and the formats of events.
 
 An event is published after each stored change and carries the record as BSON. It is a fast path, never the truth: one
-may be lost, and one that would be too large leaves the largest fields out and names them.
+may be lost, and one that would be too large leaves the largest fields out and names them. Lines of log are told on
+channels of their own, for few want them.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ import bson
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 
-from jobs.record import fields
+from jobs.record import fields, logs
+from jobs.record.logs import LogBatch
 from jobs.record.reads import Document, TaskRecord
 
 MAX_BYTES = 32 * 1024
 
 _TASK = "task"
 _OMITTED = "omitted"
+_FIRST = "first"
+_UNTIL = "until"
+_LINES = "lines"
 _PREFIX = "task:"
+_LOG_PREFIX = "log:"
 _AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
 
@@ -28,7 +34,7 @@ _DELETED = "deleted"
 
 
 class EventError(ValueError):
-    """A payload on a task's channel is not an event of ours."""
+    """A payload on a channel is not an event of ours."""
 
 
 def channel(task_id: str) -> str:
@@ -36,9 +42,19 @@ def channel(task_id: str) -> str:
     return f"{_PREFIX}{task_id}"
 
 
+def log_channel(task_id: str) -> str:
+    """The Redis channel that tells what one task logs."""
+    return f"{_LOG_PREFIX}{task_id}"
+
+
+def is_log_channel(channel_name: str) -> bool:
+    """Whether a channel tells of lines."""
+    return channel_name.startswith(_LOG_PREFIX)
+
+
 def task_id_of(channel_name: str) -> str:
     """The task that a channel tells of."""
-    return channel_name.removeprefix(_PREFIX)
+    return channel_name.removeprefix(_LOG_PREFIX if is_log_channel(channel_name) else _PREFIX)
 
 
 def encode(document: Document) -> bytes:
@@ -80,5 +96,29 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
         if _DELETED in event:
             return Deletion(event[_DELETED])
         return TaskRecord(event[_TASK], frozenset(event[_OMITTED]))
+    except (BSONError, KeyError, TypeError, ValueError) as error:
+        raise EventError(f"not an event: {error}") from error
+
+
+def encode_log(batch: LogBatch) -> bytes:
+    """Make the event for lines just stored; above :data:`MAX_BYTES` it only says that there are some."""
+    event: dict[str, Any] = {_FIRST: batch.first, _UNTIL: batch.until}
+    if batch.lines is None or sum(len(line.message) for line in batch.lines) > MAX_BYTES:
+        return bson.encode(event)
+    payload = bson.encode({**event, _LINES: [logs.plain(line) for line in batch.lines]})
+    return payload if len(payload) <= MAX_BYTES else bson.encode(event)
+
+
+def decode_log(payload: bytes) -> LogBatch:
+    """Read an event that tells of lines.
+
+    Raises:
+        EventError: the payload is not one.
+    """
+    try:
+        event = bson.decode(payload, _AWARE)
+        told = event.get(_LINES)
+        lines = None if told is None else tuple(logs.line_from(line) for line in told)
+        return LogBatch(int(event[_FIRST]), int(event[_UNTIL]), lines)
     except (BSONError, KeyError, TypeError, ValueError) as error:
         raise EventError(f"not an event: {error}") from error

@@ -18,6 +18,7 @@ from jobs import cancels
 from jobs.backend import Backend
 from jobs.claims import cover
 from jobs.holds import hold_of
+from jobs.log_handler import attach
 from jobs.process import RUN, background, become_worker, has_pool_processes
 from jobs.record import claims
 from jobs.request import Request
@@ -44,6 +45,8 @@ class Leases(bootsteps.StartStopStep):
         cover(parent.app, default_time_limit=parent.time_limit)
         if has_processes:
             parent.time_limit = None
+        if isinstance(parent.app.backend, Backend):
+            attach(parent.app.backend)
 
     def start(self, parent: Any) -> None:
         """Begin to beat."""

@@ -138,6 +138,19 @@ class Settings(BaseSettings):
         description="The largest `args` and the largest `kwargs` of a task, as JSON in UTF-8.",
     )
 
+    log_max_lines: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="How many lines of log a task keeps, over all its attempts.",
+    )
+    log_max_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1,
+        le=64 * 1024 * 1024,
+        description="How much text a task's log keeps, in UTF-8, over all its attempts.",
+    )
+
     def model_post_init(self, _context: Any, /) -> None:
         """Let the broker carry the events too, unless another Redis was named."""
         if not self.redis_url:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from jobs import events
 from jobs.connections import DURABLE, QUICK, Connections, Document, PerProcess
-from jobs.record import control, fields, reads
+from jobs.record import control, fields, logs, reads
 from jobs.record.reads import TaskRecord
 from jobs.record.writes import Write
 
@@ -80,6 +80,7 @@ class Store:
             return
         graves = [UpdateOne(*control.bury(task_id), upsert=True) for task_id in found]
         database[fields.TOMBSTONES].bulk_write(graves, ordered=False)
+        database[fields.TASK_LOGS].delete_many(logs.of_tasks(found))
         self._durable.get().delete_many(control.deletable(found))
         for task_id in found:
             self._publish(events.channel(task_id), events.deleted(task_id))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import celery
+from celery.exceptions import SoftTimeLimitExceeded
+from kombu.utils.encoding import safe_repr
 
 from jobs.holds import fence_of, hold_of, is_cancelled, raise_if_cancelled
 from jobs.metadata import MetadataOp, Operation
@@ -19,7 +22,7 @@ _MESSAGE_LENGTH = 1000
 
 
 class Task(celery.Task):
-    """An ordinary Celery task that can also say how far it is (with ``bind=True``)."""
+    """An ordinary Celery task that can also say how far it is, and what it does (with ``bind=True``)."""
 
     backend: Backend
 
@@ -99,6 +102,25 @@ class Task(celery.Task):
         raise_if_cancelled(request)
         self.backend.report_progress(request.id, progress, fence_of(request.id, request))
 
+    def log(self, message: object, *args: object, level: int | str = logging.INFO) -> None:
+        """Keep a line in the task's log, for who watches the task. It does not go to the worker's own log.
+
+        ``celery.utils.log.get_task_logger`` is for both. Returns at once; lines are stored and announced in batches.
+        Outside a worker, where no record waits for it, nothing happens.
+
+        Args:
+            message: a text; with ``args`` a format, as in ``logging``. One that does not fit them is kept as it is.
+            args: what the format asks for.
+            level: of ``logging``, by number or by name.
+
+        Raises:
+            ValueError: there is no level of that name.
+        """
+        request, number = self.request, _level(level)
+        if request.id is None or request.called_directly or request.is_eager:
+            return
+        self.backend.log(request, number, lambda: _formatted(message, args))
+
 
 def _finite(number: float) -> float:
     try:
@@ -112,3 +134,22 @@ def _finite(number: float) -> float:
 def _text(message: object) -> str | None:
     """Take any object for a message, an exception or a lazy translation, and no more of it than a screen shows."""
     return None if message is None else str(message)[:_MESSAGE_LENGTH]
+
+
+def _level(level: int | str) -> int:
+    if isinstance(level, int):
+        return level
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"there is no level {level!r}")
+    return number
+
+
+def _formatted(message: object, args: tuple[object, ...]) -> str:
+    """Format as ``logging`` does, one mapping as named arguments included. What is wrong must not fail a task."""
+    try:
+        return logging.LogRecord("", 0, "", 0, message, args, None).getMessage()
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:  # noqa: BLE001 - whatever the arguments raise
+        return str(safe_repr((message, *args)))  # type: ignore[no-untyped-call] # kombu has no types

@@ -14,9 +14,11 @@ from jobs.task import Task
 def long_running_task(self: Task, task_input: Any, seconds: float = 30) -> str:
     """Work for some seconds, reporting progress every second, and return a sentence with the input."""
     started = time.monotonic()
+    self.log("Working %g seconds on %s", seconds, task_input)
     for done in range(int(seconds)):
         self.report_progress(done, seconds, f"{done} of {seconds:g} seconds")
         time.sleep(max(0.0, started + done + 1 - time.monotonic()))
     time.sleep(max(0.0, started + seconds - time.monotonic()))
     self.report_progress(seconds, seconds, "done")
+    self.log("Done")
     return f"Worked {seconds:g} seconds on {task_input}"

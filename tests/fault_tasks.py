@@ -38,6 +38,16 @@ def work(self: Task, seconds: float = 0.0, result: Any = None) -> Any:
 
 
 @shared_task(bind=True)
+def tell(self: Task, file: str, lines: int) -> None:
+    """Log lines, each once the file has that many; begin again when it begins again."""
+    with _written_down(self):
+        for line in range(lines):
+            while not os.path.exists(file) or os.path.getsize(file) <= line:  # noqa: PTH110, PTH202 - what is cheapest
+                time.sleep(0.01)
+            self.log(f"line {line}")
+
+
+@shared_task(bind=True)
 def poison(self: Task) -> None:
     """Take its process down."""
     with _written_down(self):

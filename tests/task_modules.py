@@ -10,10 +10,13 @@ from typing import Any
 
 from celery import group, shared_task
 from celery.exceptions import Ignore
+from celery.utils.log import get_task_logger
 from redis import Redis
 
 from jobs.cancels import TaskCancelledError
 from jobs.task import Task
+
+logger = get_task_logger(__name__)
 
 
 @shared_task
@@ -242,3 +245,61 @@ def keeps_notes(self: Task, key: str) -> dict[str, Any]:
     redis.brpop([key], timeout=60)
     self.update_metadata(append={"files": "a.csv"}, increment={"rows": 5}, unset=["when"])
     return {"before": before, "after": self.metadata}
+
+
+@shared_task(bind=True)
+def says_much(self: Task) -> None:
+    """Log in every way there is."""
+    self.log("%d of %s", 1, "two")
+    self.log("named %(n)d", {"n": 3}, level="debug")
+    logger.warning("careful: %s", "hot")
+    logger.debug("below the level of the worker")
+    self.log("lone \ud800, \0, 100%")
+    self.log("does not fit %d %d", "it")
+    try:
+        fail.run("no")
+    except ValueError:
+        logger.exception("failed")
+    echoes_log.run("called")
+    echoes_log.apply(("eager",))
+    self.log("critical", level=50)
+
+
+@shared_task
+def echoes_log(text: str) -> None:
+    """Log what it was given."""
+    logger.info(text)
+
+
+@shared_task(bind=True)
+def repeats(self: Task, key: str) -> None:
+    """Log what the test pushes to a Redis list, until that is nothing."""
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], decode_responses=True)
+    while pushed := redis.brpop([key], timeout=60):
+        if not pushed[1]:
+            return
+        self.log(pushed[1])
+
+
+@shared_task(bind=True)
+def floods(self: Task, lines: int, size: int = 1) -> str:
+    """Log a lot, and end at once."""
+    for line in range(lines):
+        self.log(str(line).ljust(size, "."))
+    return "done"
+
+
+@shared_task(bind=True, max_retries=3)
+def logs_and_retries(self: Task, lines: int) -> None:
+    """Log in each of three attempts."""
+    for line in range(lines):
+        self.log("attempt %d line %d", self.request.retries, line)
+    if self.request.retries < 2:
+        raise self.retry(countdown=0)
+
+
+@shared_task(bind=True)
+def logs_and_is_replaced(self: Task) -> Any:
+    """Log, then let another task do the rest."""
+    self.log("before")
+    return self.replace(echoes_log.si("after"))

@@ -10,6 +10,7 @@ TASKS = "tasks"
 INTERNAL_TASKS = "internal_tasks"
 GROUPS = "groups"
 CHORDS = "chords"
+TASK_LOGS = "task_logs"
 TURNS = "turns"
 DEFINITIONS = "task_definitions"
 TOMBSTONES = "tombstones"
@@ -61,6 +62,8 @@ METADATA_MARK = "metadata_mark"
 # Whose turn it was to send what had become due; see ``due.take``.
 TAKEN_BY = "taken_by"
 DELETED_AT = "deleted_at"
+# How much its attempts have logged; see jobs.record.logs.
+LOGGED = "logged"
 # What its message has beside what stands here: callbacks, chain, chord, limits.
 MESSAGE_PARTS = "message_parts"
 QUEUE = "queue"
@@ -135,4 +138,4 @@ INDEXES = [
 # What an event leaves out when it would be too large, in this order, until it fits.
 OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
 # What no client sees; left out of every event.
-PRIVATE = (MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_MARK)
+PRIVATE = (MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_MARK, LOGGED)

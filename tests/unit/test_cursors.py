@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gql_api.cursors import Cursor, CursorError
+from gql_api.cursors import Cursor, CursorError, LogCursor
 
 
 @given(
@@ -36,3 +36,24 @@ def test_a_bad_cursor_is_an_error(text: str) -> None:
     """Whatever a client sends as a cursor, the answer is one clear error."""
     with pytest.raises(CursorError):
         Cursor.parse(text)
+
+
+@given(st.integers(0, 2**63 - 1), st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_cursor_of_a_log_comes_back(position: int, task_id: str) -> None:
+    """A position in a log survives being sent to a client."""
+    assert LogCursor.parse(str(LogCursor(task_id, position)), task_id) == LogCursor(task_id, position)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "x", "ünicode", _encoded("1"), _encoded("[]"), _encoded('["log", 1]'), _encoded('["log", 1, "other"]'),
+        _encoded('["log", -1, "t"]'), _encoded('["log", true, "t"]'), _encoded('["log", 1.0, "t"]'),
+        _encoded('["log", 9223372036854775808, "t"]'), _encoded('["log", "1", "t"]'), _encoded('["log", [], "t"]'),
+        str(Cursor(datetime(2026, 1, 1, tzinfo=UTC), "t")), _encoded("[" * 5000),
+    ],
+)  # fmt: skip
+def test_a_bad_cursor_of_a_log_is_an_error(text: str) -> None:
+    """A cursor of another task, or of a list of tasks, is told apart like any other text."""
+    with pytest.raises(CursorError):
+        LogCursor.parse(text, "t")

@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from gql_api.mailbox import Mailbox
+from gql_api.mailbox import LogMailbox, Mailbox
+from jobs.record.logs import LogBatch, LogLevel, LogLine
 from jobs.record.reads import TaskRecord
 
 
-def _record(revision: int) -> TaskRecord:
+def _record(revision: int, status: str = "STARTED") -> TaskRecord:
     now = datetime.now(UTC)
-    return TaskRecord({"_id": "t", "revision": revision, "status": "STARTED", "updated_at": now})
+    return TaskRecord({"_id": "t", "revision": revision, "status": status, "updated_at": now})
 
 
 async def test_a_slow_watcher_gets_the_newest_only() -> None:
@@ -33,3 +34,80 @@ async def test_taking_waits_for_news() -> None:
     assert not waiting.done()
     mailbox.put(_record(2))
     assert (await waiting).revision == 2
+
+
+def _batch(first: int, until: int) -> LogBatch:
+    now = datetime.now(UTC)
+    return LogBatch(first, until, tuple(LogLine(n, now, LogLevel.INFO, str(n)) for n in range(first, until + 1)))
+
+
+async def _positions(mailbox: LogMailbox) -> list[int] | None:
+    lines = await asyncio.wait_for(mailbox.take(), 5)
+    return None if lines is None else [line.position for line in lines]
+
+
+async def _begun() -> LogMailbox:
+    mailbox = LogMailbox()
+    mailbox.put_lines(_batch(1, 2))
+    assert await _positions(mailbox) is None  # what was before the first batch is not known
+    return mailbox
+
+
+async def test_lines_that_follow_each_other_are_handed_over() -> None:
+    """What comes without a gap needs no read."""
+    mailbox = await _begun()
+    mailbox.put_lines(_batch(3, 4))
+    mailbox.put_lines(_batch(5, 5))
+    assert await _positions(mailbox) == [3, 4, 5]
+
+
+async def test_a_missing_batch_lets_mongodb_be_read() -> None:
+    """A gap drops what waits, once; a batch that comes twice is none."""
+    mailbox = await _begun()
+    mailbox.put_lines(_batch(3, 4))
+    mailbox.put_lines(_batch(6, 7))
+    mailbox.put_lines(_batch(8, 8))
+    assert await _positions(mailbox) is None
+    mailbox.put_lines(_batch(8, 8))
+    mailbox.put_lines(_batch(9, 9))
+    assert await _positions(mailbox) == [8, 9]
+
+
+async def test_lines_left_out_of_an_event_are_read() -> None:
+    """A batch that was too large for an event is in MongoDB."""
+    mailbox = await _begun()
+    mailbox.put_lines(LogBatch(3, 9))
+    assert await _positions(mailbox) is None
+    mailbox.put_lines(_batch(10, 10))
+    assert await _positions(mailbox) == [10]
+
+
+async def test_a_slow_watcher_of_a_log_costs_bounded_memory() -> None:
+    """However many batches came, a few wait at most, and then none."""
+    mailbox = await _begun()
+    for first in range(3, 1003):
+        mailbox.put_lines(_batch(first, first))
+        assert len(mailbox._batches) <= 8  # noqa: SLF001 - what is tested
+    assert await _positions(mailbox) is None
+
+
+async def test_a_longer_log_than_was_heard_of_is_read() -> None:
+    """What the backstop counts lets MongoDB be read only when lines are missing."""
+    mailbox = await _begun()
+    mailbox.heard_of(2)
+    mailbox.put_lines(_batch(3, 3))
+    assert await _positions(mailbox) == [3]
+    mailbox.heard_of(4)
+    assert await _positions(mailbox) is None
+
+
+async def test_the_end_of_the_task_wakes_who_watches_its_log() -> None:
+    """A final record is heard at any time, and nothing is waited for after it."""
+    mailbox = await _begun()
+    finals = []
+    for revision, status in ((2, "STARTED"), (3, "SUCCESS")):
+        assert mailbox.put(_record(revision, status))
+        finals.append(mailbox.is_final)
+    assert finals == [False, True]
+    assert await _positions(mailbox) is None
+    assert not mailbox.put(_record(3, "SUCCESS"))
