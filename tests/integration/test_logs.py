@@ -200,8 +200,8 @@ async def test_all_lines_of_a_task_are_found(
     worker.write(task_id, 1, _entries("a", "b"))
     async with AsyncMongoClient[dict[str, Any]](settings.mongodb_url) as client:
         lines = client[settings.mongodb_database][fields.TASK_LOGS]
-        assert (await lines.delete_many(logs.of_task("other"))).deleted_count == 0
-        assert (await lines.delete_many(logs.of_task(task_id))).deleted_count == 2
+        assert (await lines.delete_many(logs.of_tasks(["other"]))).deleted_count == 0
+        assert (await lines.delete_many(logs.of_tasks([task_id]))).deleted_count == 2
     assert await _messages(store, task_id) == []
 
 
