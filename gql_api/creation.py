@@ -16,6 +16,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gql_api import fail_points
 from gql_api.store import Document, TaskStore
 from jobs import events, values
 from jobs.definitions import TaskDefinition
@@ -93,7 +94,9 @@ class Creator:
             queue=definition.queue,
         )
         document = await self._store.create(task)
+        fail_points.reached(fail_points.CREATED)
         await asyncio.gather(self._announce(task.id, document), self._publish(task))
+        fail_points.reached(fail_points.PUBLISHED)
         return TaskRecord(document)
 
     async def _definition(self, name: str) -> TaskDefinition:
