@@ -10,6 +10,7 @@ TASKS = "tasks"
 INTERNAL_TASKS = "internal_tasks"
 GROUPS = "groups"
 CHORDS = "chords"
+CHORD_PARTS = "chord_parts"
 TURNS = "turns"
 DEFINITIONS = "task_definitions"
 WORKERS = "workers"
@@ -44,6 +45,8 @@ DUE_AT = "due_at"
 EXPIRES_AT = "expires_at"
 # What its message has beside what stands here: callbacks, chain, chord, limits.
 MESSAGE_PARTS = "message_parts"
+# What a chord's member with ``ignore_result`` returned, until the chord's body is sent.
+CHORD_RESULT = "chord_result"
 QUEUE = "queue"
 PRIORITY = "priority"
 WORKER = "worker"
@@ -107,4 +110,4 @@ INDEXES = [
 # What an event leaves out when it would be too large, in this order, until it fits.
 OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
 # What no client sees; left out of every event.
-PRIVATE = (MESSAGE_PARTS, CLAIM, WORKER_RUN, PID)
+PRIVATE = (MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, CHORD_RESULT)
