@@ -214,7 +214,7 @@ def test_a_hard_time_limit_is_for_its_own_task_only(site: Site) -> None:
     assert (task.result, task.attempts) == ("unlimited", 1)
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_other_pools_hold_their_tasks(site: Site, pool: str) -> None:
     """The lease of a task longer than it is kept up in pools without processes too."""
     site.worker("first", "-P", pool)
@@ -223,3 +223,10 @@ def test_other_pools_hold_their_tasks(site: Site, pool: str) -> None:
     site.worker("second")
     task = site.finished(task_id)
     assert (task.result, task.attempts, site.runs("begin")[task_id]) == ("held", 1, 1)
+
+
+def test_a_busy_gevent_worker_takes_the_next_task_at_once(site: Site) -> None:
+    """Room for a task is seen when one ends, not seconds later: each of these has to wait for such room."""
+    tasks = [site.send("work", 0.0, n) for n in range(40)]
+    site.worker("worker", "-P", "gevent")
+    wait_until(lambda: all(site.task(task_id).is_final for task_id in tasks), 10)

@@ -17,7 +17,7 @@ from redis import Redis
 
 from jobs.backend import Backend
 from jobs.record import chords, fields, reads
-from jobs.record.chords import Chord
+from jobs.record.chords import Chord, Part
 from jobs.settings import Settings
 
 
@@ -88,7 +88,7 @@ def test_a_member_told_twice_counts_once(canvas: Canvas) -> None:
     """A redelivered member neither completes a chord that others still run in, nor sends a body again."""
     for number in (0, 0, 1, 1, 1):
         canvas.finish(number)
-    assert canvas.bodies_sent == 0
+    assert (canvas.bodies_sent, canvas.stored.finished) == (0, 2)
     canvas.finish(2)
     canvas.finish(2)
     assert canvas.bodies_sent == 1
@@ -126,6 +126,15 @@ def test_a_member_that_was_not_counted_is(canvas: Canvas) -> None:
     chords_.update_one({}, {"$set": {"finished": 2, "done": False}})
     canvas.backend.look_after_chords(datetime.now(UTC) + timedelta(seconds=1))
     assert (canvas.bodies_sent, canvas.stored.finished, canvas.stored.done) == (2, 3, True)
+
+
+def test_a_member_told_again_that_was_not_counted_is(canvas: Canvas) -> None:
+    """A worker that did not hear that a member was noted, and so notes it again, does not leave it uncounted."""
+    for number in (0, 1):
+        canvas.finish(number)
+    canvas.backend.database[fields.CHORD_PARTS].insert_one(chords.part(canvas.id, Part(canvas.members[2], 2)))
+    canvas.finish(2)
+    assert canvas.bodies_sent == 1
 
 
 def test_a_count_that_is_ahead_sends_nothing_early(canvas: Canvas) -> None:
