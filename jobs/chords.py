@@ -26,9 +26,9 @@ from pymongo.write_concern import WriteConcern
 
 from jobs.connections import DURABLE, QUICK
 from jobs.record import chords, fields, reads
-from jobs.record.chords import Chord, Part
+from jobs.record.chords import Chord, Part, Shape
 from jobs.record.reads import Document, TaskRecord
-from jobs.record.writes import Filter
+from jobs.record.writes import Write
 
 if TYPE_CHECKING:
     from jobs.base_backend import BaseBackend
@@ -66,7 +66,10 @@ class Chords:
         """Keep the shape of a chord before its members are sent."""
         json_form, sender = self._backend.json_form, self._backend.app.current_worker_task
         parent_id = parent_of_message(None if sender is None else sender.request.id)
-        self._change(chords.begin(header.id, json_form(header.as_tuple()), json_form(body), parent_id))
+        shape = Shape(json_form(header.as_tuple()), json_form(body))
+        filter_, update = chords.draw(header.id, shape)
+        self._backend.when_store_answers(lambda: self._shapes.update_one(filter_, update, upsert=True))
+        self._change(chords.begin(header.id, parent_id))
 
     def expect(self, chord_id: str, size: int) -> None:
         """Set how many members have to finish; Celery knows that before it sends the last of them."""
@@ -92,18 +95,20 @@ class Chords:
             return
         chord = chords.chord_from(document)
         told = {part.task_id for part in self._parts(chord.id)}
-        members = [*_leaves(self._header(chord)), *chord.joined]
+        shape = self._shape(chord.id)
+        members = [*_leaves(self._header(shape)), *chord.joined]
         for record in self._backend.records_of([member for member in members if member not in told]):
             if record.is_final:
                 self._add(chord.id, Part(record.id))
-        self._complete(self._recount(chord.id), chord.body)
+        self._complete(self._recount(chord.id), shape.body)
 
     def expire(self, seconds: float) -> None:
         """Delete the chords that nothing has happened to for so long, and with each what was noted of its members."""
         untouched = reads.untouched_for(seconds)
-        for document in self._collection.find(untouched, chords.COUNTS):
+        for document in self._collection.find(untouched):
             chord_id = chords.chord_from(document).id
             self._finished.delete_many(chords.parts_of(chord_id))
+            self._shapes.delete_one(reads.by_id(chord_id))
             self._collection.delete_one({**reads.by_id(chord_id), **untouched})
 
     @property
@@ -113,6 +118,10 @@ class Chords:
     @property
     def _finished(self) -> Collection[Document]:
         return self._backend.database[fields.CHORD_PARTS]
+
+    @property
+    def _shapes(self) -> Collection[Document]:
+        return self._backend.database[fields.CHORD_SHAPES]
 
     def _add(self, chord_id: str, part: Part) -> bool:
         """Add a member to those that have finished; tells whether it was not among them."""
@@ -147,28 +156,27 @@ class Chords:
         # A counter can be ahead: a count whose reply was lost is made again.
         if not counted.is_complete(self._number_of_parts(counted.id)):
             return
-        chord = self._read(counted.id)
-        members = self._members(chord)
-        with _sent_for(chord.parent_id):
-            self._send(chord, members, maybe_signature(body, app=self._backend.app))
-        self._change(chords.close(chord.id))
+        members = self._members(counted.id)
+        with _sent_for(counted.parent_id):
+            self._send(counted, members, maybe_signature(body, app=self._backend.app))
+        self._change(chords.close(counted.id))
         self._drop_results([record.id for record in members.records.values() if record.has_chord_result])
 
-    def _read(self, chord_id: str) -> Chord:
-        document: Any = self._backend.when_store_answers(lambda: self._collection.find_one(reads.by_id(chord_id)))
-        return Chord(chord_id) if document is None else chords.chord_from(document)
+    def _shape(self, chord_id: str) -> Shape:
+        document = self._backend.when_store_answers(lambda: self._shapes.find_one(reads.by_id(chord_id)))
+        return Shape() if document is None else chords.shape_from(document)
 
-    def _header(self, chord: Chord) -> list[ResultBase]:
-        if chord.header is None:
+    def _header(self, shape: Shape) -> list[ResultBase]:
+        if shape.header is None:
             return []
-        members: list[ResultBase] = result_from_tuple(chord.header, self._backend.app).results
+        members: list[ResultBase] = result_from_tuple(shape.header, self._backend.app).results
         return members
 
-    def _members(self, chord: Chord) -> _Members:
-        header = self._header(chord)
+    def _members(self, chord_id: str) -> _Members:
+        header = self._header(self._shape(chord_id))
         planned = list(_leaves(header))
         known = set(planned)
-        joined = [part.task_id for part in self._parts(chord.id) if part.task_id not in known]
+        joined = [part.task_id for part in self._parts(chord_id) if part.task_id not in known]
         records = self._backend.when_store_answers(lambda: self._backend.records_of([*planned, *joined]))
         return _Members(header, joined, {record.id: record for record in records})
 
@@ -208,13 +216,13 @@ class Chords:
             return {"status": states.SUCCESS, "result": self._backend.python_form(record.chord_result)}
         return self._backend.meta_of(record)
 
-    def _change(self, write: tuple[Filter, Any], concern: WriteConcern = DURABLE) -> Chord:
+    def _change(self, write: Write, concern: WriteConcern = DURABLE) -> Chord:
         filter_, update = write
         collection = self._collection.with_options(write_concern=concern)
 
         def change() -> Chord:
             document: Any = collection.find_one_and_update(
-                filter_, update, chords.COUNTS, upsert=True, return_document=ReturnDocument.AFTER
+                filter_, update, upsert=True, return_document=ReturnDocument.AFTER
             )
             return chords.chord_from(document)
 

@@ -1,8 +1,9 @@
-"""A chord under way: its shape in one document, and a small one for each member that has finished.
+"""A chord under way: its shape, its counters, and its finished members, in documents of their own.
 
-A member's document has an id made of the chord's and its own, so a member told twice counts once. The chord's has a
-counter beside, or every member would have to count all. The counter is a hint, for a process may die, or lose a reply,
-between the two writes: who finds it full counts the members, and recovery sets it right when it fell behind.
+A member's document has an id made of the chord's and its own, so a member told twice counts once. The counter beside
+spares a member to count all. It is a hint, for a process may die, or lose a reply, between the two writes: who finds it
+full counts the members, and recovery sets it right when it fell behind. The shape is as long as the chord has members,
+and stands apart from what each of them changes.
 """
 
 from __future__ import annotations
@@ -30,9 +31,6 @@ _DONE = "done"
 _CHORD = "chord"
 _TASK = "task"
 
-# All of a chord but what grows with the number of its members.
-COUNTS = {_SIZE: 1, _FINISHED: 1, _JOINED: 1, _DONE: 1, f.PARENT_ID: 1}
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -44,18 +42,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """What is known of a chord.
+    """How far a chord is.
 
-    ``header`` and ``body`` are Celery's result tuple and signature in JSON form; ``parent_id`` is who made it;
-    ``joined`` are members that were added while the others ran. ``finished`` is the counter.
+    ``parent_id`` is who made it, ``joined`` are members that were added while the others ran, ``finished`` is the
+    counter.
     """
 
     id: str
     size: int | None = None
     joined: list[str] = field(default_factory=list)
     finished: int = 0
-    header: Any = None
-    body: Any = None
     parent_id: str | None = None
     done: bool = False
 
@@ -64,17 +60,28 @@ class Chord:
         return self.size is not None and finished >= self.size + len(self.joined)
 
 
-def begin(chord_id: str, header: Any, body: Any, parent_id: str | None) -> Write:
-    """Keep who belongs to a chord and what follows it. Run as an upsert."""
-    return _upsert(
-        chord_id,
-        {
-            _HEADER: {"$literal": values.dump(header)},
-            _BODY: {"$literal": values.dump(body)},
-            f.PARENT_ID: parent_id,
-            f.CREATED_AT: _ONCE,
-        },
-    )
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Who belongs to a chord and what follows it: Celery's result tuple and signature in JSON form."""
+
+    header: Any = None
+    body: Any = None
+
+
+def draw(chord_id: str, shape: Shape) -> Write:
+    """Keep the shape of a chord. Run as an upsert."""
+    stage = {_HEADER: literal(values.dump(shape.header)), _BODY: literal(values.dump(shape.body))}
+    return {f.ID: chord_id}, [{"$set": stage}]
+
+
+def shape_from(document: Document) -> Shape:
+    """Read the shape of a chord."""
+    return Shape(values.load(document[_HEADER]), values.load(document[_BODY]))
+
+
+def begin(chord_id: str, parent_id: str | None) -> Write:
+    """Let a chord be under way. Run as an upsert."""
+    return _upsert(chord_id, {f.PARENT_ID: parent_id, f.CREATED_AT: _ONCE})
 
 
 def expect(chord_id: str, size: int) -> Write:
@@ -107,13 +114,9 @@ def in_order(parts: list[Part]) -> list[Part]:
     return sorted(parts, key=lambda member: (member.index is None, member.index or 0))
 
 
-def count(chord_id: str) -> tuple[Filter, Document]:
-    """Count one more finished member. Run as an upsert.
-
-    No pipeline: MongoDB makes the whole document anew for that, and this one may be long.
-    """
-    update = {"$inc": {_FINISHED: 1}, "$currentDate": {f.UPDATED_AT: True}, "$setOnInsert": {_DONE: False}}
-    return {f.ID: chord_id}, update
+def count(chord_id: str) -> Write:
+    """Count one more finished member. Run as an upsert."""
+    return _upsert(chord_id, {_FINISHED: {"$add": [{"$ifNull": [f"${_FINISHED}", 0]}, 1]}})
 
 
 def recount(chord_id: str, finished: int) -> Write:
@@ -137,14 +140,12 @@ def look_after(chord: Document) -> Write:
 
 
 def chord_from(document: Document) -> Chord:
-    """Read a chord, or its :data:`COUNTS`."""
+    """Read a chord."""
     return Chord(
         id=document[f.ID],
         size=document.get(_SIZE),
         joined=document.get(_JOINED, []),
         finished=document.get(_FINISHED, 0),
-        header=values.load(document.get(_HEADER)),
-        body=values.load(document.get(_BODY)),
         parent_id=document.get(f.PARENT_ID),
         done=document.get(_DONE, False),
     )
