@@ -107,9 +107,9 @@ class Chords:
         untouched = reads.untouched_for(seconds)
         for document in self._collection.find(untouched):
             chord_id = chords.chord_from(document).id
-            self._finished.delete_many(chords.parts_of(chord_id))
-            self._shapes.delete_one(reads.by_id(chord_id))
-            self._collection.delete_one({**reads.by_id(chord_id), **untouched})
+            if self._collection.delete_one({**reads.by_id(chord_id), **untouched}).deleted_count:
+                self._finished.delete_many(chords.parts_of(chord_id))
+                self._shapes.delete_one(reads.by_id(chord_id))
 
     @property
     def _collection(self) -> Collection[Document]:
@@ -157,10 +157,17 @@ class Chords:
         if not counted.is_complete(self._number_of_parts(counted.id)):
             return
         members = self._members(counted.id)
+        if self._is_done(counted.id):
+            # Another was faster, and may have dropped what members ignore before it was read here.
+            return
         with _sent_for(counted.parent_id):
             self._send(counted, members, maybe_signature(body, app=self._backend.app))
         self._change(chords.close(counted.id))
         self._drop_results([record.id for record in members.records.values() if record.has_chord_result])
+
+    def _is_done(self, chord_id: str) -> bool:
+        document = self._backend.when_store_answers(lambda: self._collection.find_one(reads.by_id(chord_id)))
+        return document is not None and chords.chord_from(document).done
 
     def _shape(self, chord_id: str) -> Shape:
         document = self._backend.when_store_answers(lambda: self._shapes.find_one(reads.by_id(chord_id)))

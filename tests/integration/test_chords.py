@@ -5,7 +5,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -184,6 +184,17 @@ def test_what_a_member_ignores_is_kept_for_the_body_only(canvas: Canvas) -> None
     assert args == [[0, 1, 2]]
     assert tasks.count_documents({fields.CHORD_RESULT: {"$exists": True}}) == 0
     assert canvas.backend.store.find(canvas.members[0]).result is None  # type: ignore[union-attr] # it has a record
+
+
+def test_who_comes_too_late_to_complete_a_chord_changes_nothing(canvas: Canvas) -> None:
+    """Two may find a chord complete; the slower one does not take results that were let go of for missing ones."""
+    for number in range(3):
+        canvas.finish(number, ignore_result=True)
+    found_complete = replace(canvas.stored, done=False)
+    canvas.backend._chords._complete(found_complete, canvas.body)  # noqa: SLF001 - what the slower one does next
+    assert canvas.bodies_sent == 1
+    body = canvas.backend.store.find(canvas.body.id)
+    assert body is None or not body.is_final
 
 
 def test_chords_expire_like_groups(canvas: Canvas) -> None:
