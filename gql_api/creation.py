@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pymongo.errors import DuplicateKeyError
 
+from gql_api import fail_points
 from gql_api.changes import Changes
 from gql_api.errors import RefusedError, TaskErrorCode
 from gql_api.store import Document, TaskStore
@@ -74,7 +75,9 @@ class Creator:
             document = await self._store.create(task)
         except DuplicateKeyError:
             return await self._with_key(task)
+        fail_points.reached(fail_points.CREATED)
         await self._send([task], [document])
+        fail_points.reached(fail_points.PUBLISHED)
         return Creation(TaskRecord(document), created=True)
 
     async def create_many(self, wanted: Sequence[TaskInput]) -> list[Creation | RefusedError]:

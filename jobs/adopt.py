@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from celery import Celery
 
 from jobs.announce import Announcer
-from jobs.broker import Unrestored
+from jobs.broker import Prompt, Unrestored
 from jobs.dispatch import JSON_ONLY, PRIORITY_STEPS
 from jobs.leases import Leases
 from jobs.recovery import Recoverer
@@ -33,7 +33,7 @@ def adopt(app: App) -> App:
     app.backend_cls = "jobs.backend:Backend"
     app.control_cls = "jobs.control:RecordingControl"
     app.steps["worker"].update({Leases, Recoverer, Announcer})
-    app.steps["consumer"].add(Unrestored)
+    app.steps["consumer"].update({Unrestored, Prompt})
     app.conf.update(
         result_backend="jobs.backend:Backend",
         **JSON_ONLY,

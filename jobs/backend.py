@@ -102,11 +102,11 @@ class Backend(CanvasBackend):
         """Record the end also of a task with ``ignore_result``: that drops the result, not the state."""
         ignored = request is not None and not request.is_eager and (request.ignore_result or not store_result)
         if ignored:
-            self.store_result(task_id, None, state, request=request, ignored=True)
+            self.store_result(task_id, result if request.chord else None, state, request=request, ignored=True)
         elif store_result:
             self.store_result(task_id, result, state, request=request)
         if request is not None and request.chord and not hold_of(request).refused:
-            self.on_chord_part_return(request, state, result, ignored=ignored)
+            self.on_chord_part_return(request, state, result)
 
     def mark_as_failure(
         self,

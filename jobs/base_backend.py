@@ -116,9 +116,9 @@ class BaseBackend(MongoBackend):
         """Read the record of a task, Celery's internal ones included."""
         return self.store.find(task_id) or self.internal_store.find(task_id)
 
-    def metas_of(self, task_ids: list[str]) -> dict[str, dict[str, Any]]:
-        """What Celery knows of several tasks, by id; an id without a record is left out."""
-        return {record.id: self._meta(record.id, record) for record in self.records_of(task_ids)}
+    def meta_of(self, record: TaskRecord) -> dict[str, Any]:
+        """What Celery knows of a task."""
+        return self._meta(record.id, record)
 
     def records_of(self, task_ids: list[str]) -> list[TaskRecord]:
         """Read several tasks, Celery's internal ones included, in no order; one without a record is left out."""

@@ -1,8 +1,10 @@
-"""Celery's Redis broker: a look at the head of a queue, and what becomes of messages when the connection is lost."""
+"""Celery's Redis broker: a look at the head of a queue, waiting for messages, and what becomes of them without it."""
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps
@@ -12,6 +14,10 @@ from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
     from celery import Celery
+
+
+# How long a worker without an event loop waits for a message before it looks whether tasks have ended.
+_WAIT_SECONDS = 0.05
 
 
 class Waiting:
@@ -58,3 +64,23 @@ class Unrestored(bootsteps.StartStopStep):
         stops = state.should_stop is not None or state.should_terminate is not None
         if stops and parent.task_consumer is not None:
             parent.task_consumer.channel.do_restore = True
+
+
+class Prompt(bootsteps.StartStopStep):
+    """Lets a gevent worker that was busy take its next task as soon as one has ended.
+
+    It has no event loop: between two waits for a message it acknowledges the tasks that have ended, and sees whether
+    there is room for more. Celery's waits last two seconds.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """Begin with each new connection."""
+        transport = parent.connection.transport
+        if parent.hub is None:
+            transport.drain_events = functools.partial(_drain_events, transport.drain_events)
+
+
+def _drain_events(drain: Callable[..., None], connection: Any, timeout: float | None = None) -> None:
+    drain(connection, timeout=_WAIT_SECONDS if timeout is None else min(timeout, _WAIT_SECONDS))

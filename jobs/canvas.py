@@ -50,13 +50,10 @@ class CanvasBackend(BaseBackend):
         """Let a task join the chord of the task that is running."""
         self._chords.join(chord_id, result.id)
 
-    def on_chord_part_return(self, request: Any, state: str, result: Any, ignored: bool = False, **_: Any) -> None:  # noqa: ARG002 - Celery's signature
-        """Count a finished member of a chord; the last one sends the body.
-
-        ``ignored`` is of ours: the result is in no record, for the task ignores it.
-        """
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Count a finished member of a chord, whose result is in its record; the last one sends the body."""
         if request.id and request.group:
-            self._chords.finish(request, result, ignored=ignored)
+            self._chords.finish(request)
 
     def _fail_chain(self, chain: Any, *args: Any, **kwargs: Any) -> None:
         """Fail what would have followed a failed task, the members of groups too: somebody may wait for those."""
@@ -81,7 +78,7 @@ class CanvasBackend(BaseBackend):
         """Delete expired groups and chords. Tasks are kept: they are what this backend is for."""
         if self.expires:
             self.group_collection.delete_many(reads.untouched_for(self.expires))
-            self.database[fields.CHORDS].delete_many(reads.untouched_for(self.expires))
+            self._chords.expire(self.expires)
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
         filter_, update = groups.save(group_id, self.json_form(result.as_tuple()))

@@ -1,16 +1,18 @@
 """Chords without polling: the member that finishes last sends the body.
 
-Who has finished is kept as a set (``jobs/record/chords.py``), so it does no harm when a member is told twice. Whoever
-finds the set complete and the chord not done sends the body, whose tasks have had their ids since the chord was made:
-sent twice, they are still the same tasks.
+Who has finished is kept as a set (``jobs/record/chords.py``), so it does no harm when a member is told twice; each adds
+itself, and only the one that finds all of them there reads the set. Whoever finds it complete and the chord not done
+sends the body, whose tasks have had their ids since the chord was made: sent twice, they are still the same tasks.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celery import states
@@ -18,10 +20,14 @@ from celery.canvas import Signature, maybe_signature
 from celery.exceptions import ChordError
 from celery.result import GroupResult, ResultBase, result_from_tuple
 from pymongo import ReturnDocument
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError
+from pymongo.write_concern import WriteConcern
 
-from jobs.record import chords, fields
-from jobs.record.chords import Chord, Part
-from jobs.record.reads import Document
+from jobs.connections import DURABLE, QUICK
+from jobs.record import chords, fields, reads
+from jobs.record.chords import Chord, Part, Shape
+from jobs.record.reads import Document, TaskRecord
 from jobs.record.writes import Write
 
 if TYPE_CHECKING:
@@ -41,6 +47,15 @@ def parent_of_message(parent_id: str | None) -> str | None:
     return parent_id if launched_by is None else launched_by[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """Those of a complete chord: the planned ones, nested as they are, the ids of those that joined, the records."""
+
+    header: list[ResultBase]
+    joined: list[str]
+    records: Mapping[str, TaskRecord]
+
+
 class Chords:
     """The chords of one backend."""
 
@@ -51,7 +66,10 @@ class Chords:
         """Keep the shape of a chord before its members are sent."""
         json_form, sender = self._backend.json_form, self._backend.app.current_worker_task
         parent_id = parent_of_message(None if sender is None else sender.request.id)
-        self._change(chords.begin(header.id, json_form(header.as_tuple()), json_form(body), parent_id))
+        shape = Shape(json_form(header.as_tuple()), json_form(body))
+        filter_, update = chords.draw(header.id, shape)
+        self._backend.when_store_answers(lambda: self._shapes.update_one(filter_, update, upsert=True))
+        self._change(chords.begin(header.id, parent_id))
 
     def expect(self, chord_id: str, size: int) -> None:
         """Set how many members have to finish; Celery knows that before it sends the last of them."""
@@ -61,37 +79,123 @@ class Chords:
         """Let one more member have to finish: ``Task.add_to_chord``."""
         self._change(chords.join(chord_id, task_id))
 
-    def finish(self, request: Any, result: Any, *, ignored: bool) -> None:
+    def finish(self, request: Any) -> None:
         """Note that a member has finished, and send the body after the last."""
-        kept = self._backend.json_form(result) if ignored else None
-        part = Part(request.id, request.group_index, ignored, kept)
-        self._complete(self._change(chords.finish(request.group, part)), request.chord)
+        if self._add(request.group, Part(request.id, request.group_index)):
+            counted = self._count(request.group)
+        else:
+            # Whoever told it first may have died, or not heard that it was taken, before it was counted.
+            counted = self._recount(request.group)
+        self._complete(counted, request.chord)
 
     def look_after(self, document: Document) -> None:
         """Finish what a worker that died may have left undone: members not counted, or the body not sent."""
         look = chords.look_after(document)
-        if not self._backend.database[fields.CHORDS].update_one(*look).matched_count:
+        if not self._collection.update_one(*look).matched_count:
             return
         chord = chords.chord_from(document)
-        counted = {part.task_id for part in chord.parts}
-        members = [] if chord.header is None else result_from_tuple(chord.header, self._backend.app).results
-        for record in self._backend.records_of([leaf for leaf in _leaves(members) if leaf not in counted]):
+        told = {part.task_id for part in self._parts(chord.id)}
+        shape = self._shape(chord.id)
+        members = [*_leaves(self._header(shape)), *chord.joined]
+        for record in self._backend.records_of([member for member in members if member not in told]):
             if record.is_final:
-                # What a member that ignores its result returned is lost with the worker.
-                chord = self._change(chords.finish(chord.id, Part(record.id, ignored=record.forgotten)))
-        self._complete(chord, chord.body)
+                self._add(chord.id, Part(record.id))
+        self._complete(self._recount(chord.id), shape.body)
 
-    def _complete(self, chord: Chord, body: Any) -> None:
+    def expire(self, seconds: float) -> None:
+        """Delete the chords that nothing has happened to for so long, and with each what was noted of its members."""
+        untouched = reads.untouched_for(seconds)
+        for document in self._collection.find(untouched):
+            chord_id = chords.chord_from(document).id
+            if self._collection.delete_one({**reads.by_id(chord_id), **untouched}).deleted_count:
+                self._finished.delete_many(chords.parts_of(chord_id))
+                self._shapes.delete_one(reads.by_id(chord_id))
+
+    @property
+    def _collection(self) -> Collection[Document]:
+        return self._backend.database[fields.CHORDS]
+
+    @property
+    def _finished(self) -> Collection[Document]:
+        return self._backend.database[fields.CHORD_PARTS]
+
+    @property
+    def _shapes(self) -> Collection[Document]:
+        return self._backend.database[fields.CHORD_SHAPES]
+
+    def _add(self, chord_id: str, part: Part) -> bool:
+        """Add a member to those that have finished; tells whether it was not among them."""
+
+        def add() -> bool:
+            try:
+                self._finished.insert_one(chords.part(chord_id, part))
+            except DuplicateKeyError:
+                return False
+            return True
+
+        return self._backend.when_store_answers(add)
+
+    def _count(self, chord_id: str) -> Chord:
+        # The counter need not outlive a server that is lost: the members do, and are counted again then.
+        return self._change(chords.count(chord_id), QUICK)
+
+    def _recount(self, chord_id: str) -> Chord:
+        return self._change(chords.recount(chord_id, self._number_of_parts(chord_id)))
+
+    def _number_of_parts(self, chord_id: str) -> int:
+        return self._backend.when_store_answers(lambda: self._finished.count_documents(chords.parts_of(chord_id)))
+
+    def _parts(self, chord_id: str) -> list[Part]:
+        documents = self._backend.when_store_answers(lambda: list(self._finished.find(chords.parts_of(chord_id))))
+        return chords.in_order([chords.part_from(document) for document in documents])
+
+    def _complete(self, counted: Chord, body: Any) -> None:
         """Send the body of a chord whose members have all finished."""
-        if not chord.is_complete or chord.done:
+        if counted.done or not counted.is_complete(counted.finished):
             return
-        with _sent_for(chord.parent_id):
-            self._send(chord, maybe_signature(body, app=self._backend.app))
-        self._change(chords.close(chord.id))
+        # A counter can be ahead: a count whose reply was lost is made again.
+        if not counted.is_complete(self._number_of_parts(counted.id)):
+            return
+        members = self._members(counted.id)
+        if self._is_done(counted.id):
+            # Another was faster, and may have dropped what members ignore before it was read here.
+            return
+        with _sent_for(counted.parent_id):
+            self._send(counted, members, maybe_signature(body, app=self._backend.app))
+        self._change(chords.close(counted.id))
+        self._drop_results([record.id for record in members.records.values() if record.has_chord_result])
 
-    def _send(self, chord: Chord, body: Signature) -> None:
+    def _is_done(self, chord_id: str) -> bool:
+        document = self._backend.when_store_answers(lambda: self._collection.find_one(reads.by_id(chord_id)))
+        return document is not None and chords.chord_from(document).done
+
+    def _shape(self, chord_id: str) -> Shape:
+        document = self._backend.when_store_answers(lambda: self._shapes.find_one(reads.by_id(chord_id)))
+        return Shape() if document is None else chords.shape_from(document)
+
+    def _header(self, shape: Shape) -> list[ResultBase]:
+        if shape.header is None:
+            return []
+        members: list[ResultBase] = result_from_tuple(shape.header, self._backend.app).results
+        return members
+
+    def _members(self, chord_id: str) -> _Members:
+        header = self._header(self._shape(chord_id))
+        planned = list(_leaves(header))
+        known = set(planned)
+        joined = [part.task_id for part in self._parts(chord_id) if part.task_id not in known]
+        records = self._backend.when_store_answers(lambda: self._backend.records_of([*planned, *joined]))
+        return _Members(header, joined, {record.id: record for record in records})
+
+    def _drop_results(self, task_ids: list[str]) -> None:
+        """Let go of what members ignore. A worker that dies just before leaves what nobody sees and nobody needs."""
+        if task_ids:
+            for store in (self._backend.store, self._backend.internal_store):
+                self._backend.when_store_answers(functools.partial(store.note, chords.drop_results(task_ids)))
+
+    def _send(self, chord: Chord, members: _Members, body: Any) -> None:
         try:
-            results = self._results_of(chord)
+            results = self._results_of(members)
         except ChordError as error:
             logger.warning("Chord %s fails: %s", chord.id, error)
             self._backend.chord_error_from_stack(body, error)
@@ -102,24 +206,26 @@ class Chords:
             logger.exception("The body of chord %s could not be sent", chord.id)
             self._backend.chord_error_from_stack(body, ChordError(f"Callback error: {error!r}"))
 
-    def _results_of(self, chord: Chord) -> list[Any]:
+    def _results_of(self, members: _Members) -> list[Any]:
         """The members' results in the order of the members, nested like them; those that joined later come last.
 
         Raises:
             ChordError: a member failed.
         """
-        header = [] if chord.header is None else result_from_tuple(chord.header, self._backend.app).results
-        planned = list(_leaves(header))
-        joined = [part.task_id for part in chord.parts if part.task_id not in set(planned)]
-        metas = self._backend.metas_of([*planned, *joined])
-        for part in chord.parts:
-            if part.ignored:
-                metas[part.task_id] = {"status": states.SUCCESS, "result": self._backend.python_form(part.result)}
-        return [*(_value_of(member, metas) for member in header), *(_result_of(task_id, metas) for task_id in joined)]
+        metas = {task_id: self._meta_of(record) for task_id, record in members.records.items()}
+        return [
+            *(_value_of(member, metas) for member in members.header),
+            *(_result_of(task_id, metas) for task_id in members.joined),
+        ]
 
-    def _change(self, write: Write) -> Chord:
+    def _meta_of(self, record: TaskRecord) -> Meta:
+        if record.has_chord_result:
+            return {"status": states.SUCCESS, "result": self._backend.python_form(record.chord_result)}
+        return self._backend.meta_of(record)
+
+    def _change(self, write: Write, concern: WriteConcern = DURABLE) -> Chord:
         filter_, update = write
-        collection = self._backend.database[fields.CHORDS]
+        collection = self._collection.with_options(write_concern=concern)
 
         def change() -> Chord:
             document: Any = collection.find_one_and_update(

@@ -107,8 +107,9 @@ class Dispatcher:
 
     def close(self) -> None:
         """Close the broker connections."""
-        # kombu keeps one pool a process for each broker address. Emptied and not filled anew it would let another
-        # dispatcher wait for ever.
-        self._app.pool.force_close_all(close_pool=False)
-        self._app.pool.setup()
+        # kombu keeps one pool a process for each broker address. Emptied only, it would let the next dispatcher wait
+        # for a connection for ever.
+        pool = self._app.pool
+        pool.force_close_all(close_pool=False)
+        pool.setup()
         self._app.close()

@@ -11,7 +11,7 @@ from celery import Celery, states
 from celery.canvas import Signature
 
 from jobs.messages import METADATA_HEADER, parts_of_request, queue_of
-from jobs.record import writes
+from jobs.record import chords, writes
 from jobs.record.details import ErrorInfo, NewTask, Progress
 from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
@@ -55,7 +55,7 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
         "fence": attempt.fence,
     }
     if state == states.SUCCESS:
-        return writes.succeed(attempt.task_id, json_form(result), ignored=attempt.ignored, **extras)
+        return _success(attempt, json_form(result), extras)
     # A retry without an exception has no error to tell.
     error = None if result is None else error_info(result, traceback, json_form)
     if state == states.RETRY:
@@ -63,6 +63,14 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
             attempt.task_id, error, due_in=attempt.retry_guard_seconds, message=attempt.next_message, **extras
         )
     return writes.fail(attempt.task_id, error, status=Status(state), **extras)
+
+
+def _success(attempt: Attempt, result: Any, extras: dict[str, Any]) -> Write:
+    """The end of a task that returned. What it ignores its chord still wants, whatever becomes of its worker."""
+    if not attempt.ignored:
+        return writes.succeed(attempt.task_id, result, **extras)
+    ending = writes.succeed(attempt.task_id, None, ignored=True, **extras)
+    return chords.keep_result(ending, result) if attempt.request.chord else ending
 
 
 def progress_from(meta: Any, json_form: JsonForm) -> Progress:

@@ -169,6 +169,22 @@ class Settings(BaseSettings):
             raise SettingsError(_explain(error)) from None
 
 
+class FaultSettings(BaseSettings):
+    """What the tests of faults can choose, and nobody else: no deployment's setting, so in no table of settings.
+
+    ``FAIL_POINT`` names the instant at which the API is to die. It counts only beside ``GQL_API_TESTS=1``.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    gql_api_tests: bool = False
+    fail_point: str | None = None
+
+    def fails_at(self, point: str) -> bool:
+        """Whether a test wants this process to die at an instant."""
+        return self.gql_api_tests and self.fail_point == point
+
+
 def _explain(error: ValidationError) -> str:
     lines = [f"{_variable(problem['loc'])}: {problem['msg']}" for problem in error.errors(include_input=False)]
     return "; ".join(lines)

@@ -92,6 +92,26 @@ def start_chord(self: Task, seconds: float, members: int) -> str:
     return str(body.id)
 
 
+@shared_task(bind=True, ignore_result=True)
+def return_and_die(self: Task, result: int) -> int:
+    """Return, and take the process down between the end and what follows it."""
+    with _written_down(self):
+        self.backend.on_chord_part_return = _die  # type: ignore[method-assign] # the process is gone thereafter
+    return result
+
+
+def _die(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(bind=True)
+def start_chord_of_dying(self: Task, members: int) -> str:
+    """Send a chord of members that die and return the id of its body."""
+    with _written_down(self):
+        body = chord([return_and_die.si(n) for n in range(members)], total.s()).apply_async()
+    return str(body.id)
+
+
 @shared_task(bind=True)
 def start_chain(self: Task, seconds: float) -> list[str]:
     """Send a chain of a slow step, a group and a last step, and return the ids of the first and the last."""

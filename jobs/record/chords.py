@@ -1,4 +1,10 @@
-"""A chord under way: which members have finished, kept as a set so that a member told twice counts once."""
+"""A chord under way: its shape, its counters, and its finished members, in documents of their own.
+
+A member's document has an id made of the chord's and its own, so a member told twice counts once. The counter beside
+spares a member to count all. It is a hint, for a process may die, or lose a reply, between the two writes: who finds it
+full counts the members, and recovery sets it right when it fell behind. The shape is as long as the chord has members,
+and stands apart from what each of them changes.
+"""
 
 from __future__ import annotations
 
@@ -6,69 +12,76 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bson import MaxKey, MinKey
 from pymongo import IndexModel
 
 from jobs import values
 from jobs.record import fields as f
 from jobs.record.reads import Document
-from jobs.record.writes import Write
+from jobs.record.writes import REMOVE, Filter, Write, literal
 
 _SIZE = "size"
 _HEADER = "header"
 _BODY = "body"
-_PARTS = "parts"
+_FINISHED = "finished"
 _JOINED = "joined"
 _INDEX = "index"
 _DONE = "done"
+# In a part's id.
+_CHORD = "chord"
+_TASK = "task"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A member that has finished.
-
-    ``index`` is its place among the members. ``result`` is what its record does not hold because the member ignores
-    its result, in JSON form; ``ignored`` tells that from a result of None.
-    """
+    """A member that has finished; ``index`` is its place among the members."""
 
     task_id: str
     index: int | None = None
-    ignored: bool = False
-    result: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """What is known of a chord.
+    """How far a chord is.
 
-    ``header`` and ``body`` are Celery's result tuple and signature in JSON form; ``parent_id`` is who made it.
+    ``parent_id`` is who made it, ``joined`` are members that were added while the others ran, ``finished`` is the
+    counter.
     """
 
     id: str
     size: int | None = None
-    joined: int = 0
-    header: Any = None
-    body: Any = None
+    joined: list[str] = field(default_factory=list)
+    finished: int = 0
     parent_id: str | None = None
-    parts: list[Part] = field(default_factory=list)
     done: bool = False
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether every member has finished."""
-        return self.size is not None and len(self.parts) >= self.size + self.joined
+    def is_complete(self, finished: int) -> bool:
+        """Whether so many finished members are all of them."""
+        return self.size is not None and finished >= self.size + len(self.joined)
 
 
-def begin(chord_id: str, header: Any, body: Any, parent_id: str | None) -> Write:
-    """Keep who belongs to a chord and what follows it. Run as an upsert."""
-    return _upsert(
-        chord_id,
-        {
-            _HEADER: {"$literal": values.dump(header)},
-            _BODY: {"$literal": values.dump(body)},
-            f.PARENT_ID: parent_id,
-            f.CREATED_AT: _ONCE,
-        },
-    )
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Who belongs to a chord and what follows it: Celery's result tuple and signature in JSON form."""
+
+    header: Any = None
+    body: Any = None
+
+
+def draw(chord_id: str, shape: Shape) -> Write:
+    """Keep the shape of a chord. Run as an upsert."""
+    stage = {_HEADER: literal(values.dump(shape.header)), _BODY: literal(values.dump(shape.body))}
+    return {f.ID: chord_id}, [{"$set": stage}]
+
+
+def shape_from(document: Document) -> Shape:
+    """Read the shape of a chord."""
+    return Shape(values.load(document[_HEADER]), values.load(document[_BODY]))
+
+
+def begin(chord_id: str, parent_id: str | None) -> Write:
+    """Let a chord be under way. Run as an upsert."""
+    return _upsert(chord_id, {f.PARENT_ID: parent_id, f.CREATED_AT: _ONCE})
 
 
 def expect(chord_id: str, size: int) -> Write:
@@ -81,14 +94,34 @@ def join(chord_id: str, task_id: str) -> Write:
     return _upsert(chord_id, {_JOINED: {"$setUnion": [{"$ifNull": [f"${_JOINED}", []]}, [{"$literal": task_id}]]}})
 
 
-def finish(chord_id: str, part: Part) -> Write:
-    """Add a member to those that have finished, unless it is among them. Run as an upsert."""
-    entry = {f.ID: part.task_id, _INDEX: part.index}
-    if part.ignored:
-        entry[f.RESULT] = values.dump(part.result)
-    known = {"$ifNull": [f"${_PARTS}", []]}
-    is_known = {"$in": [{"$literal": part.task_id}, {"$ifNull": [f"${_PARTS}.{f.ID}", []]}]}
-    return _upsert(chord_id, {_PARTS: {"$cond": [is_known, known, {"$concatArrays": [known, [{"$literal": entry}]]}]}})
+def part(chord_id: str, member: Part) -> Document:
+    """The document of a member that has finished. A duplicate key error means that it was told before."""
+    return {f.ID: {_CHORD: chord_id, _TASK: member.task_id}, _INDEX: member.index}
+
+
+def parts_of(chord_id: str) -> Filter:
+    """The filter that finds the finished members of a chord: one range of the index that every collection has."""
+    return {f.ID: {"$gt": {_CHORD: chord_id, _TASK: MinKey()}, "$lt": {_CHORD: chord_id, _TASK: MaxKey()}}}
+
+
+def part_from(document: Document) -> Part:
+    """Read a finished member."""
+    return Part(document[f.ID][_TASK], document[_INDEX])
+
+
+def in_order(parts: list[Part]) -> list[Part]:
+    """By the members' places; those that joined later have none and come last."""
+    return sorted(parts, key=lambda member: (member.index is None, member.index or 0))
+
+
+def count(chord_id: str) -> Write:
+    """Count one more finished member. Run as an upsert."""
+    return _upsert(chord_id, {_FINISHED: {"$add": [{"$ifNull": [f"${_FINISHED}", 0]}, 1]}})
+
+
+def recount(chord_id: str, finished: int) -> Write:
+    """Set the counter to what was counted. Run as an upsert."""
+    return _upsert(chord_id, {_FINISHED: finished})
 
 
 def close(chord_id: str) -> Write:
@@ -108,20 +141,25 @@ def look_after(chord: Document) -> Write:
 
 def chord_from(document: Document) -> Chord:
     """Read a chord."""
-    parts = [
-        Part(entry[f.ID], entry[_INDEX], f.RESULT in entry, values.load(entry.get(f.RESULT)))
-        for entry in document.get(_PARTS, [])
-    ]
     return Chord(
         id=document[f.ID],
         size=document.get(_SIZE),
-        joined=len(document.get(_JOINED, [])),
-        header=values.load(document.get(_HEADER)),
-        body=values.load(document.get(_BODY)),
+        joined=document.get(_JOINED, []),
+        finished=document.get(_FINISHED, 0),
         parent_id=document.get(f.PARENT_ID),
-        parts=sorted(parts, key=lambda part: (part.index is None, part.index or 0)),
         done=document.get(_DONE, False),
     )
+
+
+def keep_result(ending: Write, result: Any) -> Write:
+    """Keep what a member with ``ignore_result`` returned, for its chord's body, by the write that ends it."""
+    filter_, update = ending
+    return filter_, [*update, {"$set": {f.CHORD_RESULT: literal(values.dump(result))}}]
+
+
+def drop_results(task_ids: list[str]) -> Write:
+    """Drop what was kept for a chord's body. No client sees either. Run over many."""
+    return {f.ID: {"$in": task_ids}, f.CHORD_RESULT: {"$exists": True}}, [{"$set": {f.CHORD_RESULT: REMOVE}}]
 
 
 INDEXES = [

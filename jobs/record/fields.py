@@ -11,6 +11,8 @@ INTERNAL_TASKS = "internal_tasks"
 GROUPS = "groups"
 CHORDS = "chords"
 TASK_LOGS = "task_logs"
+CHORD_PARTS = "chord_parts"
+CHORD_SHAPES = "chord_shapes"
 TURNS = "turns"
 DEFINITIONS = "task_definitions"
 TOMBSTONES = "tombstones"
@@ -66,6 +68,8 @@ DELETED_AT = "deleted_at"
 LOGGED = "logged"
 # What its message has beside what stands here: callbacks, chain, chord, limits.
 MESSAGE_PARTS = "message_parts"
+# What a chord's member with ``ignore_result`` returned, until the chord's body is sent.
+CHORD_RESULT = "chord_result"
 QUEUE = "queue"
 PRIORITY = "priority"
 WORKER = "worker"
@@ -138,4 +142,6 @@ INDEXES = [
 # What an event leaves out when it would be too large, in this order, until it fits.
 OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
 # What no client sees; left out of every event.
-PRIVATE = (MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_MARK, LOGGED)
+PRIVATE = (
+    MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_MARK, LOGGED, CHORD_RESULT,
+)  # fmt: skip

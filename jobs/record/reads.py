@@ -100,6 +100,16 @@ class TaskRecord:
         return bool(self._get(f.FORGOTTEN))
 
     @property
+    def has_chord_result(self) -> bool:
+        """Whether its result, which it ignores, is kept for the body of its chord."""
+        return f.CHORD_RESULT in self._document
+
+    @property
+    def chord_result(self) -> Any:
+        """The result that is kept for the body of its chord, in kombu's JSON form."""
+        return self._value(f.CHORD_RESULT)
+
+    @property
     def attempts(self) -> int:
         """How often a worker has started it."""
         return int(self._document[f.ATTEMPTS])

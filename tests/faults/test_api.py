@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -17,10 +21,23 @@ from jobs.record.fields import Status
 pytestmark = pytest.mark.fault
 
 _CALLERS = 8
+_WANTED = {"name": "fault_tasks.work", "metadata": {"from": "caller"}}
+
+
+@contextlib.contextmanager
+def _running_api(site: Site, **environment: str) -> Iterator[tuple[Api, subprocess.Popen[bytes]]]:
+    """Start an API and wait until it knows what workers announced."""
+    port = free_port()
+    log = site.folder / f"api{port}.log"
+    api = Api(f"http://127.0.0.1:{port}", log, log)
+    command = [sys.executable, "-m", "uvicorn", "gql_api.app:app", f"--port={port}", "--no-access-log"]
+    with process(command, log, {**site.environment, **environment}) as running:
+        wait_until(lambda: "fault_tasks.work" in _definitions(api))
+        yield api, running
 
 
 def _create_until_it_dies(api: Api, acknowledged: list[str], called: threading.Event) -> None:
-    variables = {"input": {"name": "fault_tasks.work", "metadata": {"from": "caller"}}}
+    variables = {"input": _WANTED}
     with httpx.Client(timeout=10) as client:
         while True:
             try:
@@ -35,13 +52,8 @@ def test_an_api_that_is_killed_while_it_creates(site: Site) -> None:
     """What it acknowledged runs; what it did not runs once or was never made; nothing is left half-made."""
     site.worker("worker")
     acknowledged: list[str] = []
-    for round_ in range(3):
-        port = free_port()
-        log = site.folder / f"api{round_}.log"
-        api = Api(f"http://127.0.0.1:{port}", log, log)
-        command = [sys.executable, "-m", "uvicorn", "gql_api.app:app", f"--port={port}", "--no-access-log"]
-        with process(command, log, site.environment) as running:
-            wait_until(lambda api=api: "fault_tasks.work" in _definitions(api))  # type: ignore[misc] # a loop variable
+    for _ in range(3):
+        with _running_api(site) as (api, running):
             called = threading.Event()
             callers = [
                 threading.Thread(target=_create_until_it_dies, args=(api, acknowledged, called))
@@ -53,12 +65,39 @@ def test_an_api_that_is_killed_while_it_creates(site: Site) -> None:
             running.kill()
             for caller in callers:
                 caller.join()
-    made = [document["_id"] for document in site.store._connections.database()[fields.TASKS].find({}, {"_id": 1})]  # noqa: SLF001
+    made = _recorded(site)
     assert set(acknowledged) <= set(made)
     for task_id in made:
         task = site.finished(task_id, 60)
         assert (task.status, task.metadata) == (Status.SUCCESS, {"from": "caller"})
     assert {site.runs("begin")[task_id] for task_id in made} == {1}
+
+
+@pytest.mark.parametrize(("instant", "messages"), [("created", 0), ("published", 1)])
+def test_an_api_that_dies_between_two_steps(site: Site, instant: str, messages: int) -> None:
+    """Whether it dies before or after it sends the message: one record, complete, whose task runs exactly once."""
+    announcing = site.worker("announcing")
+    with _running_api(site, GQL_API_TESTS="1", FAIL_POINT=instant) as (api, running):
+        announcing.kill()
+        with pytest.raises(httpx.TransportError):
+            api.post(CREATE, input=_WANTED)
+        assert running.wait(10) == -signal.SIGKILL
+    [task_id] = _recorded(site)
+    task = site.task(task_id)
+    assert (task.status, task.metadata) == (Status.QUEUED, {"from": "caller"})
+    with site.broker() as redis:
+        assert redis.llen("celery") == messages
+    site.worker("worker")
+    task = site.finished(task_id)
+    assert (task.status, task.metadata, task.attempts) == (Status.SUCCESS, {"from": "caller"}, 1)
+    site.wait_for_recovery(2)
+    assert site.runs("begin") == {task_id: 1}
+    assert _recorded(site) == [task_id]
+
+
+def _recorded(site: Site) -> list[str]:
+    tasks = site.store._connections.database()[fields.TASKS]  # noqa: SLF001 - a test may look at all of them
+    return [document["_id"] for document in tasks.find({}, {"_id": 1})]
 
 
 def _definitions(api: Api) -> str:

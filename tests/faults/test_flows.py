@@ -65,19 +65,33 @@ def test_a_chain_and_a_chord_outlive_their_workers(site: Site) -> None:
     assert site.runs("end")[body] == 1
 
 
-def test_a_chord_whose_last_member_dies_before_it_sends_the_body(site: Site) -> None:
+@pytest.mark.parametrize("told", [False, True], ids=["before it is noted", "before it is counted"])
+def test_a_chord_whose_last_member_dies_before_it_sends_the_body(site: Site, told: bool) -> None:
     """Between a member's end and the body's message a worker may die: recovery completes the chord."""
     site.worker("first")
     starter = site.send("start_chord", 0.0, 3)
     body = site.finished(starter).result
     wait_until(lambda: site.store.find(body))
     site.finished(body)
-    # As if the worker that finished the last member had died right after it stored the end.
+    # As if the worker that finished the last member had died right after it stored the end, or noted the member.
     database = site.store._connections.database()  # noqa: SLF001 - the fault itself
     database[fields.TASKS].delete_one(reads.by_id(body))
-    database[fields.CHORDS].update_many({}, [{"$set": {"parts": {"$slice": ["$parts", 2]}, "done": False}}])
+    if not told:
+        database[fields.CHORD_PARTS].delete_one({"index": 2})
+    database[fields.CHORDS].update_many({}, {"$set": {"finished": 2, "done": False}})
     wait_until(lambda: site.store.find(body), 30)
     assert site.finished(body).result == 3
+
+
+def test_a_chord_member_that_ignores_its_result_dies_before_it_is_counted(site: Site) -> None:
+    """What it returned is stored with its end, so the body gets it, and is dropped once the body is sent."""
+    site.worker("worker")
+    body = site.finished(site.send("start_chord_of_dying", 3)).result
+    wait_until(lambda: site.store.find(body), 30)
+    task = site.finished(body)
+    assert (task.result, site.runs_of("return_and_die"), site.runs("begin")[body]) == (3, 3, 1)
+    tasks = site.store._connections.database()[fields.TASKS]  # noqa: SLF001 - what no client sees
+    wait_until(lambda: not tasks.count_documents({fields.CHORD_RESULT: {"$exists": True}}))
 
 
 def test_what_is_to_start_later_is_in_no_queue(site: Site) -> None:
@@ -200,7 +214,7 @@ def test_a_hard_time_limit_is_for_its_own_task_only(site: Site) -> None:
     assert (task.result, task.attempts) == ("unlimited", 1)
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_other_pools_hold_their_tasks(site: Site, pool: str) -> None:
     """The lease of a task longer than it is kept up in pools without processes too."""
     site.worker("first", "-P", pool)
@@ -209,3 +223,10 @@ def test_other_pools_hold_their_tasks(site: Site, pool: str) -> None:
     site.worker("second")
     task = site.finished(task_id)
     assert (task.result, task.attempts, site.runs("begin")[task_id]) == ("held", 1, 1)
+
+
+def test_a_busy_gevent_worker_takes_the_next_task_at_once(site: Site) -> None:
+    """Room for a task is seen when one ends, not seconds later: each of these has to wait for such room."""
+    tasks = [site.send("work", 0.0, n) for n in range(40)]
+    site.worker("worker", "-P", "gevent")
+    wait_until(lambda: all(site.task(task_id).is_final for task_id in tasks), 10)

@@ -15,10 +15,11 @@ pytestmark = pytest.mark.fault
 _OUTAGE_SECONDS = 4 * LEASE_SECONDS
 
 
-def test_mongodb_is_away_while_tasks_run_and_end(site: Site) -> None:
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_mongodb_is_away_while_tasks_run_and_end(site: Site, pool: str) -> None:
     """An outage longer than a lease costs no result, records no failure, and makes no finished work run again."""
-    site.worker("first")
-    site.worker("second")
+    site.worker("first", "-P", pool)
+    site.worker("second", "-P", pool)
     short = [site.send("work", 1.0, n) for n in range(2)]
     long = [site.send("work", _OUTAGE_SECONDS + 2.0, n) for n in range(2)]
     for task_id in short + long:

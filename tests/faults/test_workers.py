@@ -19,15 +19,16 @@ pytestmark = pytest.mark.fault
 _LONG = {"LEASE_SECONDS": "60"}
 
 
-def test_a_killed_worker_loses_nothing(site: Site) -> None:
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_killed_worker_loses_nothing(site: Site, pool: str) -> None:
     """Tasks whose worker is killed with SIGKILL run again elsewhere, with one end each."""
-    first = site.worker("first")
+    first = site.worker("first", "-P", pool)
     tasks = [site.send("work", 1.5, n) for n in range(4)]
     site.began(tasks[0])
     site.began(tasks[1])
     first.kill()
     killed_at = time.monotonic()
-    site.worker("second")
+    site.worker("second", "-P", pool)
     for number, task_id in enumerate(tasks):
         assert site.finished(task_id).result == number
     assert time.monotonic() - killed_at < 30
@@ -89,14 +90,15 @@ def test_a_warm_shutdown_drains(site: Site) -> None:
     assert [site.runs("begin")[task_id] for task_id in tasks] == [1, 1]
 
 
-def test_a_cold_shutdown_hands_its_tasks_back(site: Site) -> None:
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_cold_shutdown_hands_its_tasks_back(site: Site, pool: str) -> None:
     """SIGQUIT takes tasks from their processes; they run elsewhere without waiting for a lease."""
-    first = site.worker("first", environment=_LONG)
+    first = site.worker("first", "-P", pool, environment=_LONG)
     task_id = site.send("work", 3.0, "done")
     site.began(task_id)
-    site.worker("second", environment=_LONG)
     first.send(signal.SIGQUIT)
     first.wait()
+    site.worker("second", environment=_LONG)
     task = site.finished(task_id, 20)
     assert (task.status, task.attempts, task.lost_attempts) == (Status.SUCCESS, 2, 0)
     assert site.runs("end")[task_id] == 1

@@ -7,9 +7,12 @@ import pytest
 from celery import Celery
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
+from redis import Redis
 
 from jobs.broker import Waiting
+from jobs.dispatch import Dispatcher
 from jobs.messages import queue_of
+from jobs.record.details import NewTask
 from jobs.settings import Settings
 
 
@@ -49,3 +52,14 @@ def test_a_queue_is_found_by_its_binding(app: Celery) -> None:
     assert queue_of(app, "named", "media", "video") == "named"
     assert queue_of(app, None, None, "plain") == "plain"
     assert queue_of(app, None, None, None) == app.conf.task_default_queue
+
+
+@pytest.mark.timeout(20)
+def test_a_dispatcher_works_after_another_was_closed(settings: Settings) -> None:
+    """An application that is started again in the same process, on the same broker, still sends its tasks."""
+    with Redis.from_url(settings.celery_broker_url) as redis:
+        for number in range(1, 4):
+            dispatcher = Dispatcher(settings)
+            dispatcher.publish([NewTask(id=str(uuid.uuid4()), name="shop.price", queue="sent-again")])
+            dispatcher.close()
+            assert redis.llen("sent-again") == number

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from jobs.settings import Settings, SettingsError
+from jobs.settings import FaultSettings, Settings, SettingsError
 
 _NAMES = ["MONGODB_URL", "MONGODB_HOST", "MONGODB_DATABASE", "CELERY_BROKER_URL", "REDIS_URL", "TASK_MODULES"]
 
@@ -73,3 +73,14 @@ def test_settings_do_not_change() -> None:
 def test_addresses_are_not_shown() -> None:
     """Addresses may carry passwords, so they are in no repr."""
     assert "secret" not in repr(Settings(mongodb_url="mongodb://u:secret@db", redis_url="redis://:secret@r"))
+
+
+@pytest.mark.parametrize(("tests", "fails"), [("1", True), ("0", False), (None, False)])
+def test_fail_points_are_for_tests_only(monkeypatch: pytest.MonkeyPatch, tests: str | None, fails: bool) -> None:
+    """A process dies on purpose only where a second variable says that this is a test."""
+    monkeypatch.setenv("FAIL_POINT", "created")
+    monkeypatch.delenv("GQL_API_TESTS", raising=False)
+    if tests is not None:
+        monkeypatch.setenv("GQL_API_TESTS", tests)
+    assert FaultSettings().fails_at("created") is fails
+    assert not FaultSettings().fails_at("published")
