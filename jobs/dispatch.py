@@ -99,7 +99,14 @@ class Dispatcher:
     def _send(self, producer: Any, task: NewTask, *, retry: bool) -> None:
         amqp = self._app.amqp
         message = amqp.as_task_v2(
-            task.id, task.name, task.args, task.kwargs, root_id=task.root_id or task.id, parent_id=task.parent_id
+            task.id,
+            task.name,
+            task.args,
+            task.kwargs,
+            root_id=task.root_id or task.id,
+            parent_id=task.parent_id,
+            # The task's own, which only workers know.
+            ignore_result=None,
         )
         if task.message is not None:
             message.headers.update(task.message.headers)

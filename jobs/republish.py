@@ -68,6 +68,8 @@ def _message_of(app: Celery, record: TaskRecord) -> Any:
         parent_id=record.parent_id,
         argsrepr=_HIDDEN,
         kwargsrepr=_HIDDEN,
+        # The task's own, unless its message said otherwise.
+        ignore_result=None,
     )
     message.headers.update(parts.headers)
     message.body[2].update(parts.embed)

@@ -168,3 +168,11 @@ def until_cancelled(self: Task) -> None:
         while True:
             self.report_progress(1)
             time.sleep(0.05)
+
+
+@shared_task(bind=True, ignore_result=True)
+def unwanted(self: Task, seconds: float) -> str:
+    """Return what nobody wants."""
+    with _written_down(self):
+        time.sleep(seconds)
+    return "unwanted"

@@ -38,6 +38,17 @@ def test_a_killed_worker_loses_nothing(site: Site, pool: str) -> None:
     assert "stopped answering" in str([entry.message for entry in lost.history])
 
 
+def test_a_result_that_is_ignored_is_so_after_recovery_too(site: Site) -> None:
+    """A task with ``ignore_result`` keeps no result though another worker runs it from a message made anew."""
+    first = site.worker("first")
+    task_id = site.send("unwanted", 1.5)
+    site.began(task_id)
+    first.kill()
+    site.worker("second")
+    task = site.finished(task_id)
+    assert (task.status, task.result, task.attempts, task.forgotten) == (Status.SUCCESS, None, 2, True)
+
+
 def test_a_killed_pool_process_gives_its_task_back_at_once(site: Site) -> None:
     """The worker itself is alive and tells: nobody waits for a lease."""
     worker = site.worker("worker", environment=_LONG)
