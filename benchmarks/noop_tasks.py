@@ -36,7 +36,7 @@ def noop() -> None:
 def fill(slices: int, tasks: int) -> None:
     """Let tasks wait, each slice in a queue of its own; ours gets its indexes first, as by the API's start."""
     if isinstance(app.backend, Backend):
-        app.backend.collection.create_indexes(fields.INDEXES)
+        app.backend.collection.create_indexes([*fields.UNIQUE_INDEXES, *fields.INDEXES])
         app.backend.database[fields.CHORDS].create_indexes(chords.INDEXES)
         app.backend.database[fields.TASK_LOGS].create_indexes(logs.INDEXES)
     for number in range(slices):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -33,7 +34,10 @@ class Changes:
 
     async def announce(self, documents: Sequence[Document]) -> None:
         """Publish the events of records just stored."""
-        await self._publish([(TaskRecord(document).id, events.encode(document)) for document in documents])
+        if len(documents) == 1:
+            await self._publish(_events(documents))
+        else:
+            await self._publish(await asyncio.to_thread(_events, documents))
 
     async def delete(self, task_id: str) -> bool:
         """Delete a task that is final; tells whether it was one."""
@@ -51,3 +55,7 @@ class Changes:
                 await pipeline.execute()
         except RedisError as error:
             logger.warning("The events of %d tasks were not published: %s", len(news), error)
+
+
+def _events(documents: Sequence[Document]) -> list[tuple[str, bytes]]:
+    return [(TaskRecord(document).id, events.encode(document)) for document in documents]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,11 +12,10 @@ from gql_api.changes import Changes
 from gql_api.creation import Creation, Creator
 from gql_api.errors import RefusedError, TaskErrorCode, already_final, not_found
 from gql_api.store import TaskStore
-from gql_api.wanted import TaskInput
+from gql_api.wanted import TaskInput, too_late
 from jobs import metadata, values
 from jobs.metadata import MetadataError, Operation
 from jobs.record import control
-from jobs.record.details import NewTask
 from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
 from jobs.settings import Settings
@@ -24,7 +23,8 @@ from jobs.settings import Settings
 # A task may begin, or end, between what was read of it and what is written: then it is looked at again.
 _TRIES = 10
 _LONGEST_REASON = 1000
-_MOST_CHILDREN = 10_000
+_MOST_CANCELLED = 10_000
+_AT_ONCE = 20
 _HAS_PROCESSES = "prefork"
 
 
@@ -63,9 +63,13 @@ class Controller:
         if how.reason is not None and len(how.reason) > _LONGEST_REASON:
             message = f"reason: is longer than {_LONGEST_REASON} characters"
             raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "reason")
-        record = await self._cancel_one(task_id, how)
+        known = await self._known(task_id)
+        record = None if known.is_final else await self._cancel_one(task_id, how)
+        # Also below a task that has ended: a call that failed half-way can be repeated.
         if how.cascade:
-            await self._cancel_children(record.id, how)
+            await self._cancel_below(task_id, how)
+        if record is None:
+            raise already_final(known)
         return record
 
     async def reschedule(self, task_id: str, time: datetime) -> TaskRecord:
@@ -74,7 +78,10 @@ class Controller:
         Raises:
             RefusedError: there is no such task, or it was started already.
         """
-        known = await self._known(task_id)
+        problem = too_late(time)
+        if problem is not None:
+            raise RefusedError.because(TaskErrorCode.INVALID_INPUT, f"scheduledFor {problem}", "scheduledFor")
+        before = await self._known(task_id)
         record = await self._changes.make(control.reschedule(task_id, time))
         if record is None:
             known = await self._known(task_id)
@@ -82,8 +89,8 @@ class Controller:
                 raise already_final(known)
             message = f"Only a task that was not started can be rescheduled; this one is {known.status}"
             raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=known)
-        if record.status is Status.QUEUED:
-            await self._creator.publish(_message_of(record))
+        if (before.status, record.status) == (Status.SCHEDULED, Status.QUEUED):
+            await self._creator.publish(record.as_sent())
         return record
 
     async def replay(self, task_id: str, other: Replay) -> Creation:
@@ -114,11 +121,8 @@ class Controller:
             RefusedError: there is no such task, its metadata has changed since ``expected_revision``, or the
                 operations do not fit.
         """
-        mark = uuid.uuid4().hex
         while True:
             record = await self._known(task_id)
-            if record.metadata_mark == mark:
-                return record
             if expected_revision is not None and (record.metadata_revision or 1) > expected_revision:
                 message = f"The metadata was changed at revision {record.metadata_revision}"
                 raise RefusedError.because(TaskErrorCode.REVISION_CONFLICT, message, "expectedRevision", task=record)
@@ -126,7 +130,7 @@ class Controller:
                 changed = metadata.changed(record.metadata, operations, self._settings.metadata_max_bytes)
             except MetadataError as error:
                 raise RefusedError.for_problems(error.problems) from error
-            write = control.replace_metadata(task_id, changed, record.metadata_revision, mark)
+            write = control.replace_metadata(task_id, changed, record.metadata_revision)
             if (stored := await self._changes.make(write)) is not None:
                 return stored
 
@@ -175,35 +179,31 @@ class Controller:
             message = f"The {pool} pool of {record.worker} cannot end a task by force; cancel it without"
             raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "force", task=record)
 
-    async def _cancel_children(self, task_id: str, how: Cancellation) -> None:
-        """Cancel all below a task, level by level; a child that has ended, or cannot be ended by force, stays."""
-        level, seen = [task_id], {task_id}
-        while level and len(seen) < _MOST_CHILDREN:
-            children = [record for record in await self._store.children_of(level) if record.id not in seen]
-            for child in children:
-                await self._cancel_gently(child, how)
-            level = [child.id for child in children]
+    async def _cancel_below(self, task_id: str, how: Cancellation) -> None:
+        """Cancel all below a task, level by level; a child that has ended stays.
+
+        Raises:
+            RefusedError: there were more than one call may cancel. Repeated, it goes on.
+        """
+        level, seen, left = [task_id], {task_id}, _MOST_CANCELLED
+        while level:
+            below = [record async for record in self._store.below(level) if record.id not in seen]
+            unfinished = [record.id for record in below if not record.is_final]
+            for start in range(0, len(unfinished), _AT_ONCE):
+                if left <= 0:
+                    message = f"More than {_MOST_CANCELLED} tasks are below it: call again for the rest"
+                    raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "cascade")
+                some = unfinished[start : start + _AT_ONCE]
+                await asyncio.gather(*(self._cancel_gently(child, how) for child in some))
+                left -= len(some)
+            level = [record.id for record in below]
             seen.update(level)
 
-    async def _cancel_gently(self, child: TaskRecord, how: Cancellation) -> None:
-        if child.is_final:
+    async def _cancel_gently(self, child: str, how: Cancellation) -> None:
+        """Cancel a child, without force where force cannot be; one that has ended meanwhile stays."""
+        for manner in (how, Cancellation(how.reason)):
+            try:
+                await self._cancel_one(child, manner)
+            except RefusedError:
+                continue
             return
-        try:
-            await self._cancel_one(child.id, how)
-        except RefusedError:
-            if how.force:
-                await self._cancel_gently(child, Cancellation(how.reason))
-
-
-def _message_of(record: TaskRecord) -> NewTask:
-    return NewTask(
-        id=record.id,
-        name=record.name,
-        args=record.args,
-        kwargs=record.kwargs,
-        queue=record.queue,
-        priority=record.priority,
-        parent_id=record.parent_id,
-        root_id=record.root_id,
-        message=record.message,
-    )

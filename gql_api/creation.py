@@ -35,6 +35,7 @@ _PUBLISHERS = 4
 _PUBLISH_SECONDS = 2.0
 # A key that is being released and taken at the same time is looked up again.
 _KEY_TRIES = 5
+_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,20 @@ class Creator:
         tasks = [task for task in prepared if isinstance(task, NewTask)]
         made = await self._store.create_many(tasks) if tasks else {}
         await self._send([task for task in tasks if task.id in made], list(made.values()))
-        return [task if isinstance(task, RefusedError) else await self._outcome(task, made) for task in prepared]
+        outcomes: list[Creation | RefusedError] = []
+        for start in range(0, len(prepared), _AT_ONCE):
+            outcomes += await asyncio.gather(
+                *(self._outcome(each, made) for each in prepared[start : start + _AT_ONCE])
+            )
+        return outcomes
 
     async def publish(self, task: NewTask) -> None:
         """Send the message of a task that is recorded already."""
         await self._publish([task])
 
-    async def _outcome(self, task: NewTask, made: dict[str, Document]) -> Creation | RefusedError:
+    async def _outcome(self, task: NewTask | RefusedError, made: dict[str, Document]) -> Creation | RefusedError:
+        if isinstance(task, RefusedError):
+            return task
         if task.id in made:
             return Creation(TaskRecord(made[task.id]), created=True)
         try:

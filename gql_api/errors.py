@@ -89,7 +89,7 @@ def already_final(record: TaskRecord) -> RefusedError:
 
 def _user_error(problem: Problem, prefix: Sequence[str]) -> UserError:
     path = [_text(part) for part in problem.path]
-    too_large = problem.too_large and path[0] == "metadata"
+    too_large = problem.too_large and path[0] in {"metadata", "operations"}
     return UserError(
         code=TaskErrorCode.METADATA_TOO_LARGE if too_large else TaskErrorCode.INVALID_INPUT,
         message=f"{'.'.join(path)}: {problem.message}",

@@ -228,10 +228,11 @@ class Feed:
                     log_mailbox.put_lines(batch)
             else:
                 record = events.decode(payload)
-                # Only a final task is deleted, and its watchers know its end.
-                if isinstance(record, TaskRecord):
-                    for mailbox in self._mailboxes.get(task_id, ()):
+                for mailbox in self._mailboxes.get(task_id, ()):
+                    if isinstance(record, TaskRecord):
                         mailbox.put(record)
+                    else:
+                        mailbox.delete()
         except events.EventError:
             logger.warning("Something that is no event came on the channel %s", channel)
 
@@ -255,6 +256,8 @@ class Feed:
         """Read how far all watched tasks are and deliver what is newer; return to how many watchers it was news."""
         if not self._mailboxes:
             return 0
+        # Those that have been seen: one that is only just looked for may not exist, which its watcher finds out itself.
+        seen = [id_ for id_, watchers in self._mailboxes.items() if any(mailbox.revision for mailbox in watchers)]
         try:
             revisions = await self._records.revisions(list(self._mailboxes))
             newer = [task_id for task_id, revision in revisions.items() if self._is_news(task_id, revision)]
@@ -262,6 +265,10 @@ class Feed:
         except PyMongoError as error:
             logger.warning("MongoDB does not answer, watched tasks are read again later: %s", error)
             return 0
+        for task_id in seen:
+            if task_id not in revisions:
+                for mailbox in self._mailboxes.get(task_id, ()):
+                    mailbox.delete()
         return sum(mailbox.put(record) for record in records for mailbox in self._mailboxes.get(record.id, ()))
 
     async def _count_logs(self) -> None:

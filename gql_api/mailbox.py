@@ -19,8 +19,14 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._newest: TaskRecord | None = None
+        self._is_deleted = False
         self.revision = 0  # of the newest put
         self._filled = asyncio.Event()
+
+    def delete(self) -> None:
+        """Hear that the task is no more."""
+        self._is_deleted = True
+        self._filled.set()
 
     def put(self, record: TaskRecord) -> bool:
         """Leave a record; return whether it was news."""
@@ -31,9 +37,11 @@ class Mailbox:
         self._filled.set()
         return True
 
-    async def take(self) -> TaskRecord:
-        """Wait for a record newer than all taken before."""
+    async def take(self) -> TaskRecord | None:
+        """Wait for a record newer than all taken before; None when there will be none, for the task was deleted."""
         while self._newest is None:
+            if self._is_deleted:
+                return None
             self._filled.clear()
             await self._filled.wait()
         record, self._newest = self._newest, None
@@ -64,6 +72,11 @@ class LogMailbox:
             self.is_final = True
             self._filled.set()
         return True
+
+    def delete(self) -> None:
+        """Hear that the task is no more: it was final, and nothing will follow."""
+        self.is_final = True
+        self._filled.set()
 
     def put_lines(self, batch: LogBatch) -> None:
         """Leave lines, in the order in which they were stored."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
-from bson.codec_options import CodecOptions
+import pymongo
 from pymongo import AsyncMongoClient, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
@@ -27,10 +27,12 @@ logger = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
-_CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
 _DURABLE = WriteConcern(w="majority", j=True)
 _INDEX_RETRY_SECONDS = 1.0
+_INDEX_SECONDS = 3600.0
 _DUPLICATE_KEY = 11000
+# So many records are encoded and decoded in one go at most: other requests wait for that.
+_CHUNK = 100
 
 
 class TaskStore:
@@ -46,7 +48,7 @@ class TaskStore:
             appname="gql-api",
         )
         self._database = self._client.get_database(
-            settings.mongodb_database, codec_options=_CODEC, write_concern=_DURABLE
+            settings.mongodb_database, codec_options=reads.CODEC, write_concern=_DURABLE
         )
         self._tasks = self._database[fields.TASKS]
         self._timeout = settings.store_timeout_seconds
@@ -63,18 +65,24 @@ class TaskStore:
         await self._client.admin.command("ping")
 
     async def create_indexes(self) -> None:
-        """Create what is missing of the indexes, however long MongoDB takes to come up."""
+        """Create what is missing of the indexes, however long MongoDB takes to come up, and to build them.
+
+        What makes idempotency keys unique comes first, for calls wait for it.
+        """
         while True:
             try:
-                await self._tasks.create_indexes(fields.INDEXES)
-                await self._database[fields.CHORDS].create_indexes(chords.INDEXES)
-                await self._database[fields.TOMBSTONES].create_indexes(fields.TOMBSTONE_INDEXES)
-                await self._database[fields.TASK_LOGS].create_indexes(logs.INDEXES)
+                # A large collection takes its time, which is no outage.
+                with pymongo.timeout(_INDEX_SECONDS):
+                    await self._tasks.create_indexes(fields.UNIQUE_INDEXES)
+                    self._indexed.set()
+                    await self._tasks.create_indexes(fields.INDEXES)
+                    await self._database[fields.CHORDS].create_indexes(chords.INDEXES)
+                    await self._database[fields.TOMBSTONES].create_indexes(fields.TOMBSTONE_INDEXES)
+                    await self._log_lines.create_indexes(logs.INDEXES)
             except PyMongoError as error:
-                logger.warning("MongoDB does not answer, the indexes wait: %s", error)
+                logger.warning("The indexes are not made yet: %s", error)
                 await asyncio.sleep(_INDEX_RETRY_SECONDS)
             else:
-                self._indexed.set()
                 return
 
     async def indexes(self) -> None:
@@ -118,19 +126,25 @@ class TaskStore:
         return None if document is None else workers.pool_of(document)
 
     async def create_many(self, tasks: Sequence[NewTask]) -> dict[str, Document]:
-        """Insert the records of new tasks by one command, and return those that could be, by id.
+        """Insert the records of new tasks, many by one command, and return those that could be, by id.
 
         One is left out when its idempotency key is another task's.
         """
-        inserts = [UpdateOne(*writes.create(task), upsert=True) for task in tasks]
+        made: dict[str, Document] = {}
+        for start in range(0, len(tasks), _CHUNK):
+            chunk = tasks[start : start + _CHUNK]
+            await self._insert(await asyncio.to_thread(_inserts, chunk))
+            found = self._tasks.find(reads.by_ids([task.id for task in chunk]))
+            made |= {TaskRecord(document).id: document async for document in found}
+        return made
+
+    async def _insert(self, inserts: list[UpdateOne]) -> None:
         try:
             await self._tasks.bulk_write(inserts, ordered=False)
         except BulkWriteError as error:
             problems = error.details["writeErrors"]
-            if any(problem["code"] != _DUPLICATE_KEY for problem in problems):
+            if error.details["writeConcernErrors"] or any(p["code"] != _DUPLICATE_KEY for p in problems):
                 raise
-        documents = self._tasks.find(reads.by_ids([task.id for task in tasks]))
-        return {TaskRecord(document).id: document async for document in documents}
 
     async def create(self, task: NewTask) -> Document:
         """Insert the record of a new task, durably, and return it as stored.
@@ -176,10 +190,11 @@ class TaskStore:
         found = self._tasks.find(wanted).sort(fields.NEWEST_FIRST).limit(limit)
         return [TaskRecord(document) async for document in found]
 
-    async def children_of(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        """Read the tasks that some tasks sent, in no order."""
-        found = self._tasks.find(reads.children_of_any(list(task_ids)))
-        return [TaskRecord(document) async for document in found]
+    async def below(self, task_ids: Collection[str]) -> AsyncIterator[TaskRecord]:
+        """Read the states, and no more, of the tasks that some tasks sent, in no order."""
+        found = self._tasks.find(reads.children_of_any(list(task_ids)), reads.STATE_ONLY)
+        async for document in found:
+            yield TaskRecord(document)
 
     async def log_lines(self, task_id: str, after: int, level: LogLevel, limit: int) -> list[LogLine]:
         """Read what a task has logged, in order, after a position."""
@@ -196,3 +211,7 @@ class TaskStore:
         pipeline = workers.definitions_with_workers(names)
         rows = await self._database[fields.DEFINITIONS].aggregate(pipeline)
         return [workers.definition_from(row) async for row in rows]
+
+
+def _inserts(tasks: Sequence[NewTask]) -> list[UpdateOne]:
+    return [UpdateOne(*writes.create(task), upsert=True) for task in tasks]

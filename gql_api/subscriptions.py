@@ -37,7 +37,10 @@ class Subscription:
             mailbox.put(record)
             revision = 0
             while True:
-                record = await _whole(await mailbox.take(), selected, services)
+                news = await mailbox.take()
+                if news is None:
+                    return
+                record = await _whole(news, selected, services)
                 if record.revision > revision:
                     revision = record.revision
                     yield Task.of(record)

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobs import values
@@ -118,7 +118,16 @@ def _wrong_options(wanted: TaskInput, definition: TaskDefinition, parent: TaskRe
         yield Problem(("idempotencyKey",), f"must be a text of 1 to {_LONGEST_KEY} characters")
 
 
+def too_late(time: datetime) -> str | None:
+    """Say why a time cannot be waited for; None when it can."""
+    last = datetime.now(UTC) + timedelta(seconds=_LONGEST_SECONDS)
+    return None if time <= last else f"must be before {last:%Y-%m-%d}, ten years from now"
+
+
 def _wrong_times(wanted: TaskInput) -> Iterator[Problem]:
+    problem = None if wanted.scheduled_for is None else too_late(wanted.scheduled_for)
+    if problem is not None:
+        yield Problem(("scheduledFor",), problem)
     if wanted.scheduled_for is not None and wanted.delay_seconds is not None:
         yield Problem(("delaySeconds",), "cannot be given together with scheduledFor")
     for name, seconds, least in (

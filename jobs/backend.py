@@ -164,10 +164,10 @@ class Backend(CanvasBackend):
             record = self.when_store_answers(lambda: self.store.find(request.id))
             if record is None:
                 raise Ignore("the task is gone")
-            if record.metadata_mark == mark:
+            if mark in record.metadata_marks:
                 return record
             metadata = changed(record.metadata, operations, self.settings.metadata_max_bytes)
-            write = control.replace_metadata(request.id, metadata, record.metadata_revision, mark, fence)
+            write = control.replace_metadata(request.id, metadata, record.metadata_revision, mark=mark, fence=fence)
             stored = self.when_store_answers(functools.partial(self.store.change, write))
             if stored is not None:
                 return stored

@@ -6,21 +6,19 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 
 from jobs.process import is_worker
 from jobs.publisher import Publisher
+from jobs.record.reads import CODEC, Document
 from jobs.settings import Settings
 
-Document = dict[str, Any]
 Client = TypeVar("Client")
 
-CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
 DURABLE = WriteConcern(w="majority", j=True)
 # Progress may be lost with the server that took it: the next report or the final state brings it up again.
 QUICK = WriteConcern(w=1)

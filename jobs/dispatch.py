@@ -11,7 +11,7 @@ from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.utils import json as kombu_json
 from redis.exceptions import RedisError
 
-from jobs.record.details import NewTask
+from jobs.record.details import MessageParts, NewTask
 from jobs.settings import Settings
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Dispatcher",
     "OperationalError",
     "can_carry",
+    "message_of",
     "protocol_config",
 ]
 
@@ -60,6 +61,25 @@ def can_carry(value: Any) -> bool:
     return True
 
 
+def message_of(app: Celery, task: NewTask, **shown: str) -> Any:
+    """The message of a task, as Celery's ``as_task_v2`` makes it. ``shown`` is what people see of the arguments."""
+    parts = task.message or MessageParts()
+    message = app.amqp.as_task_v2(
+        task.id,
+        parts.task or task.name,
+        task.args if parts.args is None else parts.args,
+        task.kwargs if parts.kwargs is None else parts.kwargs,
+        root_id=task.root_id or task.id,
+        parent_id=task.parent_id,
+        # The task's own, which only workers know, unless its message said otherwise.
+        ignore_result=None,
+        **shown,
+    )
+    message.headers.update(parts.headers)
+    message.body[2].update(parts.embed)
+    return message
+
+
 class Dispatcher:
     """Publishes recorded tasks to the broker. Thread-safe; each call blocks for a round trip."""
 
@@ -97,20 +117,9 @@ class Dispatcher:
             raise OperationalError(str(error)) from error
 
     def _send(self, producer: Any, task: NewTask, *, retry: bool) -> None:
-        amqp = self._app.amqp
-        message = amqp.as_task_v2(
-            task.id,
-            task.name,
-            task.args,
-            task.kwargs,
-            root_id=task.root_id or task.id,
-            parent_id=task.parent_id,
-            # The task's own, which only workers know.
-            ignore_result=None,
-        )
-        if task.message is not None:
-            message.headers.update(task.message.headers)
-        amqp.send_task_message(producer, task.name, message, queue=task.queue, priority=task.priority, retry=retry)
+        message = message_of(self._app, task)
+        name = message.headers["task"]
+        self._app.amqp.send_task_message(producer, name, message, queue=task.queue, priority=task.priority, retry=retry)
 
     def close(self) -> None:
         """Close the broker connections."""

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import bson
-from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 
 from jobs.record import fields, logs
 from jobs.record.logs import LogBatch
-from jobs.record.reads import Document, TaskRecord
+from jobs.record.reads import CODEC, Document, TaskRecord
 
 MAX_BYTES = 32 * 1024
 
@@ -27,7 +26,6 @@ _UNTIL = "until"
 _LINES = "lines"
 _PREFIX = "task:"
 _LOG_PREFIX = "log:"
-_AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
 
 _DELETED = "deleted"
@@ -92,7 +90,7 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
         EventError: the payload is not one.
     """
     try:
-        event = bson.decode(payload, _AWARE)
+        event = bson.decode(payload, CODEC)
         if _DELETED in event:
             return Deletion(event[_DELETED])
         return TaskRecord(event[_TASK], frozenset(event[_OMITTED]))
@@ -116,7 +114,7 @@ def decode_log(payload: bytes) -> LogBatch:
         EventError: the payload is not one.
     """
     try:
-        event = bson.decode(payload, _AWARE)
+        event = bson.decode(payload, CODEC)
         told = event.get(_LINES)
         lines = None if told is None else tuple(logs.line_from(line) for line in told)
         return LogBatch(int(event[_FIRST]), int(event[_UNTIL]), lines)

@@ -18,6 +18,7 @@ from jobs import cancels
 from jobs.backend import Backend
 from jobs.claims import cover
 from jobs.holds import hold_of
+from jobs.limits import runs_function
 from jobs.log_handler import attach
 from jobs.process import RUN, background, become_worker, has_pool_processes
 from jobs.record import claims
@@ -91,7 +92,7 @@ def _pass_cancels_on(backend: Backend, active: list[str]) -> None:
         cancels.tell(asked.pid, asked.claim)
         if asked.force and has_pool_processes():
             request = _active_request(asked.task_id)
-            if request is not None and hold_of(request._context).run_by == asked.pid:  # noqa: SLF001 - Celery's name
+            if request is not None and hold_of(request._context).run_by == asked.pid and runs_function(asked.pid):  # noqa: SLF001 - Celery's name
                 logger.info("Task %s is ended by force", asked.task_id)
                 request.end_by_force(asked.pid)
 

@@ -89,8 +89,13 @@ class HardLimits:
                 watched.request.end_for_time_limit(pid, watched.seconds)
 
 
+def runs_function(pid: int) -> bool:
+    """Whether a function runs in a process of the pool; one that has returned is not too late."""
+    return bool(_functions[pid])
+
+
 def _is_late(pid: int, watched: _Watched) -> bool:
-    if not _functions[pid]:
+    if not runs_function(pid):
         watched.since = None
         return False
     watched.since = watched.since or time.monotonic()

@@ -13,10 +13,11 @@ from pymongo.write_concern import WriteConcern
 from redis.exceptions import RedisError
 
 from jobs import events
-from jobs.connections import DURABLE, QUICK, Connections, Document
+from jobs.connections import DURABLE, QUICK, Connections
 from jobs.outage import is_outage
 from jobs.record import fields, logs
 from jobs.record.logs import Entry, Limits, LogBatch
+from jobs.record.reads import Document
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ class LogStore:
         try:
             self._collection(fields.TASK_LOGS, DURABLE).insert_many(documents, ordered=is_first)
         except BulkWriteError as error:
-            if is_first or any(problem["code"] != _DUPLICATE_KEY for problem in error.details["writeErrors"]):
+            problems = error.details["writeErrors"]
+            if is_first or error.details["writeConcernErrors"] or any(p["code"] != _DUPLICATE_KEY for p in problems):
                 raise
 
     def _collection(self, name: str, concern: WriteConcern) -> Collection[Document]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -61,8 +61,12 @@ def changed(metadata: dict[str, Any], operations: Sequence[Operation], max_bytes
     result = copy.deepcopy(metadata)
     for number, operation in enumerate(operations):
         where: Path = ("operations", number)
+        wrong = values.check(operation.value, (*where, "value"), max_bytes)
+        if wrong:
+            raise MetadataError(wrong)
         try:
-            _apply(result, operation)
+            # A copy: a later operation may change it, and all of them may have to be applied anew.
+            _apply(result, replace(operation, value=copy.deepcopy(operation.value)))
         except paths.PathError as error:
             raise MetadataError([Problem((*where, "path"), str(error))]) from error
         except _CannotError as error:

@@ -17,12 +17,11 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from jobs.backend import Backend
 from jobs.broker import Waiting
-from jobs.connections import CODEC
 from jobs.losses import lose
 from jobs.outage import is_outage
-from jobs.record import claims, due, fields
+from jobs.record import claims, due, fields, reads
 from jobs.record.fields import Status
-from jobs.record.reads import TaskRecord
+from jobs.record.reads import CODEC, TaskRecord
 from jobs.republish import publish, publish_many, request_of
 from jobs.retention import sweep
 
@@ -87,7 +86,7 @@ class Recovery:
         """Send all whose time has come, a batch by two writes and a pipeline."""
         store = self._backend.store
         for status in (Status.SCHEDULED, Status.RETRY):
-            while ids := [record.id for record in self._found(due.before(status, now, self._names))]:
+            while ids := self._ids_of(due.before(status, now, self._names)):
                 taken = store.change_many(due.take(ids, by := uuid.uuid4().hex), due.taken(ids, by))
                 publish_many(self._app, taken)
                 if len(ids) < _BATCH:
@@ -129,11 +128,17 @@ class Recovery:
         record = self._backend.store.find(task_id)
         if record is None or record.due_at is None or record.status is not Status.QUEUED:
             return None
-        return min(settled, record.due_at - self._lease)
+        # It may have been moved to a later time and back: its message is as old as its first waiting.
+        queued = [entry.at for entry in record.history if entry.status is Status.QUEUED]
+        return min(settled, min([record.due_at, *queued]) - self._lease)
 
     def _found(self, filter_: dict[str, Any]) -> Iterator[TaskRecord]:
         for document in self._backend.collection.find(filter_).sort(fields.DUE_AT).limit(_BATCH):
             yield TaskRecord(document)
+
+    def _ids_of(self, filter_: dict[str, Any]) -> list[str]:
+        found = self._backend.collection.find(filter_, reads.ID_ONLY).sort(fields.DUE_AT).limit(_BATCH)
+        return [document[fields.ID] for document in found]
 
     def _send(self, record: TaskRecord | None) -> None:
         if record is not None:

@@ -10,6 +10,7 @@ from celery.app.task import Context
 from kombu.exceptions import BatchPublishError, OperationalError
 from redis.exceptions import RedisError
 
+from jobs.dispatch import message_of
 from jobs.record.reads import TaskRecord
 
 if TYPE_CHECKING:
@@ -58,19 +59,4 @@ def request_of(app: Celery, record: TaskRecord) -> Any:
 
 
 def _message_of(app: Celery, record: TaskRecord) -> Any:
-    parts = record.message
-    message = app.amqp.as_task_v2(
-        record.id,
-        parts.task or record.name,
-        record.args if parts.args is None else parts.args,
-        record.kwargs if parts.kwargs is None else parts.kwargs,
-        root_id=record.root_id,
-        parent_id=record.parent_id,
-        argsrepr=_HIDDEN,
-        kwargsrepr=_HIDDEN,
-        # The task's own, unless its message said otherwise.
-        ignore_result=None,
-    )
-    message.headers.update(parts.headers)
-    message.body[2].update(parts.embed)
-    return message
+    return message_of(app, record.as_sent(), argsrepr=_HIDDEN, kwargsrepr=_HIDDEN)

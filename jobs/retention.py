@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 _BATCH = 500
 # A look at all that waits comes round again: a large heap goes little by little.
-_MOST_BATCHES = 20
+_MOST_BATCHES = 4
 
 
 def sweep(backend: Backend, now: datetime) -> None:

@@ -10,9 +10,9 @@ from pymongo.write_concern import WriteConcern
 from redis.exceptions import RedisError
 
 from jobs import events
-from jobs.connections import DURABLE, QUICK, Connections, Document, PerProcess
+from jobs.connections import DURABLE, QUICK, Connections, PerProcess
 from jobs.record import control, fields, logs, reads
-from jobs.record.reads import TaskRecord
+from jobs.record.reads import Document, TaskRecord
 from jobs.record.writes import Write
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ class Store:
         database[fields.TASK_LOGS].delete_many(logs.of_tasks(found))
         self._durable.get().delete_many(control.deletable(found))
         for task_id in found:
-            self._publish(events.channel(task_id), events.deleted(task_id))
+            if not self._publish(events.channel(task_id), events.deleted(task_id)):
+                return  # Redis is away, and each of the others would be waited for
 
     def note(self, write: Write) -> int:
         """Make a change that no client sees, on every record that its filter finds, and return how many those were."""
@@ -106,9 +107,11 @@ class Store:
     def _announce(self, document: Document) -> None:
         self._publish(events.channel(document[fields.ID]), events.encode(document))
 
-    def _publish(self, channel: str, event: bytes) -> None:
-        """The record is the truth: news that is lost is logged, never raised into a task."""
+    def _publish(self, channel: str, event: bytes) -> bool:
+        """The record is the truth: news that is lost is logged, never raised into a task. Tells whether it was sent."""
         try:
             self._connections.publisher().publish(channel, event)
         except (RedisError, OSError):
             logger.warning("An event on %s was not published", channel, exc_info=True)
+            return False
+        return True

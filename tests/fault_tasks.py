@@ -122,6 +122,14 @@ def start_chain(self: Task, seconds: float) -> list[str]:
 
 
 @shared_task(bind=True)
+def start_late_chain(self: Task, countdown: float) -> list[str]:
+    """Send a chain that begins later, and return the ids of its steps."""
+    with _written_down(self):
+        last = chain(work.si(0.0, 1), work.si(0.0, 2)).apply_async(countdown=countdown)
+    return [str(last.parent.id), str(last.id)]
+
+
+@shared_task(bind=True)
 def start_linked(self: Task, seconds: float) -> str:
     """Send a task with a callback, and return its id."""
     with _written_down(self):

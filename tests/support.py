@@ -18,6 +18,9 @@ import httpx
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from gql_api.mailbox import Mailbox
+from jobs.record.reads import TaskRecord
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +49,13 @@ async def wait_until_async(condition: Callable[[], Awaitable[T]], seconds: float
             raise NotWithinTimeError(f"not within {seconds:g} s: {why or condition}")
         await asyncio.sleep(_POLL_SECONDS)
     return value
+
+
+async def taken(mailbox: Mailbox, seconds: float = 10.0) -> TaskRecord:
+    """What comes to a mailbox next; its task is not deleted."""
+    record = await asyncio.wait_for(mailbox.take(), seconds)
+    assert record is not None
+    return record
 
 
 @contextlib.contextmanager

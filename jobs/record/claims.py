@@ -66,7 +66,7 @@ def claim_in_time(task_id: str, taking: Claim) -> Write:
 
 def extend(run: str, task_ids: list[str], lease_seconds: float) -> Write:
     """Hold on to tasks for another lease. Run over many; clients see nothing of it, so the revisions stay."""
-    theirs = {f.ID: {"$in": task_ids}, f.WORKER_RUN: run, f.STATUS: Status.STARTED}
+    theirs = {f.ID: {"$in": task_ids}, f.WORKER_RUN: run, f.STATUS: Status.STARTED, f.DUE_AT: {"$exists": True}}
     return theirs, [{"$set": {f.DUE_AT: from_now(lease_seconds)}}]
 
 

@@ -13,9 +13,11 @@ from jobs.record.claims import waiting
 from jobs.record.details import ErrorInfo
 from jobs.record.fields import FINAL, Status
 from jobs.record.reads import Document
-from jobs.record.writes import NOW, Filter, Write, change, fail, from_now, literal, storable
+from jobs.record.writes import NOW, REMOVE, Filter, Write, change, fail, from_now, literal, storable
 
 _FINAL_NAMES = sorted(FINAL)
+# So many others may change the metadata before a change whose reply was lost looks for its mark.
+_MOST_MARKS = 10
 _REQUESTED_AT = {"$ifNull": [f"${f.CANCEL_REQUESTED_AT}", NOW]}
 
 
@@ -77,34 +79,38 @@ def cancel_request_from(document: Document) -> CancelRequest:
 
 
 def reschedule(task_id: str, time: datetime) -> Write:
-    """Let a task that was not started begin at another time; an expiry counts from there, as it did before."""
+    """Let a task that was not started begin at another time; an expiry counts from there, as it did before.
+
+    One that waits in a queue already, and still may, stays where it is there.
+    """
     later = {"$gt": [time, NOW]}
-    status = {"$cond": [later, Status.SCHEDULED, Status.QUEUED]}
-    due_at = {"$max": [time, NOW]}
-    moved = {
-        "$add": [f"${f.EXPIRES_AT}", {"$subtract": [due_at, {"$max": [f"${f.SCHEDULED_FOR}", f"${f.CREATED_AT}"]}]}]
-    }
+    starts = {"$max": [time, NOW]}
+    lifetime = {"$subtract": [f"${f.EXPIRES_AT}", {"$max": [f"${f.SCHEDULED_FOR}", f"${f.CREATED_AT}"]}]}
     changes = {
-        f.SCHEDULED_FOR: time,
-        f.DUE_AT: due_at,
-        f.EXPIRES_AT: {"$cond": [{"$gt": [f"${f.EXPIRES_AT}", None]}, moved, "$$REMOVE"]},
+        f.SCHEDULED_FOR: starts,
+        f.DUE_AT: {"$cond": [{"$or": [later, {"$eq": [f"${f.STATUS}", Status.SCHEDULED]}]}, starts, f"${f.DUE_AT}"]},
+        f.EXPIRES_AT: {"$cond": [{"$gt": [f"${f.EXPIRES_AT}", None]}, {"$add": [starts, lifetime]}, REMOVE]},
     }
+    status = {"$cond": [later, Status.SCHEDULED, Status.QUEUED]}
     fence = {f.STATUS: {"$in": [Status.SCHEDULED, Status.QUEUED]}, f.ATTEMPTS: 0}
     return change(task_id, changes, status=status, message="rescheduled", fence=fence)
 
 
 def replace_metadata(
-    task_id: str, metadata: dict[str, Any], seen: int | None, mark: str, fence: Filter | None = None
+    task_id: str, metadata: dict[str, Any], seen: int | None, *, mark: str | None = None, fence: Filter | None = None
 ) -> Write:
     """Store metadata that was made from the metadata of revision ``seen``, unless it has changed since.
 
-    ``mark`` is the change's own. Final tasks take it too: what a caller keeps beside a task is not how the task went.
+    By its ``mark`` a change whose reply was lost knows itself. Final tasks take it too: what a caller keeps beside a
+    task is not how the task went.
     """
     filter_, update = change(task_id, {f.METADATA: literal(values.dump(metadata))}, fence=fence)
     stage = update[0]["$set"]
     stage.pop(f.CUSTOM_STATE)
     stage[f.METADATA_REVISION] = stage[f.REVISION]
-    stage[f.METADATA_MARK] = mark
+    if mark is not None:
+        marks = {"$concatArrays": [{"$ifNull": [f"${f.METADATA_MARKS}", []]}, [mark]]}
+        stage[f.METADATA_MARKS] = {"$slice": [marks, -_MOST_MARKS]}
     if fence is None:
         del filter_[f.STATUS]
     return {**filter_, f.METADATA_REVISION: seen}, update

@@ -59,8 +59,8 @@ INPUT_DIGEST = "input_digest"
 REPLAY_OF = "replay_of"
 # The revision that metadata was last changed at; a record without it has the metadata of its creation.
 METADATA_REVISION = "metadata_revision"
-# The mark of that change: one whose reply was lost knows itself by it.
-METADATA_MARK = "metadata_mark"
+# The marks of the last changes by task functions: one whose reply was lost knows itself by it.
+METADATA_MARKS = "metadata_marks"
 # Whose turn it was to send what had become due; see ``due.take``.
 TAKEN_BY = "taken_by"
 DELETED_AT = "deleted_at"
@@ -122,6 +122,14 @@ NEWEST_FIRST = [(CREATED_AT, -1), (ID, -1)]
 TOMBSTONE_SECONDS = 30 * 24 * 3600
 TOMBSTONE_INDEXES = [IndexModel([(DELETED_AT, 1)], expireAfterSeconds=TOMBSTONE_SECONDS)]
 
+UNIQUE_INDEXES = [
+    IndexModel(
+        [(OWNER, 1), (NAME, 1), (IDEMPOTENCY_KEY, 1)],
+        unique=True,
+        partialFilterExpression={IDEMPOTENCY_KEY: {"$exists": True}},
+    ),  # createTask: one task for a key
+]
+
 # Each with the query it serves. Those by DUE_AT and EXPIRES_AT hold unfinished tasks only.
 INDEXES = [
     IndexModel(NEWEST_FIRST),  # tasks(first, after): the page after a cursor
@@ -132,16 +140,11 @@ INDEXES = [
     IndexModel(
         [(STATUS, 1), (EXPIRES_AT, 1)], partialFilterExpression={EXPIRES_AT: {"$exists": True}}
     ),  # recovery: what expires
-    IndexModel(
-        [(OWNER, 1), (NAME, 1), (IDEMPOTENCY_KEY, 1)],
-        unique=True,
-        partialFilterExpression={IDEMPOTENCY_KEY: {"$exists": True}},
-    ),  # createTask: one task for a key
 ]
 
 # What an event leaves out when it would be too large, in this order, until it fits.
 OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
 # What no client sees; left out of every event.
 PRIVATE = (
-    MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_MARK, LOGGED, CHORD_RESULT,
+    MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_MARKS, LOGGED, CHORD_RESULT,
 )  # fmt: skip

@@ -6,12 +6,17 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from bson.codec_options import CodecOptions, DatetimeConversion
+
 from jobs import values
 from jobs.record import fields as f
-from jobs.record.details import ErrorInfo, MessageParts, Progress, Transition
+from jobs.record.details import ErrorInfo, MessageParts, NewTask, Progress, Transition
 from jobs.record.fields import Status
 
 Document = dict[str, Any]
+
+# Times carry their offset; one that Python has no word for is read as the nearest that it has.
+CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_CLAMP)
 
 
 class TaskRecord:
@@ -186,16 +191,29 @@ class TaskRecord:
         return revision
 
     @property
-    def metadata_mark(self) -> str | None:
-        """The mark of the last change of its metadata."""
-        mark: str | None = self._document.get(f.METADATA_MARK)
-        return mark
+    def metadata_marks(self) -> list[str]:
+        """The marks of the last changes of its metadata."""
+        return self._document.get(f.METADATA_MARKS) or []
 
     @property
     def message(self) -> MessageParts:
         """What its message has beside what stands in the record."""
         stored = values.load(self._document.get(f.MESSAGE_PARTS)) or {}
         return MessageParts(**stored)
+
+    def as_sent(self) -> NewTask:
+        """What its next message tells, callbacks, chain and chord included."""
+        return NewTask(
+            id=self.id,
+            name=self.name,
+            args=self.args,
+            kwargs=self.kwargs,
+            queue=self.queue,
+            priority=self.priority,
+            parent_id=self.parent_id,
+            root_id=self.root_id,
+            message=self.message,
+        )
 
     @property
     def queue(self) -> str:
@@ -288,6 +306,7 @@ def untouched_for(seconds: float) -> Document:
 
 ID_ONLY = {f.ID: 1}
 REVISION_ONLY = {f.REVISION: 1}
+STATE_ONLY = {f.REVISION: 1, f.STATUS: 1}
 
 
 def revisions_of(documents: list[Document]) -> dict[str, int]:

@@ -134,6 +134,18 @@ def test_cascade_takes_the_children_along(api: Api, redis: Redis, key: str) -> N
     assert api.finished(task_id, 15)["status"] == "REVOKED"
 
 
+def test_cascade_can_be_repeated(api: Api) -> None:
+    """Below a task that has ended there may be some that have not: a repeated call ends them and tells the rest."""
+    parent = api.create("task_modules.add", args=[1])
+    api.finished(parent)
+    child = api.create("task_modules.add", args=[1], delaySeconds=3600, parentId=parent)
+    grandchild = api.create("task_modules.add", args=[1], delaySeconds=3600, parentId=child)
+    assert _codes(_cancel(api, child)) == []
+    assert _codes(_cancel(api, parent, cascade=True)) == ["ALREADY_FINAL"]
+    assert api.task(grandchild)["status"] == "REVOKED"
+    assert _codes(_cancel(api, "\ud800", cascade=True)) == ["NOT_FOUND"]
+
+
 def test_metadata_is_changed_by_path(api: Api) -> None:
     """Set, unset, increment and append, all or none, on a final task too; each change raises the revision by one."""
     task_id = api.create("task_modules.add", args=[1], metadata={"a.b": {"n": 1}, "list": [1], "old": 1})

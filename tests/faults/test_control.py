@@ -10,11 +10,11 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from fault_site import Site, Worker
+from fault_site import LEASE_SECONDS, Site, Worker
 from pymongo import UpdateOne
 from support import ROOT, Api, wait_until
 
-from jobs.record import control, fields, writes
+from jobs.record import fields, writes
 from jobs.record.details import NewTask
 from jobs.record.fields import Status
 
@@ -26,6 +26,11 @@ mutation ($id: ID!, $force: Boolean, $cascade: Boolean) {
     task { status } userErrors { code field message }
   }
 }
+"""
+
+
+_RESCHEDULE = """
+mutation ($id: ID!, $time: DateTime!) { rescheduleTask(id: $id, scheduledFor: $time) { userErrors { message } } }
 """
 
 
@@ -180,6 +185,38 @@ def test_ten_thousand_are_due_at_once(site: Site) -> None:
     assert all(worker.process.poll() is None for worker in workers)
 
 
+def test_what_is_rescheduled_goes_on_as_it_would_have(site: Site) -> None:
+    """A chain whose first step was let begin earlier has its other steps all the same."""
+    api = site.api()
+    site.worker("worker")
+    first, last = site.finished(site.send("start_late_chain", 3600.0)).result
+    assert site.task(first).status is Status.SCHEDULED
+    payload = api.data(_RESCHEDULE, id=first, time=datetime.now(UTC).isoformat())["rescheduleTask"]
+    assert payload["userErrors"] == []
+    wait_until(lambda: site.store.find(last), 30, "the last step")
+    assert site.finished(last).result == 2
+    assert site.runs("begin")[first] == 1
+
+
+def test_rescheduling_at_the_head_of_a_backlog(site: Site) -> None:
+    """A task that is moved to later and back leaves an old message behind, by which no other is taken for lost."""
+    api = site.api()
+    site.worker("worker", "-c", "1")
+    blocker = site.send("work", 8 * LEASE_SECONDS)
+    site.began(blocker)
+    tasks = [site.send("work", 0.0, n) for n in range(50)]
+    # One message is in the worker's hands: the head of the queue is the second.
+    for time_ in (datetime.now(UTC) + timedelta(hours=1), datetime.now(UTC)):
+        for task_id in tasks[:3]:
+            api.data(_RESCHEDULE, id=task_id, time=time_.isoformat())
+    site.wait_for_recovery(4)
+    assert not site.task(blocker).is_final
+    with site.broker() as redis:
+        assert redis.llen("celery") <= len(tasks) + 4
+    for task_id in tasks:
+        assert site.finished(task_id).attempts == 1
+
+
 def test_a_deleted_task_is_not_revived(site: Site) -> None:
     """A message that turns up after its task was deleted runs nothing and makes no record."""
     site.worker("worker")
@@ -227,7 +264,6 @@ def test_what_is_kept_long_enough_is_deleted(site: Site) -> None:
     assert site.task(waiting).status is Status.SCHEDULED
     tombstones = site.store._connections.database()[fields.TOMBSTONES]  # noqa: SLF001 - what is left of it
     assert [document[fields.ID] for document in tombstones.find()] == [old]
-    assert control.deletable([old])
 
 
 def test_priorities_and_queues_outlive_their_messages(site: Site) -> None:

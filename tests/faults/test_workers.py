@@ -12,6 +12,7 @@ from support import wait_until
 
 from jobs.record import fields, reads
 from jobs.record.fields import Status
+from jobs.settings import Settings
 
 pytestmark = pytest.mark.fault
 
@@ -36,6 +37,22 @@ def test_a_killed_worker_loses_nothing(site: Site, pool: str) -> None:
     lost = site.task(tasks[0])
     assert (lost.attempts, lost.lost_attempts) == (2, 1)
     assert "stopped answering" in str([entry.message for entry in lost.history])
+
+
+def test_the_defaults_recover_within_half_a_minute(site: Site) -> None:
+    """With the settings as they come a task of a killed worker begins again within 30 seconds of the kill."""
+    defaults = {
+        name.upper(): str(Settings.model_fields[name].default)
+        for name in ("lease_seconds", "recovery_interval_seconds", "worker_heartbeat_seconds")
+    }
+    first = site.worker("first", environment=defaults)
+    task_id = site.send("work", 60.0)
+    site.began(task_id)
+    site.worker("second", environment=defaults)
+    first.kill()
+    killed_at = time.monotonic()
+    site.began(task_id, 2, timeout=30)
+    assert time.monotonic() - killed_at < 30
 
 
 def test_a_result_that_is_ignored_is_so_after_recovery_too(site: Site) -> None:

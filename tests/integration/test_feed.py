@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Redis
-from support import wait_until_async
+from support import taken, wait_until_async
 
 from gql_api.feed import Feed
 from gql_api.store import TaskStore
@@ -96,7 +96,7 @@ async def test_events_reach_every_watcher(feed: Feed, worker: Store, task_id: st
     """A stored change is in every mailbox of its task, and in no other."""
     async with feed.watch(task_id) as one, feed.watch(task_id) as two, feed.watch("other") as other:
         await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
-        records = await asyncio.wait_for(asyncio.gather(one.take(), two.take()), 10)
+        records = await asyncio.gather(taken(one), taken(two))
         assert [record.status for record in records] == ["STARTED", "STARTED"]
         waiting = asyncio.create_task(other.take())
         assert not waiting.done()
@@ -121,7 +121,7 @@ async def test_a_cut_connection_is_healed(feed: Feed, redis: Redis, worker: Stor
         await asyncio.to_thread(worker.change, writes.succeed(task_id, 7))
 
         async def final() -> bool:
-            return (await mailbox.take()).is_final
+            return (await taken(mailbox)).is_final
 
         async def subscribed() -> bool:
             return await _subscribed(redis, task_id) == 1
@@ -142,7 +142,7 @@ async def test_the_backstop_finds_what_no_event_told(
             return feed.backstop_found > 0
 
         await wait_until_async(found)
-        assert (await mailbox.take()).status == "STARTED"
+        assert (await taken(mailbox)).status == "STARTED"
 
 
 async def test_without_redis_a_watch_opens_and_the_backstop_brings_the_news(
@@ -154,7 +154,7 @@ async def test_without_redis_a_watch_opens_and_the_backstop_brings_the_news(
         await asyncio.to_thread(worker.change, writes.succeed(task_id, 1))
 
         async def final() -> bool:
-            return (await mailbox.take()).is_final
+            return (await taken(mailbox)).is_final
 
         assert await asyncio.wait_for(wait_until_async(final), 10)
 
@@ -175,7 +175,7 @@ async def test_a_quiet_connection_stays_good(
             assert await _subscribed(redis, task_id) == 1
             await wait_until_async(lambda: answered(before + 6))
             await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
-            assert (await asyncio.wait_for(mailbox.take(), 10)).revision == 2
+            assert (await taken(mailbox)).revision == 2
 
 
 async def test_a_foreign_message_is_left_out(feed: Feed, redis: Redis, worker: Store, task_id: str) -> None:
@@ -183,4 +183,31 @@ async def test_a_foreign_message_is_left_out(feed: Feed, redis: Redis, worker: S
     async with feed.watch(task_id) as mailbox:
         await redis.publish(events.channel(task_id), "not an event")
         await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
-        assert (await asyncio.wait_for(mailbox.take(), 10)).revision == 2
+        assert (await taken(mailbox)).revision == 2
+
+
+async def test_a_deletion_ends_the_watch(feed: Feed, worker: Store, task_id: str) -> None:
+    """Who watches a task that is deleted waits for nothing more, and still gets what came before."""
+    async with feed.watch(task_id) as mailbox:
+        await asyncio.to_thread(worker.change, writes.succeed(task_id, 1))
+        await asyncio.to_thread(worker.delete, [task_id])
+        assert (await taken(mailbox)).is_final
+        assert await asyncio.wait_for(mailbox.take(), 10) is None
+
+
+async def test_the_backstop_finds_a_deletion(
+    settings: Settings, store: TaskStore, mute_worker: Store, task_id: str
+) -> None:
+    """A watcher that heard neither of the end nor of the deletion is not left waiting."""
+    async with Feed(settings, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+        record = await store.get(task_id)
+        assert record is not None
+        mailbox.put(record)
+        await taken(mailbox)
+        await asyncio.to_thread(mute_worker.change, writes.succeed(task_id, 1))
+        await asyncio.to_thread(mute_worker.delete, [task_id])
+
+        async def ended() -> bool:
+            return await mailbox.take() is None
+
+        assert await asyncio.wait_for(wait_until_async(ended), 10)

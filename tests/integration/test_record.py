@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,8 +13,8 @@ from redis import Redis
 
 from jobs import events
 from jobs.connections import Connections
-from jobs.record import writes
-from jobs.record.details import ErrorInfo, NewTask, Progress
+from jobs.record import claims, control, writes
+from jobs.record.details import Claim, ErrorInfo, NewTask, Progress
 from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
 from jobs.record.writes import Write
@@ -161,3 +163,86 @@ def test_texts_that_are_no_unicode_are_stored_anyhow(store: Store) -> None:
     record = store.find("t")
     assert record is not None
     assert record.error == ErrorInfo("E", "bad \\ud800", None, ["\ud800"], "tb \\udfff")
+
+
+def _claim(store: Store, task_id: str) -> TaskRecord | None:
+    return store.change(claims.claim(task_id, Claim("m" * 32, "w", "run", 1, 60.0)))
+
+
+def test_what_was_cancelled_while_it_ran_is_not_claimed_again(store: Store) -> None:
+    """Given back after its end was asked for, a task waits only for who ends it."""
+    store.change(writes.create(_new("t")), upsert=True)
+    assert _claim(store, "t")
+    assert store.change(control.request_cancel("t", "no $more", force=False))
+    assert store.change(claims.requeue("t", claims.held(1), "given back"))
+    assert _claim(store, "t") is None
+    assert store.change(control.cancel_waiting("t", "no $more"))
+    record = store.find("t")
+    assert record is not None
+    assert (record.status, record.error and record.error.message) == (Status.REVOKED, "no $more")
+
+
+def test_a_retry_after_a_cancel_is_due_at_once(store: Store) -> None:
+    """Nobody waits an hour to end what was cancelled before it asked for another attempt."""
+    for task_id, cancelled in (("yes", True), ("no", False)):
+        store.change(writes.create(_new(task_id)), upsert=True)
+        assert _claim(store, task_id)
+        if cancelled:
+            assert store.change(control.request_cancel(task_id, None, force=False))
+        record = store.change(writes.retry(task_id, None, due_in=3600.0, fence=claims.held(1)))
+        assert record is not None
+        assert record.due_at is not None
+        assert (record.due_at - record.updated_at > timedelta(minutes=59)) is not cancelled
+
+
+def test_what_expires_is_claimed_in_time_only(store: Store) -> None:
+    """A task that can expire is claimed by the clock of the database, and not once it has."""
+    taking = Claim("m" * 32, "w", "run", 1, 60.0)
+    for task_id, seconds, taken in (("late", 0.0, False), ("early", 3600.0, True)):
+        store.change(writes.create(replace(_new(task_id), expires_in=seconds)), upsert=True)
+        assert _claim(store, task_id) is None
+        assert (store.change(claims.claim_in_time(task_id, taking)) is not None) == taken
+        assert (store.change(claims.expire(task_id)) is not None) != taken
+
+
+def _times(record: TaskRecord | None) -> tuple[Status, datetime, datetime, datetime]:
+    assert record is not None
+    assert record.due_at is not None
+    assert record.scheduled_for is not None
+    assert record.expires_at is not None
+    return record.status, record.due_at, record.scheduled_for, record.expires_at
+
+
+def test_a_task_that_waits_in_its_queue_stays_there(store: Store) -> None:
+    """Rescheduled to now, what is QUEUED keeps its place: its message is in the broker, as old as it was."""
+    before = store.change(writes.create(replace(_new("t"), expires_in=3600.0)), upsert=True)
+    assert before is not None
+    for _ in range(3):
+        status, due_at, starts, expires_at = _times(store.change(control.reschedule("t", before.created_at)))
+        assert (status, due_at) == (Status.QUEUED, before.due_at)
+        assert expires_at - starts == timedelta(seconds=3600)
+
+
+def test_a_task_is_moved_there_and_back(store: Store) -> None:
+    """Moved to a later time a task is SCHEDULED; moved to now it is due now, and expires as long after as before."""
+    created = store.change(writes.create(replace(_new("t"), delay=60.0, expires_in=5.0)), upsert=True)
+    assert created is not None
+    later = created.created_at + timedelta(hours=2)
+    for time, expected in ((later, Status.SCHEDULED), (created.created_at, Status.QUEUED), (later, Status.SCHEDULED)):
+        record = store.change(control.reschedule("t", time))
+        assert record is not None
+        status, due_at, starts, expires_at = _times(record)
+        assert status is expected
+        assert due_at == starts == max(time, record.updated_at)
+        assert expires_at == due_at + timedelta(seconds=5)
+    assert _claim(store, "t") is None
+
+
+def test_a_time_beyond_python_is_read_as_its_last(store: Store) -> None:
+    """An expiry that no calendar of Python's has does not make the record unreadable."""
+    far = datetime(9999, 12, 31, tzinfo=UTC)
+    assert store.change(writes.create(replace(_new("t"), scheduled_for=far, expires_in=1e9)), upsert=True)
+    record = store.find("t")
+    assert record is not None
+    assert record.expires_at is not None
+    assert record.expires_at.year == 9999

@@ -134,7 +134,7 @@ class RecordMachine(RuleBasedStateMachine):
         """A caller changes metadata in any state, unless somebody else has since it was read."""
         before = self.metadata_revision if seen else -1
         changed: dict[str, object] = {**_METADATA, "n": value}
-        if self._expect(control.replace_metadata(self.id, changed, before, "mark"), taken=seen):
+        if self._expect(control.replace_metadata(self.id, changed, before), taken=seen):
             self.metadata, self.metadata_revision = changed, self.revision
 
     @rule(attempt=_attempts)
@@ -142,7 +142,7 @@ class RecordMachine(RuleBasedStateMachine):
         """An attempt changes the metadata of its task while it holds it."""
         changed: dict[str, object] = {"by": attempt}
         fence = claims.held(attempt)
-        write = control.replace_metadata(self.id, changed, self.metadata_revision, "mark", fence)
+        write = control.replace_metadata(self.id, changed, self.metadata_revision, mark="mark", fence=fence)
         if self._expect(write, taken=self._holds(attempt)):
             self.metadata, self.metadata_revision = changed, self.revision
 

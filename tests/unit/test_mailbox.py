@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+from support import taken
+
 from gql_api.mailbox import LogMailbox, Mailbox
 from jobs.record.logs import LogBatch, LogLevel, LogLine
 from jobs.record.reads import TaskRecord
@@ -18,10 +20,10 @@ async def test_a_slow_watcher_gets_the_newest_only() -> None:
     mailbox = Mailbox()
     for revision in (1, 2, 5, 4, 5, 3):
         mailbox.put(_record(revision))
-    assert (await mailbox.take()).revision == 5
+    assert (await taken(mailbox)).revision == 5
     assert not mailbox.put(_record(5))
     assert mailbox.put(_record(6))
-    assert (await mailbox.take()).revision == 6
+    assert (await taken(mailbox)).revision == 6
 
 
 async def test_taking_waits_for_news() -> None:
@@ -33,7 +35,18 @@ async def test_taking_waits_for_news() -> None:
     await asyncio.wait([waiting], timeout=0.05)
     assert not waiting.done()
     mailbox.put(_record(2))
-    assert (await waiting).revision == 2
+    news = await waiting
+    assert news is not None
+    assert news.revision == 2
+
+
+async def test_a_deletion_comes_after_what_was_left() -> None:
+    """Who has not taken the last record gets it, and hears then that there will be none."""
+    mailbox = Mailbox()
+    mailbox.put(_record(1))
+    mailbox.delete()
+    assert (await taken(mailbox)).revision == 1
+    assert await asyncio.wait_for(mailbox.take(), 5) is None
 
 
 def _batch(first: int, until: int) -> LogBatch:

@@ -10,6 +10,10 @@ from strategies import KEYS
 from jobs import metadata
 from jobs.metadata import MetadataError, MetadataOp, Operation
 
+# Deeper than Python can recurse.
+_DEEP: Any = []
+for _ in range(5000):
+    _DEEP = [_DEEP]
 # What metadata may hold.
 _OBJECTS = st.dictionaries(KEYS, st.none() | st.integers(-9, 9) | st.lists(st.booleans()), max_size=4)
 _SET, _UNSET, _INCREMENT, _APPEND = MetadataOp.SET, MetadataOp.UNSET, MetadataOp.INCREMENT, MetadataOp.APPEND
@@ -59,8 +63,8 @@ def test_an_operation_changes_its_value(before: dict[str, Any], operation: Opera
         ({}, Operation(_SET, "a\\", 1)),
         ({}, Operation(_SET, "a", "x" * 1000)),
         ({}, Operation(_SET, "a", "\ud800")),
+        ({"a": 1}, Operation(_INCREMENT, "a", 10**4299)),
     ],
-    ids=str,
 )
 def test_what_does_not_fit_is_refused(before: dict[str, Any], operation: Operation) -> None:
     """All or none: the operation that fits is not applied either, and what was there is left alone."""
@@ -69,6 +73,24 @@ def test_what_does_not_fit_is_refused(before: dict[str, Any], operation: Operati
         metadata.changed(before, [Operation(_SET, "fits", 1), operation], 1000)
     assert refused.value.problems
     assert repr(before) == kept
+
+
+def test_a_value_deeper_than_python_can_recurse_is_refused() -> None:
+    """It is told to be nested too deep, as any value is."""
+    with pytest.raises(MetadataError, match="nested"):
+        metadata.changed({}, [Operation(_SET, "a", _DEEP)], 1000)
+
+
+def test_operations_can_be_applied_again() -> None:
+    """What meets another change is made anew: nothing of the first time is left in the operations."""
+    operations = [
+        Operation(_SET, "box", {"n": 0}),
+        Operation(_INCREMENT, "box.n", 1),
+        Operation(_SET, "tags", []),
+        Operation(_APPEND, "tags", "x"),
+    ]
+    results = [metadata.changed({}, operations, 1000) for _ in range(3)]
+    assert results == [{"box": {"n": 1}, "tags": ["x"]}] * 3
 
 
 def test_too_many_operations_are_refused() -> None:
