@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.errors import DuplicateKeyError
-from support import wait_until_async
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+from support import process, wait_until_async
 
 from gql_api.cursors import Cursor
+from gql_api.servers import MongodbServer, free_port, is_listening
 from gql_api.store import TaskStore
 from jobs.definitions import TaskDefinition
 from jobs.record import fields, workers
@@ -128,3 +130,22 @@ async def test_indexes_are_made_when_mongodb_comes_up(settings: Settings) -> Non
     assert not done
     creating.cancel()
     await store.close()
+
+
+async def test_a_batch_that_is_not_replicated_is_not_created(tmp_path: Path) -> None:
+    """What MongoDB could not make durable is an error of the call, for the whole batch, as for a single task."""
+    server = MongodbServer(tmp_path / "mongodb", free_port())
+    command = [*server.command(tmp_path / "mongod.log"), "--setParameter=enableTestCommands=1"]
+    with process(command, tmp_path / "log"):
+        await wait_until_async(lambda: asyncio.to_thread(is_listening, server.port))
+        await asyncio.to_thread(server.initiate)
+        store = TaskStore(Settings(mongodb_url=server.url))
+        tasks = [NewTask(id=str(n), name="add") for n in range(3)]
+        with MongoClient[dict[str, object]](server.url) as client:
+            fault = {"failCommands": ["update"], "writeConcernError": {"code": 64, "errmsg": "not replicated"}}
+            client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fault)
+            with pytest.raises(BulkWriteError):
+                await store.create_many(tasks)
+            client.admin.command("configureFailPoint", "failCommand", mode="off")
+        assert set(await store.create_many([NewTask(id="new", name="add")])) == {"new"}
+        await store.close()
