@@ -202,10 +202,11 @@ def test_rescheduling_at_the_head_of_a_backlog(site: Site) -> None:
     """A task that is moved to later and back leaves an old message behind, by which no other is taken for lost."""
     api = site.api()
     site.worker("worker", "-c", "1")
-    blocker = site.send("work", 8 * LEASE_SECONDS)
+    blocker = site.send("work", 12 * LEASE_SECONDS)
     site.began(blocker)
     tasks = [site.send("work", 0.0, n) for n in range(50)]
-    # One message is in the worker's hands: the head of the queue is the second.
+    # Long enough that the others began to wait clearly before what is moved now.
+    site.wait_for_recovery(4)
     for time_ in (datetime.now(UTC) + timedelta(hours=1), datetime.now(UTC)):
         for task_id in tasks[:3]:
             api.data(_RESCHEDULE, id=task_id, time=time_.isoformat())
