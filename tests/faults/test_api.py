@@ -75,12 +75,16 @@ def test_an_api_that_is_killed_while_it_creates(site: Site) -> None:
 
 @pytest.mark.parametrize(("instant", "messages"), [("created", 0), ("published", 1)])
 def test_an_api_that_dies_between_two_steps(site: Site, instant: str, messages: int) -> None:
-    """Whether it dies before or after it sends the message: one record, complete, whose task runs exactly once."""
+    """Whether it dies before or after it sends the message: one record, complete, whose task runs exactly once.
+
+    The caller, who got no answer, finds it by the idempotency key.
+    """
+    wanted = {**_WANTED, "idempotencyKey": "once"}
     announcing = site.worker("announcing")
     with _running_api(site, GQL_API_TESTS="1", FAIL_POINT=instant) as (api, running):
         announcing.kill()
         with pytest.raises(httpx.TransportError):
-            api.post(CREATE, input=_WANTED)
+            api.post(CREATE, input=wanted)
         assert running.wait(10) == -signal.SIGKILL
     [task_id] = _recorded(site)
     task = site.task(task_id)
@@ -91,6 +95,9 @@ def test_an_api_that_dies_between_two_steps(site: Site, instant: str, messages: 
     task = site.finished(task_id)
     assert (task.status, task.metadata, task.attempts) == (Status.SUCCESS, {"from": "caller"}, 1)
     site.wait_for_recovery(2)
+    with _running_api(site) as (api, _):
+        payload = api.data(CREATE, input=wanted)["createTask"]
+    assert (payload["created"], payload["task"]["id"]) == (False, task_id)
     assert site.runs("begin") == {task_id: 1}
     assert _recorded(site) == [task_id]
 
