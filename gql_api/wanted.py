@@ -13,8 +13,8 @@ from typing import Any
 
 from jobs import values
 from jobs.definitions import TaskDefinition
-from jobs.dispatch import PRIORITIES, can_carry
-from jobs.record.details import MessageParts, NewTask
+from jobs.dispatch import PRIORITIES, can_carry, time_limited
+from jobs.record.details import NewTask
 from jobs.record.reads import TaskRecord
 from jobs.settings import Settings
 from jobs.values import Problem
@@ -48,7 +48,6 @@ class TaskInput:
 
     def task(self, task_id: str, definition: TaskDefinition, parent: TaskRecord | None) -> NewTask:
         """The task that is to be made of it, when nothing is wrong with it."""
-        limit = self.time_limit_seconds
         key = self.idempotency_key
         return NewTask(
             id=task_id,
@@ -60,7 +59,7 @@ class TaskInput:
             priority=self.priority or 0,
             parent_id=self.parent_id,
             root_id=None if parent is None else parent.root_id,
-            message=None if limit is None else MessageParts(headers={"timelimit": [limit, None]}),
+            message=time_limited(self.time_limit_seconds),
             scheduled_for=self.scheduled_for,
             delay=self.delay_seconds,
             expires_in=self.expires_in_seconds,

@@ -16,6 +16,7 @@ from jobs.settings import Settings
 
 __all__ = [
     "JSON_ONLY",
+    "PIPELINED",
     "PRIORITIES",
     "PRIORITY_STEPS",
     "Dispatcher",
@@ -23,6 +24,7 @@ __all__ = [
     "can_carry",
     "message_of",
     "protocol_config",
+    "time_limited",
 ]
 
 # The only content of messages and results: anything that can run code stays out.
@@ -33,7 +35,8 @@ PRIORITIES = range(10)
 PRIORITY_STEPS = {"priority_steps": list(PRIORITIES)}
 
 _CONNECT_SECONDS = 2.0
-_PIPELINED = 500
+# So many messages go into one pipeline.
+PIPELINED = 500
 
 
 def protocol_config(settings: Settings) -> dict[str, Any]:
@@ -59,6 +62,11 @@ def can_carry(value: Any) -> bool:
     except Exception:  # noqa: BLE001 - a decoder of kombu's may raise anything on a made-up value
         return False
     return True
+
+
+def time_limited(seconds: float | None) -> MessageParts | None:
+    """What a message carries for a hard time limit of its own; nothing without one."""
+    return None if seconds is None else MessageParts(headers={"timelimit": [seconds, None]})
 
 
 def message_of(app: Celery, task: NewTask, **shown: str) -> Any:
@@ -110,7 +118,7 @@ class Dispatcher:
                 if len(tasks) == 1:
                     self._send(producer, tasks[0], retry=True)
                     return
-                with producer.batch(max_size=_PIPELINED):
+                with producer.batch(max_size=PIPELINED):
                     for task in tasks:
                         self._send(producer, task, retry=False)
         except (BatchPublishError, RedisError, OSError) as error:

@@ -21,14 +21,12 @@ MAX_BYTES = 32 * 1024
 
 _TASK = "task"
 _OMITTED = "omitted"
+_DELETED = "deleted"
 _FIRST = "first"
 _UNTIL = "until"
 _LINES = "lines"
 _PREFIX = "task:"
 _LOG_PREFIX = "log:"
-
-
-_DELETED = "deleted"
 
 
 class EventError(ValueError):

@@ -8,13 +8,12 @@ from typing import Any
 from jobs import cancels
 from jobs.cancels import TaskCancelledError
 from jobs.process import RUN
-from jobs.record import claims
+from jobs.record import claims, control
 from jobs.record.details import NewTask
 from jobs.record.reads import TaskRecord
 from jobs.record.writes import Filter
 
 _NAME = "_gql_api_hold"
-CANCELLED = "cancelled"
 
 
 @dataclass(slots=True)
@@ -63,7 +62,7 @@ def raise_if_cancelled(request: Any) -> None:
         TaskCancelledError: it was.
     """
     if is_cancelled(request):
-        raise TaskCancelledError(CANCELLED)
+        raise TaskCancelledError(control.NO_REASON)
 
 
 def is_cancelled(request: Any) -> bool:

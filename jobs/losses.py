@@ -29,7 +29,7 @@ def give_back(backend: Backend, request: Any, reason: str, *, lost: bool = False
 def end_as_asked(backend: Backend, record: TaskRecord, request: Any, fence: Filter) -> None:
     """End a task whose end was asked for while it ran, and which runs no more."""
     hold_of(request).fence = {**fence, **control.cancel_requested()}
-    backend.mark_as_revoked(record.id, record.cancel_reason or "cancelled", request)
+    backend.mark_as_revoked(record.id, record.cancel_reason or control.NO_REASON, request)
 
 
 def lose(backend: Backend, record: TaskRecord, request: Any, fence: Filter, reason: str) -> TaskRecord | None:

@@ -10,7 +10,7 @@ from celery.app.task import Context
 from kombu.exceptions import BatchPublishError, OperationalError
 from redis.exceptions import RedisError
 
-from jobs.dispatch import message_of
+from jobs.dispatch import PIPELINED, message_of
 from jobs.record.reads import TaskRecord
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 # What a message shows people of its arguments. Who sent it first may have had reasons to hide them.
 _HIDDEN = "..."
-_PIPELINED = 500
 
 
 def publish(app: Celery, record: TaskRecord) -> None:
@@ -38,7 +37,7 @@ def publish_many(app: Celery, records: Sequence[TaskRecord]) -> None:
             if len(records) == 1:
                 _send(app, producer, records[0])
                 return
-            with producer.batch(max_size=_PIPELINED):
+            with producer.batch(max_size=PIPELINED):
                 for record in records:
                     _send(app, producer, record)
     except (BatchPublishError, OperationalError, RedisError, OSError) as error:

@@ -11,11 +11,12 @@ from jobs import values
 from jobs.record import fields as f
 from jobs.record.claims import waiting
 from jobs.record.details import ErrorInfo
-from jobs.record.fields import FINAL, Status
+from jobs.record.fields import FINAL_NAMES, Status
 from jobs.record.reads import Document
 from jobs.record.writes import NOW, REMOVE, Filter, Write, change, fail, from_now, literal, storable
 
-_FINAL_NAMES = sorted(FINAL)
+# What an end is told with that was asked for without a reason.
+NO_REASON = "cancelled"
 # So many others may change the metadata before a change whose reply was lost looks for its mark.
 _MOST_MARKS = 10
 _REQUESTED_AT = {"$ifNull": [f"${f.CANCEL_REQUESTED_AT}", NOW]}
@@ -23,7 +24,7 @@ _REQUESTED_AT = {"$ifNull": [f"${f.CANCEL_REQUESTED_AT}", NOW]}
 
 def revoked_error(reason: str | None) -> ErrorInfo:
     """Why a task is REVOKED that somebody wanted no more, as Celery would tell it."""
-    text = storable(reason or "cancelled")
+    text = storable(reason or NO_REASON)
     return ErrorInfo("TaskRevokedError", text, "celery.exceptions", [text])
 
 
@@ -42,7 +43,7 @@ def request_cancel(task_id: str, reason: str | None, *, force: bool) -> Write:
     """Ask for the end of a task that runs. To ask twice changes nothing, unless force comes to it."""
     asked = {
         f.CANCEL_REQUESTED_AT: _REQUESTED_AT,
-        f.CANCEL_REASON: literal(storable(reason or "cancelled")),
+        f.CANCEL_REASON: literal(storable(reason or NO_REASON)),
         f.CANCEL_FORCE: force,
     }
     news: Filter = {f.CANCEL_FORCE: {"$ne": True}} if force else {f.CANCEL_REQUESTED_AT: None}
@@ -134,7 +135,7 @@ def bury(task_id: str) -> Write:
 
 def deletable(task_ids: Sequence[str]) -> Document:
     """The filter that finds those of some tasks that may be deleted."""
-    return {f.ID: {"$in": list(task_ids)}, f.STATUS: {"$in": _FINAL_NAMES}}
+    return {f.ID: {"$in": list(task_ids)}, f.STATUS: {"$in": FINAL_NAMES}}
 
 
 def outlived(now: datetime, days: float) -> Document:
@@ -143,7 +144,7 @@ def outlived(now: datetime, days: float) -> Document:
     None of them was created later than that, which lets MongoDB enter the index of the list at the oldest.
     """
     limit = now - timedelta(days=days)
-    return {f.CREATED_AT: {"$lt": limit}, f.STATUS: {"$in": _FINAL_NAMES}, f.FINISHED_AT: {"$lt": limit}}
+    return {f.CREATED_AT: {"$lt": limit}, f.STATUS: {"$in": FINAL_NAMES}, f.FINISHED_AT: {"$lt": limit}}
 
 
 OLDEST_FIRST = [(f.CREATED_AT, 1), (f.ID, 1)]

@@ -115,6 +115,7 @@ def is_internal(name: str) -> bool:
 
 
 FINAL = frozenset({Status.SUCCESS, Status.FAILURE, Status.REVOKED})
+FINAL_NAMES = sorted(FINAL)
 
 NEWEST_FIRST = [(CREATED_AT, -1), (ID, -1)]
 

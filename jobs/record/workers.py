@@ -98,5 +98,5 @@ def definition_from(document: Document) -> TaskDefinition:
 
 
 def pool_of(document: Document) -> str:
-    """Read which pool a worker has: ``prefork``, ``threads``, ``solo``, ``gevent`` or ``eventlet``."""
+    """Read which pool a worker has, by the name of Celery's module: ``prefork``, ``thread``, ``solo``, ``gevent``."""
     return str(document[_POOL])

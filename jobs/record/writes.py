@@ -15,7 +15,7 @@ from typing import Any
 from jobs import values
 from jobs.record import fields as f
 from jobs.record.details import ErrorInfo, MessageParts, NewTask, Progress
-from jobs.record.fields import FINAL, Status
+from jobs.record.fields import FINAL_NAMES, Status
 
 Filter = dict[str, Any]
 Update = list[dict[str, Any]]
@@ -24,7 +24,6 @@ Write = tuple[Filter, Update]
 NOW = "$$NOW"
 REMOVE = "$$REMOVE"
 _NEXT_REVISION = {"$add": [f"${f.REVISION}", 1]}
-_FINAL_NAMES = sorted(FINAL)
 
 
 def create(task: NewTask) -> Write:
@@ -163,7 +162,7 @@ def fail(
 def forget(task_id: str) -> Write:
     """Drop the result of a finished task, not the task: Celery's ``AsyncResult.forget``."""
     _, update = change(task_id, {f.RESULT: REMOVE, f.CHILDREN: REMOVE, f.FORGOTTEN: True})
-    return {f.ID: task_id, f.STATUS: {"$in": _FINAL_NAMES}, f.FORGOTTEN: {"$ne": True}}, update
+    return {f.ID: task_id, f.STATUS: {"$in": FINAL_NAMES}, f.FORGOTTEN: {"$ne": True}}, update
 
 
 def change(
@@ -190,7 +189,7 @@ def change(
         at_worker = f"${f.WORKER}" if worker is None else literal(worker)
         entry = _transition(_NEXT_REVISION, status, at_worker, message)
         stage[f.HISTORY] = {"$slice": [{"$concatArrays": [f"${f.HISTORY}", [entry]]}, -f.HISTORY_LENGTH]}
-    return {f.ID: task_id, f.STATUS: {"$nin": _FINAL_NAMES}, **(fence or {})}, [{"$set": stage}]
+    return {f.ID: task_id, f.STATUS: {"$nin": FINAL_NAMES}, **(fence or {})}, [{"$set": stage}]
 
 
 def _transition(revision: Any, status: Any, worker: Any = None, message: str | None = None) -> dict[str, Any]:
