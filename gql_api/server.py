@@ -6,7 +6,6 @@ import json
 from datetime import timedelta
 from typing import Any, NoReturn
 
-import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +20,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from gql_api.context import Context, context_of
+from gql_api.encoding import encode
 from gql_api.negotiation import RESPONSE_JSON, media_type_for
 from gql_api.schema import schema
 from gql_api.websocket import TransportHandler
@@ -149,11 +149,8 @@ class GraphQLServer(GraphQL[Context, None]):
         return value
 
     def encode_json(self, data: object) -> str:
-        """Write JSON. What orjson has no room for, integers beyond 64 bits in a result, Python's own writer has."""
-        try:
-            return orjson.dumps(data).decode()
-        except TypeError:
-            return json.dumps(data, separators=(",", ":"))
+        """Write JSON."""
+        return encode(data).decode()
 
     def _refusal(self, request: Request, refusal: HTTPException) -> Response:
         """Answer a request that is no GraphQL request, or comes by the wrong method."""
