@@ -7,7 +7,7 @@ from strawberry import UNSET
 
 from gql_api.context import Info
 from gql_api.tasks import Task, TaskConnection, page_of_tasks
-from gql_api.types import Node, TaskDefinition
+from gql_api.types import Node, Queue, TaskDefinition, Worker
 
 
 @strawberry.type
@@ -33,6 +33,16 @@ class Query:
     async def task_definitions(self, info: Info) -> list[TaskDefinition]:
         """Read what can be created."""
         return [TaskDefinition.of(definition) for definition in await info.context.services.store.definitions()]
+
+    @strawberry.field(description="The queues, by name, with what waits in them.")
+    async def queues(self, info: Info) -> list[Queue]:
+        """Read what waits."""
+        return [Queue.of(queue) for queue in await info.context.services.store.queues()]
+
+    @strawberry.field(description="The live workers, by hostname.")
+    async def workers(self, info: Info) -> list[Worker]:
+        """Read who works."""
+        return [Worker.of(worker) for worker in await info.context.services.store.workers()]
 
 
 async def _task(info: Info, task_id: str) -> Task | None:

@@ -16,7 +16,7 @@ from pymongo.write_concern import WriteConcern
 from gql_api.cursors import Cursor
 from jobs import values
 from jobs.definitions import TaskDefinition
-from jobs.record import chords, control, fields, logs, reads, workers, writes
+from jobs.record import chords, control, fields, logs, queues, reads, workers, writes
 from jobs.record.details import NewTask
 from jobs.record.logs import LogLevel, LogLine
 from jobs.record.reads import TaskRecord
@@ -211,6 +211,14 @@ class TaskStore:
         pipeline = workers.definitions_with_workers(names)
         rows = await self._database[fields.DEFINITIONS].aggregate(pipeline)
         return [workers.definition_from(row) async for row in rows]
+
+    async def queues(self) -> list[queues.Queue]:
+        """Read what waits in each queue, by name."""
+        return [queues.queue_from(row) async for row in await self._tasks.aggregate(queues.depths())]
+
+    async def workers(self) -> list[workers.Worker]:
+        """Read the live workers, by hostname."""
+        return [workers.worker_from(row) async for row in await self._tasks.aggregate(workers.live())]
 
 
 def _inserts(tasks: Sequence[NewTask]) -> list[UpdateOne]:
