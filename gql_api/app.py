@@ -25,6 +25,7 @@ from gql_api.schema import schema
 from gql_api.server import GraphQLServer
 from gql_api.store import TaskStore
 from gql_api.subscriptions import SHARED
+from gql_api.wire import Turn
 from jobs.dispatch import Dispatcher
 from jobs.settings import Settings
 
@@ -86,6 +87,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             controller=controller,
             executions=executions,
             redis=redis,
+            turn=Turn(),
             tasks=GatheredReads(store.by_ids),
         )
         async with executions:

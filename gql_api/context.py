@@ -21,6 +21,7 @@ from gql_api.feed import Feed
 from gql_api.gathering import GatheredReads
 from gql_api.lists import ChildPage
 from gql_api.store import TaskStore
+from gql_api.wire import Turn
 from jobs.record.reads import TaskRecord
 
 
@@ -37,6 +38,7 @@ class Services:
     controller: Controller
     executions: Executions
     redis: Redis
+    turn: Turn
     tasks: GatheredReads[TaskRecord | None]
 
 

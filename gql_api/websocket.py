@@ -27,7 +27,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         super().__init__(*args, **rest)
         if not isinstance(self.websocket, ASGIWebSocketAdapter):
             raise TypeError("this handler is for Strawberry's ASGI view")
-        self._outgoing = Outgoing(wire_of(self.websocket.ws), self._sent_all)
+        self._outgoing = Outgoing(wire_of(self.websocket.ws), self._sent_all, self.context.services.turn)
         self._outboxes: dict[str, Outbox] = {}
 
     async def handle_message(self, message: Any) -> None:
