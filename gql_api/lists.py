@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from pymongo.errors import ExecutionTimeout
 from gql_api.errors import ClientError
 from jobs.record import facets, lists
 from jobs.record.facets import Bucket, FacetField
+from jobs.record.fields import Status
 from jobs.record.lists import Stretch
 from jobs.record.reads import Document, TaskRecord
 
@@ -40,22 +42,36 @@ class TaskLists:
         self._tasks = tasks
         self._seconds = seconds
 
-    async def page(self, wanted: Document, stretch: Stretch) -> list[TaskRecord]:
-        """Read a stretch of the tasks that a query finds, in the direction of the stretch."""
+    async def page(
+        self, wanted: Document, stretch: Stretch, fields: Mapping[str, int] | None = None
+    ) -> list[TaskRecord]:
+        """Read a stretch of the tasks that a query finds, or some fields of theirs, in the stretch's direction."""
         with self._bounded():
-            found = self._tasks.find({"$and": [stretch.query(), wanted]}).sort(stretch.sort()).limit(stretch.limit)
+            found = (
+                self._tasks.find({"$and": [stretch.query(), wanted]}, fields).sort(stretch.sort()).limit(stretch.limit)
+            )
             return [TaskRecord(document) async for document in found]
 
     async def count(self, wanted: Document) -> int:
         """Count the tasks that a query finds."""
+        statuses = facets.statuses_in(wanted)
+        if statuses is not None:
+            return sum((await self._counts_of(statuses)).values())
         with self._bounded():
-            if not wanted:
-                return await self._tasks.estimated_document_count()
             return await self._tasks.count_documents(wanted)
 
     async def facet(self, wanted: Document, field: FacetField, first: int) -> list[Bucket]:
         """Count the tasks that a query finds by the values of a field, the most frequent first."""
+        statuses = facets.statuses_in(wanted)
+        if field is FacetField.STATUS and statuses is not None:
+            counts = (await self._counts_of(statuses)).most_common(first)
+            return [Bucket(status, count) for status, count in counts if count]
         return await self._buckets(facets.by_field(wanted, field, first))
+
+    async def _counts_of(self, statuses: Sequence[Status]) -> Counter[Status]:
+        with self._bounded():
+            counting = (self._tasks.count_documents(facets.of_status(status)) for status in statuses)
+            return Counter(dict(zip(statuses, await asyncio.gather(*counting), strict=True)))
 
     async def metadata_facet(self, wanted: Document, path: str, first: int) -> list[Bucket]:
         """Count the tasks that a query finds by what is at a path of their metadata, the most frequent first.

@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs import paths, values
 from jobs.record import fields as f
+from jobs.record.fields import Status
 from jobs.record.reads import Document
 
 _COUNT = "count"
@@ -35,6 +36,19 @@ class Bucket:
 
     value: Any
     count: int
+
+
+def statuses_in(wanted: Document) -> list[Status] | None:
+    """The statuses that a query asks for when it asks for nothing else: counted from the index, each by itself."""
+    if not set(wanted) <= {f.STATUS}:
+        return None
+    asked: list[Status] = wanted[f.STATUS]["$in"] if wanted else sorted(Status)
+    return asked
+
+
+def of_status(status: Status) -> Document:
+    """The filter that finds the tasks in one status."""
+    return {f.STATUS: status}
 
 
 def by_field(wanted: Document, field: FacetField, first: int) -> list[dict[str, Any]]:
@@ -83,10 +97,19 @@ def _largest(first: int) -> list[dict[str, Any]]:
 
 
 def _value_or_values(keys: list[str]) -> Any:
-    """The value at a path when no array is on the way, which is found fast; an array of all values otherwise."""
-    prefixes = ["$" + ".".join([f.METADATA, *keys[: length + 1]]) for length in range(len(keys))]
-    plain = {"$cond": [{"$eq": [{"$type": prefixes[-1]}, "missing"]}, [], prefixes[-1]]}
-    return {"$cond": [{"$or": [{"$isArray": prefix} for prefix in prefixes]}, _all_values(keys), plain]}
+    """The value at a path when no array is on the way, an array of all values otherwise.
+
+    MongoDB's own way along a path is fast, but knows no index, and what it finds in arrays within arrays cannot be told
+    apart. Then the filter's way is taken.
+    """
+    found = "$" + ".".join([f.METADATA, *keys])
+    if any(paths.index(key) is not None for key in keys):
+        prefixes = ["$" + ".".join([f.METADATA, *keys[:length]]) for length in range(1, len(keys) + 1)]
+        has_array, several = {"$or": [{"$isArray": prefix} for prefix in prefixes]}, _all_values(keys)
+    else:
+        nested = {"$anyElementTrue": [{"$map": {"input": found, "in": {"$isArray": "$$this"}}}]}
+        has_array, several = {"$isArray": found}, {"$cond": [nested, _all_values(keys), {"$setUnion": [found]}]}
+    return {"$cond": [has_array, several, {"$cond": [{"$eq": [{"$type": found}, "missing"]}, [], found]}]}
 
 
 def _all_values(keys: list[str]) -> Any:
