@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +86,7 @@ class Memory:
 
 
 @contextmanager
-def served(mongodb_url: str, database: str, folder: Path) -> Iterator[Api]:
+def served(mongodb_url: str, database: str, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Api]:
     """Run a Redis and `gql-api serve`, and wait until it answers."""
     folder = folder.resolve()
     redis, port = RedisServer(folder / "redis", free_port()), free_port()
@@ -95,6 +95,7 @@ def served(mongodb_url: str, database: str, folder: Path) -> Iterator[Api]:
         "MONGODB_URL": mongodb_url,
         "MONGODB_DATABASE": database,
         "CELERY_BROKER_URL": redis.url,
+        **(settings or {}),
     }
     command = [sys.executable, "-m", "gql_api", "serve", f"--port={port}"]
     with (

@@ -12,19 +12,8 @@ from jobs.record import fields
 
 _OF_THE_API = {"appName": "gql-api"}
 # What of a profiled command explain takes.
-_PARTS = (
-    "find",
-    "aggregate",
-    "count",
-    "distinct",
-    "filter",
-    "query",
-    "pipeline",
-    "sort",
-    "limit",
-    "projection",
-    "hint",
-)
+_READS = ("find", "aggregate")
+_PARTS = (*_READS, "filter", "pipeline", "sort", "limit", "projection", "hint")
 
 
 @dataclass(frozen=True)
@@ -37,8 +26,8 @@ class Plan:
 
     @property
     def flaws(self) -> list[str]:
-        """What a list must not need: a scan of the collection, or a sort of all that matches."""
-        return sorted(self.stages & {"COLLSCAN", "SORT", "$sort"})
+        """What a list must not need: a scan of the collection, or a sort of all that matches, if anything does."""
+        return sorted(self.stages & {"COLLSCAN", "SORT", "$sort"}) if self.keys or self.documents else []
 
 
 def plans_of(database: Database[dict[str, Any]], ask: Callable[[], object]) -> list[Plan]:
@@ -50,7 +39,8 @@ def plans_of(database: Database[dict[str, Any]], ask: Callable[[], object]) -> l
         ask()
     finally:
         database.command("profile", 0)
-    seen = {"ns": f"{database.name}.{fields.TASKS}", "op": {"$in": ["query", "command"]}}
+    reads = [{f"command.{name}": fields.TASKS} for name in _READS]
+    seen = {"op": {"$in": ["query", "command"]}, "$or": reads}
     return [_plan(database, entry) for entry in database["system.profile"].find(seen)]
 
 
@@ -58,8 +48,11 @@ def _plan(database: Database[dict[str, Any]], entry: dict[str, Any]) -> Plan:
     command = {name: entry["command"][name] for name in _PARTS if name in entry["command"]}
     if "aggregate" in command:
         command["cursor"] = {}
-    explained = database.command("explain", command, verbosity="queryPlanner")
-    return Plan(frozenset(_stages(explained)), entry.get("keysExamined", 0), entry.get("docsExamined", 0))
+    stages = set(_stages(database.command("explain", command, verbosity="queryPlanner")))
+    # What ran may have been another plan, from the cache.
+    stages |= {"SORT"} if entry.get("hasSortStage") else set()
+    stages |= {"COLLSCAN"} if "COLLSCAN" in entry.get("planSummary", "") else set()
+    return Plan(frozenset(stages), entry.get("keysExamined", 0), entry.get("docsExamined", 0))
 
 
 def _stages(explained: Any) -> Iterator[str]:

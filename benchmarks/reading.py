@@ -22,23 +22,28 @@ from typing import Any
 from asking import Api, Memory, served
 from dataset import DATABASE, Dataset, fill, mongodb_on
 from made import CUSTOMERS, customer_of, order_of
-from plans import plans_of
+from plans import Plan, plans_of
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from gql_api.cursors import Cursor
 from jobs.record import fields
 from jobs.record.fields import Status
+from jobs.record.lists import Order
+from jobs.record.reads import CODEC, TaskRecord
 
 _PAGE = 100
 _FAR_PAGE = 10_000
-_STRIDE = 500
+_STRIDE, _WALKED = 500, 200
+_FEW = 30
+_DIRECTIONS = ("DESC", "ASC")
+_IMPATIENT = 1
 _TASK = "id name status createdAt finishedAt metadata"
 _LIST = f"""query ($first: Int, $after: String, $filter: TaskFilter, $orderBy: TaskOrder) {{
   tasks(first: $first, after: $after, filter: $filter, orderBy: $orderBy) {{
     nodes {{ {_TASK} }} pageInfo {{ endCursor hasNextPage }}
   }}
 }}"""
-_WALK = "query ($first: Int, $after: String) { tasks(first: $first, after: $after) { pageInfo { endCursor } } }"
 _FACET = """query ($by: TaskFacet!, $path: String, $filter: TaskFilter) {
   tasks(first: 1, filter: $filter) { facet(by: $by, metadataPath: $path) { value count } }
 }"""
@@ -48,8 +53,9 @@ _COUNT = "query ($filter: TaskFilter) { tasks(first: 1, filter: $filter) { total
 class Report:
     """Asks the API, and prints the tables."""
 
-    def __init__(self, api: Api, database: Database[dict[str, Any]], tasks: int, rounds: int) -> None:
+    def __init__(self, api: Api, impatient: Api, database: Database[dict[str, Any]], tasks: int, rounds: int) -> None:
         self._api = api
+        self._impatient = impatient
         self._database = database
         self._memory = Memory(api.process)
         self._tasks = tasks
@@ -62,6 +68,7 @@ class Report:
         start = self._memory.look()
         with self._memory.watched():
             self._pages()
+            self._walk()
             self._equalities()
             self._orders()
             self._scans()
@@ -75,9 +82,7 @@ class Report:
 
     def _pages(self) -> None:
         number = min(_FAR_PAGE, self._tasks // _PAGE)
-        began = time.monotonic()
         far = self._cursor_after(_PAGE * (number - 1))
-        walked = time.monotonic() - began
         times: dict[int, list[float]] = {1: [], number: []}
         for _ in range(self._rounds):
             for page, after in ((1, None), (number, far)):
@@ -88,35 +93,53 @@ class Report:
         medians = {page: statistics.median(values) for page, values in times.items()}
         self._table(
             f"{_PAGE} tasks a page, medians of {self._rounds} in turn, ms",
-            ("page 1", f"page {number:,}", "ratio", f"all pages up to there, {_STRIDE} a page, s"),
-            [(f"{medians[1]:.1f}", f"{medians[number]:.1f}", f"{medians[number] / medians[1]:.2f}", f"{walked:.0f}")],
+            ("page 1", f"page {number:,}", "ratio"),
+            [(f"{medians[1]:.1f}", f"{medians[number]:.1f}", f"{medians[number] / medians[1]:.2f}")],
         )
 
-    def _cursor_after(self, tasks: int) -> str | None:
-        after = None
-        while tasks:
-            first = min(tasks, _STRIDE)
-            after = self._api.data(_WALK, first=first, after=after)["tasks"]["pageInfo"]["endCursor"]
-            tasks -= first
-        return after
+    def _cursor_after(self, tasks: int) -> str:
+        """The cursor that a client has after so many tasks."""
+        order = Order()
+        found = self._database[fields.TASKS].find(order.listed()).sort(order.sort())
+        return str(Cursor.of(TaskRecord(found.skip(tasks - 1)[0]), order))
+
+    def _walk(self) -> None:
+        """Read many large pages one after the other: what they took is to be given back."""
+        after, pages = None, min(_WALKED, self._tasks // _STRIDE)
+        began = time.monotonic()
+        for _ in range(pages):
+            page = self._api.data(_LIST, first=_STRIDE, after=after)["tasks"]["pageInfo"]
+            after = page["endCursor"]
+        seconds = time.monotonic() - began
+        self._table(
+            f"{pages} pages of {_STRIDE} one after the other",
+            ("s", "tasks/s"),
+            [(f"{seconds:.1f}", f"{pages * _STRIDE / seconds:,.0f}")],
+        )
 
     def _equalities(self) -> None:
         rows = []
         orders = [order_of(number) for number in self._random.sample(range(self._tasks), self._rounds)]
         customers = [customer_of(number) for number in self._random.sample(range(CUSTOMERS), self._rounds)]
-        for path, values in (("order", orders), ("customer.id", customers)):
+        asked = {
+            "`order`, one task has it": ("order", orders),
+            "`customer.id`, ten have it": ("customer.id", customers),
+            "`customer.tier`, one in a hundred": ("customer.tier", ["enterprise"] * _FEW),
+            "`customer.tier`, four in five": ("customer.tier", ["free"] * _FEW),
+        }
+        for title, (path, values) in asked.items():
             times, found = [], 0
             for value in values:
                 wanted = _metadata(path, eq=value)
                 milliseconds, answer = self._api.timed_data(_LIST, first=20, filter=wanted)
                 times.append(milliseconds)
                 found += len(answer["tasks"]["nodes"])
-            hundredths = statistics.quantiles(times, n=100)
+            hundredths = statistics.quantiles(times, n=100, method="inclusive")
             figures = (f"{value:.1f}" for value in (statistics.median(times), hundredths[98], max(times)))
-            rows.append((f"`{path}`", *figures, f"{found / len(values):.1f}"))
+            rows.append((title, *figures, f"{found / len(values):.1f}"))
         self._table(
-            f"metadata equal to one of {self._rounds} values, the first 20, ms",
-            ("path", "median", "p99", "most", "tasks found"),
+            f"the newest 20 with a value in their metadata, {self._rounds} values, ms",
+            ("path", "median", "p99", "most", "tasks on the page"),
             rows,
         )
 
@@ -124,31 +147,37 @@ class Report:
         rows = []
         for name in ("CREATED_AT", "UPDATED_AT", "FINISHED_AT"):
             for status in (None, *Status):
-                for direction in ("DESC", "ASC"):
-                    order = {"field": name, "direction": direction}
-                    wanted = None if status is None else {"statuses": [status]}
-                    rows.append((name, status or "any", direction, *self._order(order, wanted)))
+                wanted = None if status is None else {"statuses": [status]}
+                looked = [self._order({"field": name, "direction": direction}, wanted) for direction in _DIRECTIONS]
+                flaws = sorted({flaw for _, plans in looked for plan in plans for flaw in plan.flaws})
+                figures = [figure for figures, _ in looked for figure in figures]
+                keys = max(plan.keys for _, plans in looked for plan in plans)
+                rows.append((name, status or "any", *figures, str(keys), ", ".join(flaws) or "none"))
+        pages = [f"{direction} {page}" for direction in _DIRECTIONS for page in ("first", "next")]
         self._table(
-            "the first 100 and the next 100 of each order, ms",
-            ("orderBy", "status", "direction", "first", "next", "index entries for the next", "scans and sorts"),
+            "the first 100 and the next 100 of each order, medians of 5, ms",
+            ("orderBy", "status", *pages, "most index entries read", "scans and sorts"),
             rows,
         )
 
-    def _order(self, order: dict[str, str], wanted: dict[str, Any] | None) -> tuple[str, ...]:
-        figures, flaws, keys = [], set(), 0
+    def _order(self, order: dict[str, str], wanted: dict[str, Any] | None) -> tuple[list[str], list[Plan]]:
+        """How long each of two pages took, and how it was read."""
+        figures, plans = ["", ""], []
         after = None
-        for _ in ("first", "next"):
+        for number in range(2):
             asked = {"first": _PAGE, "after": after, "filter": wanted, "orderBy": order}
-            found = plans_of(self._database, partial(self._api.data, _LIST, **asked))
-            keys = max((plan.keys for plan in found), default=0)
-            flaws |= {flaw for plan in found for flaw in plan.flaws} if found else {"no command was seen"}
-            timed = [self._api.timed_data(_LIST, **asked) for _ in range(5)]
-            figures.append(f"{statistics.median(milliseconds for milliseconds, _ in timed):.1f}")
-            page = timed[0][1]["tasks"]
-            after = page["pageInfo"]["endCursor"]
-            if not page["pageInfo"]["hasNextPage"]:
+            plans += plans_of(self._database, partial(self._api.ask, _LIST, **asked))
+            timed = [self._api.timed(_LIST, **asked) for _ in range(5)]
+            body = timed[-1][1]
+            if "errors" in body:
+                figures[number] = _told(body)
                 break
-        return (*figures, *["" for _ in range(2 - len(figures))], str(keys), ", ".join(sorted(flaws)) or "none")
+            figures[number] = f"{statistics.median(milliseconds for milliseconds, _ in timed):.1f}"
+            page = body["data"]["tasks"]["pageInfo"]
+            after = page["endCursor"]
+            if not page["hasNextPage"]:
+                break
+        return figures, plans
 
     def _scans(self) -> None:
         channel = r"source\.channel"
@@ -160,9 +189,13 @@ class Report:
         }
         rows = []
         for title, filter_ in wanted.items():
-            milliseconds, body = self._api.timed(_LIST, first=_PAGE, filter=filter_)
-            rows.append((title, f"{milliseconds / 1000:.2f}", _told(body)))
-        self._table("what MongoDB has to scan, s", ("filter", "time", "answer"), rows)
+            row = [title]
+            for api in (self._api, self._impatient):
+                milliseconds, body = api.timed(_LIST, first=_PAGE, filter=filter_)
+                row += [f"{milliseconds / 1000:.2f}", _told(body)]
+            rows.append(row)
+        head = ("filter", "time", "answer", f"with QUERY_TIMEOUT_SECONDS={_IMPATIENT}", "answer")
+        self._table("what MongoDB has to scan, s", head, rows)
 
     def _counts(self) -> None:
         failed, tier = {"statuses": ["FAILURE"]}, _metadata("customer.tier", eq="enterprise")
@@ -222,7 +255,7 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         url = stack.enter_context(mongodb_on(options.data_dir))
-        database = stack.enter_context(MongoClient[dict[str, Any]](url))[DATABASE]
+        database = stack.enter_context(MongoClient[dict[str, Any]](url)).get_database(DATABASE, CODEC)
         tasks = database[fields.TASKS]
         if tasks.find_one() is None:
             fill(Dataset(url, DATABASE, options.tasks), os.cpu_count() or 1)
@@ -230,8 +263,10 @@ def main() -> None:
         tasks.create_indexes([*fields.UNIQUE_INDEXES, *fields.INDEXES])
         count = tasks.estimated_document_count()
         api = stack.enter_context(served(url, DATABASE, options.data_dir))
+        limit = {"QUERY_TIMEOUT_SECONDS": str(_IMPATIENT)}
+        impatient = stack.enter_context(served(url, DATABASE, options.data_dir / "impatient", limit))
         print(f"{count:,} tasks, {len(tasks.index_information())} indexes, MongoDB with a cache of half a GiB")
-        Report(api, database, count, options.rounds).run()
+        Report(api, impatient, database, count, options.rounds).run()
 
 
 if __name__ == "__main__":
