@@ -11,7 +11,7 @@ from typing import Any
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import ExecutionTimeout
+from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
 from gql_api.errors import ClientError
 from jobs.record import facets, lists
@@ -115,6 +115,7 @@ class TaskLists:
         try:
             with pymongo.timeout(self._seconds):
                 yield
-        except ExecutionTimeout as error:
+        except (ExecutionTimeout, NetworkTimeout) as error:
+            # Who notices first, MongoDB or its client, is up to chance.
             message = f"This takes longer than {self._seconds:g} s: ask for what an index can find, or for fewer tasks"
             raise ClientError(message, TIMEOUT) from error
