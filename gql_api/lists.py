@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ class TaskLists:
         self, wanted: Document, stretch: Stretch, fields: Mapping[str, int] | None = None
     ) -> list[TaskRecord]:
         """Read a stretch of the tasks that a query finds, or some fields of theirs, in the stretch's direction."""
-        with self._bounded():
+        async with self._bounded():
             found = (
                 self._tasks.find({"$and": [stretch.query(), wanted]}, fields).sort(stretch.sort()).limit(stretch.limit)
             )
@@ -57,7 +57,7 @@ class TaskLists:
         statuses = facets.statuses_in(wanted)
         if statuses is not None:
             return sum((await self._counts_of(statuses)).values())
-        with self._bounded():
+        async with self._bounded():
             return await self._tasks.count_documents(wanted)
 
     async def facet(self, wanted: Document, field: FacetField, first: int) -> list[Bucket]:
@@ -69,7 +69,7 @@ class TaskLists:
         return await self._buckets(facets.by_field(wanted, field, first))
 
     async def _counts_of(self, statuses: Sequence[Status]) -> Counter[Status]:
-        with self._bounded():
+        async with self._bounded():
             counting = (self._tasks.count_documents(facets.of_status(status)) for status in statuses)
             return Counter(dict(zip(statuses, await asyncio.gather(*counting), strict=True)))
 
@@ -106,16 +106,18 @@ class TaskLists:
             yield facets.bucket_from(row)
 
     async def _rows(self, pipeline: list[dict[str, Any]]) -> AsyncIterator[Document]:
-        with self._bounded():
+        async with self._bounded():
             for row in await (await self._tasks.aggregate(pipeline)).to_list():
                 yield row
 
-    @contextlib.contextmanager
-    def _bounded(self) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
         try:
             with pymongo.timeout(self._seconds):
                 yield
         except (ExecutionTimeout, NetworkTimeout) as error:
-            # Who notices first, MongoDB or its client, is up to chance.
+            if isinstance(error, NetworkTimeout):
+                # Who notices first, MongoDB or its client, is up to chance. One that is away says so here.
+                await self._tasks.database.command("ping")
             message = f"This takes longer than {self._seconds:g} s: ask for what an index can find, or for fewer tasks"
             raise ClientError(message, TIMEOUT) from error
