@@ -14,6 +14,7 @@ from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
 from gql_api.audience import Audience
+from gql_api.bulk import Bulk
 from gql_api.control import Controller
 from gql_api.creation import Creator
 from gql_api.executions import Executions
@@ -33,13 +34,14 @@ class Services:
     """
 
     store: TaskStore
+    tasks: GatheredReads[TaskRecord | None]
     feed: Feed
     creator: Creator
     controller: Controller
+    bulk: Bulk
     executions: Executions
-    redis: Redis
     turn: Turn
-    tasks: GatheredReads[TaskRecord | None]
+    redis: Redis
 
 
 @dataclass(frozen=True)
