@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from math import isfinite
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from graphql import (
     GraphQLBoolean,
     GraphQLEnumType,
+    GraphQLFloat,
     GraphQLID,
     GraphQLLeafType,
     GraphQLObjectType,
@@ -68,7 +70,9 @@ class Step(NamedTuple):
 def of_leaf(leaf: GraphQLLeafType) -> Completion:
     """Complete the values of a scalar or an enum."""
     kept = _KEPT.get(leaf, _NOTHING) | {type(None)}
-    return Completion(kept, _complete_enum(leaf) if isinstance(leaf, GraphQLEnumType) else _complete_scalar(leaf))
+    if isinstance(leaf, GraphQLEnumType):
+        return Completion(kept, _complete_enum(leaf))
+    return Completion(kept, _complete_float() if leaf is GraphQLFloat else _complete_scalar(leaf))
 
 
 def of_list(item: Completion) -> Completion:
@@ -124,6 +128,11 @@ def _complete_enum(enum: GraphQLEnumType) -> Read:
     names = {id(member): enum.coerce_output_value(member) for member in getattr(enum, "wrapped_cls", ())}
     complete_other = _complete_scalar(enum)
     return lambda value: names.get(id(value)) or complete_other(value)
+
+
+def _complete_float() -> Read:
+    complete_other = _complete_scalar(GraphQLFloat)
+    return lambda value: value if type(value) is float and isfinite(value) else complete_other(value)
 
 
 def _is_special(value: Any) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from graphql import (
     FragmentDefinitionNode,
@@ -154,7 +154,7 @@ def _reader(field: GraphQLField, type_: GraphQLObjectType) -> Read | None:
     if resolver is None:
         return attrgetter(definition.python_name) if definition.default_resolver is getattr else None
     takes_self_only = resolver.self_parameter is not None and len(resolver.signature.parameters) == 1
-    return resolver if takes_self_only else None
+    return cast("Read", resolver.wrapped_func) if takes_self_only else None
 
 
 class Plans:

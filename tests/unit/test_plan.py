@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import strawberry
 from documents import documents, variables
-from graphql import DocumentNode, ExecutionResult, execute, parse, specified_rules, validate
+from graphql import DocumentNode, ExecutionResult, OperationDefinitionNode, execute, parse, specified_rules, validate
+from graphql.execution import Executor
 from graphql.validation import NoUnusedFragmentsRule, NoUnusedVariablesRule
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -24,7 +26,9 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from gql_api.cursors import Cursor
 from gql_api.executor import PlannedExecutor
 from gql_api.payloads import TaskPayload
+from gql_api.plan import Plans
 from gql_api.scalars import JSON, SCALARS
+from gql_api.schema import schema as api_schema
 from gql_api.tasks import Task, TaskConnection, TaskEdge
 from gql_api.types import Node, PageInfo, TaskStatus
 from jobs.record import fields as f
@@ -112,9 +116,8 @@ _FRAGMENTS = ["Root", "Task", "Node", "Task", "Odd", "TaskConnection", "TaskEdge
 # These need MongoDB.
 _LEFT_OUT = frozenset({"logs", "children"})
 
-_ODD_VALUES: st.SearchStrategy[Any] = st.sampled_from(
+_ODD_VALUES: st.SearchStrategy[Any] = st.none() | st.sampled_from(
     [
-        None,
         0,
         1,
         True,
@@ -188,7 +191,7 @@ def _document(task_id: str, status: f.Status = f.Status.FAILURE) -> dict[str, An
 def _odds(depth: int) -> st.SearchStrategy[_Odd]:
     names = ["number", "maybe_number", "ratio", "flag", "text", "key", "state", "at", "value", "numbers", "table"]
     usual = {"number": 1, "flag": True, "text": "x", "numbers": [1, 2], "table": [[1, None], None]}
-    odd = st.dictionaries(st.sampled_from(names), _ODD_VALUES, max_size=4)
+    odd = st.dictionaries(st.sampled_from(names), _ODD_VALUES, min_size=1, max_size=4)
     no_objects: list[Any] = [None, [], [None], [_Later(None)]]
     others = st.sampled_from(no_objects)
     inner: st.SearchStrategy[_Odd | None] = st.none()
@@ -251,3 +254,114 @@ def test_plans_answer_what_graphql_core_answers(text: str, requests: list[tuple[
         for root, values in requests:
             planned = runner.run(_executed(PlannedExecutor, document, root, values))
             assert planned == runner.run(_executed(_BASE, document, root, values))
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        # A field that is selected several times is one field of all its selections.
+        "task { progress { total } progress { ...Current } id }",
+        # The same fragment stands beside other fields in each place.
+        "a: task { ...Moving progress { total } } b: task { ...Moving progress { message } } c: task { ...Moving }",
+        "page { nodes { ...Moving } edges { node { ...Moving progress { percent } } } }",
+    ],
+)
+def test_a_plan_is_of_all_that_is_merged_at_a_place(selection: str) -> None:
+    """Nodes of a document mean something else beside other nodes."""
+    document = parse(
+        f"{{ {selection} }} fragment Moving on Task {{ progress {{ current }} }}"
+        "fragment Current on TaskProgress { current }"
+    )
+    record = TaskRecord(_document("a"))
+    root = _Root(task=Task.of(record), node=None, tasks=None, page=_page([record]), payload=None, odd=None)
+    planned = asyncio.run(_executed(PlannedExecutor, document, root, {}))
+    assert planned == asyncio.run(_executed(_BASE, document, root, {}))
+    assert len(planned) == 1
+
+
+@pytest.mark.parametrize(
+    "other", [_Later(None), ValueError("no object"), 5, object()], ids=["later", "error", "5", "other"]
+)
+def test_an_object_of_another_kind_is_left_to_graphql_core(other: Any) -> None:
+    """A plan does not take for an object what has to be awaited, is an error or is something else."""
+    document = parse("{ odd { inner { __typename } others { __typename } } task { __typename } }")
+    odd = _Odd(
+        **dict.fromkeys(("maybe_number", "ratio", "text", "key", "state", "at", "value", "table")),
+        number=1,
+        flag=True,
+        numbers=[],
+        inner=other,
+        others=[other],
+    )
+    root = _Root(task=other, node=None, tasks=None, page=_page([]), payload=None, odd=odd)
+    planned = asyncio.run(_executed(PlannedExecutor, document, root, {}))
+    assert planned == asyncio.run(_executed(_BASE, document, root, {}))
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{}, {f.CREATED_AT: None}, {f.PROGRESS: {f.CURRENT: "?"}}, {f.WORKER: _Later("w")}], ids=str
+)
+def test_events_of_subscriptions_are_answered_as_by_graphql_core(spoilt: dict[str, Any]) -> None:
+    """An event has the same answer, with the errors of a record that is no good."""
+    selected = "... on Node { id } status createdAt progress { current } worker @skip(if: $less)"
+    document = parse(
+        f"subscription Watch($id: ID!, $less: Boolean!) {{ t: taskUpdated(id: $id) {{ __typename {selected} }} }}"
+    )
+    record = TaskRecord({**_document("a"), **spoilt})
+    for less in (False, True):
+        answers = []
+        for kind in (_BASE, PlannedExecutor):
+            executor = _built(kind, document, {"id": "a", "less": less})
+            answer = executor.build_per_event_executor(Task.of(record)).execute_operation(False)
+            answers.append(answer if isinstance(answer, ExecutionResult) else asyncio.run(_awaited(answer)))
+        assert len({f"{answer.data!r} {answer.errors!r}" for answer in answers}) == 1
+
+
+def test_what_is_plain_never_comes_to_graphql_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list with its page and an event are completed by their plans alone, and the fields of a mixed object too."""
+    completed: list[str] = []
+    complete_value = _BASE.complete_value
+
+    def complete(self: Any, type_: Any, details: Any, info: Any, *rest: Any) -> Any:
+        completed.append(info.field_name)
+        return complete_value(self, type_, details, info, *rest)
+
+    monkeypatch.setattr(_BASE, "complete_value", complete)
+    task = "id status createdAt metadata progress { percent } history { at } error { message }"
+    document = parse(f"{{ page {{ edges {{ cursor node {{ {task} parent {{ id }} }} }} nodes {{ {task} }} }} }}")
+    record = TaskRecord(_document("a"))
+    root = _Root(task=None, node=None, tasks=None, page=_page([record]), payload=None, odd=None)
+    assert len(asyncio.run(_executed(PlannedExecutor, document, root, {}))) == 1
+    assert set(completed) == {"page", "edges", "node", "parent"}
+    completed.clear()
+    executor = _built(PlannedExecutor, parse(f'subscription {{ taskUpdated(id: "a") {{ {task} }} }}'), {})
+    executor.build_per_event_executor(Task.of(record)).execute_operation(False)
+    assert completed == []
+
+
+def test_only_so_many_plans_are_kept() -> None:
+    """What clients write never fills the memory, and the plan that was used last is kept."""
+    plans = Plans(2)
+    operations = [parse(f"{{ task {{ id a{number}: id }} }}").definitions[0] for number in range(3)]
+
+    def plan(number: int) -> Any:
+        operation = operations[number]
+        assert isinstance(operation, OperationDefinitionNode)
+        return plans.plan(_SCHEMA, operation, {}, {})
+
+    first, second = plan(0), plan(1)
+    assert plan(0) is first
+    plan(2)
+    assert plan(0) is first
+    assert plan(1) is not second
+    assert len(plans) == 2
+
+
+def _built(kind: type[_BASE], document: DocumentNode, values: dict[str, Any]) -> Executor[Any]:
+    executor = kind.build(api_schema._schema, document, raw_variable_values=values)  # noqa: SLF001 - as above
+    assert isinstance(executor, Executor)
+    return executor
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer
