@@ -21,11 +21,17 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
     """Answers exactly what its base answers, sooner.
 
     A selection of which anything goes wrong is executed again by the base, so that errors have its words, paths and
-    consequences: resolvers that take nothing but their object must be free of effects.
+    consequences: resolvers that take nothing but their object must be free of effects. It is for schemas without
+    Strawberry's exception handlers, and without middleware, which would not see what is planned.
+
+    Raises:
+        TypeError: there is middleware, of a schema directive or an extension's ``resolve``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.middleware_manager is not None and self.middleware_manager.middlewares:
+            raise TypeError("plans have no room for middleware")
         self._plan = _PLANS.plan(self.schema, self.operation, self.fragment_definitions, self.variable_values.coerced)
 
     def execute_operation(

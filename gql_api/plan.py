@@ -86,17 +86,6 @@ class OperationPlan:
             self._events = steps if len(steps) == 1 else [None]
         return self._events[0]
 
-    def step(self, type_: GraphQLObjectType, key: str, details: FieldDetailsList, collect: Collect) -> Step | None:
-        """Plan one field of an object type; None when it is not plain."""
-        if not all(map(_is_plainly_selected, details)) or details[0].node.arguments:
-            return None
-        field = self._schema.get_field(type_, details[0].node.name.value)
-        read = None if field is None else _reader(field, type_)
-        if field is None or read is None:
-            return None
-        completion = self._completion(field.type, details, collect)
-        return None if completion is None else Step(key, read, completion)
-
     def _event_step(
         self, root: GraphQLObjectType, key: str, details: FieldDetailsList, collect: Collect
     ) -> Step | None:
@@ -109,7 +98,7 @@ class OperationPlan:
 
     def _object(self, type_: GraphQLObjectType, collected: CollectedFields, collect: Collect) -> Completion | None:
         fields = collected.grouped_field_set
-        steps = {key: self.step(type_, key, details, collect) for key, details in fields.items()}
+        steps = {key: self._step(type_, key, details, collect) for key, details in fields.items()}
         plain = [step for step in steps.values() if step is not None]
         self.steps.update({id(fields[step.key]): step for step in plain})
         definition = type_.extensions.get(_BACK)
@@ -117,6 +106,17 @@ class OperationPlan:
             return None
         kind: type = definition.origin
         return None if issubclass(kind, Exception) or hasattr(kind, "__await__") else of_object(type_, kind, plain)
+
+    def _step(self, type_: GraphQLObjectType, key: str, details: FieldDetailsList, collect: Collect) -> Step | None:
+        """Plan one field of an object type; None when it is not plain."""
+        if not all(map(_is_plainly_selected, details)) or details[0].node.arguments:
+            return None
+        field = self._schema.get_field(type_, details[0].node.name.value)
+        read = None if field is None else _reader(field, type_)
+        if field is None or read is None:
+            return None
+        completion = self._completion(field.type, details, collect)
+        return None if completion is None else Step(key, read, completion)
 
     def _completion(self, type_: GraphQLOutputType, details: FieldDetailsList, collect: Collect) -> Completion | None:
         if is_leaf_type(type_):
