@@ -11,6 +11,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from gql_api.errors import MaskUnexpected
+from gql_api.executor import PlannedExecutor
 from gql_api.mutations import Mutation
 from gql_api.queries import Query
 from gql_api.scalars import SCALARS
@@ -49,6 +50,7 @@ schema = _Schema(
     mutation=Mutation,
     subscription=Subscription,
     config=StrawberryConfig(scalar_map=SCALARS),
+    execution_context_class=PlannedExecutor,
     extensions=[
         MaskUnexpected,
         lambda: ParserCache(maxsize=_DOCUMENTS),
