@@ -25,7 +25,7 @@ from gql_api.health import alive, ready
 from gql_api.schema import schema
 from gql_api.server import GraphQLServer
 from gql_api.store import TaskStore
-from gql_api.subscriptions import SHARED
+from gql_api.subscriptions import PERSONAL, SHARED
 from gql_api.wire import Turn
 from jobs.dispatch import Dispatcher
 from jobs.settings import Settings
@@ -79,7 +79,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         changes = Changes(store, redis)
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
-        executions = Executions(schema, SHARED, lambda audience: Context(services, audience))
+        executions = Executions(schema, SHARED, lambda audience: Context(services, audience), PERSONAL)
         services = Services(
             store=store,
             tasks=GatheredReads(store.by_ids),

@@ -54,7 +54,7 @@ class Changes:
     async def delete(self, task_ids: Sequence[str]) -> int:
         """Delete those of some tasks that are final; return how many this call deleted."""
         deleted, count = await self._store.delete(task_ids)
-        await self._publish([(task_id, events.deleted(task_id)) for task_id in deleted])
+        await self._publish([(TaskRecord(last).id, events.deleted(last, at)) for last, at in deleted])
         return count
 
     async def _publish(self, news: list[tuple[str, bytes]]) -> None:

@@ -19,8 +19,10 @@ from jobs.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_SUBSCRIBE = "SUBSCRIBE"
-_UNSUBSCRIBE = "UNSUBSCRIBE"
+CHANNEL = "SUBSCRIBE"
+PATTERN = "PSUBSCRIBE"
+_UNSUBSCRIBE = {CHANNEL: "UNSUBSCRIBE", PATTERN: "PUNSUBSCRIBE"}
+_ACKNOWLEDGED = {b"subscribe": CHANNEL, b"psubscribe": PATTERN}
 _ACK_SECONDS = 2.0
 _FIRST_RETRY_SECONDS = 0.05
 _LAST_RETRY_SECONDS = 2.0
@@ -32,9 +34,10 @@ class Channels:
 
     Args:
         settings: where Redis is.
-        hear: told of every message, with its channel.
+        hear: told of every message on a channel, with the channel.
         resumed: told when a new connection is subscribed to everything again; what came in between was missed.
         silence_seconds: how long a quiet connection is trusted before it is asked for a sign of life.
+        hear_pattern: told of every message by a pattern, with the channel.
     """
 
     def __init__(
@@ -43,18 +46,20 @@ class Channels:
         hear: Callable[[str, bytes], None],
         resumed: Callable[[], None],
         silence_seconds: float = _SILENCE_SECONDS,
+        hear_pattern: Callable[[str, bytes], None] | None = None,
     ) -> None:
         timeout = settings.store_timeout_seconds
         self._pool = ConnectionPool.from_url(
             settings.redis_url, protocol=2, socket_connect_timeout=timeout, socket_timeout=timeout
         )
         self._tell = hear
+        self._tell_of_pattern = hear_pattern or hear
         self._resumed = resumed
         self._silence_seconds = silence_seconds
-        # By channel: set while Redis is known to send what is published there.
-        self._acks: dict[str, asyncio.Event] = {}
+        # By kind and name: set while Redis is known to send what is published there.
+        self._acks: dict[tuple[str, str], asyncio.Event] = {}
         # How many SUBSCRIBEs of a channel are still to be acknowledged: only the last one's answer counts.
-        self._unanswered: Counter[str] = Counter()
+        self._unanswered: Counter[tuple[str, str]] = Counter()
         self._outgoing: list[tuple[str, str]] = []
         self._connection: Connection | None = None
         self._is_resuming = False
@@ -75,19 +80,19 @@ class Channels:
         """Whether Redis is there at this moment."""
         return self._connection is not None
 
-    def subscribe(self, channel: str) -> None:
-        """Begin to hear a channel, which is not subscribed yet."""
-        self._acks[channel] = asyncio.Event()
-        self._request(_SUBSCRIBE, channel)
+    def subscribe(self, name: str, kind: str = CHANNEL) -> None:
+        """Begin to hear a channel, or the channels of a pattern, which is not subscribed yet."""
+        self._acks[kind, name] = asyncio.Event()
+        self._request(kind, name)
 
-    def unsubscribe(self, channel: str) -> None:
-        """Hear no more of a channel."""
-        del self._acks[channel]
-        self._request(_UNSUBSCRIBE, channel)
+    def unsubscribe(self, name: str, kind: str = CHANNEL) -> None:
+        """Hear no more of it."""
+        del self._acks[kind, name]
+        self._request(_UNSUBSCRIBE[kind], name)
 
-    async def acknowledged(self, *channels: str) -> None:
+    async def acknowledged(self, *names: str, kind: str = CHANNEL) -> None:
         """Wait until Redis has acknowledged subscriptions, but not for long: it may be away."""
-        waiting = [ack for channel in channels if not (ack := self._acks[channel]).is_set()]
+        waiting = [ack for name in names if not (ack := self._acks[kind, name]).is_set()]
         if waiting:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_ACK_SECONDS):
@@ -107,7 +112,7 @@ class Channels:
             if connection is None or not connection.is_connected or not self._outgoing:
                 continue  # the next connection begins with all that is subscribed then
             requests, self._outgoing = self._outgoing, []
-            self._unanswered.update(channel for command, channel in requests if command == _SUBSCRIBE)
+            self._unanswered.update(request for request in requests if request[0] in _UNSUBSCRIBE)
             packed = connection.pack_commands(requests)
             with contextlib.suppress(RedisError, OSError):  # the receiver sees the same and reconnects
                 await connection.send_packed_command(packed, check_health=False)
@@ -134,7 +139,7 @@ class Channels:
         """Begin a connection with all that is to be heard."""
         self._connection = connection
         self._unanswered.clear()
-        self._outgoing = [(_SUBSCRIBE, channel) for channel in self._acks]
+        self._outgoing = list(self._acks)
         self._is_resuming = bool(self._outgoing)
         self._wake_sender.set()
 
@@ -168,19 +173,28 @@ class Channels:
                 with contextlib.suppress(RedisError, OSError):  # the receiver sees the same and reconnects
                     await connection.send_command("PING", check_health=False)
 
-    def _handle(self, kind: bytes, name: bytes = b"", payload: bytes | int = b"") -> None:
-        if kind == b"message" and isinstance(payload, bytes):
-            self._tell(name.decode(), payload)
-        elif kind == b"subscribe":
-            self._acknowledge(name.decode())
+    def _handle(self, kind: bytes, name: bytes = b"", *rest: bytes | int) -> None:
+        if kind == b"message":
+            (payload,) = rest
+            self._tell(name.decode(), _bytes(payload))
+        elif kind == b"pmessage":
+            channel, payload = rest
+            self._tell_of_pattern(_bytes(channel).decode(), _bytes(payload))
+        elif kind in _ACKNOWLEDGED:
+            self._acknowledge((_ACKNOWLEDGED[kind], name.decode()))
 
-    def _acknowledge(self, channel: str) -> None:
-        self._unanswered[channel] -= 1
-        if self._unanswered[channel] > 0:
+    def _acknowledge(self, request: tuple[str, str]) -> None:
+        self._unanswered[request] -= 1
+        if self._unanswered[request] > 0:
             return
-        del self._unanswered[channel]
-        if channel in self._acks:
-            self._acks[channel].set()
+        del self._unanswered[request]
+        if request in self._acks:
+            self._acks[request].set()
         if self._is_resuming and not self._unanswered:
             self._is_resuming = False
             self._resumed()
+
+
+def _bytes(part: bytes | int) -> bytes:
+    """Only what a subscription is answered with has a number in it."""
+    return part if isinstance(part, bytes) else b""

@@ -61,11 +61,19 @@ class Executions:
         schema: what to run operations on.
         policies: the fields of the subscription type whose executions are shared, by name.
         context: makes the context of a shared execution, which is nobody's own.
+        personal: the arguments that make an execution its caller's own, for example to resume after a time.
     """
 
-    def __init__(self, schema: Schema, policies: Mapping[str, Policy], context: Callable[[Audience], object]) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        policies: Mapping[str, Policy],
+        context: Callable[[Audience], object],
+        personal: frozenset[str] = frozenset(),
+    ) -> None:
         self._schema = schema
         self._policies = policies
+        self._personal = personal
         self._context = context
         self._running: dict[Hashable, _Execution] = {}
         self._by_outbox: dict[Outbox, _Execution] = {}
@@ -94,7 +102,9 @@ class Executions:
     def policy(self, operation: Operation) -> Policy | None:
         """How an operation is shared; None when it is not."""
         field = _subscription_field(operation.query, operation.name)
-        return None if field is None else self._policies.get(field)
+        if field is None or any(argument.name.value in self._personal for argument in field.arguments or ()):
+            return None
+        return self._policies.get(field.name.value)
 
     async def subscribe(
         self, operation: Operation, context: object, principal: Hashable = None
@@ -253,7 +263,7 @@ def syntax_error(operation: Operation) -> GraphQLError | None:
 
 
 @lru_cache(_DOCUMENTS)
-def _subscription_field(query: str, name: str | None) -> str | None:
+def _subscription_field(query: str, name: str | None) -> FieldNode | None:
     """The one field of a subscription; None for anything else, and for what has to be executed to be refused."""
     document = _document(query)
     operation = None if isinstance(document, GraphQLError) else get_operation_ast(document, name)
@@ -261,7 +271,7 @@ def _subscription_field(query: str, name: str | None) -> str | None:
         return None
     selections = operation.selection_set.selections
     only = selections[0] if len(selections) == 1 else None
-    return only.name.value if isinstance(only, FieldNode) else None
+    return only if isinstance(only, FieldNode) else None
 
 
 async def _cancelled(task: asyncio.Future[Any]) -> None:

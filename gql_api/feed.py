@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from gql_api.background import background
 from gql_api.channels import Channels
+from gql_api.list_feed import ListFeed
 from gql_api.mailbox import LogMailbox, Mailbox
 from gql_api.store import TaskStore
 from jobs import events
@@ -49,7 +50,8 @@ class Feed:
         silence_seconds: float = _SILENCE_SECONDS,
     ) -> None:
         self._wake_healer = asyncio.Event()
-        self._channels = Channels(settings, self._hear, self._wake_healer.set, silence_seconds)
+        self._channels = Channels(settings, self._hear, self._wake_healer.set, silence_seconds, self._hear_of_any)
+        self.lists = ListFeed(self._channels, records)
         self._records = records
         self._backstop_seconds = backstop_seconds
         # By the id of the task. Whoever watches a log is told of its task too.
@@ -129,6 +131,9 @@ class Feed:
         except events.EventError:
             logger.warning("Something that is no event came on the channel %s", channel)
 
+    def _hear_of_any(self, channel: str, payload: bytes) -> None:
+        self.lists.hear(channel, payload)
+
     async def _keep_healed(self) -> None:
         """Heal when a new connection is subscribed to everything again, and on the backstop."""
         while True:
@@ -137,6 +142,7 @@ class Feed:
                     await self._wake_healer.wait()
             except TimeoutError:
                 self.backstop_found += await self._heal()
+                self.backstop_found += await self.lists.check(may_be_on_its_way=True)
                 await self._count_logs()
             else:
                 self._wake_healer.clear()
@@ -144,6 +150,7 @@ class Feed:
                     for mailbox in watchers:
                         mailbox.look_again()
                 await self._heal()
+                await self.lists.check(may_be_on_its_way=False)
 
     async def _heal(self) -> int:
         """Read how far all watched tasks are and deliver what is newer; return to how many watchers it was news."""

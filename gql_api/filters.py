@@ -13,7 +13,7 @@ from gql_api.scalars import JSON, given
 from gql_api.types import TaskStatus
 from jobs import conditions
 from jobs.conditions import FilterError, Operator
-from jobs.filters import read
+from jobs.filters import Readings, read
 from jobs.record.lists import Order, OrderField
 from jobs.record.reads import Document
 
@@ -129,16 +129,25 @@ class TaskOrder:
         return Order(self.field, descending=self.direction is OrderDirection.DESC)
 
 
+def readings_of(wanted: TaskFilter | None) -> Readings:
+    """Make both readings of a filter; one that is left out holds for every task.
+
+    Raises:
+        ClientError: the filter cannot be used.
+    """
+    try:
+        return read(conditions.TaskFilter() if wanted is None else wanted.wanted())
+    except FilterError as error:
+        raise ClientError(str(RefusedError.for_problems(error.problems, "filter")), BAD_INPUT) from error
+
+
 def query_of(wanted: TaskFilter | None, order: Order) -> Document:
     """What MongoDB is asked for a list in an order.
 
     Raises:
         ClientError: the filter cannot be used.
     """
-    try:
-        query = {} if wanted is None else read(wanted.wanted()).query
-    except FilterError as error:
-        raise ClientError(str(RefusedError.for_problems(error.problems, "filter")), BAD_INPUT) from error
+    query = readings_of(wanted).query
     return {"$and": [order.listed(), query]} if order.field is OrderField.FINISHED_AT else query
 
 

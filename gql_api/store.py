@@ -53,6 +53,7 @@ class TaskStore:
         )
         self._tasks = self._database[fields.TASKS]
         self._timeout = settings.store_timeout_seconds
+        self._tombstones = self._database[fields.TOMBSTONES]
         self._indexed = asyncio.Event()
         self.lists = TaskLists(self._tasks, settings.query_timeout_seconds)
         # A cursor must not name a line that a failover takes back.
@@ -79,7 +80,7 @@ class TaskStore:
                     self._indexed.set()
                     await self._tasks.create_indexes(fields.INDEXES)
                     await self._database[fields.CHORDS].create_indexes(chords.INDEXES)
-                    await self._database[fields.TOMBSTONES].create_indexes(fields.TOMBSTONE_INDEXES)
+                    await self._tombstones.create_indexes(fields.TOMBSTONE_INDEXES)
                     await self._log_lines.create_indexes(logs.INDEXES)
             except PyMongoError as error:
                 logger.warning("The indexes are not made yet: %s", error)
@@ -117,22 +118,28 @@ class TaskStore:
         """Make changes of many records, one after the other, and return how many were made."""
         return sum([(await self._tasks.update_many(*write)).modified_count for write in writes])
 
-    async def delete(self, task_ids: Sequence[str]) -> tuple[list[str], int]:
+    async def delete(self, task_ids: Sequence[str]) -> tuple[list[tuple[Document, datetime]], int]:
         """Delete those of some tasks that are final, and leave tombstones.
 
         Returns:
-            their ids, and how many of them this call deleted: another one may have been at the same.
+            what filters ask for of each, and when it was deleted; and how many of them this call deleted, for another
+            one may have been at the same.
         """
-        found = [
-            TaskRecord(document).id
-            async for document in self._tasks.find(control.deletable(task_ids), reads.STATE_ONLY)
-        ]
-        if not found:
+        documents = await self._tasks.find(control.deletable(task_ids), reads.FILTERED_ONLY).to_list()
+        if not documents:
             return [], 0
+        found = {TaskRecord(document).id: document for document in documents}
         graves = [UpdateOne(*control.bury(task_id), upsert=True) for task_id in found]
-        await self._database[fields.TOMBSTONES].bulk_write(graves, ordered=False)
-        await self._log_lines.delete_many(logs.of_tasks(found))
-        return found, (await self._tasks.delete_many(control.deletable(found))).deleted_count
+        await self._tombstones.bulk_write(graves, ordered=False)
+        buried = [control.grave_from(grave) async for grave in self._tombstones.find(control.buried([*found]))]
+        await self._log_lines.delete_many(logs.of_tasks([*found]))
+        count = (await self._tasks.delete_many(control.deletable([*found]))).deleted_count
+        return [(found[task_id], at) for task_id, at in buried], count
+
+    async def deleted_since(self, time: datetime) -> AsyncIterator[tuple[str, datetime]]:
+        """Read which tasks were deleted from a time on, and when; the oldest first."""
+        async for grave in self._tombstones.find(control.buried_since(time)).sort(control.EARLIEST_GRAVE):
+            yield control.grave_from(grave)
 
     async def now(self) -> datetime:
         """Ask MongoDB for its time."""

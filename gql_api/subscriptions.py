@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncGenerator, Iterable
+from datetime import datetime
 
 import strawberry
 from strawberry.types.nodes import Selection
@@ -12,17 +13,21 @@ from strawberry.types.nodes import Selection
 from gql_api.audience import Audience
 from gql_api.context import Info, Services
 from gql_api.errors import unknown_task
+from gql_api.filters import TaskFilter, readings_of
 from gql_api.logs import TaskLog, follow_log
 from gql_api.mailbox import Mailbox
 from gql_api.outbox import Policy
 from gql_api.scalars import given
+from gql_api.task_changes import ListWatch, TaskChange
 from gql_api.tasks import Task
 from jobs import values
 from jobs.record.logs import LogLevel
 from jobs.record.reads import TaskRecord
 
-SHARED = {"taskUpdated": Policy.LATEST}
+SHARED = {"taskUpdated": Policy.LATEST, "taskChanges": Policy.EVERY}
 """How subscriptions are shared. A log is told to each by itself, from the cursor on: see ``gql_api.executions``."""
+PERSONAL = frozenset({"since"})
+"""The arguments with which they are not. A replay goes as fast as its client reads."""
 
 
 @strawberry.type
@@ -49,6 +54,25 @@ class Subscription:
                         yield task
                 if record.is_final:
                     return
+
+    @strawberry.subscription(
+        description="Every change of the tasks that match, from now on; with since, first the latest state of what "
+        "changed after it. A task that does not match any more is told too."
+    )
+    async def task_changes(
+        self,
+        info: Info,
+        filter: TaskFilter | None = strawberry.UNSET,  # noqa: A002 - the schema's name
+        since: datetime | None = strawberry.UNSET,
+    ) -> AsyncGenerator[TaskChange, None]:
+        """Watch what a filter finds."""
+        watch = ListWatch(
+            info.context.services, readings_of(given(filter, None)), frozenset(_names(info.selected_fields))
+        )
+        changes = watch.changes(given(since, None))
+        async with contextlib.aclosing(changes):
+            async for change in changes:
+                yield change
 
     @strawberry.subscription(
         description="What the task has logged after the cursor, then what it logs, then complete when it is final."

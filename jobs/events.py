@@ -8,6 +8,7 @@ channels of their own, for few want them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import bson
@@ -22,6 +23,7 @@ MAX_BYTES = 32 * 1024
 _TASK = "task"
 _OMITTED = "omitted"
 _DELETED = "deleted"
+_AT = "at"
 _FIRST = "first"
 _UNTIL = "until"
 _LINES = "lines"
@@ -36,6 +38,10 @@ class EventError(ValueError):
 def channel(task_id: str) -> str:
     """The Redis channel that tells of one task."""
     return f"{_PREFIX}{task_id}"
+
+
+ALL_TASKS = f"{_PREFIX}*"
+"""The pattern of the channels of all tasks."""
 
 
 def log_channel(task_id: str) -> str:
@@ -69,16 +75,23 @@ def encode(document: Document) -> bytes:
     return payload
 
 
-def deleted(task_id: str) -> bytes:
-    """Make the event for a task that was deleted."""
-    return bson.encode({_DELETED: task_id})
+def deleted(document: Document, at: datetime) -> bytes:
+    """Make the event for a task that was deleted: what it was last, as far as filters ask for it."""
+    event = {_DELETED: document[fields.ID], _AT: at, _TASK: document, _OMITTED: []}
+    payload = bson.encode(event)
+    if len(payload) <= MAX_BYTES:
+        return payload
+    without = {name: value for name, value in document.items() if name != fields.METADATA}
+    return bson.encode({**event, _TASK: without, _OMITTED: [fields.METADATA]})
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """The news that a task is no more."""
+    """The news that a task is no more. ``record`` is what it was last, as far as filters ask for it and it is known."""
 
     task_id: str
+    at: datetime
+    record: TaskRecord | None = None
 
 
 def decode(payload: bytes) -> TaskRecord | Deletion:
@@ -89,9 +102,8 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
     """
     try:
         event = bson.decode(payload, CODEC)
-        if _DELETED in event:
-            return Deletion(event[_DELETED])
-        return TaskRecord(event[_TASK], frozenset(event[_OMITTED]))
+        record = TaskRecord(event[_TASK], frozenset(event[_OMITTED]))
+        return Deletion(record.id, event[_AT], record) if _DELETED in event else record
     except (BSONError, KeyError, TypeError, ValueError) as error:
         raise EventError(f"not an event: {error}") from error
 

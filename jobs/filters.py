@@ -24,8 +24,8 @@ from jobs.record.reads import Document, TaskRecord
 class Readings:
     """One filter, twice: ``query`` for MongoDB, ``holds`` for a record at hand.
 
-    ``holds`` raises :class:`LookupError` when the record came from an event that left out the metadata and the filter
-    needs it.
+    ``holds`` raises :class:`LookupError` when it depends on something that the record does not tell, for instance on
+    metadata that an event left out.
     """
 
     query: Document
@@ -71,14 +71,28 @@ def _all(readings: Sequence[Readings]) -> Readings:
     if len(readings) == 1:
         return readings[0]
     queries = [reading.query for reading in readings if reading.query]
-    return Readings({"$and": queries} if queries else {}, lambda record: all(each.holds(record) for each in readings))
+    return Readings({"$and": queries} if queries else {}, lambda record: _decided(readings, record, by=False))
 
 
 def _any(readings: Sequence[Readings]) -> Readings:
     if not readings:
         return _NOTHING
     queries = [reading.query for reading in readings]
-    return Readings({"$or": queries}, lambda record: any(each.holds(record) for each in readings))
+    return Readings({"$or": queries}, lambda record: _decided(readings, record, by=True))
+
+
+def _decided(readings: Sequence[Readings], record: TaskRecord, *, by: bool) -> bool:
+    """Ask one after the other. What cannot be known of a record counts only if none of the others decides."""
+    unknown = None
+    for reading in readings:
+        try:
+            if reading.holds(record) is by:
+                return by
+        except LookupError as error:
+            unknown = error
+    if unknown is not None:
+        raise unknown
+    return not by
 
 
 def _not(reading: Readings) -> Readings:

@@ -73,17 +73,17 @@ class Store:
     def delete(self, task_ids: list[str]) -> None:
         """Delete those of some tasks that are final, and announce it. A late message revives none of them."""
         database = self._connections.database()
-        found = [
-            document[fields.ID] for document in self._durable.get().find(control.deletable(task_ids), reads.ID_ONLY)
-        ]
+        last = list(self._durable.get().find(control.deletable(task_ids), reads.FILTERED_ONLY))
+        found = {document[fields.ID]: document for document in last}
         if not found:
             return
         graves = [UpdateOne(*control.bury(task_id), upsert=True) for task_id in found]
         database[fields.TOMBSTONES].bulk_write(graves, ordered=False)
-        database[fields.TASK_LOGS].delete_many(logs.of_tasks(found))
-        self._durable.get().delete_many(control.deletable(found))
-        for task_id in found:
-            if not self._publish(events.channel(task_id), events.deleted(task_id)):
+        buried = [control.grave_from(grave) for grave in database[fields.TOMBSTONES].find(control.buried([*found]))]
+        database[fields.TASK_LOGS].delete_many(logs.of_tasks([*found]))
+        self._durable.get().delete_many(control.deletable([*found]))
+        for task_id, at in buried:
+            if not self._publish(events.channel(task_id), events.deleted(found[task_id], at)):
                 return  # Redis is away, and each of the others would be waited for
 
     def note(self, write: Write) -> int:

@@ -133,6 +133,21 @@ def bury(task_id: str) -> Write:
     return {f.ID: task_id}, [{"$set": {f.DELETED_AT: NOW}}]
 
 
+def buried(task_ids: Sequence[str]) -> Document:
+    """The filter that finds the tombstones of some tasks."""
+    return {f.ID: {"$in": list(task_ids)}}
+
+
+def buried_since(time: datetime) -> Document:
+    """The filter that finds the tombstones from a time on."""
+    return {f.DELETED_AT: {"$gte": time}}
+
+
+def grave_from(document: Document) -> tuple[str, datetime]:
+    """Read a tombstone: whose it is, and from when."""
+    return document[f.ID], document[f.DELETED_AT]
+
+
 def deletable(task_ids: Sequence[str]) -> Document:
     """The filter that finds those of some tasks that may be deleted."""
     return {f.ID: {"$in": list(task_ids)}, f.STATUS: {"$in": FINAL_NAMES}}
@@ -148,3 +163,4 @@ def outlived(now: datetime, days: float) -> Document:
 
 
 OLDEST_FIRST = [(f.CREATED_AT, 1), (f.ID, 1)]
+EARLIEST_GRAVE = [(f.DELETED_AT, 1)]

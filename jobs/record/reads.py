@@ -22,8 +22,9 @@ CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True, datetime_conversion=
 class TaskRecord:
     """A task as its document tells it.
 
-    ``omitted`` names the fields that were too large for the event this record came from; reading one of them raises
-    :class:`LookupError`, for an absent value and an unknown one must not be taken for each other.
+    ``omitted`` names the fields that are not known, mostly because they were too large for the event this record came
+    from; reading one of them raises :class:`LookupError`, for an absent value and an unknown one must not be taken for
+    each other.
     """
 
     def __init__(self, document: Document, omitted: frozenset[str] = frozenset()) -> None:
@@ -223,7 +224,7 @@ class TaskRecord:
     @property
     def queue(self) -> str:
         """The queue it was sent to."""
-        return str(self._document[f.QUEUE])
+        return str(self._get(f.QUEUE))
 
     @property
     def priority(self) -> int:
@@ -256,7 +257,7 @@ class TaskRecord:
     @property
     def updated_at(self) -> datetime:
         """When the latest revision was stored."""
-        updated_at: datetime = self._document[f.UPDATED_AT]
+        updated_at: datetime = self._get(f.UPDATED_AT)
         return updated_at
 
     @property
@@ -285,9 +286,32 @@ class TaskRecord:
             for entry in self._document[f.HISTORY]
         ]
 
+    def before(self) -> TaskRecord | None:
+        """The task as it was before the change that made this revision; None when that made the task.
+
+        It tells what a filter may ask for. What has changed and was not kept is omitted.
+
+        Raises:
+            LookupError: the record does not even tell the status.
+        """
+        if self.revision == 1:
+            return None
+        document, unknown = dict(self._document), {*self.omitted, f.UPDATED_AT}
+        last = document[f.HISTORY][-1]
+        if last[f.REVISION] == self.revision:
+            document[f.STATUS] = document[f.HISTORY][-2][f.STATUS]
+        if not Status(document[f.STATUS]).is_final:
+            document.pop(f.FINISHED_AT, None)
+        if document.get(f.METADATA_REVISION) == self.revision:
+            unknown.add(f.METADATA)
+        # What replaces a task, or repeats it, may go to another queue.
+        if self.attempts > (1 if self.status is Status.STARTED else 0) and not self.is_final:
+            unknown.add(f.QUEUE)
+        return TaskRecord(document, frozenset(unknown))
+
     def _get(self, name: str) -> Any:
         if name in self.omitted:
-            raise LookupError(f"the event for task {self.id} left out {name!r}")
+            raise LookupError(f"{name!r} of task {self.id} is not known")
         return self._document.get(name)
 
     def _value(self, name: str) -> Any:
@@ -313,6 +337,12 @@ ID_ONLY = {f.ID: 1}
 REVISION_ONLY = {f.REVISION: 1}
 STATE_ONLY = {f.REVISION: 1, f.STATUS: 1}
 PLACE_ONLY = {**STATE_ONLY, f.CREATED_AT: 1}
+CHANGE_ONLY = {**STATE_ONLY, f.UPDATED_AT: 1}
+# What filters ask for, and no more.
+FILTERED_ONLY = {
+    **CHANGE_ONLY,
+    **dict.fromkeys((f.NAME, f.QUEUE, f.METADATA, f.CREATED_AT, f.FINISHED_AT, f.PARENT_ID), 1),
+}
 
 
 def revisions_of(documents: list[Document]) -> dict[str, int]:

@@ -27,7 +27,24 @@ def _record(payload: bytes) -> TaskRecord:
 
 def test_a_deletion_is_an_event_too() -> None:
     """That a task was deleted is told apart from every record."""
-    assert events.decode(events.deleted("t1")) == events.Deletion("t1")
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    news = events.decode(events.deleted({"_id": "t1", "revision": 3, "status": "SUCCESS", "metadata": {"a": 1}}, at))
+    assert isinstance(news, events.Deletion)
+    assert (news.task_id, news.at) == ("t1", at)
+    assert news.record is not None
+    assert news.record.metadata == {"a": 1}
+
+
+def test_a_deletion_of_much_metadata_leaves_it_out() -> None:
+    """No event is larger than others may be; what is left out is named."""
+    last = {"_id": "t1", "revision": 3, "status": "SUCCESS", "metadata": {"a": "x" * events.MAX_BYTES}}
+    payload = events.deleted(last, datetime(2026, 1, 2, tzinfo=UTC))
+    assert len(payload) < events.MAX_BYTES
+    news = events.decode(payload)
+    assert isinstance(news, events.Deletion)
+    assert news.record is not None
+    with pytest.raises(LookupError):
+        _ = news.record.metadata
 
 
 def test_an_event_carries_the_record() -> None:

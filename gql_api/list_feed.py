@@ -1,0 +1,180 @@
+"""Live lists: every change of every task, for those who watch what a filter finds.
+
+One pattern subscription hears all events, as long as anybody watches. Events are only a fast path here too: after each
+reconnect, and now and then, what has changed in MongoDB is compared with what was heard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+from pymongo.errors import PyMongoError
+
+from gql_api.channels import PATTERN, Channels
+from gql_api.errors import ClientError
+from gql_api.list_mailbox import Holds, ListMailbox, News
+from gql_api.store import TaskStore
+from jobs import events
+from jobs.events import Deletion
+from jobs.record import reads
+from jobs.record.lists import Order, OrderField, Place, Stretch
+from jobs.record.reads import TaskRecord
+
+logger = logging.getLogger(__name__)
+
+# A write becomes visible after the time that it bears: so much earlier a reading of changes begins.
+OVERLAP = timedelta(seconds=10)
+# What is so new may still be on its way here.
+_ON_ITS_WAY = timedelta(seconds=1)
+# Longer than the time between two looks at MongoDB, and the overlap of these.
+_REMEMBERED_SECONDS = 60.0
+_PAGE = 500
+_BY_CHANGE = Order(OrderField.UPDATED_AT, descending=False)
+
+
+class ListFeed:
+    """Tells watchers of lists of every change.
+
+    Args:
+        channels: the Redis connection of the process.
+        records: MongoDB.
+    """
+
+    def __init__(self, channels: Channels, records: TaskStore) -> None:
+        self._channels = channels
+        self._records = records
+        self._mailboxes: set[ListMailbox] = set()
+        # By id: the last revision that was heard of, infinite for a task that was deleted, and when.
+        self._heard: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        # By the clock of MongoDB: from when on everything was heard, and up to when that was checked.
+        self._listening_since: datetime | None = None
+        self._checked_until: datetime | None = None
+
+    @property
+    def watchers(self) -> int:
+        """How many lists are being watched."""
+        return len(self._mailboxes)
+
+    @contextlib.asynccontextmanager
+    async def watch(self, holds: Holds) -> AsyncIterator[ListMailbox]:
+        """Open a mailbox for what changes from now on.
+
+        When this returns Redis has acknowledged the subscription. While Redis is away it returns after a short wait,
+        and MongoDB is looked at instead, now and then.
+        """
+        mailbox = ListMailbox(holds)
+        if not self._mailboxes:
+            self._channels.subscribe(events.ALL_TASKS, PATTERN)
+        self._mailboxes.add(mailbox)
+        try:
+            began = await self._records.now()
+            self._checked_until = self._checked_until or began
+            await self._channels.acknowledged(events.ALL_TASKS, kind=PATTERN)
+            self._listening_since = self._listening_since or await self._records.now()
+            yield mailbox
+        finally:
+            self._mailboxes.discard(mailbox)
+            if not self._mailboxes:
+                self._channels.unsubscribe(events.ALL_TASKS, PATTERN)
+                self._listening_since = self._checked_until = None
+                self._heard.clear()
+
+    async def changed_since(self, since: datetime, fields: dict[str, int] | None = None) -> AsyncIterator[TaskRecord]:
+        """Read the tasks that have changed since a time, those first that changed first."""
+        after = Place(since, "")
+        while True:
+            found = await self._records.lists.page({}, Stretch(_BY_CHANGE, _PAGE, after), fields)
+            for record in found:
+                yield record
+            if len(found) < _PAGE:
+                return
+            after = Place.of(found[-1], _BY_CHANGE)
+
+    def hear(self, channel: str, payload: bytes) -> None:
+        """Hand an event to those who watch."""
+        if not self._mailboxes:
+            return
+        try:
+            news = events.decode(payload)
+        except events.EventError:
+            logger.warning("Something that is no event came on the channel %s", channel)
+            return
+        if isinstance(news, Deletion):
+            self._delete(news)
+        else:
+            self._put(news)
+
+    async def check(self, *, may_be_on_its_way: bool) -> int:
+        """Look in MongoDB for what was not heard of, tell it, and return how many tasks that were.
+
+        Args:
+            may_be_on_its_way: whether events come at this moment, so that the newest changes are better waited for.
+        """
+        if self._checked_until is None:
+            return 0
+        try:
+            return await self._check(self._checked_until - OVERLAP, _ON_ITS_WAY if may_be_on_its_way else timedelta())
+        except (PyMongoError, ClientError) as error:
+            logger.warning("MongoDB does not answer, what has changed is looked for later: %s", error)
+            return 0
+
+    async def _check(self, since: datetime, margin: timedelta) -> int:
+        until, found = await self._records.now() - margin, 0
+        unheard = [
+            record.id
+            async for record in self.changed_since(since, reads.CHANGE_ONLY)
+            if self._is_news(record) and record.updated_at <= until
+        ]
+        for start in range(0, len(unheard), _PAGE):
+            for record in await self._records.get_many(unheard[start : start + _PAGE]):
+                found += self._put(record, is_sudden=True)
+        async for task_id, at in self._records.deleted_since(since):
+            if at <= until:
+                found += self._delete(Deletion(task_id, at))
+        self._checked_until = until
+        return found
+
+    def _put(self, record: TaskRecord, *, is_sudden: bool = False) -> bool:
+        if not self._is_news(record):
+            return False
+        news = News(record, is_sudden=is_sudden or self._has_missed(record))
+        self._remember(record.id, record.revision)
+        for mailbox in self._mailboxes:
+            mailbox.put(news)
+        return True
+
+    def _delete(self, deletion: Deletion) -> bool:
+        if self._heard.get(deletion.task_id, (0.0, 0.0))[0] == math.inf:
+            return False
+        self._remember(deletion.task_id, math.inf)
+        for mailbox in self._mailboxes:
+            mailbox.delete(deletion)
+        return True
+
+    def _is_news(self, record: TaskRecord) -> bool:
+        return record.revision > self._heard.get(record.id, (0.0, 0.0))[0]
+
+    def _has_missed(self, record: TaskRecord) -> bool:
+        """Whether there was a change before this one that should have been heard of."""
+        heard = self._heard.get(record.id)
+        if heard is not None:
+            return record.revision > heard[0] + 1
+        if len(record.history) == 1 or self._listening_since is None:
+            return False
+        last = record.history[-1]
+        before = last if last.revision < record.revision else record.history[-2]
+        is_remembered = record.updated_at - before.at < timedelta(seconds=_REMEMBERED_SECONDS / 2)
+        return is_remembered and before.at > self._listening_since
+
+    def _remember(self, task_id: str, revision: float) -> None:
+        now = time.monotonic()
+        self._heard[task_id] = revision, now
+        self._heard.move_to_end(task_id)
+        while self._heard and now - next(iter(self._heard.values()))[1] > _REMEMBERED_SECONDS:
+            self._heard.popitem(last=False)
