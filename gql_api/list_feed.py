@@ -34,6 +34,7 @@ OVERLAP = timedelta(seconds=10)
 _ON_ITS_WAY = timedelta(seconds=1)
 # Longer than the time between two looks at MongoDB, and the overlap of these.
 _REMEMBERED_SECONDS = 60.0
+_UNHEARD = (0.0, 0.0)
 _PAGE = 500
 _BY_CHANGE = Order(OrderField.UPDATED_AT, descending=False)
 
@@ -60,6 +61,11 @@ class ListFeed:
     def watchers(self) -> int:
         """How many lists are being watched."""
         return len(self._mailboxes)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether somebody watches, and Redis has acknowledged it, or was waited for in vain."""
+        return self._listening_since is not None
 
     @contextlib.asynccontextmanager
     async def watch(self, holds: Holds) -> AsyncIterator[ListMailbox]:
@@ -143,34 +149,39 @@ class ListFeed:
     def _put(self, record: TaskRecord, *, is_sudden: bool = False) -> bool:
         if not self._is_news(record):
             return False
-        news = News(record, is_sudden=is_sudden or self._has_missed(record))
+        news = News(record, is_sudden=is_sudden or self._missed_before(record))
         self._remember(record.id, record.revision)
         for mailbox in self._mailboxes:
             mailbox.put(news)
         return True
 
     def _delete(self, deletion: Deletion) -> bool:
-        if self._heard.get(deletion.task_id, (0.0, 0.0))[0] == math.inf:
+        if self._heard.get(deletion.task_id, _UNHEARD)[0] == math.inf:
             return False
+        last = deletion.record
+        is_sudden = last is None or self._missed(last.id, last.revision, last.updated_at, deletion.at)
         self._remember(deletion.task_id, math.inf)
         for mailbox in self._mailboxes:
-            mailbox.delete(deletion)
+            mailbox.delete(deletion, is_sudden=is_sudden)
         return True
 
     def _is_news(self, record: TaskRecord) -> bool:
-        return record.revision > self._heard.get(record.id, (0.0, 0.0))[0]
+        return record.revision > self._heard.get(record.id, _UNHEARD)[0]
 
-    def _has_missed(self, record: TaskRecord) -> bool:
-        """Whether there was a change before this one that should have been heard of."""
-        heard = self._heard.get(record.id)
-        if heard is not None:
-            return record.revision > heard[0] + 1
-        if len(record.history) == 1 or self._listening_since is None:
+    def _missed_before(self, record: TaskRecord) -> bool:
+        """Whether the change before a record's last one should have been heard of, and was not."""
+        if record.revision == 1:
             return False
         last = record.history[-1]
-        before = last if last.revision < record.revision else record.history[-2]
-        is_remembered = record.updated_at - before.at < timedelta(seconds=_REMEMBERED_SECONDS / 2)
-        return is_remembered and before.at > self._listening_since
+        earlier = last if last.revision < record.revision else record.history[-2]
+        return self._missed(record.id, record.revision - 1, earlier.at, record.updated_at)
+
+    def _missed(self, task_id: str, revision: int, at: datetime, now: datetime) -> bool:
+        """Whether a change at a time should have been heard of, and was not."""
+        if task_id in self._heard:
+            return self._heard[task_id][0] < revision
+        is_remembered = now - at < timedelta(seconds=_REMEMBERED_SECONDS / 2)
+        return is_remembered and self._listening_since is not None and at > self._listening_since
 
     def _remember(self, task_id: str, revision: float) -> None:
         now = time.monotonic()

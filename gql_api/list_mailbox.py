@@ -66,7 +66,7 @@ class ListMailbox:
     holds: Holds
     _waiting: dict[str, Waiting] = field(default_factory=dict)
     _told: dict[str, int] = field(default_factory=dict)
-    _has_fallen_behind: bool = False
+    has_fallen_behind: bool = False
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, news: News) -> None:
@@ -81,10 +81,10 @@ class ListMailbox:
         if matches is not False or record.id in self._waiting or news.may_have_matched(self.holds):
             self._leave(record.id, Waiting(record, matches))
 
-    def delete(self, deletion: Deletion) -> None:
-        """Hear that a task is no more."""
+    def delete(self, deletion: Deletion, *, is_sudden: bool) -> None:
+        """Hear that a task is no more; ``is_sudden`` as with :class:`News`."""
         try:
-            matched = deletion.record is None or self.holds(deletion.record)
+            matched = is_sudden or deletion.record is None or self.holds(deletion.record)
         except LookupError:
             matched = True
         if matched or deletion.task_id in self._waiting:
@@ -106,7 +106,7 @@ class ListMailbox:
         """
         await self._filled.wait()
         self._filled.clear()
-        if self._has_fallen_behind:
+        if self.has_fallen_behind:
             raise FellBehindError
         waiting, self._waiting = self._waiting, {}
         return list(waiting.values())
@@ -116,5 +116,5 @@ class ListMailbox:
         self._waiting[task_id] = waiting
         if len(self._waiting) > MOST_WAITING:
             self._waiting.clear()
-            self._has_fallen_behind = True
+            self.has_fallen_behind = True
         self._filled.set()
