@@ -12,7 +12,7 @@ from gql_api.errors import BAD_INPUT, ClientError
 from gql_api.scalars import JSON, given
 from gql_api.types import TaskStatus
 from jobs import conditions
-from jobs.conditions import FilterError, Operator
+from jobs.conditions import FilterError, Operator, check_path
 from jobs.filters import read
 from jobs.record.lists import Order, OrderField
 from jobs.record.reads import Document
@@ -138,10 +138,26 @@ def query_of(wanted: TaskFilter | None, order: Order) -> Document:
     try:
         query = {} if wanted is None else read(wanted.wanted()).query
     except FilterError as error:
-        text = "; ".join(f"{'.'.join(map(str, ('filter', *each.path)))}: {each.message}" for each in error.problems)
-        raise ClientError(text.encode("utf-8", "backslashreplace").decode(), BAD_INPUT) from error
+        raise _refused(error, "filter") from error
     listed = [order.listed()] if order.field is OrderField.FINISHED_AT else []
     return {"$and": [*listed, query]} if listed else query
+
+
+def check_metadata_path(path: str) -> None:
+    """Look at the path of a facet.
+
+    Raises:
+        ClientError: it cannot be.
+    """
+    try:
+        check_path(path, ("metadataPath",))
+    except FilterError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: FilterError, *prefix: str) -> ClientError:
+    text = "; ".join(f"{'.'.join(map(str, (*prefix, *each.path)))}: {each.message}" for each in error.problems)
+    return ClientError(text.encode("utf-8", "backslashreplace").decode(), BAD_INPUT)
 
 
 def _range(wanted: DateTimeRange | None) -> conditions.TimeRange | None:

@@ -53,7 +53,7 @@ class TaskStore:
         self._tasks = self._database[fields.TASKS]
         self._timeout = settings.store_timeout_seconds
         self._indexed = asyncio.Event()
-        self.lists = TaskLists(self._tasks, settings.query_timeout_seconds)
+        self.lists = TaskLists(self._tasks, settings.query_timeout_seconds, settings.store_timeout_seconds)
         # A cursor must not name a line that a failover takes back.
         self._log_lines = self._database.get_collection(fields.TASK_LOGS, read_concern=ReadConcern("majority"))
 
