@@ -8,7 +8,7 @@ from enum import StrEnum
 import strawberry
 from strawberry import UNSET
 
-from gql_api.errors import BAD_INPUT, ClientError
+from gql_api.errors import BAD_INPUT, ClientError, RefusedError
 from gql_api.scalars import JSON, given
 from gql_api.types import TaskStatus
 from jobs import conditions
@@ -139,8 +139,7 @@ def query_of(wanted: TaskFilter | None, order: Order) -> Document:
         query = {} if wanted is None else read(wanted.wanted()).query
     except FilterError as error:
         raise _refused(error, "filter") from error
-    listed = [order.listed()] if order.field is OrderField.FINISHED_AT else []
-    return {"$and": [*listed, query]} if listed else query
+    return {"$and": [order.listed(), query]} if order.field is OrderField.FINISHED_AT else query
 
 
 def check_metadata_path(path: str) -> None:
@@ -156,8 +155,7 @@ def check_metadata_path(path: str) -> None:
 
 
 def _refused(error: FilterError, *prefix: str) -> ClientError:
-    text = "; ".join(f"{'.'.join(map(str, (*prefix, *each.path)))}: {each.message}" for each in error.problems)
-    return ClientError(text.encode("utf-8", "backslashreplace").decode(), BAD_INPUT)
+    return ClientError(str(RefusedError.for_problems(error.problems, *prefix)), BAD_INPUT)
 
 
 def _range(wanted: DateTimeRange | None) -> conditions.TimeRange | None:

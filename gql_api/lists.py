@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import ExecutionTimeout
+from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
 from gql_api.errors import ClientError
 from jobs.record import facets, lists
 from jobs.record.facets import Bucket, FacetField
+from jobs.record.fields import Status
 from jobs.record.lists import Stretch
 from jobs.record.reads import Document, TaskRecord
 
@@ -31,36 +32,46 @@ class ChildPage:
 
 
 class TaskLists:
-    """Reads what a filter finds. MongoDB works on each query for ``seconds`` at most.
+    """Reads what a filter finds. Each call takes ``seconds`` at most, in MongoDB as well.
 
     Raises:
         ClientError: it would have taken longer.
-        TimeoutError: MongoDB has not said so either, for ``silence_seconds``: it does not answer.
     """
 
-    def __init__(self, tasks: AsyncCollection[Document], seconds: float, silence_seconds: float) -> None:
+    def __init__(self, tasks: AsyncCollection[Document], seconds: float) -> None:
         self._tasks = tasks
         self._seconds = seconds
-        self._limit_ms = max(1, round(seconds * 1000))
-        self._silence_seconds = silence_seconds
 
-    async def page(self, wanted: Document, stretch: Stretch) -> list[TaskRecord]:
-        """Read a stretch of the tasks that a query finds, in the direction of the stretch."""
-        query = {"$and": [stretch.query(), wanted]}
+    async def page(
+        self, wanted: Document, stretch: Stretch, fields: Mapping[str, int] | None = None
+    ) -> list[TaskRecord]:
+        """Read a stretch of the tasks that a query finds, or some fields of theirs, in the stretch's direction."""
         async with self._bounded():
-            found = self._tasks.find(query, sort=stretch.sort(), limit=stretch.limit, max_time_ms=self._limit_ms)
+            found = (
+                self._tasks.find({"$and": [stretch.query(), wanted]}, fields).sort(stretch.sort()).limit(stretch.limit)
+            )
             return [TaskRecord(document) async for document in found]
 
     async def count(self, wanted: Document) -> int:
         """Count the tasks that a query finds."""
+        statuses = facets.statuses_in(wanted)
+        if statuses is not None:
+            return sum((await self._counts_of(statuses)).values())
         async with self._bounded():
-            if not wanted:
-                return await self._tasks.estimated_document_count(maxTimeMS=self._limit_ms)
-            return await self._tasks.count_documents(wanted, maxTimeMS=self._limit_ms)
+            return await self._tasks.count_documents(wanted)
 
     async def facet(self, wanted: Document, field: FacetField, first: int) -> list[Bucket]:
         """Count the tasks that a query finds by the values of a field, the most frequent first."""
+        statuses = facets.statuses_in(wanted)
+        if field is FacetField.STATUS and statuses is not None:
+            counts = (await self._counts_of(statuses)).most_common(first)
+            return [Bucket(status, count) for status, count in counts if count]
         return await self._buckets(facets.by_field(wanted, field, first))
+
+    async def _counts_of(self, statuses: Sequence[Status]) -> Counter[Status]:
+        async with self._bounded():
+            counting = (self._tasks.count_documents(facets.of_status(status)) for status in statuses)
+            return Counter(dict(zip(statuses, await asyncio.gather(*counting), strict=True)))
 
     async def metadata_facet(self, wanted: Document, path: str, first: int) -> list[Bucket]:
         """Count the tasks that a query finds by what is at a path of their metadata, the most frequent first.
@@ -92,18 +103,16 @@ class TaskLists:
 
     async def _rows(self, pipeline: list[dict[str, Any]]) -> list[Document]:
         async with self._bounded():
-            return await (await self._tasks.aggregate(pipeline, maxTimeMS=self._limit_ms)).to_list()
+            return await (await self._tasks.aggregate(pipeline)).to_list()
 
     @contextlib.asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
-        """Wait for MongoDB to end the query by itself: only one that does not even do that is away.
-
-        The timeouts of PyMongo end on both sides at once, and mostly on this one first; zero is none of them.
-        """
         try:
-            with pymongo.timeout(0):
-                async with asyncio.timeout(self._seconds + self._silence_seconds):
-                    yield
-        except ExecutionTimeout as error:
+            with pymongo.timeout(self._seconds):
+                yield
+        except (ExecutionTimeout, NetworkTimeout) as error:
+            if isinstance(error, NetworkTimeout):
+                # Who notices first, MongoDB or its client, is up to chance. One that is away says so here.
+                await self._tasks.database.command("ping")
             message = f"This takes longer than {self._seconds:g} s: ask for what an index can find, or for fewer tasks"
             raise ClientError(message, TIMEOUT) from error

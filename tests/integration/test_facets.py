@@ -65,7 +65,7 @@ def test_a_facet_counts_what_eq_finds(tasks: Collection[Document]) -> None:
         database=None,
         phases=[Phase.generate],  # each case goes to a server: shrinking would take minutes
     )
-    @given(st.lists(strategies.METADATA, min_size=1, max_size=8), st.lists(strategies.PATHS, min_size=4, max_size=4))
+    @given(st.lists(strategies.METADATA, min_size=5, max_size=8), st.lists(strategies.PATHS, min_size=4, max_size=4))
     def run(metadata: list[Any], paths: list[str]) -> None:
         nonlocal buckets
         tasks.delete_many({})
