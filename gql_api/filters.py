@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -155,7 +156,8 @@ def check_metadata_path(path: str) -> None:
 
 
 def _refused(error: FilterError, *prefix: str) -> ClientError:
-    return ClientError(str(RefusedError.for_problems(error.problems, *prefix)), BAD_INPUT)
+    problems = [replace(problem, path=(*prefix, *problem.path)) for problem in error.problems]
+    return ClientError(str(RefusedError.for_problems(problems)), BAD_INPUT)
 
 
 def _range(wanted: DateTimeRange | None) -> conditions.TimeRange | None:
