@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route, WebSocketRoute
+from strawberry.dataloader import DataLoader
 
 from gql_api import rest
 from gql_api.background import background
@@ -23,6 +24,8 @@ from gql_api.server import GraphQLServer
 from gql_api.store import TaskStore
 from jobs.dispatch import Dispatcher
 from jobs.settings import Settings
+
+_MOST_IDS = 500
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
@@ -74,7 +77,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
         controller = Controller(settings, store, changes, creator)
-        yield Services(store=store, feed=feed, creator=creator, controller=controller, redis=redis)
+        tasks = DataLoader(store.by_ids, max_batch_size=_MOST_IDS, cache=False)
+        yield Services(store=store, tasks=tasks, feed=feed, creator=creator, controller=controller, redis=redis)
 
 
 def _to_graphiql(request: Request) -> RedirectResponse:

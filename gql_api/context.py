@@ -15,15 +15,17 @@ from strawberry.types import Info as StrawberryInfo
 from gql_api.control import Controller
 from gql_api.creation import Creator
 from gql_api.feed import Feed
+from gql_api.lists import ChildPage
 from gql_api.store import TaskStore
 from jobs.record.reads import TaskRecord
 
 
 @dataclass(frozen=True)
 class Services:
-    """What lives as long as the application."""
+    """What lives as long as the application. ``tasks`` gathers reads by id that arrive together into one query."""
 
     store: TaskStore
+    tasks: DataLoader[str, TaskRecord | None]
     feed: Feed
     creator: Creator
     controller: Controller
@@ -34,12 +36,13 @@ class Services:
 class Context:
     """What Strawberry hands to resolvers.
 
-    ``tasks`` gathers reads by id that arrive together into one query. ``request`` and ``response`` are there for
+    The loaders gather what the tasks of one answer ask for into one query. ``request`` and ``response`` are there for
     Strawberry's own extensions.
     """
 
     services: Services
-    tasks: DataLoader[str, TaskRecord | None]
+    children: DataLoader[ChildPage, list[TaskRecord]]
+    child_counts: DataLoader[str, int]
     request: Request | WebSocket
     response: Response | WebSocket
 
@@ -50,6 +53,12 @@ Info: TypeAlias = StrawberryInfo[Context, None]
 def context_of(request: Request | WebSocket, response: Response | WebSocket) -> Context:
     """Make the context of one request, from the services of the application that it came to."""
     services: Services = request.app.state.services
+    lists = services.store.lists
     # Uncached: on a socket this lives as long as the connection, and tasks change.
-    tasks = DataLoader(services.store.by_ids, cache=False)
-    return Context(services=services, tasks=tasks, request=request, response=response)
+    return Context(
+        services=services,
+        children=DataLoader(lists.child_pages, cache=False),
+        child_counts=DataLoader(lists.child_counts, cache=False),
+        request=request,
+        response=response,
+    )

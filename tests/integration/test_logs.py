@@ -97,7 +97,8 @@ async def _messages(store: TaskStore, task_id: str, level: LogLevel = LogLevel.D
 def _follow(
     feed: Feed, store: TaskStore, task_id: str, after: str | None = None, level: LogLevel = LogLevel.INFO
 ) -> AsyncGenerator[TaskLog, None]:
-    services = Services(store=store, feed=feed, creator=None, controller=None, redis=None)  # type: ignore[arg-type] # of no use here
+    # The rest is of no use here.
+    services = Services(store=store, tasks=None, feed=feed, creator=None, controller=None, redis=None)  # type: ignore[arg-type]
     return follow_log(services, task_id, after, level)
 
 

@@ -23,15 +23,16 @@ from strawberry.permission import BasePermission
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from gql_api.cursors import Cursor
 from gql_api.executor import PlannedExecutor
+from gql_api.pages import Wanted
 from gql_api.payloads import TaskPayload
 from gql_api.plan import Plans
 from gql_api.scalars import JSON, SCALARS
 from gql_api.schema import schema as api_schema
-from gql_api.tasks import Task, TaskConnection, TaskEdge
-from gql_api.types import Node, PageInfo, TaskStatus
+from gql_api.tasks import Task, TaskConnection
+from gql_api.types import Node, TaskStatus
 from jobs.record import fields as f
+from jobs.record.lists import Order
 from jobs.record.reads import TaskRecord
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
@@ -114,7 +115,7 @@ class _Root:
 _SCHEMA = strawberry.Schema(_Root, types=[Task], config=StrawberryConfig(scalar_map=SCALARS))._schema  # noqa: SLF001 - as the executor gets it
 _FRAGMENTS = ["Root", "Task", "Node", "Task", "Odd", "TaskConnection", "TaskEdge", "TaskProgress", "TaskTransition"]
 # These need MongoDB.
-_LEFT_OUT = frozenset({"logs", "children"})
+_LEFT_OUT = frozenset({"logs", "children", "totalCount", "facet"})
 
 _ODD_VALUES: st.SearchStrategy[Any] = st.none() | st.sampled_from(
     [
@@ -207,9 +208,7 @@ def _odds(depth: int) -> st.SearchStrategy[_Odd]:
 
 
 def _page(records: list[TaskRecord]) -> TaskConnection:
-    edges = [TaskEdge(place=Cursor(_NOW, record.id), node=Task.of(record)) for record in records]
-    info = PageInfo(has_next_page=False, has_previous_page=False, start_cursor=None, end_cursor=None)
-    return TaskConnection(edges=edges, nodes=[edge.node for edge in edges], page_info=info)
+    return TaskConnection.of(records, Wanted(len(records), None).stretch(Order()), {})
 
 
 @st.composite
@@ -235,7 +234,7 @@ async def _executed(kind: type[_BASE], document: DocumentNode, root: _Root, valu
         await asyncio.sleep(0)
         return TaskRecord(_document(task_id))
 
-    context = SimpleNamespace(tasks=SimpleNamespace(load=load))
+    context = SimpleNamespace(services=SimpleNamespace(tasks=SimpleNamespace(load=load)))
     answer: Any = execute(_SCHEMA, document, root, context, values, executor_class=kind)
     if not isinstance(answer, ExecutionResult):
         answer = await answer
