@@ -208,7 +208,7 @@ def _odds(depth: int) -> st.SearchStrategy[_Odd]:
 
 
 def _page(records: list[TaskRecord]) -> TaskConnection:
-    return TaskConnection.of(records, Wanted(len(records), None).stretch(Order()), {})
+    return TaskConnection.of(records, Wanted(100, None).stretch(Order()), {})
 
 
 @st.composite
