@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Generator
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -36,8 +35,6 @@ from jobs.record.lists import Order
 from jobs.record.reads import TaskRecord
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
-# Thousands were tried once.
-_EXAMPLES = int(os.environ.get("HP_EXAMPLES", "100"))
 _BASE = StrawberryGraphQLCoreExecutionContext
 
 
@@ -242,7 +239,7 @@ async def _executed(kind: type[_BASE], document: DocumentNode, root: _Root, valu
     return [repr(answer.data), *errors]
 
 
-@hypothesis_settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents(_SCHEMA, _FRAGMENTS, _LEFT_OUT), st.lists(st.tuples(_roots(), variables()), min_size=1, max_size=3))
 def test_plans_answer_what_graphql_core_answers(text: str, requests: list[tuple[_Root, dict[str, Any]]]) -> None:
     """Data, the order of its keys, errors and their order are the same for every request that shares a document."""
