@@ -14,6 +14,7 @@ from strawberry.dataloader import DataLoader
 
 from gql_api import rest
 from gql_api.background import background
+from gql_api.bulk import Bulk
 from gql_api.changes import Changes
 from gql_api.context import Services
 from gql_api.control import Controller
@@ -76,9 +77,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         changes = Changes(store, redis)
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
-        controller = Controller(settings, store, changes, creator)
-        tasks = DataLoader(store.by_ids, max_batch_size=_MOST_IDS, cache=False)
-        yield Services(store=store, tasks=tasks, feed=feed, creator=creator, controller=controller, redis=redis)
+        yield Services(
+            store=store,
+            tasks=DataLoader(store.by_ids, max_batch_size=_MOST_IDS, cache=False),
+            feed=feed,
+            creator=creator,
+            controller=Controller(settings, store, changes, creator),
+            bulk=Bulk(store, changes, creator),
+            redis=redis,
+        )
 
 
 def _to_graphiql(request: Request) -> RedirectResponse:

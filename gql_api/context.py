@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
+from gql_api.bulk import Bulk
 from gql_api.control import Controller
 from gql_api.creation import Creator
 from gql_api.feed import Feed
@@ -29,6 +30,7 @@ class Services:
     feed: Feed
     creator: Creator
     controller: Controller
+    bulk: Bulk
     redis: Redis
 
 

@@ -92,7 +92,7 @@ def _user_error(problem: Problem, prefix: Sequence[str]) -> UserError:
     too_large = problem.too_large and path[0] in {"metadata", "operations"}
     return UserError(
         code=TaskErrorCode.METADATA_TOO_LARGE if too_large else TaskErrorCode.INVALID_INPUT,
-        message=f"{'.'.join(path)}: {problem.message}",
+        message=f"{'.'.join(path or prefix)}: {problem.message}",
         field=[*prefix, *path],
     )
 

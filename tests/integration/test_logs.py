@@ -98,7 +98,7 @@ def _follow(
     feed: Feed, store: TaskStore, task_id: str, after: str | None = None, level: LogLevel = LogLevel.INFO
 ) -> AsyncGenerator[TaskLog, None]:
     # The rest is of no use here.
-    services = Services(store=store, tasks=None, feed=feed, creator=None, controller=None, redis=None)  # type: ignore[arg-type]
+    services = Services(store=store, tasks=None, feed=feed, creator=None, controller=None, bulk=None, redis=None)  # type: ignore[arg-type]
     return follow_log(services, task_id, after, level)
 
 
