@@ -139,8 +139,9 @@ for _field in get_object_definition(Task, strict=True).fields:
 class TaskEdge:
     """Relay's edge."""
 
-    place: strawberry.Private[Cursor]
-    cursor: str = strawberry.field(resolver=lambda self: str(self.place))
+    order: strawberry.Private[Order]
+    # Written when it is asked for.
+    cursor: str = strawberry.field(resolver=lambda self: str(Cursor.of(self.node.record, self.order)))
     node: Task
 
 
@@ -211,7 +212,7 @@ class TaskConnection:
         records, has_more = found[: stretch.limit - 1], len(found) == stretch.limit
         if stretch.backwards:
             records = records[::-1]
-        edges = [TaskEdge(place=Cursor.of(record, stretch.order), node=Task.of(record)) for record in records]
+        edges = [TaskEdge(order=stretch.order, node=Task.of(record)) for record in records]
         return cls(
             query=query,
             parent_id=parent_id,
@@ -220,8 +221,8 @@ class TaskConnection:
             page_info=PageInfo(
                 has_next_page=stretch.before is not None if stretch.backwards else has_more,
                 has_previous_page=has_more if stretch.backwards else stretch.after is not None,
-                start_cursor=str(edges[0].place) if edges else None,
-                end_cursor=str(edges[-1].place) if edges else None,
+                start_cursor=str(Cursor.of(records[0], stretch.order)) if records else None,
+                end_cursor=str(Cursor.of(records[-1], stretch.order)) if records else None,
             ),
         )
 
