@@ -303,3 +303,14 @@ def logs_and_is_replaced(self: Task) -> Any:
     """Log, then let another task do the rest."""
     self.log("before")
     return self.replace(echoes_log.si("after"))
+
+
+@shared_task(bind=True)
+def says_what_it_is_told(self: Task, key: str) -> None:
+    """Report as many steps as the test says, each of which is stored."""
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    pushed = redis.brpop([key], timeout=60)
+    steps = int(pushed[1]) if pushed else 0
+    for done in range(steps):
+        self.update_state(state=f"STEP {done}")
+        self.report_progress(done + 1, steps)
