@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -11,18 +9,7 @@ from pathlib import Path
 import pytest
 from support import ROOT, Api
 
-_JS = ROOT / "tests" / "js"
 _CLIENTS = (ROOT / "docs" / "clients.md").read_text()
-
-
-@pytest.fixture(scope="session")
-def node() -> Path:
-    """Where the npm packages of the tests are; without Node.js these tests are left out, but not in CI."""
-    if not (_JS / "node_modules").exists():
-        if os.environ.get("CI") or shutil.which("npm"):
-            pytest.fail("run `make test`, which installs the npm packages of tests/js")
-        pytest.skip("Node.js and npm are not installed")
-    return _JS
 
 
 def _run(node: Path, script: str) -> str:
