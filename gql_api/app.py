@@ -10,17 +10,21 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route, WebSocketRoute
+from strawberry.dataloader import DataLoader
 
 from gql_api import rest
 from gql_api.background import background
 from gql_api.changes import Changes
-from gql_api.context import Services
+from gql_api.context import Context, Services
 from gql_api.control import Controller
 from gql_api.creation import Creator
+from gql_api.executions import Executions
 from gql_api.feed import Feed
 from gql_api.health import alive, ready
+from gql_api.schema import schema
 from gql_api.server import GraphQLServer
 from gql_api.store import TaskStore
+from gql_api.subscriptions import SHARED
 from jobs.dispatch import Dispatcher
 from jobs.settings import Settings
 
@@ -74,7 +78,18 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
         controller = Controller(settings, store, changes, creator)
-        yield Services(store=store, feed=feed, creator=creator, controller=controller, redis=redis)
+        executions = Executions(schema, SHARED, lambda audience: Context(services, audience))
+        services = Services(
+            store=store,
+            feed=feed,
+            creator=creator,
+            controller=controller,
+            executions=executions,
+            redis=redis,
+            tasks=DataLoader(store.by_ids, cache=False),
+        )
+        async with executions:
+            yield services
 
 
 def _to_graphiql(request: Request) -> RedirectResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -23,16 +23,17 @@ async def background(*runs: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIte
         await cancelled(tasks)
 
 
-async def cancelled(tasks: set[asyncio.Task[None]]) -> None:
+async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they are gone.
 
     Once is not always enough: before Python 3.12 ``asyncio.wait_for``, which the drivers use, swallows a cancellation
     that meets its result (CPython issue 86296).
     """
-    while tasks:
-        for task in tasks:
+    left = set(tasks)
+    while left:
+        for task in left:
             task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
+        _, left = await asyncio.wait(left, timeout=_AGAIN_SECONDS)
 
 
 async def _keep_running(run: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -12,8 +12,10 @@ from starlette.websockets import WebSocket
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
+from gql_api.audience import Audience
 from gql_api.control import Controller
 from gql_api.creation import Creator
+from gql_api.executions import Executions
 from gql_api.feed import Feed
 from gql_api.store import TaskStore
 from jobs.record.reads import TaskRecord
@@ -21,27 +23,32 @@ from jobs.record.reads import TaskRecord
 
 @dataclass(frozen=True)
 class Services:
-    """What lives as long as the application."""
+    """What lives as long as the application.
+
+    ``tasks`` gathers reads by id that arrive together, from whichever requests, into one query. It keeps nothing.
+    """
 
     store: TaskStore
     feed: Feed
     creator: Creator
     controller: Controller
+    executions: Executions
     redis: Redis
+    tasks: DataLoader[str, TaskRecord | None]
 
 
 @dataclass(frozen=True)
 class Context:
     """What Strawberry hands to resolvers.
 
-    ``tasks`` gathers reads by id that arrive together into one query. ``request`` and ``response`` are there for
-    Strawberry's own extensions.
+    ``request`` and ``response`` are there for Strawberry's own extensions; a shared execution is of no one request.
+    ``audience`` is those whom it tells.
     """
 
     services: Services
-    tasks: DataLoader[str, TaskRecord | None]
-    request: Request | WebSocket
-    response: Response | WebSocket
+    audience: Audience | None = None
+    request: Request | WebSocket | None = None
+    response: Response | WebSocket | None = None
 
 
 Info: TypeAlias = StrawberryInfo[Context, None]
@@ -50,6 +57,4 @@ Info: TypeAlias = StrawberryInfo[Context, None]
 def context_of(request: Request | WebSocket, response: Response | WebSocket) -> Context:
     """Make the context of one request, from the services of the application that it came to."""
     services: Services = request.app.state.services
-    # Uncached: on a socket this lives as long as the connection, and tasks change.
-    tasks = DataLoader(services.store.by_ids, cache=False)
-    return Context(services=services, tasks=tasks, request=request, response=response)
+    return Context(services=services, request=request, response=response)

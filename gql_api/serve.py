@@ -5,7 +5,8 @@ from __future__ import annotations
 import uvicorn
 
 from gql_api.app import app
-from gql_api.http_protocol import HttpProtocol
+from gql_api.uvicorn_http import UvicornHttp
+from gql_api.uvicorn_socket import UvicornSocket
 
 # A frame holds one operation. Without a limit a client makes the process hold what it likes.
 _MAX_FRAME_BYTES = 64 * 1024
@@ -21,7 +22,8 @@ def run(host: str, port: int, drain_seconds: int) -> None:
         port=port,
         access_log=False,
         server_header=False,
-        http=HttpProtocol,
+        http=UvicornHttp,
+        ws=UvicornSocket,
         ws_max_size=_MAX_FRAME_BYTES,
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=_PING_SECONDS,

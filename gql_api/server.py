@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any, NoReturn, cast
 
-import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from graphql import GraphQLError
 from starlette.requests import Request
@@ -29,6 +28,8 @@ from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
 
 from gql_api.context import Context, context_of
+from gql_api.encoding import encode
+from gql_api.executions import Operation, RefusedOperationError
 from gql_api.negotiation import EVENT_STREAM, JSON, RESPONSE_JSON, media_type_for, stream_type_for
 from gql_api.schema import schema
 from gql_api.stream_formats import FORMATS
@@ -142,23 +143,9 @@ class GraphQLServer(GraphQL[Context, None]):
                 raise HTTPException(405, "A mutation has to be sent by POST") from error
             if stream_type_for(request.headers.get("accept", "")) is None:
                 raise HTTPException(400, _NO_STREAM) from error
+            operation = Operation(request_data.query or "", request_data.variables, request_data.operation_name)
             # An asynchronous generator is one, though its types differ in what __anext__ is called.
-            return cast(SubscriptionExecutionResult, self._results(request, request_data, context))
-
-    async def _results(
-        self, request: Request, request_data: GraphQLRequestData, context: Context
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the results of a subscription, each as JSON."""
-        source = await self.schema.subscribe(
-            request_data.query,
-            variable_values=request_data.variables,
-            context_value=context,
-            operation_name=request_data.operation_name,
-            operation_extensions=request_data.extensions,
-        )
-        async with contextlib.aclosing(source) as results:
-            async for result in results:
-                yield self.encode_json(await self.process_result(request, result)).encode()
+            return cast(SubscriptionExecutionResult, _results(operation, context))
 
     async def _create_streaming_response(
         self,
@@ -185,7 +172,7 @@ class GraphQLServer(GraphQL[Context, None]):
         media_type = sub_response.media_type
         if media_type in FORMATS:
             how = FORMATS[media_type]
-            body = how.opening + how.of_result(self.encode_json(response_data).encode()) + how.end
+            body = how.opening + how.of_result(encode(response_data)) + how.end
             return Response(body, headers=how.headers)
         response = super().create_response(response_data, sub_response)
         response.headers["content-type"] = f"{media_type}; charset=utf-8"
@@ -208,11 +195,8 @@ class GraphQLServer(GraphQL[Context, None]):
         return value
 
     def encode_json(self, data: object) -> str:
-        """Write JSON. What orjson has no room for, integers beyond 64 bits in a result, Python's own writer has."""
-        try:
-            return orjson.dumps(data).decode()
-        except TypeError:
-            return json.dumps(data, separators=(",", ":"))
+        """Write JSON."""
+        return encode(data).decode()
 
     def _refusal(self, request: Request, refusal: HTTPException) -> Response:
         """Answer a request that is no GraphQL request, or comes by the wrong method."""
@@ -224,6 +208,16 @@ class GraphQLServer(GraphQL[Context, None]):
             headers=allow if refusal.status_code == _METHOD_NOT_ALLOWED else None,
             media_type=JSON if media_type in FORMATS else media_type,
         )
+
+
+async def _results(operation: Operation, context: Context) -> AsyncGenerator[bytes, None]:
+    """Yield the results of a subscription; an operation that is not executed has one, its errors."""
+    try:
+        async with contextlib.aclosing(context.services.executions.subscribe(operation, context)) as results:
+            async for result in results:
+                yield result
+    except RefusedOperationError as refusal:
+        yield b'{"errors":%b}' % refusal.errors
 
 
 def _parameter(parameters: dict[str, Any], name: str, kind: type) -> Any:

@@ -8,12 +8,13 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator
 
-import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gql_api.background import cancelled
+from gql_api.encoding import encode
 from gql_api.errors import INTERNAL
+from gql_api.executions import DrainedError
 from gql_api.stream_formats import StreamFormat
 
 logger = logging.getLogger(__name__)
@@ -52,21 +53,25 @@ class StreamedResponse(Response):
             await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await cancelled({passing, beating, leaving})
-        if not passing.cancelled():
-            passing.result()
+        # Unfinished is what the answer stays when the process stops first: the client resumes elsewhere.
+        if not passing.cancelled() and passing.result():
             await send({"type": "http.response.body", "body": self._how.end, "more_body": False})
 
-    async def _pass_on(self, send: Send) -> None:
+    async def _pass_on(self, send: Send) -> bool:
+        """Write the results; tell whether the operation has come to its end."""
         await self._write(send, self._how.opening)
         async with contextlib.aclosing(self._results) as results:
             try:
                 async for result in results:
                     await self._write(send, self._how.of_result(result))
+            except DrainedError:
+                return False
             except Exception:
                 error_id = uuid.uuid4().hex
                 logger.exception("A stream of results broke off: %s", error_id)
                 errors = [{"message": f"Internal error {error_id}", "extensions": {"code": INTERNAL, "id": error_id}}]
-                await self._write(send, self._how.of_failure(orjson.dumps(errors)))
+                await self._write(send, self._how.of_failure(encode(errors)))
+        return True
 
     async def _beat(self, send: Send) -> None:
         while True:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, Iterable
 
 import strawberry
 from strawberry.types.nodes import Selection
 
+from gql_api.audience import Audience
 from gql_api.context import Info, Services
 from gql_api.errors import unknown_task
 from gql_api.logs import TaskLog, follow_log
+from gql_api.mailbox import Mailbox
+from gql_api.outbox import Policy
 from gql_api.scalars import given
 from gql_api.tasks import Task
 from jobs import values
 from jobs.record.logs import LogLevel
 from jobs.record.reads import TaskRecord
+
+SHARED = {"taskUpdated": Policy.LATEST}
+"""How subscriptions are shared. A log is told to each by itself, from the cursor on: see ``gql_api.executions``."""
 
 
 @strawberry.type
@@ -28,21 +35,15 @@ class Subscription:
     async def task_updated(self, info: Info, id: strawberry.ID) -> AsyncGenerator[Task, None]:  # noqa: A002
         """Watch one task."""
         services, selected = info.context.services, frozenset(_names(info.selected_fields))
+        audience = info.context.audience or Audience()
         if not values.is_text(id):
             raise unknown_task(id)
         async with services.feed.watch(id) as mailbox:
-            record = await services.store.get(id)
-            if record is None:
-                raise unknown_task(id)
-            mailbox.put(record)
-            revision = 0
-            while True:
-                news = await mailbox.take()
-                if news is None:
-                    return
+            await audience.snapshot(functools.partial(_look, id, mailbox, services))
+            while (news := await mailbox.take()) is not None:
                 record = await _whole(news, selected, services)
-                if record.revision > revision:
-                    revision = record.revision
+                if record.revision > audience.revision:
+                    audience.revision = record.revision
                     yield Task.of(record)
                 if record.is_final:
                     return
@@ -64,11 +65,20 @@ class Subscription:
                 yield line
 
 
+async def _look(task_id: str, mailbox: Mailbox, services: Services) -> int:
+    """Read a task for its watchers, and return its revision."""
+    record = await services.tasks.load(task_id)
+    if record is None:
+        raise unknown_task(task_id)
+    mailbox.put(record)
+    return record.revision
+
+
 async def _whole(record: TaskRecord, selected: frozenset[str], services: Services) -> TaskRecord:
     """Read the record itself when the event left out something that the operation selects."""
     if record.omitted.isdisjoint(selected):
         return record
-    return await services.store.get(record.id) or record
+    return await services.tasks.load(record.id) or record
 
 
 def _names(selections: Iterable[Selection]) -> Iterable[str]:

@@ -155,7 +155,7 @@ class TaskConnection:
 
 
 async def _other(info: Info, task_id: str | None) -> Task | None:
-    record = None if task_id is None else await info.context.tasks.load(task_id)
+    record = None if task_id is None else await info.context.services.tasks.load(task_id)
     return None if record is None else Task.of(record)
 
 

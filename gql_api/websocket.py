@@ -1,18 +1,34 @@
-"""graphql-transport-ws, with the close code that the protocol has for every kind of bad frame."""
+"""graphql-transport-ws: shared subscriptions, and the protocol's close code for every kind of bad frame."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.subscriptions.protocols.graphql_transport_ws import handlers
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
 
 from gql_api.context import Context
+from gql_api.encoding import encode
+from gql_api.executions import Operation
+from gql_api.outbox import Outbox
+from gql_api.wire import Outgoing, wire_of
 
 _SUBSCRIBE_FIELDS = {"query": str, "variables": dict, "operationName": str, "extensions": dict}
 
 
-class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
-    """Looks at each frame before Strawberry does, which takes the shape of a frame for granted."""
+class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
+    """Strawberry's handler, with shared executions, our wire, and a look at each frame before Strawberry's.
+
+    Strawberry takes the shape of a frame for granted.
+    """
+
+    def __init__(self, *args: Any, **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        if not isinstance(self.websocket, ASGIWebSocketAdapter):
+            raise TypeError("this handler is for Strawberry's ASGI view")
+        self._outgoing = Outgoing(wire_of(self.websocket.ws), self._sent_all)
+        self._outboxes: dict[str, Outbox] = {}
 
     async def handle_message(self, message: Any) -> None:
         """Handle one frame; a malformed one closes the socket with 4400."""
@@ -21,6 +37,41 @@ class TransportHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.handle_invalid_message(problem)
         else:
             await super().handle_message(message)
+
+    async def send_message(self, message: Message) -> None:
+        """Send what is this socket's alone; waits for a client that does not read."""
+        await self._outgoing.send(encode(message))
+
+    async def run_operation(self, operation: handlers.Operation[Context, None]) -> None:
+        """Join the shared execution of an operation, which needs no task of its own, or run it."""
+        executions = self.context.services.executions
+        shared = Operation(operation.query, operation.variables, operation.operation_name)
+        policy = executions.policy(shared)
+        if policy is None:
+            await super().run_operation(operation)
+            return
+        outbox = Outbox(policy, self._outgoing.mark, encode(operation.id))
+        self._outboxes[operation.id] = outbox
+        executions.join(shared, outbox)
+
+    async def cleanup_operation(self, operation_id: str) -> None:
+        """End an operation, as the client or the end of the socket wants it."""
+        await super().cleanup_operation(operation_id)
+        outbox = self._outboxes.pop(operation_id, None)
+        if outbox is not None:
+            self._outgoing.unmark(outbox)
+            self.context.services.executions.leave(outbox)
+
+    async def shutdown(self) -> None:
+        """End all operations, with the socket."""
+        await super().shutdown()
+        self._outgoing.close()
+
+    def _sent_all(self, outbox: Outbox) -> None:
+        """Free the id of an operation whose end has been sent."""
+        operation_id = next(id_ for id_, other in self._outboxes.items() if other is outbox)
+        del self._outboxes[operation_id], self.operations[operation_id]
+        self.context.services.executions.leave(outbox)
 
 
 def frame_problem(message: Any) -> str | None:

@@ -19,7 +19,7 @@ async def main(url: str, task_id: str) -> None:
     """Subscribe again after each loss of the connection, which gql makes anew by itself."""
     WATCH.variable_values = {"id": task_id}
     client = Client(transport=WebsocketsTransport(url.replace("http:", "ws:")))
-    session = await client.connect_async(reconnecting=True)
+    session = await client.connect_async(reconnecting=True)  # type: ignore[no-untyped-call] # gql's
     while True:
         try:
             async for data in session.subscribe(WATCH):
@@ -28,7 +28,7 @@ async def main(url: str, task_id: str) -> None:
         except (TransportClosed, TransportConnectionFailed):
             await asyncio.sleep(0.1)
     print("complete", flush=True)  # noqa: T201 - the same
-    await client.close_async()
+    await client.close_async()  # type: ignore[no-untyped-call] # gql's
 
 
 asyncio.run(main(*sys.argv[1:]))

@@ -97,7 +97,8 @@ async def _messages(store: TaskStore, task_id: str, level: LogLevel = LogLevel.D
 def _follow(
     feed: Feed, store: TaskStore, task_id: str, after: str | None = None, level: LogLevel = LogLevel.INFO
 ) -> AsyncGenerator[TaskLog, None]:
-    services = Services(store=store, feed=feed, creator=None, controller=None, redis=None)  # type: ignore[arg-type] # of no use here
+    others = dict.fromkeys(("creator", "controller", "executions", "redis", "tasks"))
+    services = Services(store=store, feed=feed, **others)  # type: ignore[arg-type] # of no use here
     return follow_log(services, task_id, after, level)
 
 

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP connection, for ``gql-api serve``: a server that is told to stop lets go of streamed answers."""
+"""uvicorn's HTTP connection as ``gql-api serve`` runs it: told to stop, it lets go of streamed answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gql_api.streamed import ENDLESS
 
 
-class HttpProtocol(HttpToolsProtocol):
+class UvicornHttp(HttpToolsProtocol):
     """Ends an answer that goes on when the server stops: uvicorn would wait for its end until the grace is over.
 
     The answer stays unfinished, which is how HTTP tells that there was more to come (RFC 9112, 8): clients that retry

@@ -1,0 +1,128 @@
+"""Who is told by one shared execution, and since when: the first payload of each is not older than MongoDB was then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterable
+
+from gql_api.outbox import Ending, Outbox
+
+logger = logging.getLogger(__name__)
+
+Read = Callable[[], Awaitable[int]]
+"""Reads the state that a source tells of, gives the source what is new of it, and returns its revision."""
+
+
+class Audience:
+    """The subscribers of an execution.
+
+    A source of states gives :meth:`snapshot` its way to read MongoDB, and says in ``revision`` what it is about to
+    yield. Whoever joins later is held back until a read that began after the join has ended, and what was found then
+    has been published. One read serves all who wait for one. A source of events, which tells what happens from now on,
+    does neither, and who joins hears the next event.
+
+    Args:
+        holds_back: whether the source is one of states.
+        leave_behind: takes those who could not be told before the execution ended, or MongoDB stopped to answer.
+    """
+
+    def __init__(self, leave_behind: Callable[[Iterable[Outbox]], object] = list, *, holds_back: bool = True) -> None:
+        self.revision = 0
+        self._holds_back = holds_back
+        self._leave_behind = leave_behind
+        self._published: bytes | None = None
+        self._published_revision = 0
+        self._failed = False
+        self._told: dict[Outbox, None] = {}
+        # No read has begun since they joined.
+        self._unread: dict[Outbox, None] = {}
+        # The revision that has to be published first; infinite while it is being read.
+        self._held: dict[Outbox, float] = {}
+        self._read: Read | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is there to be told."""
+        return not (self._told or self._unread or self._held)
+
+    def join(self, outbox: Outbox) -> None:
+        """Let one more be told."""
+        if self._holds_back:
+            self._unread[outbox] = None
+            self._read_for_late()
+        else:
+            self._told[outbox] = None
+
+    def leave(self, outbox: Outbox) -> None:
+        """Tell one no more."""
+        for group in (self._told, self._unread, self._held):
+            group.pop(outbox, None)
+
+    async def snapshot(self, read: Read) -> None:
+        """Read for the first time, for all who are here by now; errors are the execution's."""
+        await self._read_for_all(read)
+        self._read = read
+        self._read_for_late()
+
+    def publish(self, payload: bytes, *, failed: bool = False) -> None:
+        """Tell a payload, which is of ``revision``; one that failed has no data."""
+        self._published, self._published_revision, self._failed = payload, self.revision, failed
+        for outbox in self._told:
+            outbox.put(payload)
+        if self._held:
+            self._admit()
+
+    def end(self, ending: Ending) -> None:
+        """Tell all how the execution ended. Whoever has not been told anything yet is left behind."""
+        if self._reading is not None:
+            self._reading.cancel()
+        # A source that fails at its first read has been asked by all who are held.
+        held = self._held if self._failed and self._published is not None else {}
+        for outbox in held:
+            outbox.put(self._published or b"")
+        told, late = [*self._told, *held], [*(outbox for outbox in self._held if outbox not in held), *self._unread]
+        self._told, self._held, self._unread = {}, {}, {}
+        if ending.is_refusal:
+            told, late = [*told, *late], []
+        for outbox in told:
+            outbox.end(ending)
+        self._leave_behind(late)
+
+    async def _read_for_all(self, read: Read) -> None:
+        asking, self._unread = self._unread, {}
+        self._held.update(dict.fromkeys(asking, math.inf))
+        revision = await read()
+        self._held.update({outbox: revision for outbox in asking if outbox in self._held})
+        self._admit()
+
+    def _read_for_late(self) -> None:
+        if self._read is not None and self._unread and self._reading is None:
+            self._reading = asyncio.create_task(self._keep_reading(self._read))
+
+    async def _keep_reading(self, read: Read) -> None:
+        """Read as long as somebody asks. One who cannot be answered meets the error in an execution of their own."""
+        try:
+            while self._unread:
+                try:
+                    await self._read_for_all(read)
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is told there
+                    logger.info("A late subscriber begins anew: %s", error)
+                    late = [outbox for outbox, revision in self._held.items() if revision == math.inf]
+                    for outbox in late:
+                        del self._held[outbox]
+                    self._leave_behind(late)
+        finally:
+            self._reading = None
+
+    def _admit(self) -> None:
+        """Tell the last payload to those who waited for it."""
+        if self._published is None:
+            return
+        for outbox, revision in list(self._held.items()):
+            if revision <= self._published_revision:
+                del self._held[outbox]
+                self._told[outbox] = None
+                outbox.put(self._published)

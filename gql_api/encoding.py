@@ -1,0 +1,26 @@
+"""How answers become JSON."""
+
+from __future__ import annotations
+
+import json
+
+import orjson
+from strawberry.types import ExecutionResult
+
+
+def encode(value: object) -> bytes:
+    """Write JSON. What orjson has no room for, integers beyond 64 bits in a result, Python's own writer has."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def encode_result(result: ExecutionResult) -> bytes:
+    """Write the result of an operation as a GraphQL response."""
+    response: dict[str, object] = {"data": result.data}
+    if result.errors:
+        response["errors"] = [error.formatted for error in result.errors]
+    if result.extensions:
+        response["extensions"] = result.extensions
+    return encode(response)

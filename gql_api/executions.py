@@ -1,0 +1,254 @@
+"""Shared executions: subscribers of the same operation are told the same bytes, made once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Self
+
+from graphql import FieldNode, GraphQLError, OperationType, get_operation_ast, parse
+from strawberry import Schema
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+
+from gql_api.audience import Audience
+from gql_api.encoding import encode, encode_result
+from gql_api.outbox import Ending, Outbox, Policy
+
+logger = logging.getLogger(__name__)
+
+_DOCUMENTS = 1000
+_AGAIN_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a client asks for."""
+
+    query: str
+    variables: dict[str, Any] | None = None
+    name: str | None = None
+
+    def key(self, principal: Hashable) -> Hashable:
+        """Whatever has the same key is the same operation of the same caller."""
+        return principal, self.query, self.name, json.dumps(self.variables, sort_keys=True)
+
+
+class RefusedOperationError(Exception):
+    """The operation was not executed: it is not valid, or its variables are not. ``errors`` is a JSON list."""
+
+    def __init__(self, errors: bytes) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+class DrainedError(Exception):
+    """The process is about to stop, and the operation has not come to its end."""
+
+
+class Executions:
+    """Runs the subscriptions of the process.
+
+    An execution begins with the first subscriber of an operation and ends with the last. There is no authentication
+    yet: the principal of all callers is None.
+
+    Args:
+        schema: what to run operations on.
+        policies: the fields of the subscription type whose executions are shared, by name.
+        context: makes the context of a shared execution, which is nobody's own.
+    """
+
+    def __init__(self, schema: Schema, policies: Mapping[str, Policy], context: Callable[[Audience], object]) -> None:
+        self._schema = schema
+        self._policies = policies
+        self._context = context
+        self._running: dict[Hashable, _Execution] = {}
+        self._by_outbox: dict[Outbox, _Execution] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self.executed = 0
+
+    async def __aenter__(self) -> Self:
+        self._draining = asyncio.get_running_loop().create_future()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self.drain()
+        for execution in list(self._running.values()):
+            self._stop(execution)
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def drain(self) -> None:
+        """End what :meth:`subscribe` yields: the process is about to stop. Sockets are closed by the server."""
+        if not self._draining.done():
+            self._draining.set_result(None)
+
+    def policy(self, operation: Operation) -> Policy | None:
+        """How an operation is shared; None when it is not."""
+        field = _subscription_field(operation.query, operation.name)
+        return None if field is None else self._policies.get(field)
+
+    async def subscribe(
+        self, operation: Operation, context: object, principal: Hashable = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the results of an operation of any kind, each a GraphQL response in JSON.
+
+        Args:
+            operation: what to run.
+            context: the context to run it in when it is not shared.
+            principal: who asks; only the same principal's executions are shared.
+
+        Raises:
+            RefusedOperationError: it was not executed.
+            DrainedError: the process is about to stop; the client resumes elsewhere.
+        """
+        policy = self.policy(operation)
+        results = self._alone(operation, context) if policy is None else self._shared(operation, policy, principal)
+        async with contextlib.aclosing(results):
+            async for payload in results:
+                yield payload
+
+    def join(self, operation: Operation, outbox: Outbox, principal: Hashable = None) -> None:
+        """Let an outbox have the results of an operation that is shared, until it leaves or they end."""
+        key = operation.key(principal)
+        execution = self._running.get(key)
+        if execution is None:
+            execution = self._running[key] = self._start(operation, key, principal)
+        self._by_outbox[outbox] = execution
+        execution.audience.join(outbox)
+
+    def leave(self, outbox: Outbox) -> None:
+        """Let an outbox have no more results. The last one to leave ends the execution."""
+        execution = self._by_outbox.pop(outbox, None)
+        if execution is None:
+            return
+        execution.audience.leave(outbox)
+        if execution.audience.is_empty and not execution.task.done():
+            self._stop(execution)
+
+    def _start(self, operation: Operation, key: Hashable, principal: Hashable) -> _Execution:
+        def begin_anew(late: Iterable[Outbox]) -> None:
+            for outbox in late:
+                if self._by_outbox.pop(outbox, None) is not None and not self._draining.done():
+                    self.join(operation, outbox, principal)
+
+        holds_back = self.policy(operation) is Policy.LATEST
+        audience = Audience(begin_anew, holds_back=holds_back)
+        self.executed += 1
+        task = asyncio.create_task(self._run(operation, audience, key))
+        return _Execution(key, audience, task)
+
+    async def _run(self, operation: Operation, audience: Audience, key: Hashable) -> None:
+        ending = Ending()
+        try:
+            async with contextlib.aclosing(self._results(operation, self._context(audience))) as results:
+                async for result in results:
+                    audience.publish(encode_result(result), failed=result.data is None)
+        except RefusedOperationError as refusal:
+            ending = Ending(refusal.errors, is_refusal=True)
+        except Exception:
+            logger.exception("A shared execution failed")
+        finally:
+            # One that nobody is left of has been replaced, or is about to be.
+            if (execution := self._running.get(key)) is not None and execution.audience is audience:
+                del self._running[key]
+            audience.end(ending)
+
+    def _stop(self, execution: _Execution) -> None:
+        if self._running.get(execution.key) is execution:
+            del self._running[execution.key]
+        stopping = asyncio.create_task(_cancelled(execution.task))
+        self._ending.add(stopping)
+        stopping.add_done_callback(self._ending.discard)
+
+    async def _results(self, operation: Operation, context: object) -> AsyncGenerator[ExecutionResult, None]:
+        stream = await self._schema.stream(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.name,
+        )
+        async with contextlib.aclosing(stream):
+            async for result in stream:
+                if isinstance(result, PreExecutionError):
+                    raise RefusedOperationError(encode([error.formatted for error in result.errors or ()]))
+                if isinstance(result, ExecutionResult):  # the others are of @defer, which is off
+                    yield result
+
+    async def _shared(self, operation: Operation, policy: Policy, principal: Hashable) -> AsyncGenerator[bytes, None]:
+        filled = asyncio.Event()
+
+        def wake(_filled_or_draining: object) -> None:
+            filled.set()
+
+        outbox = Outbox(policy, wake)
+        self._draining.add_done_callback(wake)
+        self.join(operation, outbox, principal)
+        try:
+            while True:
+                await filled.wait()
+                filled.clear()
+                payloads, ending = outbox.take()
+                for payload in payloads:
+                    yield payload
+                if ending is not None:
+                    if ending.is_refusal:
+                        raise RefusedOperationError(ending.errors or b"[]")
+                    if ending.errors is not None:
+                        yield b'{"errors":%b}' % ending.errors
+                    return
+                if self._draining.done():
+                    raise DrainedError
+        finally:
+            self._draining.remove_done_callback(wake)
+            self.leave(outbox)
+
+    async def _alone(self, operation: Operation, context: object) -> AsyncGenerator[bytes, None]:
+        async with contextlib.aclosing(self._results(operation, context)) as results:
+            while True:
+                result = asyncio.ensure_future(anext(results, None))
+                try:
+                    await asyncio.wait({result, self._draining}, return_when=asyncio.FIRST_COMPLETED)
+                    if not result.done():
+                        raise DrainedError
+                finally:
+                    await _cancelled(result)
+                if (found := result.result()) is None:
+                    return
+                yield encode_result(found)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Execution:
+    key: Hashable
+    audience: Audience
+    task: asyncio.Task[None]
+
+
+@lru_cache(_DOCUMENTS)
+def _subscription_field(query: str, name: str | None) -> str | None:
+    """The one field of a subscription; None for anything else, and for what has to be executed to be refused."""
+    try:
+        operation = get_operation_ast(parse(query), name)
+    except (GraphQLError, RecursionError):
+        return None
+    if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
+        return None
+    selections = operation.selection_set.selections
+    only = selections[0] if len(selections) == 1 else None
+    return only.name.value if isinstance(only, FieldNode) else None
+
+
+async def _cancelled(task: asyncio.Future[Any]) -> None:
+    """Cancel until it is done: before Python 3.12 ``asyncio.wait_for``, which drivers use, may swallow the first."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_AGAIN_SECONDS)

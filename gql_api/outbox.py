@@ -1,0 +1,87 @@
+"""What one subscriber has yet to be sent of one operation: bounded, in order, and never silently incomplete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from gql_api.encoding import encode
+
+SLOW_CONSUMER = "SLOW_CONSUMER"
+
+_MOST_BYTES = 1024 * 1024
+
+
+class Policy(Enum):
+    """What becomes of the payloads that a slow subscriber has not taken."""
+
+    LATEST = "a payload replaces those before it: each tells the whole state"
+    EVERY = "each counts: they are kept to a bound, past which the operation ends with SLOW_CONSUMER"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an operation ended: completely, or with errors, a JSON list.
+
+    ``is_refusal`` says that it was never executed.
+    """
+
+    errors: bytes | None = None
+    is_refusal: bool = False
+
+
+_SLOW = Ending(
+    encode(
+        [
+            {
+                "message": "The client reads more slowly than the events come. Resume after the last one.",
+                "extensions": {"code": SLOW_CONSUMER},
+            }
+        ]
+    )
+)
+
+
+class Outbox:
+    """Holds the payloads, which are shared with all other subscribers, until its subscriber can be sent them.
+
+    Args:
+        policy: what to do when they are not taken in time.
+        wake: told whenever there is something to take.
+        label: what the subscriber knows the operation by.
+    """
+
+    __slots__ = ("_ending", "_payloads", "_policy", "_size", "_wake", "label")
+
+    def __init__(self, policy: Policy, wake: Callable[[Outbox], None], label: bytes = b"") -> None:
+        self.label = label
+        self._policy = policy
+        self._wake = wake
+        self._payloads: list[bytes] = []
+        self._size = 0
+        self._ending: Ending | None = None
+
+    def put(self, payload: bytes) -> None:
+        """Leave a payload."""
+        if self._ending is not None:
+            return
+        if self._policy is Policy.LATEST:
+            self._payloads = [payload]
+        elif self._payloads and self._size + len(payload) > _MOST_BYTES:
+            self._ending = _SLOW
+        else:
+            self._payloads.append(payload)
+            self._size += len(payload)
+        self._wake(self)
+
+    def end(self, ending: Ending) -> None:
+        """Let the operation end, after what has been left."""
+        if self._ending is None:
+            self._ending = ending
+            self._wake(self)
+
+    def take(self) -> tuple[list[bytes], Ending | None]:
+        """Take all that waits, in order, and how the operation ended if it has."""
+        payloads, self._payloads, self._size = self._payloads, [], 0
+        return payloads, self._ending

@@ -1,0 +1,74 @@
+"""uvicorn's WebSocket as ``gql-api serve`` runs it: many messages a write, and an end for clients that do not read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+from gql_api.wire import EXTENSION, framed
+
+GOING_AWAY = 1001
+
+_LINGER_SECONDS = 2.0
+
+
+class UvicornSocket(WebSocketsSansIOProtocol):
+    """Offers itself to the application as a :class:`gql_api.wire.Wire`, beside what ASGI has.
+
+    uvicorn frames and writes each message by itself. It also waits without an end for a client to read what was
+    written before a socket is closed; here a client that does not read is cut off.
+    """
+
+    on_writable: Callable[[], None] | None = None
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the transport is below its high-water mark, or gone."""
+        return self.writable.is_set()
+
+    def write(self, messages: list[bytes]) -> None:
+        """Write text messages at once, unless the socket is being closed."""
+        if not (self.close_sent or self.transport.is_closing()):
+            self.transport.write(framed(messages))
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin the handshake, and let the application find the wire."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            self.scope["extensions"][EXTENSION] = {"wire": self}
+
+    def resume_writing(self) -> None:
+        """Hear from the transport that the client has read."""
+        super().resume_writing()
+        if self.on_writable is not None:
+            self.on_writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let nobody wait any more for the client to read."""
+        super().connection_lost(exc)
+        if self.on_writable is not None:
+            self.on_writable()
+
+    def keepalive_timeout(self) -> None:
+        """Close the socket of a client that has not answered a ping, and do not wait for it to read what is written."""
+        has_unread = self.transport.get_write_buffer_size() > 0
+        super().keepalive_timeout()
+        if has_unread:
+            self.transport.abort()
+
+    def shutdown(self) -> None:
+        """Tell the client to connect elsewhere and wait for its answer, but not for long."""
+        if self.close_sent or not self.handshake_complete:
+            super().shutdown()
+            return
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY})
+        self.conn.send_close(GOING_AWAY)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()

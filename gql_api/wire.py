@@ -1,0 +1,167 @@
+"""What leaves on a WebSocket: what comes together in one write, and what the client does not read waits bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from gql_api.outbox import Outbox
+
+EXTENSION = "gql_api.wire"
+"""The name in ``scope["extensions"]`` under which a server offers a :class:`Wire`, as ``wire``."""
+
+_WRITE_BYTES = 256 * 1024
+_TEXT_FRAME = 0x81
+_SHORT, _MEDIUM = 126, 1 << 16
+
+
+class Wire(Protocol):
+    """A socket that takes several messages at once and says when it has had enough.
+
+    ``on_writable`` is called when it can take more again.
+    """
+
+    on_writable: Callable[[], None] | None
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client has read enough for more to be written; also of a socket that is gone."""
+
+    def write(self, messages: list[bytes]) -> None:
+        """Send text messages, whose order is kept. A socket that is being closed drops them."""
+
+
+class AsgiWire:
+    """A wire over any ASGI server: a message at a time, and another write when the server has taken all of them."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self.on_writable: Callable[[], None] | None = None
+        self._websocket = websocket
+        self._sending: asyncio.Task[None] | None = None
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether everything has been taken."""
+        return self._sending is None
+
+    def write(self, messages: list[bytes]) -> None:
+        """Begin to send; not writable until that is done."""
+        self._sending = asyncio.create_task(self._send(messages))
+
+    async def _send(self, messages: list[bytes]) -> None:
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it is closed, which the handler hears by itself
+            for message in messages:
+                await self._websocket.send_text(message.decode())
+        self._sending = None
+        if self.on_writable is not None:
+            self.on_writable()
+
+
+def wire_of(websocket: WebSocket) -> Wire:
+    """The server's own wire where it has one."""
+    offer = websocket.scope.get("extensions", {}).get(EXTENSION)
+    wire: Wire = AsgiWire(websocket) if offer is None else offer["wire"]
+    return wire
+
+
+class Outgoing:
+    """Gathers what is to be sent on one socket.
+
+    Messages and outboxes that are marked within a turn of the event loop leave in one write. Nothing is taken from an
+    outbox while the client does not read.
+
+    Args:
+        wire: the socket.
+        ended: told when the end of an operation has been sent.
+    """
+
+    def __init__(self, wire: Wire, ended: Callable[[Outbox], None]) -> None:
+        self._wire = wire
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._messages: list[bytes] = []
+        self._marked: dict[Outbox, None] = {}
+        self._is_scheduled = False
+        self._drained: asyncio.Future[None] | None = None
+        wire.on_writable = self._flush
+
+    def close(self) -> None:
+        """Send no more."""
+        self._wire.on_writable = None
+        self._messages.clear()
+        self._marked.clear()
+
+    def mark(self, outbox: Outbox) -> None:
+        """Let an outbox be emptied as soon as the socket takes it."""
+        self._marked[outbox] = None
+        self._schedule()
+
+    def unmark(self, outbox: Outbox) -> None:
+        """Forget an outbox: its client wants no more of it."""
+        self._marked.pop(outbox, None)
+
+    async def send(self, message: bytes) -> None:
+        """Send a message, and wait for a client that does not read."""
+        self._messages.append(message)
+        self._flush()
+        while not self._wire.is_writable:
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and self._wire.is_writable:
+            self._is_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_scheduled = False
+        if not self._wire.is_writable:
+            return
+        messages, self._messages = self._messages, []
+        size = 0
+        while self._marked and size < _WRITE_BYTES:
+            outbox = next(iter(self._marked))
+            del self._marked[outbox]
+            size += self._empty(outbox, messages)
+        if messages:
+            self._wire.write(messages)
+        if self._marked:
+            self._schedule()
+        if self._drained is not None and self._wire.is_writable:
+            self._drained.set_result(None)
+            self._drained = None
+
+    def _empty(self, outbox: Outbox, messages: list[bytes]) -> int:
+        payloads, ending = outbox.take()
+        messages += [b'{"id":%b,"type":"next","payload":%b}' % (outbox.label, payload) for payload in payloads]
+        if ending is not None:
+            if ending.errors is None:
+                messages.append(b'{"id":%b,"type":"complete"}' % outbox.label)
+            else:
+                messages.append(b'{"id":%b,"type":"error","payload":%b}' % (outbox.label, ending.errors))
+            self._ended(outbox)
+        return sum(map(len, payloads))
+
+
+def framed(messages: Iterable[bytes]) -> bytes:
+    """Frame text messages as a server does: whole, unmasked, not compressed.
+
+    https://www.rfc-editor.org/rfc/rfc6455#section-5.2
+    """
+    parts: list[bytes] = []
+    for message in messages:
+        size = len(message)
+        if size < _SHORT:
+            parts.append(bytes((_TEXT_FRAME, size)))
+        elif size < _MEDIUM:
+            parts.append(struct.pack("!BBH", _TEXT_FRAME, 126, size))
+        else:
+            parts.append(struct.pack("!BBQ", _TEXT_FRAME, 127, size))
+        parts.append(message)
+    return b"".join(parts)
