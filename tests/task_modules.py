@@ -306,11 +306,13 @@ def logs_and_is_replaced(self: Task) -> Any:
 
 
 @shared_task(bind=True)
-def says_what_it_is_told(self: Task, key: str) -> None:
-    """Report as many steps as the test says, each of which is stored."""
-    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
-    pushed = redis.brpop([key], timeout=60)
-    steps = int(pushed[1]) if pushed else 0
-    for done in range(steps):
-        self.update_state(state=f"STEP {done}")
-        self.report_progress(done + 1, steps)
+def step_by_step(self: Task, key: str) -> str:
+    """Report as many steps as the test says, each of which is stored, until it says none."""
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None)
+    done = 0
+    while (pushed := redis.brpop([key], timeout=120)) and (steps := int(pushed[1])):
+        for _ in range(steps):
+            done += 1
+            self.update_state(state=f"STEP {done}")
+            self.report_progress(done)
+    return "done"

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
-from support import Api, wait_until, wait_until_async
+from support import Api, wait_until_async
 
 EVENTS = {"Accept": "text/event-stream"}
 PARTS = {"Accept": 'multipart/mixed;subscriptionSpec="1.0", application/json'}
@@ -169,7 +169,7 @@ def test_a_query_is_answered_in_json_when_that_will_do(api: Api) -> None:
 def test_a_quiet_stream_gives_signs_of_life(api: Api, redis: Redis, headers: dict[str, str], beat: bytes) -> None:
     """While nothing happens to the task something is said, so that nobody on the way takes the connection for dead."""
     key = uuid.uuid4().hex
-    task_id = api.create("task_modules.wait_for_key", args=[key])
+    task_id = api.create("task_modules.step_by_step", args=[key])
     body = {"query": WATCH, "variables": {"id": task_id}}
     heard = b""
     with httpx.stream("POST", api.graphql, json=body, headers=headers, timeout=30) as answer:
@@ -178,14 +178,15 @@ def test_a_quiet_stream_gives_signs_of_life(api: Api, redis: Redis, headers: dic
             if heard.endswith(beat):
                 break
     assert b"taskUpdated" in heard
-    redis.lpush(key, 1)
+    assert heard.endswith(beat)
+    redis.lpush(key, 0)
 
 
 @pytest.mark.parametrize("headers", [EVENTS, PARTS], ids=["events", "parts"])
 async def test_a_client_that_leaves_is_forgotten(api: Api, redis: Redis, headers: dict[str, str]) -> None:
     """When the client goes its operation ends at once, though the task does not."""
     key = uuid.uuid4().hex
-    task_id = api.create("task_modules.wait_for_key", args=[key])
+    task_id = api.create("task_modules.step_by_step", args=[key])
     channel = f"task:{task_id}"
 
     async def subscribed(count: int) -> bool:
@@ -199,13 +200,14 @@ async def test_a_client_that_leaves_is_forgotten(api: Api, redis: Redis, headers
         await anext(answer.aiter_raw())
         await wait_until_async(lambda: subscribed(1))
     await wait_until_async(lambda: subscribed(0), seconds=2)
-    redis.lpush(key, 1)
+    assert not api.task(task_id)["isFinal"]
+    redis.lpush(key, 0)
 
 
 def test_a_client_that_reads_slowly_skips_what_is_old(api: Api, redis: Redis) -> None:
     """While a client does not read, what it has not got is merged to the newest state; then it sees the end."""
     key, bulk = uuid.uuid4().hex, "x" * 20_000
-    task_id = api.create("task_modules.says_what_it_is_told", args=[key], metadata={"bulk": bulk})
+    task_id = api.create("task_modules.step_by_step", args=[key], metadata={"bulk": bulk})
     query = WATCH.replace("result", "progress { current } metadata").encode()
     content = json.dumps({"query": query.decode(), "variables": {"id": task_id}}).encode()
     host, _, port = api.url.removeprefix("http://").partition(":")
@@ -219,7 +221,7 @@ def test_a_client_that_reads_slowly_skips_what_is_old(api: Api, redis: Redis) ->
         )
         assert client.recv(1)
         steps = 500
-        redis.lpush(key, steps)
+        redis.lpush(key, steps, 0)
         assert api.finished(task_id, 60)["progress"]["current"] == steps
         received = _read_all(client.recv)
     told = [int(number) for number in re.findall(rb'"current":(\d+)', received)]
@@ -239,15 +241,14 @@ def _read_all(recv: Callable[[int], bytes]) -> bytes:
 async def test_many_stream_at_once(api: Api, redis: Redis) -> None:
     """A hundred streams of both kinds on one task all see its end."""
     key = uuid.uuid4().hex
-    task_id = api.create("task_modules.wait_for_key", args=[key])
-    wait_until(lambda: redis.llen(f"{key}:started"))
+    task_id = api.create("task_modules.step_by_step", args=[key])
     body = {"query": WATCH, "variables": {"id": task_id}}
     async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
         answers = [
             asyncio.create_task(client.post(api.graphql, json=body, headers=(EVENTS, PARTS)[n % 2])) for n in range(100)
         ]
         await wait_until_async(lambda: _has_watchers(redis, task_id))
-        redis.lpush(key, 1)
+        redis.lpush(key, 0)
         for answer in await asyncio.gather(*answers):
             assert '"status":"SUCCESS"' in answer.text
 

@@ -74,14 +74,14 @@ def test_a_client_watches_through_resets_and_stops(
 ) -> None:
     """By its own retries a client gets the state anew after each loss, and sees the task to its end elsewhere."""
     key = uuid.uuid4().hex
-    task_id = api.create("task_modules.idiom", args=[key])
+    task_id = api.create("task_modules.step_by_step", args=[key])
     with (
         _replica(environment, tmp_path / "replica.log") as (port, replica),
         gate(port) as door,
         process([*_command(client), f"{door.url}/graphql", task_id], tmp_path / "seen") as started,
     ):
         watcher = Watcher(tmp_path / "seen", started)
-        wait_until(lambda: any(task["progress"] for task in watcher.seen()), why="the first progress")
+        wait_until(lambda: any(task["status"] == "STARTED" for task in watcher.seen()), why="its start")
 
         seen = len(watcher.seen())
         door.slam()
@@ -95,7 +95,7 @@ def test_a_client_watches_through_resets_and_stops(
         replica.terminate()
         wait_until(lambda: watcher.sees_more(seen), why="the state from another replica")
         replica.wait(15)
-        redis.lpush(key, 1)
+        redis.lpush(key, 0)
         assert started.wait(20) == 0, watcher.log.read_text()
 
     assert watcher.lines()[-1] == "complete"
