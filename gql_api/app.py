@@ -10,7 +10,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route, WebSocketRoute
-from strawberry.dataloader import DataLoader
 
 from gql_api import rest
 from gql_api.background import background
@@ -20,6 +19,7 @@ from gql_api.control import Controller
 from gql_api.creation import Creator
 from gql_api.executions import Executions
 from gql_api.feed import Feed
+from gql_api.gathering import GatheredReads
 from gql_api.health import alive, ready
 from gql_api.schema import schema
 from gql_api.server import GraphQLServer
@@ -86,7 +86,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             controller=controller,
             executions=executions,
             redis=redis,
-            tasks=DataLoader(store.by_ids, cache=False),
+            tasks=GatheredReads(store.by_ids),
         )
         async with executions:
             yield services

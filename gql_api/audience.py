@@ -11,6 +11,9 @@ from gql_api.outbox import Ending, Outbox
 
 logger = logging.getLogger(__name__)
 
+# Those who join within this time share a read.
+_READ_INTERVAL_SECONDS = 0.01
+
 Read = Callable[[], Awaitable[int]]
 """Reads the state that a source tells of, gives the source what is new of it, and returns its revision."""
 
@@ -114,6 +117,7 @@ class Audience:
                     for outbox in late:
                         del self._held[outbox]
                     self._leave_behind(late)
+                await asyncio.sleep(_READ_INTERVAL_SECONDS)
         finally:
             self._reading = None
 

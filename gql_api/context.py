@@ -9,7 +9,6 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
-from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
 from gql_api.audience import Audience
@@ -17,6 +16,7 @@ from gql_api.control import Controller
 from gql_api.creation import Creator
 from gql_api.executions import Executions
 from gql_api.feed import Feed
+from gql_api.gathering import GatheredReads
 from gql_api.store import TaskStore
 from jobs.record.reads import TaskRecord
 
@@ -34,7 +34,7 @@ class Services:
     controller: Controller
     executions: Executions
     redis: Redis
-    tasks: DataLoader[str, TaskRecord | None]
+    tasks: GatheredReads[TaskRecord | None]
 
 
 @dataclass(frozen=True)

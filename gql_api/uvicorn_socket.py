@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from asyncio import BaseTransport
 from collections.abc import Callable
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -10,6 +12,10 @@ from websockets.http11 import Request
 from gql_api.wire import EXTENSION, framed
 
 GOING_AWAY = 1001
+
+# uvicorn tells of every socket that is opened, at a level that says more than an access log that is off.
+_logger = logging.getLogger("uvicorn.error.websocket")
+_logger.setLevel(logging.WARNING)
 
 _LINGER_SECONDS = 2.0
 
@@ -22,6 +28,11 @@ class UvicornSocket(WebSocketsSansIOProtocol):
     """
 
     on_writable: Callable[[], None] | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin, quietly."""
+        self.logger = _logger
+        super().connection_made(transport)
 
     @property
     def is_writable(self) -> bool:
