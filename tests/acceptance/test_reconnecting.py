@@ -51,20 +51,17 @@ def _command(client: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _replica(environment: dict[str, str], log: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def _replica(environment: dict[str, str], folder: Path) -> Iterator[tuple[Api, subprocess.Popen[bytes]]]:
     """Serve the same tasks from another process, which takes its time to end if anything holds it up."""
-    port = free_port()
-    command = [sys.executable, "-m", "gql_api", "serve", f"--port={port}", "--drain-seconds=60"]
-    with process(command, log, environment) as started:
-        wait_until(lambda: _is_ready(port))
-        yield port, started
+    replica = Api(f"http://127.0.0.1:{free_port()}", folder / "replica.log", folder / "none")
+    command = [sys.executable, "-m", "gql_api", "serve", f"--port={_port(replica)}", "--drain-seconds=60"]
+    with process(command, replica.log, environment) as started:
+        wait_until(replica.is_ready)
+        yield replica, started
 
 
-def _is_ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz").is_success
-    except httpx.TransportError:
-        return False
+def _port(api: Api) -> int:
+    return int(api.url.rpartition(":")[2])
 
 
 @pytest.mark.parametrize("client", [*_JAVASCRIPT, "gql"])
@@ -76,8 +73,8 @@ def test_a_client_watches_through_resets_and_stops(
     key = uuid.uuid4().hex
     task_id = api.create("task_modules.step_by_step", args=[key])
     with (
-        _replica(environment, tmp_path / "replica.log") as (port, replica),
-        gate(port) as door,
+        _replica(environment, tmp_path) as (replica, serving),
+        gate(_port(replica)) as door,
         process([*_command(client), f"{door.url}/graphql", task_id], tmp_path / "seen") as started,
     ):
         watcher = Watcher(tmp_path / "seen", started)
@@ -91,10 +88,10 @@ def test_a_client_watches_through_resets_and_stops(
         wait_until(lambda: watcher.sees_more(seen), why="the next state")
 
         seen = len(watcher.seen())
-        door.leads_to = int(api.url.rpartition(":")[2])
-        replica.terminate()
+        door.leads_to = _port(api)
+        serving.terminate()
         wait_until(lambda: watcher.sees_more(seen), why="the state from another replica")
-        replica.wait(15)
+        serving.wait(15)
         redis.lpush(key, 0)
         assert started.wait(20) == 0, watcher.log.read_text()
 
@@ -102,4 +99,29 @@ def test_a_client_watches_through_resets_and_stops(
     revisions = [task["revision"] for task in watcher.seen()]
     assert revisions == sorted(revisions)
     assert (watcher.seen()[-1]["status"], watcher.seen()[-1]["result"]) == ("SUCCESS", "done")
-    assert "Traceback" not in (tmp_path / "replica.log").read_text()
+    assert "Traceback" not in replica.log.read_text()
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", 'multipart/mixed;subscriptionSpec="1.0"'])
+def test_a_stopping_server_leaves_streams_unfinished(
+    api: Api, environment: dict[str, str], tmp_path: Path, accept: str
+) -> None:
+    """Nothing says that the task has been watched to its end, and no client holds the server up."""
+    task_id = api.create("task_modules.add", args=[1], delaySeconds=3600)
+    body = {"query": f'subscription {{ taskUpdated(id: "{task_id}") {{ status }} }}'}
+    heard = b""
+    with _replica(environment, tmp_path) as (replica, serving):
+        with httpx.stream("POST", replica.graphql, json=body, headers={"Accept": accept}, timeout=30) as answer:
+            # Cut off in the middle of a chunked answer, which is not the same as its end.
+            with pytest.raises(httpx.RemoteProtocolError):
+                for chunk in answer.iter_raw():
+                    heard += chunk
+                    if b"SCHEDULED" in heard:
+                        serving.terminate()
+        serving.wait(15)
+        with pytest.raises(httpx.ConnectError):
+            replica.post("{ __typename }")
+    assert b"SCHEDULED" in heard
+    assert not heard.endswith((b"event: complete\ndata:\n\n", b"--graphql--\r\n"))
+    assert " ERROR " not in replica.log.read_text()
+    assert "Traceback" not in replica.log.read_text()
