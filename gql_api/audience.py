@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 
+from gql_api.encoding import encode
 from gql_api.outbox import Ending, Outbox
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Audience:
 
     def __init__(self, leave_behind: Callable[[Iterable[Outbox]], object] = list, *, holds_back: bool = True) -> None:
         self.revision = 0
+        self.complete: Callable[[object], dict[str, object]] | None = None
         self._holds_back = holds_back
         self._leave_behind = leave_behind
         self._published: bytes | None = None
@@ -69,6 +71,20 @@ class Audience:
         await self._read_for_all(read)
         self._read = read
         self._read_for_late()
+
+    def tell(self, event: object) -> bool:
+        """Complete and publish an event without graphql-core; False when it has to be yielded instead.
+
+        ``complete`` is how, once the first event has gone through all of it and turned out to be plain.
+        """
+        if self.complete is None:
+            return False
+        try:
+            payload = encode({"data": self.complete(event)})
+        except Exception:  # noqa: BLE001 - graphql-core meets it again, and has the words for it
+            return False
+        self.publish(payload)
+        return True
 
     def publish(self, payload: bytes, *, failed: bool = False) -> None:
         """Tell a payload, which is of ``revision``; one that failed has no data."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
+from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
 from gql_api.audience import Audience
@@ -17,6 +19,7 @@ from gql_api.creation import Creator
 from gql_api.executions import Executions
 from gql_api.feed import Feed
 from gql_api.gathering import GatheredReads
+from gql_api.lists import ChildPage
 from gql_api.store import TaskStore
 from jobs.record.reads import TaskRecord
 
@@ -41,14 +44,25 @@ class Services:
 class Context:
     """What Strawberry hands to resolvers.
 
-    ``request`` and ``response`` are there for Strawberry's own extensions; a shared execution is of no one request.
-    ``audience`` is those whom it tells.
+    The loaders gather what the tasks of one answer ask for into one query. ``request`` and ``response`` are there for
+    Strawberry's own extensions; a shared execution is of no one request. ``audience`` is those whom it tells.
     """
 
     services: Services
     audience: Audience | None = None
     request: Request | WebSocket | None = None
     response: Response | WebSocket | None = None
+
+    # Uncached: on a socket a context lives as long as the connection, and tasks change.
+    @cached_property
+    def children(self) -> DataLoader[ChildPage, list[TaskRecord]]:
+        """Reads pages of children."""
+        return DataLoader(self.services.store.lists.child_pages, cache=False)
+
+    @cached_property
+    def child_counts(self) -> DataLoader[str, int]:
+        """Counts children."""
+        return DataLoader(self.services.store.lists.child_counts, cache=False)
 
 
 Info: TypeAlias = StrawberryInfo[Context, None]

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from jobs import values
+from jobs.record.lists import Order, Place
 from jobs.record.reads import TaskRecord
 
-_ORDER = "created_at:desc"
 _LOG = "log"
 _POSITIONS = range(2**63)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,35 +25,37 @@ class CursorError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The place of one task when the newest come first."""
+    """The place of one task in an order."""
 
-    created_at: datetime
-    task_id: str
+    order: Order
+    place: Place
 
     @classmethod
-    def of(cls, record: TaskRecord) -> Self:
+    def of(cls, record: TaskRecord, order: Order) -> Self:
         """The place of a task."""
-        return cls(record.created_at, record.id)
+        return cls(order, Place.of(record, order))
 
     def __str__(self) -> str:
-        milliseconds = (self.created_at - _EPOCH) // _MILLISECOND
-        return _encode([_ORDER, milliseconds, self.task_id])
+        milliseconds = (self.place.at - _EPOCH) // _MILLISECOND
+        return _encode([_name_of(self.order), milliseconds, self.place.task_id])
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a cursor.
+    def parse(cls, text: str, order: Order) -> Self:
+        """Read a cursor of a list in an order.
 
         Raises:
             CursorError: it is none, or one of another list.
         """
-        order, milliseconds, task_id = _decode(text)
+        name, milliseconds, task_id = _decode(text)
+        if name != _name_of(order):
+            raise CursorError(f"{text!r} is a cursor of another list, or of another order")
         try:
-            created_at = _EPOCH + milliseconds * _MILLISECOND
+            at = _EPOCH + milliseconds * _MILLISECOND
         except (TypeError, OverflowError) as error:
             raise CursorError(f"{text!r} is not a cursor") from error
-        if order != _ORDER or not isinstance(task_id, str) or not values.is_text(task_id):
-            raise CursorError(f"{text!r} is a cursor of another list")
-        return cls(created_at, task_id)
+        if not isinstance(task_id, str) or not values.is_text(task_id):
+            raise CursorError(f"{text!r} is not a cursor")
+        return cls(order, Place(at, task_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,10 @@ class LogCursor:
         if type(position) is not int or position not in _POSITIONS:
             raise CursorError(f"{text!r} is not a cursor")
         return cls(task_id, position)
+
+
+def _name_of(order: Order) -> str:
+    return f"{order.field}:{'desc' if order.descending else 'asc'}"
 
 
 def _encode(parts: list[str | int]) -> str:

@@ -10,7 +10,9 @@ from typing import Self
 
 import strawberry
 from graphql import GraphQLError
+from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import MaskErrors
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from jobs.outage import is_outage
 from jobs.record.reads import TaskRecord
@@ -123,8 +125,12 @@ class MaskUnexpected(MaskErrors):
         return _masked(error, f"Internal error {error_id}", {"code": INTERNAL, "id": error_id})
 
 
+# What Strawberry raises for a request that names no operation to run.
+_EXPECTED = (GraphQLError, CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
+
+
 def _is_unexpected(error: GraphQLError) -> bool:
-    return error.original_error is not None and not isinstance(error.original_error, GraphQLError)
+    return error.original_error is not None and not isinstance(error.original_error, _EXPECTED)
 
 
 def _masked(error: GraphQLError, message: str, extensions: dict[str, str]) -> GraphQLError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
 
-from graphql import FieldNode, GraphQLError, OperationType, get_operation_ast, parse
+from graphql import DocumentNode, FieldNode, GraphQLError, OperationType, get_operation_ast, parse
 from strawberry import Schema
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
@@ -170,6 +170,9 @@ class Executions:
         stopping.add_done_callback(self._ending.discard)
 
     async def _results(self, operation: Operation, context: object) -> AsyncGenerator[ExecutionResult, None]:
+        # Strawberry's stream raises it when its parser cache does.
+        if (error := syntax_error(operation)) is not None:
+            raise RefusedOperationError(encode([error.formatted]))
         stream = await self._schema.stream(
             operation.query,
             variable_values=operation.variables,
@@ -234,12 +237,26 @@ class _Execution:
 
 
 @lru_cache(_DOCUMENTS)
+def _document(query: str) -> DocumentNode | GraphQLError:
+    try:
+        return parse(query)
+    except GraphQLError as error:
+        return error
+    except RecursionError:
+        return GraphQLError("The document is nested too deeply")
+
+
+def syntax_error(operation: Operation) -> GraphQLError | None:
+    """What is wrong with the document before anything else can be, if anything is."""
+    document = _document(operation.query)
+    return document if isinstance(document, GraphQLError) else None
+
+
+@lru_cache(_DOCUMENTS)
 def _subscription_field(query: str, name: str | None) -> str | None:
     """The one field of a subscription; None for anything else, and for what has to be executed to be refused."""
-    try:
-        operation = get_operation_ast(parse(query), name)
-    except (GraphQLError, RecursionError):
-        return None
+    document = _document(query)
+    operation = None if isinstance(document, GraphQLError) else get_operation_ast(document, name)
     if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
         return None
     selections = operation.selection_set.selections

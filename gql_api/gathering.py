@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 _AT_ONCE = 2
-_MOST_IDS = 1000
+_MOST_IDS = 500
 
 
 class GatheredReads(Generic[Value]):

@@ -13,10 +13,10 @@ from pymongo.errors import BulkWriteError, PyMongoError, ServerSelectionTimeoutE
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from gql_api.cursors import Cursor
+from gql_api.lists import TaskLists
 from jobs import values
 from jobs.definitions import TaskDefinition
-from jobs.record import chords, control, fields, logs, reads, workers, writes
+from jobs.record import chords, control, fields, logs, queues, reads, workers, writes
 from jobs.record.details import NewTask
 from jobs.record.logs import LogLevel, LogLine
 from jobs.record.reads import TaskRecord
@@ -53,6 +53,7 @@ class TaskStore:
         self._tasks = self._database[fields.TASKS]
         self._timeout = settings.store_timeout_seconds
         self._indexed = asyncio.Event()
+        self.lists = TaskLists(self._tasks, settings.query_timeout_seconds)
         # A cursor must not name a line that a failover takes back.
         self._log_lines = self._database.get_collection(fields.TASK_LOGS, read_concern=ReadConcern("majority"))
 
@@ -178,17 +179,9 @@ class TaskStore:
         return [TaskRecord(document) async for document in found]
 
     async def by_ids(self, task_ids: list[str]) -> list[TaskRecord | None]:
-        """Read tasks in the order of their ids, with None where there is none."""
-        found = {record.id: record for record in await self.get_many(set(task_ids))}
+        """Read tasks in the order of their ids, with None where there is none, or can be none."""
+        found = {record.id: record for record in await self.get_many(set(filter(values.is_text, task_ids)))}
         return [found.get(task_id) for task_id in task_ids]
-
-    async def newest(self, limit: int, after: Cursor | None, *, parent_id: str | None = None) -> Sequence[TaskRecord]:
-        """Read tasks, newest first, from the one after ``after`` on; of one parent only, when that is given."""
-        wanted = {} if after is None else reads.after(after.created_at, after.task_id)
-        if parent_id is not None:
-            wanted |= reads.children_of(parent_id)
-        found = self._tasks.find(wanted).sort(fields.NEWEST_FIRST).limit(limit)
-        return [TaskRecord(document) async for document in found]
 
     async def below(self, task_ids: Collection[str]) -> AsyncIterator[TaskRecord]:
         """Read the states, and no more, of the tasks that some tasks sent, in no order."""
@@ -211,6 +204,14 @@ class TaskStore:
         pipeline = workers.definitions_with_workers(names)
         rows = await self._database[fields.DEFINITIONS].aggregate(pipeline)
         return [workers.definition_from(row) async for row in rows]
+
+    async def queues(self) -> list[queues.Queue]:
+        """Read what waits in each queue, by name."""
+        return [queues.queue_from(row) async for row in await self._tasks.aggregate(queues.depths())]
+
+    async def workers(self) -> list[workers.Worker]:
+        """Read the live workers, by hostname."""
+        return [workers.worker_from(row) async for row in await self._tasks.aggregate(workers.live())]
 
 
 def _inserts(tasks: Sequence[NewTask]) -> list[UpdateOne]:

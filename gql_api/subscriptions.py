@@ -44,7 +44,9 @@ class Subscription:
                 record = await _whole(news, selected, services)
                 if record.revision > audience.revision:
                     audience.revision = record.revision
-                    yield Task.of(record)
+                    task = Task.of(record)
+                    if not audience.tell(task):
+                        yield task
                 if record.is_final:
                     return
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Self
 
 import strawberry
 from strawberry import UNSET
 
 from gql_api.context import Info
-from gql_api.cursors import Cursor, CursorError
+from gql_api.cursors import Cursor
 from gql_api.errors import BAD_INPUT, ClientError
+from gql_api.lists import ChildPage
 from gql_api.logs import DEFAULT as LOG_DEFAULT
 from gql_api.logs import TaskLogConnection, page_of_log
+from gql_api.pages import DEFAULT, Wanted, check_size
 from gql_api.scalars import JSON, given
 from gql_api.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition
+from jobs.paths import PathError
+from jobs.record import reads
+from jobs.record.facets import FacetField
+from jobs.record.lists import Order, Stretch
 from jobs.record.logs import LogLevel
-from jobs.record.reads import TaskRecord
-
-_MOST = 500
-_DEFAULT = 20
+from jobs.record.reads import Document, TaskRecord
 
 
 @strawberry.type(description="A task: created by a client, run by a worker, kept with its metadata.")
@@ -134,7 +139,9 @@ class Task(Node):
     @strawberry.field(description="The tasks that it sent, newest first.")
     async def children(self, info: Info, first: int | None = UNSET, after: str | None = UNSET) -> TaskConnection:
         """Read a page of its children."""
-        return await page_of_tasks(info, first, after, parent_id=self.record.id)
+        stretch = Wanted(first, after).stretch(Order())
+        found = await info.context.children.load(ChildPage(self.record.id, stretch))
+        return TaskConnection.of(found, stretch, reads.children_of(self.record.id), self.record.id)
 
 
 @strawberry.type(description="A task and its place in the list.")
@@ -145,48 +152,95 @@ class TaskEdge:
     node: Task
 
 
+@strawberry.enum
+class TaskFacet(Enum):
+    """What tasks are counted by."""
+
+    STATUS = FacetField.STATUS
+    NAME = FacetField.NAME
+    QUEUE = FacetField.QUEUE
+    WORKER = FacetField.WORKER
+    METADATA = FacetField.METADATA
+
+
+@strawberry.type(description="A value, and how many tasks have it.")
+class TaskFacetBucket:
+    """A row of a facet."""
+
+    value: JSON | None
+    count: int
+
+
 @strawberry.type(description="A page of tasks.")
 class TaskConnection:
-    """Relay's connection, with the nodes also without their edges."""
+    """Relay's connection, with the nodes also without their edges, over all that ``query`` finds."""
+
+    query: strawberry.Private[Document]
+    # Of which task these are the children.
+    parent_id: strawberry.Private[str | None]
 
     edges: list[TaskEdge]
     nodes: list[Task]
     page_info: PageInfo
 
+    @strawberry.field(description="How many tasks there are on all pages. Counted only when selected.")
+    async def total_count(self, info: Info) -> int:
+        """Count them."""
+        if self.parent_id is not None:
+            return await info.context.child_counts.load(self.parent_id)
+        return await info.context.services.store.lists.count(self.query)
+
+    @strawberry.field(
+        description="How many tasks of all pages have each value, the most frequent first. An element of an array in "
+        "the metadata counts like a value; a task without a value counts nowhere."
+    )
+    async def facet(
+        self,
+        info: Info,
+        by: TaskFacet,
+        metadata_path: str | None = UNSET,
+        first: int | None = DEFAULT,
+    ) -> list[TaskFacetBucket]:
+        """Count them by value."""
+        lists, size, path = (
+            info.context.services.store.lists,
+            check_size("first", given(first, DEFAULT)),
+            given(metadata_path, None),
+        )
+        if (path is None) is (by is TaskFacet.METADATA):
+            raise ClientError("metadataPath has to be given with METADATA, and only then", BAD_INPUT)
+        try:
+            counting = (
+                lists.facet(self.query, by.value, size)
+                if path is None
+                else lists.metadata_facet(self.query, path, size)
+            )
+            buckets = await counting
+        except PathError as error:
+            raise ClientError(f"metadataPath: {error}", BAD_INPUT) from error
+        return [TaskFacetBucket(value=JSON(bucket.value), count=bucket.count) for bucket in buckets]
+
+    @classmethod
+    def of(cls, found: Sequence[TaskRecord], stretch: Stretch, query: Document, parent_id: str | None = None) -> Self:
+        """Make it from what was read of a stretch, which has room for one task more than the page."""
+        records, has_more = found[: stretch.limit - 1], len(found) == stretch.limit
+        if stretch.backwards:
+            records = records[::-1]
+        edges = [TaskEdge(cursor=str(Cursor.of(record, stretch.order)), node=Task.of(record)) for record in records]
+        return cls(
+            query=query,
+            parent_id=parent_id,
+            edges=edges,
+            nodes=[edge.node for edge in edges],
+            page_info=PageInfo(
+                has_next_page=stretch.before is not None if stretch.backwards else has_more,
+                has_previous_page=has_more if stretch.backwards else stretch.after is not None,
+                start_cursor=edges[0].cursor if edges else None,
+                end_cursor=edges[-1].cursor if edges else None,
+            ),
+        )
+
 
 async def _other(info: Info, task_id: str | None) -> Task | None:
     record = None if task_id is None else await info.context.services.tasks.load(task_id)
     return None if record is None else Task.of(record)
-
-
-async def page_of_tasks(
-    info: Info, first: int | None, after: str | None, *, parent_id: str | None = None
-) -> TaskConnection:
-    """Read a page of all tasks, or of the children of one.
-
-    Raises:
-        ClientError: the size or the cursor cannot be.
-    """
-    size, cursor = given(first, _DEFAULT), _cursor(given(after, None))
-    if not 1 <= size <= _MOST:
-        raise ClientError(f"first must be from 1 to {_MOST}, not {size}", BAD_INPUT)
-    # One more than asked for tells whether there is a next page.
-    records = await info.context.services.store.newest(size + 1, cursor, parent_id=parent_id)
-    edges = [TaskEdge(cursor=str(Cursor.of(record)), node=Task.of(record)) for record in records[:size]]
-    return TaskConnection(
-        edges=edges,
-        nodes=[edge.node for edge in edges],
-        page_info=PageInfo(
-            has_next_page=len(records) > size,
-            has_previous_page=cursor is not None,
-            start_cursor=edges[0].cursor if edges else None,
-            end_cursor=edges[-1].cursor if edges else None,
-        ),
-    )
-
-
-def _cursor(text: str | None) -> Cursor | None:
-    try:
-        return None if text is None else Cursor.parse(text)
-    except CursorError as error:
-        raise ClientError(f"after: {error}", BAD_INPUT) from error

@@ -9,7 +9,7 @@ import strawberry
 
 from gql_api.scalars import JSON
 from jobs.definitions import TaskDefinition as Definition
-from jobs.record import details
+from jobs.record import details, queues, workers
 from jobs.record.fields import Status
 
 TaskStatus: TypeAlias = Status
@@ -114,4 +114,42 @@ class TaskDefinition:
             max_retries=definition.max_retries,
             time_limit=definition.time_limit,
             workers=definition.workers,
+        )
+
+
+@strawberry.type(description="A queue that tasks wait in, that a live worker serves or that a task is announced for.")
+class Queue:
+    """What the records tell of a queue, whether or not the broker answers."""
+
+    name: str
+    depth: int = strawberry.field(description="How many tasks are QUEUED in it.")
+    oldest_queued_at: datetime | None = strawberry.field(
+        description="When the one that has waited longest began to wait."
+    )
+
+    @classmethod
+    def of(cls, queue: queues.Queue) -> Self:
+        """Make it from what the store read."""
+        return cls(name=queue.name, depth=queue.depth, oldest_queued_at=queue.oldest_queued_at)
+
+
+@strawberry.type(description="A worker that is alive: its last heartbeat is not too old.")
+class Worker:
+    """What a worker announces, and how many tasks it has."""
+
+    hostname: str
+    pool: str = strawberry.field(description="By the name of Celery's module: prefork, thread, solo, gevent.")
+    concurrency: int = strawberry.field(description="How many tasks it can run at once.")
+    active: int = strawberry.field(description="How many tasks it has claimed and not ended.")
+    last_heartbeat_at: datetime
+
+    @classmethod
+    def of(cls, worker: workers.Worker) -> Self:
+        """Make it from what the store read."""
+        return cls(
+            hostname=worker.hostname,
+            pool=worker.pool,
+            concurrency=worker.concurrency,
+            active=worker.active,
+            last_heartbeat_at=worker.beat_at,
         )

@@ -11,7 +11,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Messag
 
 from gql_api.context import Context
 from gql_api.encoding import encode
-from gql_api.executions import Operation
+from gql_api.executions import Operation, syntax_error
 from gql_api.outbox import Outbox
 from gql_api.wire import Outgoing, wire_of
 
@@ -54,6 +54,9 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         executions = self.context.services.executions
         shared = Operation(operation.query, operation.variables, operation.operation_name)
         policy = executions.policy(shared)
+        if (error := syntax_error(shared)) is not None:
+            await operation.send_initial_errors([error])
+            return
         if policy is None:
             await super().run_operation(operation)
             return

@@ -115,12 +115,10 @@ def _put(container: Json, key: str, value: Any) -> None:
 
 
 def _index(key: str) -> int:
-    if not (key.isascii() and key.isdecimal() and len(key) < _LONGEST_INDEX):
+    index = paths.index(key)
+    if index is None:
         raise _CannotError(f"{key!r} is no index of an array")
-    return int(key)
-
-
-_LONGEST_INDEX = 10
+    return index
 
 
 def _set(container: Any, key: str, value: Any) -> None:

@@ -6,6 +6,7 @@ import re
 
 _PART = re.compile(r"(?:[^\\.]|\\[\\.])*")
 _ESCAPE = re.compile(r"\\([\\.])")
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 # Deeper than any metadata may be nested.
 _MOST_PARTS = 64
 
@@ -33,3 +34,8 @@ def parse(path: str) -> list[str]:
     if len(keys) > _MOST_PARTS:
         raise PathError(f"has more than {_MOST_PARTS} keys")
     return keys
+
+
+def index(key: str) -> int | None:
+    """Read a key as the index of an array element; None when it is none, as ``01`` and ``-1``."""
+    return int(key) if _INDEX.fullmatch(key) else None

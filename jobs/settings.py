@@ -113,6 +113,12 @@ class Settings(BaseSettings):
         le=600.0,
         description="How long the API waits for MongoDB or Redis before it answers with an error.",
     )
+    query_timeout_seconds: float = Field(
+        default=10.0,
+        gt=0.0,
+        le=600.0,
+        description="How long a list, a count or a facet may take before it is ended with an error.",
+    )
     metadata_max_bytes: int = Field(
         default=64 * 1024,
         gt=0,

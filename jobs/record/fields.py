@@ -131,9 +131,15 @@ UNIQUE_INDEXES = [
     ),  # createTask: one task for a key
 ]
 
-# Each with the query it serves. Those by DUE_AT and EXPIRES_AT hold unfinished tasks only.
+# Each with the query it serves. Those by DUE_AT and EXPIRES_AT hold unfinished tasks only. The first three also serve
+# lists of every status: MongoDB merges one stretch of the index for each.
 INDEXES = [
-    IndexModel(NEWEST_FIRST),  # tasks(first, after): the page after a cursor
+    IndexModel([(STATUS, 1), *NEWEST_FIRST]),  # tasks(orderBy: CREATED_AT), retention, counts by status
+    IndexModel([(STATUS, 1), (UPDATED_AT, -1), (ID, -1)]),  # tasks(orderBy: UPDATED_AT), by status or not
+    IndexModel(
+        [(STATUS, 1), (FINISHED_AT, -1), (ID, -1)], partialFilterExpression={FINISHED_AT: {"$exists": True}}
+    ),  # tasks(orderBy: FINISHED_AT), by status or not
+    IndexModel([(f"{METADATA}.$**", 1)]),  # tasks(filter: {metadata}): what a path selects
     IndexModel([(PARENT_ID, 1), *NEWEST_FIRST]),  # Task.children(first, after)
     IndexModel(
         [(STATUS, 1), (DUE_AT, 1)], partialFilterExpression={DUE_AT: {"$exists": True}}

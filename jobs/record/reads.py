@@ -62,6 +62,11 @@ class TaskRecord:
         return dict(self._value(f.METADATA))
 
     @property
+    def stored_metadata(self) -> Any:
+        """The metadata as MongoDB has it, which is what paths of filters reach into; see :mod:`jobs.values`."""
+        return self._get(f.METADATA)
+
+    @property
     def result(self) -> Any:
         """What the task function returned, in kombu's JSON form."""
         return self._value(f.RESULT)

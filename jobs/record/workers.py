@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from jobs import values
 from jobs.definitions import TaskDefinition
 from jobs.record import fields as f
+from jobs.record.fields import Status
 from jobs.record.reads import Document
 from jobs.record.writes import Write
 
@@ -25,6 +28,9 @@ _TASK_NAMES = "task_names"
 _QUEUES = "queues"
 _BEAT_AT = "beat_at"
 _GOOD_FOR = "good_for_ms"
+_ACTIVE = "active"
+# Alive is a worker whose last beat is not older, by the database's clock, than the worker itself said it may get.
+_ALIVE = {"$match": {"$expr": {"$gt": [{"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}, "$$NOW"]}}}
 
 
 def announce(definition: TaskDefinition) -> Write:
@@ -64,16 +70,12 @@ def by_hostname(hostname: str) -> Document:
 
 
 def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, Any]]:
-    """The aggregation over DEFINITIONS that reads them by name, with the number of live workers for each.
-
-    A worker is alive while its last beat is not older, by the database's clock, than the worker itself said it may get.
-    """
-    alive = {"$gt": [{"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}, "$$NOW"]}
+    """The aggregation over DEFINITIONS that reads them by name, with the number of live workers for each."""
     able = {
         "from": f.WORKERS,
         "localField": f.ID,
         "foreignField": _TASK_NAMES,
-        "pipeline": [{"$match": {"$expr": alive}}, {"$project": {_QUEUES: 1}}],
+        "pipeline": [_ALIVE, {"$project": {_QUEUES: 1}}],
         "as": _WORKERS,
     }
     wanted = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
@@ -100,3 +102,52 @@ def definition_from(document: Document) -> TaskDefinition:
 def pool_of(document: Document) -> str:
     """Read which pool a worker has, by the name of Celery's module: ``prefork``, ``thread``, ``solo``, ``gevent``."""
     return str(document[_POOL])
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A live worker. ``active`` is how many tasks it has claimed and not ended."""
+
+    hostname: str
+    pool: str
+    concurrency: int
+    active: int
+    beat_at: datetime
+
+
+def live() -> list[dict[str, Any]]:
+    """The aggregation over TASKS that reads the live workers, by hostname.
+
+    It counts what is STARTED once for all workers, however many there are.
+    """
+    return [
+        {"$match": {f.STATUS: Status.STARTED}},
+        {"$group": {f.ID: f"${f.WORKER}", _ACTIVE: {"$sum": 1}}},
+        {"$unionWith": {"coll": f.WORKERS, "pipeline": [_ALIVE, {"$project": {_QUEUES: 0, _TASK_NAMES: 0}}]}},
+        {
+            "$group": {
+                f.ID: f"${f.ID}",
+                _ACTIVE: {"$sum": f"${_ACTIVE}"},
+                **{name: {"$max": f"${name}"} for name in (_POOL, _CONCURRENCY, _BEAT_AT)},
+            }
+        },
+        # A worker that is gone may still hold tasks, until recovery takes them.
+        {"$match": {_BEAT_AT: {"$ne": None}}},
+        {"$sort": {f.ID: 1}},
+    ]
+
+
+def worker_from(document: Document) -> Worker:
+    """Read one row of :func:`live`."""
+    return Worker(
+        hostname=document[f.ID],
+        pool=pool_of(document),
+        concurrency=document[_CONCURRENCY],
+        active=document[_ACTIVE],
+        beat_at=document[_BEAT_AT],
+    )
+
+
+def queues_served() -> list[dict[str, Any]]:
+    """The aggregation over WORKERS that names, as ids, the queues that live workers serve."""
+    return [_ALIVE, {"$unwind": f"${_QUEUES}"}, {"$project": {f.ID: f"${_QUEUES}"}}]

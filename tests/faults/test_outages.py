@@ -118,6 +118,21 @@ def test_redis_is_away_when_tasks_are_created(site: Site) -> None:
         assert site.finished(task_id, 60).result == number
 
 
+def test_queues_and_workers_are_known_while_redis_is_away(site: Site) -> None:
+    """What waits and who works is read from MongoDB: an operator sees it when the broker is gone."""
+    site.worker("worker")
+    running = site.send("work", 5.0, "ran on")
+    site.began(running)
+    api = site.api()
+    site.redis.kill()
+    site.record("work", 0.0, 1)
+    data = api.data("{ workers { hostname active } queues { name depth oldestQueuedAt } }")
+    assert data["workers"] == [{"hostname": f"worker@{site.host}", "active": 1}]
+    assert [(queue["name"], queue["depth"], bool(queue["oldestQueuedAt"])) for queue in data["queues"]] == [
+        ("celery", 1, True)
+    ]
+
+
 def test_a_task_that_was_never_dispatched_runs(site: Site) -> None:
     """An API that dies after the insert leaves a record only: the task is sent all the same, behind a backlog too."""
     forgotten = site.record("work", 0.0, "found")

@@ -10,7 +10,6 @@ from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from support import process, wait_until_async
 
-from gql_api.cursors import Cursor
 from gql_api.servers import MongodbServer, free_port, is_listening
 from gql_api.store import TaskStore
 from jobs.definitions import TaskDefinition
@@ -24,50 +23,6 @@ async def _create(store: TaskStore, count: int, prefix: str = "t") -> list[str]:
     for id_ in ids:
         await store.create(NewTask(id=id_, name="add"))
     return ids
-
-
-async def test_pages_reach_every_task_once_while_tasks_are_created(store: TaskStore) -> None:
-    """Following the cursors of a list that grows at its head neither repeats nor leaves out what was there."""
-    ids = await _create(store, 25)
-    seen: list[str] = []
-    after: Cursor | None = None
-    for page in range(5):
-        records = await store.newest(6, after)
-        seen += [record.id for record in records]
-        after = Cursor.of(records[-1])
-        await _create(store, 3, f"late{page}-")
-    assert seen == list(reversed(ids))
-
-
-async def test_tasks_of_the_same_moment_have_an_order(store: TaskStore, settings: Settings) -> None:
-    """Equal creation times do not make a page lose or repeat a task."""
-    ids = await _create(store, 9)
-    with MongoClient[dict[str, object]](settings.mongodb_url) as client:
-        tasks = client[settings.mongodb_database][fields.TASKS]
-        tasks.update_many({}, [{"$set": {fields.CREATED_AT: "$$NOW"}}])
-    seen: list[str] = []
-    after: Cursor | None = None
-    while records := await store.newest(2, after):
-        seen += [record.id for record in records]
-        after = Cursor.of(records[-1])
-    assert seen == sorted(ids, reverse=True)
-
-
-async def test_a_page_is_read_from_the_index(store: TaskStore, settings: Settings) -> None:
-    """The page after a cursor costs as many index entries as it has tasks, wherever it is."""
-    await _create(store, 200)
-    await store.create_indexes()
-    cursor = Cursor.of((await store.newest(150, None))[-1])
-    async with AsyncMongoClient[dict[str, Any]](settings.mongodb_url) as client:
-        database = client[settings.mongodb_database]
-        await database.command("profile", 2)
-        await store.newest(10, cursor)
-        await database.command("profile", 0)
-        profile = await database["system.profile"].find_one({"op": "query", "ns": f"{database.name}.tasks"})
-    assert profile is not None
-    assert profile["planSummary"] == "IXSCAN { created_at: -1, _id: -1 }"
-    assert profile["keysExamined"] <= 12
-    assert "hasSortStage" not in profile
 
 
 async def test_an_id_cannot_be_created_twice(store: TaskStore) -> None:

@@ -8,16 +8,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gql_api.cursors import Cursor, CursorError, LogCursor
+from jobs.record.lists import Order, OrderField, Place
+
+_ORDERS = st.builds(Order, st.sampled_from(OrderField), descending=st.booleans())
 
 
 @given(
     st.datetimes(datetime(1980, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - Hypothesis adds the zone
     st.text(st.characters(exclude_categories=["Cs"])),
+    _ORDERS,
 )
-def test_a_cursor_comes_back(created_at: datetime, task_id: str) -> None:
+def test_a_cursor_comes_back(at: datetime, task_id: str, order: Order) -> None:
     """A position survives being sent to a client, to the millisecond that MongoDB keeps."""
-    stored = created_at.replace(microsecond=created_at.microsecond // 1000 * 1000)
-    assert Cursor.parse(str(Cursor(stored, task_id))) == Cursor(stored, task_id)
+    cursor = Cursor(order, Place(at.replace(microsecond=at.microsecond // 1000 * 1000), task_id))
+    assert Cursor.parse(str(cursor), order) == cursor
+
+
+@given(_ORDERS, _ORDERS)
+def test_a_cursor_belongs_to_its_order(order: Order, other: Order) -> None:
+    """A position in one order is none in another, which would leave tasks out."""
+    cursor = str(Cursor(order, Place(datetime(2026, 1, 1, tzinfo=UTC), "t")))
+    if order == other:
+        assert Cursor.parse(cursor, other).order == order
+    else:
+        with pytest.raises(CursorError, match="another order"):
+            Cursor.parse(cursor, other)
 
 
 def _encoded(text: str) -> str:
@@ -35,7 +50,7 @@ def _encoded(text: str) -> str:
 def test_a_bad_cursor_is_an_error(text: str) -> None:
     """Whatever a client sends as a cursor, the answer is one clear error."""
     with pytest.raises(CursorError):
-        Cursor.parse(text)
+        Cursor.parse(text, Order())
 
 
 @given(st.integers(0, 2**63 - 1), st.text(st.characters(exclude_categories=["Cs"])))
@@ -50,7 +65,7 @@ def test_a_cursor_of_a_log_comes_back(position: int, task_id: str) -> None:
         "", "x", "ünicode", _encoded("1"), _encoded("[]"), _encoded('["log", 1]'), _encoded('["log", 1, "other"]'),
         _encoded('["log", -1, "t"]'), _encoded('["log", true, "t"]'), _encoded('["log", 1.0, "t"]'),
         _encoded('["log", 9223372036854775808, "t"]'), _encoded('["log", "1", "t"]'), _encoded('["log", [], "t"]'),
-        str(Cursor(datetime(2026, 1, 1, tzinfo=UTC), "t")), _encoded("[" * 5000),
+        str(Cursor(Order(), Place(datetime(2026, 1, 1, tzinfo=UTC), "t"))), _encoded("[" * 5000),
     ],
 )  # fmt: skip
 def test_a_bad_cursor_of_a_log_is_an_error(text: str) -> None:

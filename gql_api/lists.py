@@ -1,0 +1,104 @@
+"""Lists, counts and facets of tasks, over the API's MongoDB client: reads that may look at very many records."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pymongo
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import ExecutionTimeout
+
+from gql_api.errors import ClientError
+from jobs.record import facets, lists
+from jobs.record.facets import Bucket, FacetField
+from jobs.record.lists import Stretch
+from jobs.record.reads import Document, TaskRecord
+
+TIMEOUT = "QUERY_TIMEOUT"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPage:
+    """A stretch of the children of one task."""
+
+    parent_id: str
+    stretch: Stretch
+
+
+class TaskLists:
+    """Reads what a filter finds. Each call takes ``seconds`` at most, in MongoDB as well.
+
+    Raises:
+        ClientError: it would have taken longer.
+    """
+
+    def __init__(self, tasks: AsyncCollection[Document], seconds: float) -> None:
+        self._tasks = tasks
+        self._seconds = seconds
+
+    async def page(self, wanted: Document, stretch: Stretch) -> list[TaskRecord]:
+        """Read a stretch of the tasks that a query finds, in the direction of the stretch."""
+        with self._bounded():
+            found = self._tasks.find({"$and": [stretch.query(), wanted]}).sort(stretch.sort()).limit(stretch.limit)
+            return [TaskRecord(document) async for document in found]
+
+    async def count(self, wanted: Document) -> int:
+        """Count the tasks that a query finds."""
+        with self._bounded():
+            if not wanted:
+                return await self._tasks.estimated_document_count()
+            return await self._tasks.count_documents(wanted)
+
+    async def facet(self, wanted: Document, field: FacetField, first: int) -> list[Bucket]:
+        """Count the tasks that a query finds by the values of a field, the most frequent first."""
+        return await self._buckets(facets.by_field(wanted, field, first))
+
+    async def metadata_facet(self, wanted: Document, path: str, first: int) -> list[Bucket]:
+        """Count the tasks that a query finds by what is at a path of their metadata, the most frequent first.
+
+        Raises:
+            PathError: it is no path.
+        """
+        return await self._buckets(facets.by_metadata(wanted, path, first))
+
+    async def child_pages(self, pages: Sequence[ChildPage]) -> list[list[TaskRecord]]:
+        """Read pages of children, those of the same stretch by one query."""
+        parents: dict[Stretch, list[str]] = defaultdict(list)
+        for page in pages:
+            parents[page.stretch].append(page.parent_id)
+        found: dict[ChildPage, list[TaskRecord]] = {}
+        for stretch, parent_ids in parents.items():
+            async for row in self._rows(lists.children(parent_ids, stretch)):
+                parent_id, children = lists.children_from(row)
+                found[ChildPage(parent_id, stretch)] = children
+        return [found.get(page, []) for page in pages]
+
+    async def child_counts(self, parent_ids: Sequence[str]) -> list[int]:
+        """Count the children of some tasks by one query."""
+        counts = {bucket.value: bucket.count async for bucket in self._counted(facets.by_parent(list(parent_ids)))}
+        return [counts.get(parent_id, 0) for parent_id in parent_ids]
+
+    async def _buckets(self, pipeline: list[dict[str, Any]]) -> list[Bucket]:
+        return [bucket async for bucket in self._counted(pipeline)]
+
+    async def _counted(self, pipeline: list[dict[str, Any]]) -> AsyncIterator[Bucket]:
+        async for row in self._rows(pipeline):
+            yield facets.bucket_from(row)
+
+    async def _rows(self, pipeline: list[dict[str, Any]]) -> AsyncIterator[Document]:
+        with self._bounded():
+            for row in await (await self._tasks.aggregate(pipeline)).to_list():
+                yield row
+
+    @contextlib.contextmanager
+    def _bounded(self) -> Iterator[None]:
+        try:
+            with pymongo.timeout(self._seconds):
+                yield
+        except ExecutionTimeout as error:
+            message = f"This takes longer than {self._seconds:g} s: ask for what an index can find, or for fewer tasks"
+            raise ClientError(message, TIMEOUT) from error

@@ -1,0 +1,244 @@
+"""Which tasks are meant: a filter, and its two readings, a MongoDB query and a predicate on a record in memory.
+
+The two have to agree on every record, so each rule states both side by side. What an operator means is told in
+docs/filters.md; MongoDB's own operators differ in places (missing against null, null under ``$gte``), and are only used
+where they mean the same. Values of a filter stand under operators of ours, never in the place of one.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from jobs import paths, values
+from jobs.conditions import MetadataCondition, Operator, TaskFilter, TimeRange, check
+from jobs.record import fields as f
+from jobs.record.reads import Document, TaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """One filter, twice: ``query`` for MongoDB, ``holds`` for a record at hand.
+
+    ``holds`` raises :class:`LookupError` when the record came from an event that left out the metadata and the filter
+    needs it.
+    """
+
+    query: Document
+    holds: Callable[[TaskRecord], bool]
+
+
+def read(wanted: TaskFilter) -> Readings:
+    """Make both readings of a filter.
+
+    Raises:
+        FilterError: it is larger than a filter may be, or has a path or a value that cannot be.
+    """
+    check(wanted)
+    return _filter(wanted)
+
+
+def _filter(wanted: TaskFilter) -> Readings:
+    readings = [
+        *_members(f.ID, wanted.ids, operator.attrgetter("id")),
+        *_members(f.NAME, wanted.names, operator.attrgetter("name")),
+        *_members(f.STATUS, wanted.statuses, operator.attrgetter("status")),
+        *_members(f.QUEUE, wanted.queues, operator.attrgetter("queue")),
+        *_within(f.CREATED_AT, wanted.created_at, operator.attrgetter("created_at")),
+        *_within(f.FINISHED_AT, wanted.finished_at, operator.attrgetter("finished_at")),
+        *_within(f.UPDATED_AT, wanted.updated_at, operator.attrgetter("updated_at")),
+        *_members(
+            f.PARENT_ID, None if wanted.parent_id is None else [wanted.parent_id], operator.attrgetter("parent_id")
+        ),
+        *(reading for condition in wanted.metadata for reading in _conditions(condition)),
+        *map(_filter, wanted.all_of),
+    ]
+    if wanted.any_of is not None:
+        readings.append(_any([_filter(each) for each in wanted.any_of]))
+    if wanted.none_of is not None:
+        readings.append(_not(_filter(wanted.none_of)))
+    return _all(readings)
+
+
+_NOTHING = Readings({f.ID: {"$in": []}}, lambda _record: False)
+
+
+def _all(readings: Sequence[Readings]) -> Readings:
+    if len(readings) == 1:
+        return readings[0]
+    queries = [reading.query for reading in readings if reading.query]
+    return Readings({"$and": queries} if queries else {}, lambda record: all(each.holds(record) for each in readings))
+
+
+def _any(readings: Sequence[Readings]) -> Readings:
+    if not readings:
+        return _NOTHING
+    queries = [reading.query for reading in readings]
+    return Readings({"$or": queries}, lambda record: any(each.holds(record) for each in readings))
+
+
+def _not(reading: Readings) -> Readings:
+    return Readings({"$nor": [reading.query]}, lambda record: not reading.holds(record))
+
+
+def _members(name: str, wanted: Sequence[str] | None, get: Callable[[TaskRecord], Any]) -> Iterator[Readings]:
+    if wanted is not None:
+        members = frozenset(wanted)
+        yield Readings({name: {"$in": sorted(members)}}, lambda record: get(record) in members)
+
+
+def _within(name: str, wanted: TimeRange | None, get: Callable[[TaskRecord], datetime | None]) -> Iterator[Readings]:
+    if wanted is None:
+        return
+    for bound, time, compare in (("$gte", wanted.gte, operator.ge), ("$lt", wanted.lt, operator.lt)):
+        if time is not None:
+            yield _compared(name, bound, _whole_millisecond(time), compare, get)
+
+
+def _compared(
+    name: str,
+    bound: str,
+    time: datetime,
+    compare: Callable[[Any, Any], bool],
+    get: Callable[[TaskRecord], datetime | None],
+) -> Readings:
+    def holds(record: TaskRecord) -> bool:
+        stored = get(record)
+        return stored is not None and compare(stored, time)
+
+    return Readings({name: {bound: time}}, holds)
+
+
+def _whole_millisecond(time: datetime) -> datetime:
+    """The next time that MongoDB can tell: for whole milliseconds, both bounds mean the same with it."""
+    below = time.microsecond % 1000
+    try:
+        return time + timedelta(microseconds=1000 - below) if below else time
+    except OverflowError:
+        return time.replace(microsecond=time.microsecond - below)
+
+
+def _conditions(condition: MetadataCondition) -> Iterator[Readings]:
+    keys = [values.escape_key(key) for key in paths.parse(condition.path)]
+    for asked, value in condition.operators.items():
+        yield OPERATORS[asked](_Place(keys), value)
+
+
+class _Place:
+    """A path into stored metadata: to what MongoDB reaches by it, and to the same in memory."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = keys
+        self._path = ".".join([f.METADATA, *keys])
+
+    def any_value(self, query: Document, holds: Callable[[Any], bool]) -> Readings:
+        """Ask that one value is so: the one at the path, or, where that is an array, one of its elements."""
+        asked = self._asked(query)
+        if paths.index(self._keys[-1]) is not None:
+            # MongoDB looks into no array that is itself the element of one.
+            asked = {"$or": [asked, {self._path: {"$elemMatch": query}}]}
+        return Readings(
+            asked,
+            lambda record: any(holds(value) for value in _with_elements(_reached(record.stored_metadata, self._keys))),
+        )
+
+    def is_there(self) -> Readings:
+        """Ask that there is a value, be it null."""
+        return Readings(
+            self._asked({"$exists": True}),
+            lambda record: any(True for _ in _reached(record.stored_metadata, self._keys)),
+        )
+
+    def _asked(self, query: Document) -> Document:
+        asked = {self._path: query}
+        if all(paths.index(key) is None for key in self._keys[:-1]):
+            return asked
+        # A wildcard index misses what is in an array within an array, and MongoDB does not mind; no index serves this.
+        return {"$nor": [{"$nor": [asked]}]}
+
+
+def _reached(value: Any, keys: Sequence[str], depth: int = 0) -> Iterator[Any]:
+    """What MongoDB finds by a path: in an array a key is an index, and a key of each object among the elements too."""
+    if depth == len(keys):
+        yield value
+    elif isinstance(value, dict):
+        if keys[depth] in value:
+            yield from _reached(value[keys[depth]], keys, depth + 1)
+    elif isinstance(value, list):
+        index = paths.index(keys[depth])
+        if index is not None and index < len(value):
+            yield from _reached(value[index], keys, depth + 1)
+        for item in value:
+            if isinstance(item, dict):
+                yield from _reached(item, keys, depth)
+
+
+def _with_elements(reached: Iterator[Any]) -> Iterator[Any]:
+    for value in reached:
+        if isinstance(value, list):
+            yield from value
+        else:
+            yield value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    """Whether two values are of kinds that can be compared by size."""
+    return (_is_number(one) and _is_number(other)) or (isinstance(one, str) and isinstance(other, str))
+
+
+def _equal(place: _Place, wanted: Any) -> Readings:
+    if wanted is None:
+        # {"$eq": None} would find what is missing too.
+        return place.any_value({"$type": "null"}, lambda value: value is None)
+    if isinstance(wanted, bool):
+        return place.any_value({"$eq": wanted}, lambda value: value is wanted)
+    return place.any_value({"$eq": wanted}, lambda value: _are_alike(value, wanted) and value == wanted)
+
+
+def _one_of(place: _Place, wanted: Sequence[Any] | None) -> Readings:
+    return _any([_equal(place, each) for each in wanted or ()])
+
+
+def _ordered(bound: str, compare: Callable[[Any, Any], bool]) -> Callable[[_Place, Any], Readings]:
+    def reading(place: _Place, wanted: Any) -> Readings:
+        # MongoDB would let null be at least null, and false be less than true.
+        if not _are_alike(wanted, wanted):
+            return _NOTHING
+        return place.any_value({bound: wanted}, lambda value: _are_alike(value, wanted) and compare(value, wanted))
+
+    return reading
+
+
+def _starting(place: _Place, prefix: str | None) -> Readings:
+    if prefix is None:
+        return _NOTHING
+    # A BSON pattern ends at its first NUL.
+    pattern = "^" + re.escape(prefix).replace("\0", r"\x00")
+    return place.any_value({"$regex": pattern}, lambda value: isinstance(value, str) and value.startswith(prefix))
+
+
+def _existing(place: _Place, wanted: bool | None) -> Readings:
+    if wanted is None:
+        return _NOTHING
+    return place.is_there() if wanted else _not(place.is_there())
+
+
+OPERATORS: dict[Operator, Callable[[_Place, Any], Readings]] = {
+    Operator.EQ: _equal,
+    Operator.NE: lambda place, wanted: _not(_equal(place, wanted)),
+    Operator.IN: _one_of,
+    Operator.GT: _ordered("$gt", operator.gt),
+    Operator.GTE: _ordered("$gte", operator.ge),
+    Operator.LT: _ordered("$lt", operator.lt),
+    Operator.LTE: _ordered("$lte", operator.le),
+    Operator.STARTS_WITH: _starting,
+    Operator.EXISTS: _existing,
+}

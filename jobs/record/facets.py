@@ -1,0 +1,120 @@
+"""Facets: how many of some tasks have each value of a field, or each value at a path of their metadata.
+
+A value at a path counts a task exactly when the filter ``eq`` with that value finds it: each element of an array
+counts, once for a task, and a task that has nothing there counts nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import reduce
+from typing import Any
+
+from jobs import paths, values
+from jobs.record import fields as f
+from jobs.record.reads import Document
+
+_COUNT = "count"
+_VALUES = "values"
+
+
+class FacetField(StrEnum):
+    """What tasks are counted by."""
+
+    STATUS = f.STATUS
+    NAME = f.NAME
+    QUEUE = f.QUEUE
+    WORKER = f.WORKER
+    METADATA = f.METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A value, and how many tasks have it."""
+
+    value: Any
+    count: int
+
+
+def by_field(wanted: Document, field: FacetField, first: int) -> list[dict[str, Any]]:
+    """The aggregation over TASKS that counts by a field; tasks without a value are left out."""
+    has_value = {f.ID: {"$ne": None}}
+    return [{"$match": wanted}, _counted(f"${field}", 1), {"$match": has_value}, *_largest(first)]
+
+
+def by_parent(parent_ids: list[str]) -> list[dict[str, Any]]:
+    """The aggregation over TASKS that counts the children of each of some tasks; one that has none is in no row."""
+    return [{"$match": {f.PARENT_ID: {"$in": parent_ids}}}, _counted(f"${f.PARENT_ID}", 1)]
+
+
+def by_metadata(wanted: Document, path: str, first: int) -> list[dict[str, Any]]:
+    """The aggregation over TASKS that counts by what is at a path of the metadata.
+
+    Documents that are alike are put together before their arrays are taken apart, for most have a single value.
+
+    Raises:
+        PathError: it is no path.
+    """
+    keys = [values.escape_key(key) for key in paths.parse(path)]
+    either = {"$cond": [{"$isArray": f"${f.ID}"}, f"${f.ID}", [f"${f.ID}"]]}
+    return [
+        {"$match": wanted},
+        _counted(_value_or_values(keys), 1),
+        {"$project": {_VALUES: either, _COUNT: 1}},
+        {"$unwind": f"${_VALUES}"},
+        {"$match": {_VALUES: {"$not": {"$type": ["object", "array"]}}}},
+        _counted(f"${_VALUES}", f"${_COUNT}"),
+        *_largest(first),
+    ]
+
+
+def bucket_from(document: Document) -> Bucket:
+    """Read one row."""
+    return Bucket(document[f.ID], document[_COUNT])
+
+
+def _counted(by: Any, each: Any) -> dict[str, Any]:
+    return {"$group": {f.ID: by, _COUNT: {"$sum": each}}}
+
+
+def _largest(first: int) -> list[dict[str, Any]]:
+    return [{"$sort": {_COUNT: -1, f.ID: 1}}, {"$limit": first}]
+
+
+def _value_or_values(keys: list[str]) -> Any:
+    """The value at a path when no array is on the way, which is found fast; an array of all values otherwise."""
+    prefixes = ["$" + ".".join([f.METADATA, *keys[: length + 1]]) for length in range(len(keys))]
+    plain = {"$cond": [{"$eq": [{"$type": prefixes[-1]}, "missing"]}, [], prefixes[-1]]}
+    return {"$cond": [{"$or": [{"$isArray": prefix} for prefix in prefixes]}, _all_values(keys), plain]}
+
+
+def _all_values(keys: list[str]) -> Any:
+    """The values that a filter would reach, each once; the same way as :func:`jobs.filters._reached`."""
+    reached = reduce(_one_step, keys, [f"${f.METADATA}"])
+    return {"$setUnion": [_each_of(reached, {"$cond": [{"$isArray": "$$this"}, "$$this", ["$$this"]]})]}
+
+
+def _one_step(reached: Any, key: str) -> Any:
+    index = paths.index(key)
+    element = [] if index is None else {"$slice": ["$$this", index, 1]}
+    inside = {
+        "$map": {
+            "input": {"$filter": {"input": "$$this", "cond": _has_key("$$this", key)}},
+            "in": {"$getField": {"field": key, "input": "$$this"}},
+        }
+    }
+    of_object = {"$cond": [_has_key("$$this", key), [{"$getField": {"field": key, "input": "$$this"}}], []]}
+    of_array = {"$concatArrays": [element, inside]}
+    return _each_of(reached, {"$cond": [{"$isArray": "$$this"}, of_array, of_object]})
+
+
+def _has_key(value: Any, key: str) -> Any:
+    there = {"$ne": [{"$type": {"$getField": {"field": key, "input": value}}}, "missing"]}
+    return {"$and": [{"$eq": [{"$type": value}, "object"]}, there]}
+
+
+def _each_of(reached: Any, found: Any) -> Any:
+    """Put together what is found in each value that was reached, ``$$this``."""
+    each = {"$map": {"input": reached, "in": found}}
+    return {"$reduce": {"input": each, "initialValue": [], "in": {"$concatArrays": ["$$value", "$$this"]}}}

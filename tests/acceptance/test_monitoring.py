@@ -1,0 +1,68 @@
+"""Queues and workers, as a client sees them, with a worker that serves a queue of its own and is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from support import Api, process, wait_until
+
+_WORKERS = "{ workers { hostname pool concurrency active lastHeartbeatAt } }"
+_QUEUES = "{ queues { name depth oldestQueuedAt } }"
+_CANCEL = "mutation ($id: ID!) { cancelTask(id: $id) { userErrors { code } } }"
+
+
+def _worker(api: Api, hostname: str) -> dict[str, Any] | None:
+    found = api.data(_WORKERS)["workers"]
+    assert [worker["hostname"] for worker in found] == sorted(worker["hostname"] for worker in found)
+    return next((worker for worker in found if worker["hostname"] == hostname), None)
+
+
+def _queue(api: Api, name: str) -> dict[str, Any] | None:
+    found = api.data(_QUEUES)["queues"]
+    assert [queue["name"] for queue in found] == sorted(queue["name"] for queue in found)
+    return next((queue for queue in found if queue["name"] == name), None)
+
+
+def _depth(api: Api, name: str) -> int:
+    queue = _queue(api, name)
+    return -1 if queue is None else int(queue["depth"])
+
+
+def test_a_worker_and_its_queue(api: Api, redis: Redis, environment: dict[str, str], tmp_path: Path) -> None:
+    """What runs is active, what waits is deep and has an age; a killed worker disappears, what it left does not."""
+    key = uuid.uuid4().hex
+    hostname, queue = f"{key}@monitored", f"{key}.queue"
+    options = ["-c", "1", "-Q", queue, "-n", hostname, "--without-mingle", "-P", "prefork"]
+    command = [sys.executable, "-m", "celery", "-A", "jobs", "worker", *options]
+    with process(command, tmp_path / "worker.log", environment) as started:
+        worker = wait_until(lambda: _worker(api, hostname), 60)
+        assert worker is not None
+        assert (worker["pool"], worker["concurrency"], worker["active"]) == ("prefork", 1, 0)
+        age = datetime.now(UTC) - datetime.fromisoformat(worker["lastHeartbeatAt"])
+        assert abs(age) < timedelta(seconds=5)
+        assert _queue(api, queue) == {"name": queue, "depth": 0, "oldestQueuedAt": None}
+
+        running = api.create("task_modules.wait_for_key", args=[key], queue=queue)
+        assert redis.blpop([f"{key}:started"], timeout=20)
+        waiting = api.create("task_modules.wait_for_key", args=[key], queue=queue)
+        task = wait_until(lambda: api.task(running))
+        assert (task["status"], task["worker"]) == ("STARTED", hostname)
+        worker = _worker(api, hostname)
+        assert worker is not None
+        assert worker["active"] == 1
+        assert _queue(api, queue) == {"name": queue, "depth": 1, "oldestQueuedAt": api.task(waiting)["createdAt"]}
+
+        os.killpg(started.pid, signal.SIGKILL)
+        wait_until(lambda: _worker(api, hostname) is None)
+    # Recovery by the other worker gives the task back to a queue that nobody serves now.
+    wait_until(lambda: _depth(api, queue) == 2)
+    for task_id in (running, waiting):
+        assert api.data(_CANCEL, id=task_id)["cancelTask"]["userErrors"] == []
+    assert _queue(api, queue) is None
