@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 
 from graphql import GraphQLError, OperationDefinitionNode
@@ -23,20 +22,6 @@ _DOCUMENTS = 1000
 class _Schema(Schema):
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Log nothing here: MaskUnexpected logs what the client is not told, and the rest is the client's own."""
-
-
-class DocumentCache(ParserCache):
-    """Keeps parsed documents, and leaves those that cannot be parsed to Strawberry.
-
-    Its own cache raises their errors where only :meth:`Schema.execute` expects any: a subscription would end without a
-    word.
-    """
-
-    def on_parse(self) -> Iterator[None]:
-        """Look for the document; whatever is wrong with it is found again by the parser, and told."""
-        with contextlib.suppress(GraphQLError, RecursionError):
-            next(super().on_parse())
-        yield
 
 
 class NamedOperation(SchemaExtension):
@@ -66,7 +51,7 @@ schema = _Schema(
     config=StrawberryConfig(scalar_map=SCALARS),
     extensions=[
         MaskUnexpected,
-        lambda: DocumentCache(maxsize=_DOCUMENTS),
+        lambda: ParserCache(maxsize=_DOCUMENTS),
         lambda: ValidationCache(maxsize=_DOCUMENTS),
         NamedOperation,
     ],

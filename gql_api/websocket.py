@@ -43,7 +43,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
 
     @staticmethod
     def _get_pre_execution_close_reason(_error: GraphQLError) -> None:
-        """Let a document that cannot be read be an error of its operation: the others of the socket go on."""
+        """Let a document without the operation that is meant be an error of its own: the socket's others go on."""
 
     async def send_message(self, message: Message) -> None:
         """Send what is this socket's alone; waits for a client that does not read."""

@@ -159,6 +159,7 @@ async def test_the_payload_of_the_first_message_is_free(served: Api, payload: st
         assert json.loads(await socket.recv()) == {"type": "connection_ack"}
 
 
+@pytest.mark.parametrize("name", [None, "Unknown"])
 @pytest.mark.parametrize(
     "query",
     [
@@ -169,12 +170,12 @@ async def test_the_payload_of_the_first_message_is_free(served: Api, payload: st
     ],
     ids=lambda query: query[:40],
 )  # fmt: skip
-async def test_a_bad_document_is_an_error_of_its_operation(served: Api, query: str) -> None:
+async def test_a_bad_document_is_an_error_of_its_operation(served: Api, query: str, name: str | None) -> None:
     """It ends its own operation with ``error`` and no more; the socket serves the next one."""
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
         await socket.send(_INIT)
         await socket.recv()
-        await socket.send(_subscribe({"query": query}))
+        await socket.send(_subscribe({"query": query, "operationName": name}))
         answer = json.loads(await socket.recv())
         assert (answer["type"], answer["id"]) == ("error", "1")
         assert answer["payload"][0]["message"]

@@ -71,23 +71,33 @@ def test_a_task_is_watched_by_parts(api: Api, method: str) -> None:
     assert revisions == sorted(set(revisions))
 
 
-def _result(document: str, **rest: Any) -> dict[str, Any]:
+def test_a_log_is_watched_by_events(api: Api) -> None:
+    """What is not shared goes the same way: each line is an event."""
+    task_id = api.create("task_modules.floods", args=[50])
+    query = "subscription ($id: ID!) { taskLogged(id: $id) { __typename } }"
+    answer = httpx.post(api.graphql, json=_request(query, variables={"id": task_id}), headers=EVENTS, timeout=30)
+    *lines, last = _events(answer.text)
+    assert last == ("complete", None)
+    assert len(lines) == 50
+
+
+def _request(document: str, **rest: Any) -> dict[str, Any]:
     return {"query": document, **rest}
 
 
 @pytest.mark.parametrize(
     ("request_", "has_data"),
     [
-        (_result("{ __typename }"), True),
-        (_result('mutation { deleteTask(id: "none") { userErrors { code } } }'), True),
-        (_result("{ nothing }"), False),
-        (_result("{ {"), False),
-        (_result("subscription { nothing }"), False),
-        (_result("query A { __typename } query B { __typename }"), False),
-        (_result("query A { __typename }", operationName="B"), False),
-        (_result("query ($n: Int!) { tasks(first: $n) { nodes { id } } }"), False),
-        (_result(WATCH), False),
-        (_result(WATCH, variables={"id": "unknown"}), False),
+        (_request("{ __typename }"), True),
+        (_request('mutation { deleteTask(id: "none") { userErrors { code } } }'), True),
+        (_request("{ nothing }"), False),
+        (_request("{ {"), False),
+        (_request("subscription { nothing }"), False),
+        (_request("query A { __typename } query B { __typename }"), False),
+        (_request("query A { __typename }", operationName="B"), False),
+        (_request("query ($n: Int!) { tasks(first: $n) { nodes { id } } }"), False),
+        (_request(WATCH), False),
+        (_request(WATCH, variables={"id": "unknown"}), False),
     ],
     ids=lambda value: str(value)[:60],
 )
