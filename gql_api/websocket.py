@@ -56,12 +56,15 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         outbox = Outbox(policy, self._outgoing.mark, encode(operation.id))
         self._outboxes[operation.id] = outbox
         executions.join(shared, outbox)
+        operation.task = None
 
     async def cleanup_operation(self, operation_id: str) -> None:
         """End an operation, as the client or the end of the socket wants it."""
-        await super().cleanup_operation(operation_id)
         outbox = self._outboxes.pop(operation_id, None)
-        if outbox is not None:
+        if outbox is None:
+            await super().cleanup_operation(operation_id)
+        else:
+            del self.operations[operation_id]
             self._outgoing.unmark(outbox)
             self.context.services.executions.leave(outbox)
 
