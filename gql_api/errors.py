@@ -114,6 +114,12 @@ class MaskUnexpected(MaskErrors):
     def __init__(self) -> None:
         super().__init__(should_mask_error=_is_unexpected)
 
+    def _process_result(self, result: object) -> None:
+        # The base asks whether it is of a protocol, which takes longer than most operations.
+        errors: list[GraphQLError] | None = getattr(result, "errors", None)
+        if errors:
+            result.errors = self._process_errors(errors)  # type: ignore[attr-defined] # it has them
+
     def anonymise_error(self, error: GraphQLError) -> GraphQLError:
         """Make the error that the client sees."""
         original = error.original_error
