@@ -31,7 +31,7 @@ SEED = 6
 
 
 @dataclass(frozen=True)
-class Plan:
+class Dataset:
     """Which tasks to make, and where they go."""
 
     url: str
@@ -43,63 +43,63 @@ class Plan:
 @contextmanager
 def mongodb_on(folder: Path) -> Iterator[str]:
     """Run a MongoDB on a folder until the block ends, and give its address."""
+    folder = folder.resolve()
     server = MongodbServer(folder / "mongodb", free_port())
-    log = folder / "mongod.log"
-    with running(server.command(log), dict(os.environ), folder / "log"):
+    with running(server.command(folder / "mongod.log"), dict(os.environ), folder / "log"):
         server.initiate()
         yield server.url
 
 
-def fill(plan: Plan, processes: int) -> None:
+def fill(wanted: Dataset, processes: int) -> None:
     """Make the tasks and their indexes, and say how long that took.
 
     The indexes come last: to build them from what is there takes less time than to keep them at every insert.
     """
     began = time.monotonic()
-    firsts = range(0, plan.tasks, CHUNK)
+    firsts = range(0, wanted.tasks, CHUNK)
     done = 0
-    with multiprocessing.get_context("spawn").Pool(processes, _connect, (plan,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, _connect, (wanted,)) as pool:
         for count in pool.imap_unordered(_insert, firsts):
             done += count
             if done % (100 * CHUNK) == 0:
                 print(f"{done:,} documents, {done / (time.monotonic() - began):,.0f}/s", flush=True)
     inserted = time.monotonic()
-    with MongoClient[dict[str, Any]](plan.url) as client:
-        tasks = client[plan.database][fields.TASKS]
+    with MongoClient[dict[str, Any]](wanted.url) as client:
+        tasks = client[wanted.database][fields.TASKS]
         tasks.create_indexes([*fields.UNIQUE_INDEXES, *fields.INDEXES])
         indexed = time.monotonic()
-        size = client[plan.database].command("collStats", fields.TASKS)
+        size = client[wanted.database].command("collStats", fields.TASKS)
     print(
-        f"{plan.tasks:,} documents of {size['avgObjSize']} bytes in {inserted - began:.0f} s, "
-        f"{plan.tasks / (inserted - began):,.0f}/s; "
+        f"{wanted.tasks:,} documents of {size['avgObjSize']} bytes in {inserted - began:.0f} s, "
+        f"{wanted.tasks / (inserted - began):,.0f}/s; "
         f"{size['nindexes']} indexes of {size['totalIndexSize'] / 2**20:,.0f} MiB in {indexed - inserted:.0f} s; "
         f"together {indexed - began:.0f} s"
     )
 
 
-def refuse_what_is_filled(plan: Plan) -> None:
+def refuse_what_is_filled(wanted: Dataset) -> None:
     """Leave alone what is somebody's.
 
     Raises:
         SystemExit: there are tasks already.
     """
-    with MongoClient[dict[str, Any]](plan.url) as client:
-        if client[plan.database][fields.TASKS].find_one():
-            raise SystemExit(f"there are tasks in {plan.database} already; drop it, or name another by --database")
+    with MongoClient[dict[str, Any]](wanted.url) as client:
+        if client[wanted.database][fields.TASKS].find_one():
+            raise SystemExit(f"there are tasks in {wanted.database} already; drop it, or name another by --database")
 
 
-_target: list[tuple[Plan, Collection[dict[str, Any]]]] = []
+_target: list[tuple[Dataset, Collection[dict[str, Any]]]] = []
 
 
-def _connect(plan: Plan) -> None:
-    client = MongoClient[dict[str, Any]](plan.url)
-    _target.append((plan, client[plan.database][fields.TASKS]))
+def _connect(wanted: Dataset) -> None:
+    client = MongoClient[dict[str, Any]](wanted.url)
+    _target.append((wanted, client[wanted.database][fields.TASKS]))
 
 
 def _insert(first: int) -> int:
-    plan, collection = _target[0]
-    count = min(CHUNK, plan.tasks - first)
-    documents = list(Chunk(first, count, plan.tasks, plan.seed).documents())
+    wanted, collection = _target[0]
+    count = min(CHUNK, wanted.tasks - first)
+    documents = list(Chunk(first, count, wanted.tasks, wanted.seed).documents())
     return len(collection.insert_many(documents, ordered=False).inserted_ids)
 
 
@@ -122,9 +122,9 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace, url: str) -> None:
-    plan = Plan(url, options.database, options.tasks, options.seed)
-    refuse_what_is_filled(plan)
-    fill(plan, options.processes)
+    wanted = Dataset(url, options.database, options.tasks, options.seed)
+    refuse_what_is_filled(wanted)
+    fill(wanted, options.processes)
 
 
 if __name__ == "__main__":

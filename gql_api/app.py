@@ -13,6 +13,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from gql_api import rest
 from gql_api.background import background
+from gql_api.bulk import Bulk
 from gql_api.changes import Changes
 from gql_api.context import Context, Services
 from gql_api.control import Controller
@@ -25,6 +26,7 @@ from gql_api.schema import schema
 from gql_api.server import GraphQLServer
 from gql_api.store import TaskStore
 from gql_api.subscriptions import SHARED
+from gql_api.wire import Turn
 from jobs.dispatch import Dispatcher
 from jobs.settings import Settings
 
@@ -77,16 +79,17 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         changes = Changes(store, redis)
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
-        controller = Controller(settings, store, changes, creator)
         executions = Executions(schema, SHARED, lambda audience: Context(services, audience))
         services = Services(
             store=store,
+            tasks=GatheredReads(store.by_ids),
             feed=feed,
             creator=creator,
-            controller=controller,
+            controller=Controller(settings, store, changes, creator),
+            bulk=Bulk(store, changes, creator),
             executions=executions,
+            turn=Turn(),
             redis=redis,
-            tasks=GatheredReads(store.by_ids),
         )
         async with executions:
             yield services

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -39,15 +39,28 @@ class Changes:
         else:
             await self._publish(await asyncio.to_thread(_events, documents))
 
-    async def delete(self, task_id: str) -> bool:
-        """Delete a task that is final; tells whether it was one."""
-        if not await self._store.delete(task_id):
-            return False
-        await self._publish([(task_id, events.deleted(task_id))])
-        return True
+    async def make_many(self, writes: Sequence[Write], revisions: Mapping[str, int]) -> int:
+        """Make changes of many records, publish the event of each that has changed, and return how many were changed.
+
+        Args:
+            writes: run over many, one after the other.
+            revisions: at which revision each of these tasks was read before, by id.
+        """
+        count = await self._store.change_many(writes)
+        documents = await self._store.documents(list(revisions))
+        await self.announce([each for each in documents if TaskRecord(each).revision > revisions[TaskRecord(each).id]])
+        return count
+
+    async def delete(self, task_ids: Sequence[str]) -> int:
+        """Delete those of some tasks that are final; return how many this call deleted."""
+        deleted, count = await self._store.delete(task_ids)
+        await self._publish([(task_id, events.deleted(task_id)) for task_id in deleted])
+        return count
 
     async def _publish(self, news: list[tuple[str, bytes]]) -> None:
         """The record is the truth: news that is lost is logged, and is no error of the call."""
+        if not news:
+            return
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for task_id, event in news:

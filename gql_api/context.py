@@ -14,6 +14,7 @@ from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
 from gql_api.audience import Audience
+from gql_api.bulk import Bulk
 from gql_api.control import Controller
 from gql_api.creation import Creator
 from gql_api.executions import Executions
@@ -21,6 +22,7 @@ from gql_api.feed import Feed
 from gql_api.gathering import GatheredReads
 from gql_api.lists import ChildPage
 from gql_api.store import TaskStore
+from gql_api.wire import Turn
 from jobs.record.reads import TaskRecord
 
 
@@ -32,12 +34,14 @@ class Services:
     """
 
     store: TaskStore
+    tasks: GatheredReads[TaskRecord | None]
     feed: Feed
     creator: Creator
     controller: Controller
+    bulk: Bulk
     executions: Executions
+    turn: Turn
     redis: Redis
-    tasks: GatheredReads[TaskRecord | None]
 
 
 @dataclass(frozen=True)

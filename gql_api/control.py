@@ -15,7 +15,7 @@ from gql_api.store import TaskStore
 from gql_api.wanted import TaskInput, too_late
 from jobs import metadata, values
 from jobs.metadata import MetadataError, Operation
-from jobs.record import control
+from jobs.record import bulk, control
 from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
 from jobs.settings import Settings
@@ -43,6 +43,20 @@ class Replay:
 
     kwargs: Any = None
     metadata: Any = None
+
+
+def replayed(record: TaskRecord, other: Replay, new_id: str | None = None) -> TaskInput:
+    """What to create so that a task is repeated."""
+    return TaskInput(
+        name=record.name,
+        args=record.args,
+        kwargs=record.kwargs if other.kwargs is None else other.kwargs,
+        metadata=record.metadata if other.metadata is None else other.metadata,
+        queue=record.queue,
+        priority=record.priority,
+        replay_of=record.id,
+        task_id=new_id,
+    )
 
 
 class Controller:
@@ -100,17 +114,9 @@ class Controller:
             RefusedError: there is no such task, or it could not be created today.
         """
         record = await self._known(task_id)
-        return await self._creator.create(
-            TaskInput(
-                name=record.name,
-                args=record.args,
-                kwargs=record.kwargs if other.kwargs is None else other.kwargs,
-                metadata=record.metadata if other.metadata is None else other.metadata,
-                queue=record.queue,
-                priority=record.priority,
-                replay_of=record.id,
-            )
-        )
+        creation = await self._creator.create(replayed(record, other))
+        await self._store.change_many([bulk.mark_replayed([task_id])])
+        return creation
 
     async def update_metadata(
         self, task_id: str, operations: Sequence[Operation], expected_revision: int | None
@@ -140,7 +146,7 @@ class Controller:
         Raises:
             RefusedError: there is no such task, or it is not final.
         """
-        if not values.is_text(task_id) or not await self._changes.delete(task_id):
+        if not values.is_text(task_id) or not await self._changes.delete([task_id]):
             record = await self._known(task_id)
             message = f"Only a task that has ended can be deleted; this one is {record.status}"
             raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=record)

@@ -131,7 +131,7 @@ class Creator:
         problems = first_problems(wanted, definition, parent, self._settings)
         if problems:
             return RefusedError.for_problems(problems, "input")
-        return wanted.task(str(uuid.uuid4()), definition, parent)
+        return wanted.task(wanted.task_id or str(uuid.uuid4()), definition, parent)
 
     async def _parents_of(self, wanted: Sequence[TaskInput]) -> dict[str, TaskRecord]:
         ids = {each.parent_id for each in wanted if each.parent_id is not None and values.is_text(each.parent_id)}

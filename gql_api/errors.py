@@ -94,7 +94,7 @@ def _user_error(problem: Problem, prefix: Sequence[str]) -> UserError:
     too_large = problem.too_large and path[0] in {"metadata", "operations"}
     return UserError(
         code=TaskErrorCode.METADATA_TOO_LARGE if too_large else TaskErrorCode.INVALID_INPUT,
-        message=f"{'.'.join(path)}: {problem.message}",
+        message=f"{'.'.join(path or prefix)}: {problem.message}",
         field=[*prefix, *path],
     )
 
@@ -113,6 +113,12 @@ class MaskUnexpected(MaskErrors):
 
     def __init__(self) -> None:
         super().__init__(should_mask_error=_is_unexpected)
+
+    def _process_result(self, result: object) -> None:
+        # The base asks whether it is of a protocol, which takes longer than most operations.
+        errors: list[GraphQLError] | None = getattr(result, "errors", None)
+        if errors:
+            result.errors = self._process_errors(errors)  # type: ignore[attr-defined] # it has them
 
     def anonymise_error(self, error: GraphQLError) -> GraphQLError:
         """Make the error that the client sees."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 import strawberry
 from strawberry import UNSET
 
-from gql_api.errors import BAD_INPUT, ClientError
+from gql_api.errors import BAD_INPUT, ClientError, RefusedError
 from gql_api.scalars import JSON, given
 from gql_api.types import TaskStatus
 from jobs import conditions
@@ -138,10 +138,8 @@ def query_of(wanted: TaskFilter | None, order: Order) -> Document:
     try:
         query = {} if wanted is None else read(wanted.wanted()).query
     except FilterError as error:
-        text = "; ".join(f"{'.'.join(map(str, ('filter', *each.path)))}: {each.message}" for each in error.problems)
-        raise ClientError(text.encode("utf-8", "backslashreplace").decode(), BAD_INPUT) from error
-    listed = [order.listed()] if order.field is OrderField.FINISHED_AT else []
-    return {"$and": [*listed, query]} if listed else query
+        raise ClientError(str(RefusedError.for_problems(error.problems, "filter")), BAD_INPUT) from error
+    return {"$and": [order.listed(), query]} if order.field is OrderField.FINISHED_AT else query
 
 
 def _range(wanted: DateTimeRange | None) -> conditions.TimeRange | None:

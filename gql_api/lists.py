@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import ExecutionTimeout
+from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
 from gql_api.errors import ClientError
 from jobs.record import facets, lists
 from jobs.record.facets import Bucket, FacetField
+from jobs.record.fields import Status
 from jobs.record.lists import Stretch
 from jobs.record.reads import Document, TaskRecord
 
@@ -40,22 +42,36 @@ class TaskLists:
         self._tasks = tasks
         self._seconds = seconds
 
-    async def page(self, wanted: Document, stretch: Stretch) -> list[TaskRecord]:
-        """Read a stretch of the tasks that a query finds, in the direction of the stretch."""
-        with self._bounded():
-            found = self._tasks.find({"$and": [stretch.query(), wanted]}).sort(stretch.sort()).limit(stretch.limit)
+    async def page(
+        self, wanted: Document, stretch: Stretch, fields: Mapping[str, int] | None = None
+    ) -> list[TaskRecord]:
+        """Read a stretch of the tasks that a query finds, or some fields of theirs, in the stretch's direction."""
+        async with self._bounded():
+            found = (
+                self._tasks.find({"$and": [stretch.query(), wanted]}, fields).sort(stretch.sort()).limit(stretch.limit)
+            )
             return [TaskRecord(document) async for document in found]
 
     async def count(self, wanted: Document) -> int:
         """Count the tasks that a query finds."""
-        with self._bounded():
-            if not wanted:
-                return await self._tasks.estimated_document_count()
+        statuses = facets.statuses_in(wanted)
+        if statuses is not None:
+            return sum((await self._counts_of(statuses)).values())
+        async with self._bounded():
             return await self._tasks.count_documents(wanted)
 
     async def facet(self, wanted: Document, field: FacetField, first: int) -> list[Bucket]:
         """Count the tasks that a query finds by the values of a field, the most frequent first."""
+        statuses = facets.statuses_in(wanted)
+        if field is FacetField.STATUS and statuses is not None:
+            counts = (await self._counts_of(statuses)).most_common(first)
+            return [Bucket(status, count) for status, count in counts if count]
         return await self._buckets(facets.by_field(wanted, field, first))
+
+    async def _counts_of(self, statuses: Sequence[Status]) -> Counter[Status]:
+        async with self._bounded():
+            counting = (self._tasks.count_documents(facets.of_status(status)) for status in statuses)
+            return Counter(dict(zip(statuses, await asyncio.gather(*counting), strict=True)))
 
     async def metadata_facet(self, wanted: Document, path: str, first: int) -> list[Bucket]:
         """Count the tasks that a query finds by what is at a path of their metadata, the most frequent first.
@@ -90,15 +106,18 @@ class TaskLists:
             yield facets.bucket_from(row)
 
     async def _rows(self, pipeline: list[dict[str, Any]]) -> AsyncIterator[Document]:
-        with self._bounded():
+        async with self._bounded():
             for row in await (await self._tasks.aggregate(pipeline)).to_list():
                 yield row
 
-    @contextlib.contextmanager
-    def _bounded(self) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
         try:
             with pymongo.timeout(self._seconds):
                 yield
-        except ExecutionTimeout as error:
+        except (ExecutionTimeout, NetworkTimeout) as error:
+            if isinstance(error, NetworkTimeout):
+                # Who notices first, MongoDB or its client, is up to chance. One that is away says so here.
+                await self._tasks.database.command("ping")
             message = f"This takes longer than {self._seconds:g} s: ask for what an index can find, or for fewer tasks"
             raise ClientError(message, TIMEOUT) from error

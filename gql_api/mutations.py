@@ -7,10 +7,13 @@ from datetime import datetime
 import strawberry
 from strawberry import UNSET
 
+from gql_api.bulk import MOST
 from gql_api.context import Info
 from gql_api.control import Cancellation, Replay
 from gql_api.errors import TaskErrorCode, UserError
+from gql_api.filters import TaskFilter
 from gql_api.payloads import (
+    BulkTaskPayload,
     CreateTaskInput,
     CreateTaskPayload,
     CreateTasksPayload,
@@ -19,8 +22,13 @@ from gql_api.payloads import (
     TaskPayload,
 )
 from gql_api.scalars import JSON, given
+from jobs.record.bulk import Action
 
 _MOST_CREATED = 1000
+_MANY = (
+    f"{{}} the tasks that the filter finds {{}}: at most {MOST:,} a call, the oldest first, and only those that were "
+    "created before it. A dry run only counts. Fewer changed than matched: call again."
+)
 
 
 @strawberry.type
@@ -100,3 +108,33 @@ class Mutation:
     async def delete_task(self, info: Info, id: strawberry.ID) -> DeleteTaskPayload:  # noqa: A002 - the schema's
         """Delete a task."""
         return await DeleteTaskPayload.of(info.context.services.controller.delete(id))
+
+    @strawberry.mutation(description=_MANY.format("End", "and that have not ended, nor been asked to"))
+    async def cancel_tasks(
+        self,
+        info: Info,
+        filter: TaskFilter,  # noqa: A002 - the schema's
+        dry_run: bool | None = True,
+    ) -> BulkTaskPayload:
+        """Cancel many tasks."""
+        return await BulkTaskPayload.of(info.context.services.bulk, Action.CANCEL, filter, dry_run)
+
+    @strawberry.mutation(description=_MANY.format("Create tasks like", "and that were not replayed yet"))
+    async def replay_tasks(
+        self,
+        info: Info,
+        filter: TaskFilter,  # noqa: A002 - the schema's
+        dry_run: bool | None = True,
+    ) -> BulkTaskPayload:
+        """Replay many tasks."""
+        return await BulkTaskPayload.of(info.context.services.bulk, Action.REPLAY, filter, dry_run)
+
+    @strawberry.mutation(description=_MANY.format("Delete", "and that have ended"))
+    async def delete_tasks(
+        self,
+        info: Info,
+        filter: TaskFilter,  # noqa: A002 - the schema's
+        dry_run: bool | None = True,
+    ) -> BulkTaskPayload:
+        """Delete many tasks."""
+        return await BulkTaskPayload.of(info.context.services.bulk, Action.DELETE, filter, dry_run)

@@ -9,12 +9,17 @@ from typing import Self
 import strawberry
 from strawberry import UNSET
 
+from gql_api.bulk import Bulk
 from gql_api.creation import Creation
 from gql_api.errors import RefusedError, UserError
+from gql_api.filters import TaskFilter
 from gql_api.scalars import JSON, given
 from gql_api.tasks import Task
 from gql_api.wanted import TaskInput
+from jobs.conditions import FilterError
+from jobs.filters import read
 from jobs.metadata import MetadataOp, Operation
+from jobs.record.bulk import Action
 from jobs.record.reads import TaskRecord
 
 strawberry.enum(MetadataOp, description="What an operation does to the value at its path.")
@@ -142,6 +147,25 @@ class DeleteTaskPayload:
             return cls(deleted_task_id=strawberry.ID(await deleting))
         except RefusedError as refusal:
             return cls(user_errors=refusal.errors)
+
+
+@strawberry.type(description="How many tasks the filter found, and how many were changed.")
+class BulkTaskPayload:
+    """What became of many tasks."""
+
+    matched: int = strawberry.field(default=0, description="To these it has still to be done.")
+    changed: int = strawberry.field(default=0, description="None in a dry run. Fewer than matched: call again.")
+    user_errors: list[UserError] = strawberry.field(default_factory=list)
+
+    @classmethod
+    async def of(cls, bulk: Bulk, action: Action, wanted: TaskFilter, dry_run: bool | None) -> Self:
+        """Do something to many tasks, unless it is a dry run, which null is too."""
+        try:
+            query = read(wanted.wanted()).query
+        except FilterError as error:
+            return cls(user_errors=RefusedError.for_problems(error.problems, "filter").errors)
+        outcome = await bulk.run(action, query, dry_run=dry_run is not False)
+        return cls(matched=outcome.matched, changed=outcome.changed, user_errors=outcome.errors)
 
 
 def _task(refusal: RefusedError) -> Task | None:

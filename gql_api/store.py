@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 import pymongo
@@ -112,14 +113,32 @@ class TaskStore:
         """Take the idempotency key from a task that has had it for so long; tells whether it has."""
         return (await self._tasks.update_one(*control.release_key(task_id, age_seconds))).matched_count > 0
 
-    async def delete(self, task_id: str) -> bool:
-        """Delete a task that is final, and leave a tombstone; tells whether it was one."""
-        deletable = control.deletable([task_id])
-        if await self._tasks.find_one(deletable, reads.ID_ONLY) is None:
-            return False
-        await self._database[fields.TOMBSTONES].update_one(*control.bury(task_id), upsert=True)
-        await self._log_lines.delete_many(logs.of_tasks([task_id]))
-        return (await self._tasks.delete_one(deletable)).deleted_count > 0
+    async def change_many(self, writes: Sequence[Write]) -> int:
+        """Make changes of many records, one after the other, and return how many were made."""
+        return sum([(await self._tasks.update_many(*write)).modified_count for write in writes])
+
+    async def delete(self, task_ids: Sequence[str]) -> tuple[list[str], int]:
+        """Delete those of some tasks that are final, and leave tombstones.
+
+        Returns:
+            their ids, and how many of them this call deleted: another one may have been at the same.
+        """
+        found = [
+            TaskRecord(document).id
+            async for document in self._tasks.find(control.deletable(task_ids), reads.STATE_ONLY)
+        ]
+        if not found:
+            return [], 0
+        graves = [UpdateOne(*control.bury(task_id), upsert=True) for task_id in found]
+        await self._database[fields.TOMBSTONES].bulk_write(graves, ordered=False)
+        await self._log_lines.delete_many(logs.of_tasks(found))
+        return found, (await self._tasks.delete_many(control.deletable(found))).deleted_count
+
+    async def now(self) -> datetime:
+        """Ask MongoDB for its time."""
+        hello = await self._client.admin.command("hello", codec_options=reads.CODEC)
+        now: datetime = hello["localTime"]
+        return now
 
     async def pool_of(self, hostname: str) -> str | None:
         """Read which pool a worker has; None when it is not known."""
@@ -175,8 +194,11 @@ class TaskStore:
 
     async def get_many(self, task_ids: Collection[str]) -> list[TaskRecord]:
         """Read the tasks that exist among these, in no order."""
-        found = self._tasks.find(reads.by_ids(list(task_ids)))
-        return [TaskRecord(document) async for document in found]
+        return [TaskRecord(document) for document in await self.documents(task_ids)]
+
+    async def documents(self, task_ids: Collection[str]) -> list[Document]:
+        """Read the same as they are stored."""
+        return await self._tasks.find(reads.by_ids(list(task_ids))).to_list()
 
     async def by_ids(self, task_ids: list[str]) -> list[TaskRecord | None]:
         """Read tasks in the order of their ids, with None where there is none, or can be none."""

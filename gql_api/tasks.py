@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from typing import Self
 
 import strawberry
 from strawberry import UNSET
+from strawberry.types import get_object_definition
 
 from gql_api.context import Info
 from gql_api.cursors import Cursor
@@ -29,7 +31,7 @@ from jobs.record.reads import Document, TaskRecord
 
 @strawberry.type(description="A task: created by a client, run by a worker, kept with its metadata.")
 class Task(Node):
-    """A task record. Values that take some work to read are read when they are asked for."""
+    """A task record. Everything is read from it when it is asked for, the plain fields by their names."""
 
     record: strawberry.Private[TaskRecord]
 
@@ -52,30 +54,13 @@ class Task(Node):
     finished_at: datetime | None
     updated_at: datetime
 
+    def __init__(self, record: TaskRecord) -> None:
+        self.record = record
+
     @classmethod
     def of(cls, record: TaskRecord) -> Self:
         """Make it from a record."""
-        return cls(
-            record=record,
-            id=strawberry.ID(record.id),
-            name=record.name,
-            status=record.status,
-            is_final=record.is_final,
-            revision=record.revision,
-            attempts=record.attempts,
-            queue=record.queue,
-            priority=record.priority,
-            worker=record.worker,
-            owner=record.owner,
-            idempotency_key=record.idempotency_key,
-            created_at=record.created_at,
-            scheduled_for=record.scheduled_for,
-            expires_at=record.expires_at,
-            cancel_requested_at=record.cancel_requested_at,
-            started_at=record.started_at,
-            finished_at=record.finished_at,
-            updated_at=record.updated_at,
-        )
+        return cls(record)
 
     @strawberry.field
     def args(self) -> JSON:
@@ -144,11 +129,19 @@ class Task(Node):
         return TaskConnection.of(found, stretch, reads.children_of(self.record.id), self.record.id)
 
 
+# Set here, for Strawberry takes a property in the class to be a default value.
+for _field in get_object_definition(Task, strict=True).fields:
+    if _field.base_resolver is None and _field.python_name != "record":
+        setattr(Task, _field.python_name, property(attrgetter(f"record.{_field.python_name}")))
+
+
 @strawberry.type(description="A task and its place in the list.")
 class TaskEdge:
     """Relay's edge."""
 
-    cursor: str
+    order: strawberry.Private[Order]
+    # Written when it is asked for.
+    cursor: str = strawberry.field(resolver=lambda self: str(Cursor.of(self.node.record, self.order)))
     node: Task
 
 
@@ -226,7 +219,7 @@ class TaskConnection:
         records, has_more = found[: stretch.limit - 1], len(found) == stretch.limit
         if stretch.backwards:
             records = records[::-1]
-        edges = [TaskEdge(cursor=str(Cursor.of(record, stretch.order)), node=Task.of(record)) for record in records]
+        edges = [TaskEdge(order=stretch.order, node=Task.of(record)) for record in records]
         return cls(
             query=query,
             parent_id=parent_id,
@@ -235,8 +228,8 @@ class TaskConnection:
             page_info=PageInfo(
                 has_next_page=stretch.before is not None if stretch.backwards else has_more,
                 has_previous_page=has_more if stretch.backwards else stretch.after is not None,
-                start_cursor=edges[0].cursor if edges else None,
-                end_cursor=edges[-1].cursor if edges else None,
+                start_cursor=str(Cursor.of(records[0], stretch.order)) if records else None,
+                end_cursor=str(Cursor.of(records[-1], stretch.order)) if records else None,
             ),
         )
 

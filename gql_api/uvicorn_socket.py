@@ -13,9 +13,8 @@ from gql_api.wire import EXTENSION, framed
 
 GOING_AWAY = 1001
 
-# uvicorn tells of every socket that is opened, at a level that says more than an access log that is off.
-_logger = logging.getLogger("uvicorn.error.websocket")
-_logger.setLevel(logging.WARNING)
+# Not uvicorn's, which tells of every socket that is opened though there is no access log.
+_logger = logging.getLogger(__name__)
 
 _LINGER_SECONDS = 2.0
 
@@ -28,16 +27,12 @@ class UvicornSocket(WebSocketsSansIOProtocol):
     """
 
     on_writable: Callable[[], None] | None = None
+    is_writable = True
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin, quietly."""
-        self.logger = _logger
+        self.logger = self.conn.logger = _logger
         super().connection_made(transport)
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether the transport is below its high-water mark, or gone."""
-        return self.writable.is_set()
 
     def write(self, messages: list[bytes]) -> None:
         """Write text messages at once, unless the socket is being closed."""
@@ -50,17 +45,25 @@ class UvicornSocket(WebSocketsSansIOProtocol):
         if not self.close_sent:
             self.scope["extensions"][EXTENSION] = {"wire": self}
 
+    def start_keepalive(self) -> None:
+        """Go on after the handshake, whose headers are a tenth of what a quiet socket holds and not looked at again."""
+        super().start_keepalive()
+        del self.request, self.response
+
+    def pause_writing(self) -> None:
+        """Hear from the transport that it holds more than its high-water mark."""
+        super().pause_writing()
+        self.is_writable = False
+
     def resume_writing(self) -> None:
         """Hear from the transport that the client has read."""
         super().resume_writing()
-        if self.on_writable is not None:
-            self.on_writable()
+        self._let_write()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let nobody wait any more for the client to read."""
         super().connection_lost(exc)
-        if self.on_writable is not None:
-            self.on_writable()
+        self._let_write()
 
     def keepalive_timeout(self) -> None:
         """Close the socket of a client that has not answered a ping, and do not wait for it to read what is written."""
@@ -83,3 +86,8 @@ class UvicornSocket(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
+
+    def _let_write(self) -> None:
+        self.is_writable = True
+        if self.on_writable is not None:
+            self.on_writable()

@@ -21,6 +21,7 @@ from jobs.values import Problem
 
 _LONGEST_KEY = 255
 _LONGEST_SECONDS = 10 * 366 * 86400
+_NO_CONTENT = {"idempotency_key", "task_id"}
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class TaskInput:
     parent_id: str | None = None
     replay_of: str | None = None
     idempotency_key: str | None = None
+    # One of its own unless it is given.
+    task_id: str | None = None
 
     def digest(self) -> str:
         """Tell this input from others under the same key."""
-        content = {name: value for name, value in asdict(self).items() if name != "idempotency_key"}
+        content = {name: value for name, value in asdict(self).items() if name not in _NO_CONTENT}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
     def task(self, task_id: str, definition: TaskDefinition, parent: TaskRecord | None) -> NewTask:

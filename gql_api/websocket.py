@@ -28,7 +28,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         super().__init__(*args, **rest)
         if not isinstance(self.websocket, ASGIWebSocketAdapter):
             raise TypeError("this handler is for Strawberry's ASGI view")
-        self._outgoing = Outgoing(wire_of(self.websocket.ws), self._sent_all)
+        self._outgoing = Outgoing(wire_of(self.websocket.ws), self._sent_all, self.context.services.turn)
         self._outboxes: dict[str, Outbox] = {}
 
     async def handle_message(self, message: Any) -> None:
@@ -63,12 +63,15 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         outbox = Outbox(policy, self._outgoing.mark, encode(operation.id))
         self._outboxes[operation.id] = outbox
         executions.join(shared, outbox)
+        operation.task = None
 
     async def cleanup_operation(self, operation_id: str) -> None:
         """End an operation, as the client or the end of the socket wants it."""
-        await super().cleanup_operation(operation_id)
         outbox = self._outboxes.pop(operation_id, None)
-        if outbox is not None:
+        if outbox is None:
+            await super().cleanup_operation(operation_id)
+        else:
+            del self.operations[operation_id]
             self._outgoing.unmark(outbox)
             self.context.services.executions.leave(outbox)
 

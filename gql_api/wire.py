@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import struct
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -11,6 +12,8 @@ from typing import Protocol
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gql_api.outbox import Outbox
+
+logger = logging.getLogger(__name__)
 
 EXTENSION = "gql_api.wire"
 """The name in ``scope["extensions"]`` under which a server offers a :class:`Wire`, as ``wire``."""
@@ -23,14 +26,12 @@ _SHORT, _MEDIUM = 126, 1 << 16
 class Wire(Protocol):
     """A socket that takes several messages at once and says when it has had enough.
 
-    ``on_writable`` is called when it can take more again.
+    ``is_writable`` is whether the client has read enough for more to be written; also of a socket that is gone.
+    ``on_writable`` is called when it is so again.
     """
 
     on_writable: Callable[[], None] | None
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether the client has read enough for more to be written; also of a socket that is gone."""
+    is_writable: bool
 
     def write(self, messages: list[bytes]) -> None:
         """Send text messages, whose order is kept. A socket that is being closed drops them."""
@@ -41,23 +42,20 @@ class AsgiWire:
 
     def __init__(self, websocket: WebSocket) -> None:
         self.on_writable: Callable[[], None] | None = None
+        self.is_writable = True
         self._websocket = websocket
         self._sending: asyncio.Task[None] | None = None
 
-    @property
-    def is_writable(self) -> bool:
-        """Whether everything has been taken."""
-        return self._sending is None
-
     def write(self, messages: list[bytes]) -> None:
         """Begin to send; not writable until that is done."""
+        self.is_writable = False
         self._sending = asyncio.create_task(self._send(messages))
 
     async def _send(self, messages: list[bytes]) -> None:
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it is closed, which the handler hears by itself
             for message in messages:
                 await self._websocket.send_text(message.decode())
-        self._sending = None
+        self.is_writable = True
         if self.on_writable is not None:
             self.on_writable()
 
@@ -69,6 +67,27 @@ def wire_of(websocket: WebSocket) -> Wire:
     return wire
 
 
+class Turn:
+    """Gathers what is to be done at the end of a turn of the event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Callable[[], None]] = []
+
+    def later(self, flush: Callable[[], None]) -> None:
+        """Do something when the callbacks that are due now have run."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._end)
+        self._waiting.append(flush)
+
+    def _end(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for flush in waiting:
+            try:
+                flush()
+            except Exception:
+                logger.exception("A socket could not be written to")
+
+
 class Outgoing:
     """Gathers what is to be sent on one socket.
 
@@ -78,12 +97,13 @@ class Outgoing:
     Args:
         wire: the socket.
         ended: told when the end of an operation has been sent.
+        turn: shared by all sockets.
     """
 
-    def __init__(self, wire: Wire, ended: Callable[[Outbox], None]) -> None:
+    def __init__(self, wire: Wire, ended: Callable[[Outbox], None], turn: Turn) -> None:
         self._wire = wire
         self._ended = ended
-        self._loop = asyncio.get_running_loop()
+        self._turn = turn
         self._messages: list[bytes] = []
         self._marked: dict[Outbox, None] = {}
         self._is_scheduled = False
@@ -99,7 +119,9 @@ class Outgoing:
     def mark(self, outbox: Outbox) -> None:
         """Let an outbox be emptied as soon as the socket takes it."""
         self._marked[outbox] = None
-        self._schedule()
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._turn.later(self._flush)
 
     def unmark(self, outbox: Outbox) -> None:
         """Forget an outbox: its client wants no more of it."""
@@ -111,13 +133,8 @@ class Outgoing:
         self._flush()
         while not self._wire.is_writable:
             if self._drained is None:
-                self._drained = self._loop.create_future()
+                self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
-
-    def _schedule(self) -> None:
-        if not self._is_scheduled and self._wire.is_writable:
-            self._is_scheduled = True
-            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._is_scheduled = False
@@ -131,8 +148,9 @@ class Outgoing:
             size += self._empty(outbox, messages)
         if messages:
             self._wire.write(messages)
-        if self._marked:
-            self._schedule()
+        if self._marked and not self._is_scheduled:
+            self._is_scheduled = True
+            self._turn.later(self._flush)
         if self._drained is not None and self._wire.is_writable:
             self._drained.set_result(None)
             self._drained = None

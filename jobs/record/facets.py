@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs import paths, values
 from jobs.record import fields as f
+from jobs.record.fields import Status
 from jobs.record.reads import Document
 
 _COUNT = "count"
@@ -37,34 +38,43 @@ class Bucket:
     count: int
 
 
+def statuses_in(wanted: Document) -> list[Status] | None:
+    """The statuses that a query asks for when it asks for nothing else: counted from the index, each by itself."""
+    if not set(wanted) <= {f.STATUS}:
+        return None
+    asked: list[Status] = wanted[f.STATUS]["$in"] if wanted else sorted(Status)
+    return asked
+
+
+def of_status(status: Status) -> Document:
+    """The filter that finds the tasks in one status."""
+    return {f.STATUS: status}
+
+
 def by_field(wanted: Document, field: FacetField, first: int) -> list[dict[str, Any]]:
     """The aggregation over TASKS that counts by a field; tasks without a value are left out."""
     has_value = {f.ID: {"$ne": None}}
-    return [{"$match": wanted}, _counted(f"${field}", 1), {"$match": has_value}, *_largest(first)]
+    return [{"$match": wanted}, _counted(f"${field}"), {"$match": has_value}, *_largest(first)]
 
 
 def by_parent(parent_ids: list[str]) -> list[dict[str, Any]]:
     """The aggregation over TASKS that counts the children of each of some tasks; one that has none is in no row."""
-    return [{"$match": {f.PARENT_ID: {"$in": parent_ids}}}, _counted(f"${f.PARENT_ID}", 1)]
+    return [{"$match": {f.PARENT_ID: {"$in": parent_ids}}}, _counted(f"${f.PARENT_ID}")]
 
 
 def by_metadata(wanted: Document, path: str, first: int) -> list[dict[str, Any]]:
     """The aggregation over TASKS that counts by what is at a path of the metadata.
 
-    Documents that are alike are put together before their arrays are taken apart, for most have a single value.
-
     Raises:
         PathError: it is no path.
     """
     keys = [values.escape_key(key) for key in paths.parse(path)]
-    either = {"$cond": [{"$isArray": f"${f.ID}"}, f"${f.ID}", [f"${f.ID}"]]}
     return [
         {"$match": wanted},
-        _counted(_value_or_values(keys), 1),
-        {"$project": {_VALUES: either, _COUNT: 1}},
+        {"$project": {f.ID: 0, _VALUES: _value_or_values(keys)}},
         {"$unwind": f"${_VALUES}"},
-        {"$match": {_VALUES: {"$not": {"$type": ["object", "array"]}}}},
-        _counted(f"${_VALUES}", f"${_COUNT}"),
+        _counted(f"${_VALUES}"),
+        {"$match": {f.ID: {"$not": {"$type": ["object", "array"]}}}},
         *_largest(first),
     ]
 
@@ -74,8 +84,8 @@ def bucket_from(document: Document) -> Bucket:
     return Bucket(document[f.ID], document[_COUNT])
 
 
-def _counted(by: Any, each: Any) -> dict[str, Any]:
-    return {"$group": {f.ID: by, _COUNT: {"$sum": each}}}
+def _counted(by: str) -> dict[str, Any]:
+    return {"$group": {f.ID: by, _COUNT: {"$sum": 1}}}
 
 
 def _largest(first: int) -> list[dict[str, Any]]:
@@ -83,10 +93,22 @@ def _largest(first: int) -> list[dict[str, Any]]:
 
 
 def _value_or_values(keys: list[str]) -> Any:
-    """The value at a path when no array is on the way, which is found fast; an array of all values otherwise."""
-    prefixes = ["$" + ".".join([f.METADATA, *keys[: length + 1]]) for length in range(len(keys))]
-    plain = {"$cond": [{"$eq": [{"$type": prefixes[-1]}, "missing"]}, [], prefixes[-1]]}
-    return {"$cond": [{"$or": [{"$isArray": prefix} for prefix in prefixes]}, _all_values(keys), plain]}
+    """The value at a path when no array is on the way, an array of all values otherwise.
+
+    MongoDB's own way along a path is fast, but knows no index, and what it finds in arrays within arrays cannot be told
+    apart. Then the filter's way is taken.
+    """
+    found = "$" + ".".join([f.METADATA, *keys])
+    if any(paths.index(key) is not None for key in keys):
+        prefixes = ["$" + ".".join([f.METADATA, *keys[:length]]) for length in range(1, len(keys) + 1)]
+        has_array: dict[str, Any] = {"$or": [{"$isArray": prefix} for prefix in prefixes]}
+        several = _all_values(keys)
+    else:
+        nested = {"$anyElementTrue": [{"$map": {"input": found, "in": {"$isArray": "$$this"}}}]}
+        has_array = {"$isArray": found}
+        several = {"$cond": [nested, _all_values(keys), {"$setUnion": [found]}]}
+    single: Any = {"$cond": [{"$eq": [found, None]}, [None], found]}  # taking arrays apart, MongoDB drops null
+    return {"$cond": [has_array, several, single]}
 
 
 def _all_values(keys: list[str]) -> Any:

@@ -57,6 +57,8 @@ IDEMPOTENCY_KEY = "idempotency_key"
 # Of the input that came with the key: the same key with another input is a mistake.
 INPUT_DIGEST = "input_digest"
 REPLAY_OF = "replay_of"
+# Whether it was replayed: a bulk replay takes each task once.
+REPLAYED = "replayed"
 # The revision that metadata was last changed at; a record without it has the metadata of its creation.
 METADATA_REVISION = "metadata_revision"
 # The marks of the last changes by task functions: one whose reply was lost knows itself by it.
@@ -154,4 +156,5 @@ OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
 # What no client sees; left out of every event.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_MARKS, LOGGED, CHORD_RESULT,
+    REPLAYED,
 )  # fmt: skip

@@ -7,7 +7,7 @@ list that grows neither repeats nor loses a task.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from jobs.record.fields import FINAL_NAMES, Status
 from jobs.record.reads import Document, TaskRecord
 
 _ALL = sorted(Status)
+_FIRST_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 class OrderField(StrEnum):
@@ -42,9 +43,12 @@ class Order:
         """The filter that every list in this order has.
 
         The indexes begin with the status. That all of those that can occur are named lets MongoDB merge their stretches
-        of the index, each in order already, where it would have to sort otherwise.
+        of the index, each in order already, where it would have to sort otherwise. The index by FINISHED_AT has only
+        tasks with such a time: MongoDB uses it for a query that asks for one.
         """
-        return {f.STATUS: {"$in": FINAL_NAMES if self.field is OrderField.FINISHED_AT else _ALL}}
+        if self.field is OrderField.FINISHED_AT:
+            return {f.STATUS: {"$in": FINAL_NAMES}, f.FINISHED_AT: {"$gte": _FIRST_TIME}}
+        return {f.STATUS: {"$in": _ALL}}
 
 
 @dataclass(frozen=True, slots=True)

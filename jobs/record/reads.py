@@ -312,6 +312,7 @@ def untouched_for(seconds: float) -> Document:
 ID_ONLY = {f.ID: 1}
 REVISION_ONLY = {f.REVISION: 1}
 STATE_ONLY = {f.REVISION: 1, f.STATUS: 1}
+PLACE_ONLY = {**STATE_ONLY, f.CREATED_AT: 1}
 
 
 def revisions_of(documents: list[Document]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import bson
 import pytest
-from dataset import Plan, fill
+from dataset import Dataset, fill
 from made import CHUNK, Chunk, order_of
 from pymongo import MongoClient
 
@@ -80,8 +80,8 @@ def test_the_records_read_as_tasks(made: list[Document]) -> None:
 
 def test_a_database_is_filled(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """Several processes insert every task once, and the indexes follow; the same seed makes the same tasks."""
-    plan = Plan(settings.mongodb_url, settings.mongodb_database, CHUNK + 1)
-    fill(plan, processes=2)
+    wanted = Dataset(settings.mongodb_url, settings.mongodb_database, CHUNK + 1)
+    fill(wanted, processes=2)
     assert "2,001 documents" in capsys.readouterr().out
     with MongoClient[Document](settings.mongodb_url) as client:
         tasks = client[settings.mongodb_database][fields.TASKS]
@@ -90,7 +90,7 @@ def test_a_database_is_filled(settings: Settings, capsys: pytest.CaptureFixture[
     again = [
         bson.decode(bson.encode(document))
         for first, count in ((0, CHUNK), (CHUNK, 1))
-        for document in Chunk(first, count, plan.tasks, plan.seed).documents()
+        for document in Chunk(first, count, wanted.tasks, wanted.seed).documents()
     ]
     assert stored == {document["_id"]: document for document in again}
 

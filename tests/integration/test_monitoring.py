@@ -12,7 +12,7 @@ from pymongo.database import Database
 
 from gql_api.store import TaskStore
 from jobs.definitions import TaskDefinition
-from jobs.record import claims, control, fields, workers, writes
+from jobs.record import claims, control, fields, queues, workers, writes
 from jobs.record.details import Claim, NewTask
 from jobs.record.fields import Status
 from jobs.record.reads import CODEC, TaskRecord
@@ -119,3 +119,16 @@ async def test_an_idle_worker_is_there(store: TaskStore, database: Database[dict
     _beat(database, "a@host", "q")
     assert [(worker.hostname, worker.active) for worker in await store.workers()] == [("a@host", 0)]
     assert [(queue.name, queue.depth) for queue in await store.queues()] == [("q", 0)]
+
+
+@pytest.mark.parametrize("pipeline", [queues.depths(), workers.live()], ids=["queues", "workers"])
+async def test_only_the_tasks_that_count_are_read(
+    store: TaskStore, database: Database[dict[str, Any]], pipeline: list[dict[str, Any]]
+) -> None:
+    """An index leads to what waits and what runs, among however many tasks that have ended."""
+    await store.create_indexes()
+    command = {"aggregate": fields.TASKS, "pipeline": pipeline, "cursor": {}}
+    cursor = database.command("explain", command)["stages"][0]["$cursor"]
+    winning = str(cursor["queryPlanner"]["winningPlan"])
+    assert "IXSCAN" in winning
+    assert "COLLSCAN" not in winning

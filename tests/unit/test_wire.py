@@ -8,7 +8,7 @@ from websockets.frames import Frame
 from websockets.streams import StreamReader
 
 from gql_api.outbox import Ending, Outbox, Policy
-from gql_api.wire import Outgoing, framed
+from gql_api.wire import Outgoing, Turn, framed
 
 
 class _Wire:
@@ -40,7 +40,7 @@ async def _turn() -> None:
 async def test_what_comes_together_leaves_in_one_write() -> None:
     """Payloads of several operations within a turn are one write, in the order of the operations."""
     wire, ended = _Wire(), list[Outbox]()
-    outgoing = Outgoing(wire, ended.append)
+    outgoing = Outgoing(wire, ended.append, Turn())
     one, two = (Outbox(Policy.EVERY, outgoing.mark, label) for label in (b'"1"', b'"2"'))
     one.put(b"a")
     two.put(b"b")
@@ -63,7 +63,7 @@ async def test_what_comes_together_leaves_in_one_write() -> None:
 async def test_nothing_is_taken_for_a_client_that_does_not_read() -> None:
     """It is told the latest state, once, when it reads again."""
     wire = _Wire()
-    outgoing = Outgoing(wire, lambda _outbox: None)
+    outgoing = Outgoing(wire, lambda _outbox: None, Turn())
     outbox = Outbox(Policy.LATEST, outgoing.mark, b'"1"')
     wire.is_writable = False
     for number in range(1000):
@@ -77,7 +77,7 @@ async def test_nothing_is_taken_for_a_client_that_does_not_read() -> None:
 async def test_a_sender_waits_for_a_client_that_does_not_read() -> None:
     """What is not shared is not made before the client has read what there is; and nothing is lost."""
     wire = _Wire()
-    outgoing = Outgoing(wire, lambda _outbox: None)
+    outgoing = Outgoing(wire, lambda _outbox: None, Turn())
     await outgoing.send(b"1")
     wire.is_writable = False
     sending = asyncio.create_task(outgoing.send(b"2"))
@@ -92,7 +92,7 @@ async def test_a_sender_waits_for_a_client_that_does_not_read() -> None:
 async def test_a_write_is_bounded() -> None:
     """Much that waits leaves in several writes, so that the socket can say when it has had enough."""
     wire = _Wire()
-    outgoing = Outgoing(wire, lambda _outbox: None)
+    outgoing = Outgoing(wire, lambda _outbox: None, Turn())
     for number in range(20):
         outbox = Outbox(Policy.LATEST, outgoing.mark, b'"%d"' % number)
         outbox.put(b"x" * 100_000)
@@ -110,7 +110,7 @@ async def test_a_write_is_bounded() -> None:
 async def test_an_operation_that_the_client_ended_is_not_sent() -> None:
     """Its id may be another operation's by now."""
     wire = _Wire()
-    outgoing = Outgoing(wire, lambda _outbox: None)
+    outgoing = Outgoing(wire, lambda _outbox: None, Turn())
     outbox = Outbox(Policy.LATEST, outgoing.mark, b'"1"')
     outbox.put(b"1")
     outgoing.unmark(outbox)

@@ -1,0 +1,47 @@
+"""Documents of clients, each parsed and validated once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from graphql import ASTValidationRule, DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.schema import validate_document
+from strawberry.types import ExecutionContext
+
+
+class Documents(SchemaExtension):
+    """Finds the document of an operation, and what is wrong with it, among the last 1,000.
+
+    Strawberry has a cache for each of the two, of which the second compares all nodes of a document in every request.
+
+    A document of several operations is refused when the request does not say which: Strawberry would run the first. The
+    rule is the GraphQL specification's GetOperation (https://spec.graphql.org/October2021/#sec-Executing-Requests).
+    """
+
+    def on_parse(self) -> Iterator[None]:
+        """Give the operation its document. Strawberry tells the errors when it has looked at the kind of operation."""
+        context = self.execution_context
+        schema = context.schema._schema  # noqa: SLF001 - as Strawberry's own cache finds it
+        document, errors = _read(schema, tuple(context.validation_rules), context.query or "")
+        context.graphql_document = document
+        context.pre_execution_errors = errors or _unnamed(document, context)
+        yield
+
+
+@lru_cache(maxsize=1000)
+def _read(
+    schema: GraphQLSchema, rules: tuple[type[ASTValidationRule], ...], query: str
+) -> tuple[DocumentNode, list[GraphQLError]]:
+    document = parse(query)
+    return document, validate_document(schema, document, rules)
+
+
+def _unnamed(document: DocumentNode, context: ExecutionContext) -> list[GraphQLError]:
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    # Its public ``operation_name`` has the first one's name already.
+    if len(operations) <= 1 or context._provided_operation_name is not None:  # noqa: SLF001
+        return []
+    problem = "The document has several operations: name the one to run in operationName"
+    return [GraphQLError(problem, nodes=operations)]
