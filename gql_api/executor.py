@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 from graphql import ExecutionResult, ExperimentalIncrementalExecutionResults, GraphQLObjectType, OperationType
@@ -10,6 +11,7 @@ from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, 
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from gql_api.audience import Audience
 from gql_api.completion import Step
 from gql_api.plan import Plans
 
@@ -41,7 +43,11 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         step = self._event_step() if self.operation.operation is OperationType.SUBSCRIPTION else None
         if step is not None:
             with contextlib.suppress(Exception):
-                return self.build_response({step.key: step(self.root_value)})
+                response = self.build_response(_completed(step, self.root_value))
+                audience: Audience | None = getattr(self.context_value, "audience", None)
+                if audience is not None:
+                    audience.complete = partial(_completed, step)  # later events need not come here
+                return response
         return super().execute_operation(serially)
 
     def collect_and_execute_subfields(
@@ -91,3 +97,7 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         return collect_fields(
             self.schema, self.fragments, self.variable_values, type_, self.operation, self.hide_suggestions
         )
+
+
+def _completed(step: Step, event: object) -> dict[str, object]:
+    return {step.key: step(event)}

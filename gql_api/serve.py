@@ -11,6 +11,7 @@ import uvicorn
 
 from gql_api.app import app
 from gql_api.context import Services
+from gql_api.uvicorn_http import UvicornHttp
 from gql_api.uvicorn_socket import UvicornSocket
 
 # A frame holds one operation. Without a limit a client makes the process hold what it likes.
@@ -43,6 +44,7 @@ def run(host: str, port: int, drain_seconds: int) -> None:
             port=port,
             access_log=False,
             server_header=False,
+            http=UvicornHttp,
             ws=UvicornSocket,
             ws_max_size=_MAX_FRAME_BYTES,
             ws_ping_interval=_PING_SECONDS,

@@ -1,33 +1,49 @@
-"""Strawberry's ASGI server as we run it: GraphQL over HTTP by its specification, and graphql-transport-ws."""
+"""Strawberry's ASGI server as we run it: GraphQL over HTTP by its specification, and graphql-transport-ws.
+
+Subscriptions over HTTP are ours, in ``streamed.py``: Strawberry's event stream has line ends that urql does not read,
+and its multipart answers lack the boundary before the first part.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import MissingQueryError
-from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, GraphQLRequestProtocol
+from strawberry.http.base import BaseRequestProtocol
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.types import ExecutionResult
+from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
 
 from gql_api.context import Context, context_of
 from gql_api.encoding import encode
-from gql_api.negotiation import RESPONSE_JSON, media_type_for
+from gql_api.executions import Operation, RefusedOperationError
+from gql_api.negotiation import EVENT_STREAM, JSON, RESPONSE_JSON, media_type_for, stream_type_for
 from gql_api.schema import schema
+from gql_api.stream_formats import FORMATS
+from gql_api.streamed import StreamedResponse
 from gql_api.websocket import TransportHandler
 
 _INIT_TIMEOUT = timedelta(seconds=5)
 _SUBSCRIPTIONS_PER_CONNECTION = 20
 _METHOD_NOT_ALLOWED = 405
+_NO_OPERATION = "The request names no operation to run"
+_NO_STREAM = (
+    "A subscription needs a WebSocket that speaks graphql-transport-ws, or a request that accepts text/event-stream or "
+    'multipart/mixed;subscriptionSpec="1.0"'
+)
 
 
 class GraphQLServer(GraphQL[Context, None]):
@@ -88,16 +104,23 @@ class GraphQLServer(GraphQL[Context, None]):
             extensions=_parameter(parameters, "extensions", dict),
         )
 
-    async def execute_single(
+    def is_request_allowed(self, request: BaseRequestProtocol) -> bool:
+        """Refuse other methods, among them the reservations of GraphQL over SSE in single connection mode."""
+        if request.method not in {"GET", "POST"}:
+            raise HTTPException(405, "Use GET or POST; GraphQL over SSE is spoken in distinct connections mode only")
+        return True
+
+    async def execute_operation(
         self,
-        request: Request,  # noqa: ARG002 - Strawberry's signature
+        request: Request,
         request_adapter: AsyncHTTPRequestAdapter,
-        sub_response: Response,  # noqa: ARG002 - the same
+        request_data: GraphQLRequestData | list[GraphQLRequestData],
         context: Context,
         root_value: None,
-        request_data: GraphQLRequestData,
-    ) -> ExecutionResult:
-        """Run one operation, of the kinds that plain HTTP carries: mutations only by POST, no subscriptions."""
+        sub_response: Response,
+    ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
+        """Run one operation: mutations only by POST, subscriptions only for who takes a stream."""
+        assert isinstance(request_data, GraphQLRequestData)  # noqa: S101 - parse_http_body makes no list
         mutations = {OperationType.MUTATION} if request_adapter.method == "POST" else set[OperationType]()
         try:
             return await self.schema.execute(
@@ -109,12 +132,31 @@ class GraphQLServer(GraphQL[Context, None]):
                 allowed_operation_types={OperationType.QUERY} | mutations,
                 operation_extensions=request_data.extensions,
             )
-        except (MissingQueryError, CannotGetOperationTypeError) as error:
-            raise HTTPException(400, "The request names no operation to run") from error
+        except MissingQueryError as error:
+            raise HTTPException(400, _NO_OPERATION) from error
+        except CannotGetOperationTypeError as error:
+            if sub_response.media_type in FORMATS:
+                return ExecutionResult(data=None, errors=[GraphQLError(_NO_OPERATION)])
+            raise HTTPException(400, _NO_OPERATION) from error
         except InvalidOperationTypeError as error:
             if error.operation_type is OperationType.MUTATION:
                 raise HTTPException(405, "A mutation has to be sent by POST") from error
-            raise HTTPException(400, "A subscription needs a WebSocket that speaks graphql-transport-ws") from error
+            if stream_type_for(request.headers.get("accept", "")) is None:
+                raise HTTPException(400, _NO_STREAM) from error
+            operation = Operation(request_data.query or "", request_data.variables, request_data.operation_name)
+            # An asynchronous generator is one, though its types differ in what __anext__ is called.
+            return cast(SubscriptionExecutionResult, _results(operation, context))
+
+    async def _create_streaming_response(
+        self,
+        request: Request,
+        result: SubscriptionExecutionResult,
+        protocol: GraphQLRequestProtocol,  # noqa: ARG002 - Strawberry's own guess
+        sub_response: Response,  # noqa: ARG002 - the same
+    ) -> Response:
+        """Answer with the results as they come, in the format that the client likes best."""
+        how = FORMATS[stream_type_for(request.headers.get("accept", "")) or EVENT_STREAM]
+        return StreamedResponse(cast(AsyncGenerator[bytes, None], result), how)
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         """Shape the answer: without ``data`` when nothing was executed, which is when no error has a path."""
@@ -128,6 +170,10 @@ class GraphQLServer(GraphQL[Context, None]):
     ) -> Response:
         """Give the answer the media type that the client accepts, and the status that goes with it."""
         media_type = sub_response.media_type
+        if media_type in FORMATS:
+            how = FORMATS[media_type]
+            body = how.opening + how.of_result(encode(response_data)) + how.end
+            return Response(body, headers=how.headers)
         response = super().create_response(response_data, sub_response)
         response.headers["content-type"] = f"{media_type}; charset=utf-8"
         if media_type == RESPONSE_JSON and "data" not in response_data:
@@ -154,13 +200,24 @@ class GraphQLServer(GraphQL[Context, None]):
 
     def _refusal(self, request: Request, refusal: HTTPException) -> Response:
         """Answer a request that is no GraphQL request, or comes by the wrong method."""
+        media_type = media_type_for(request.headers.get("accept", ""))
         allow = {"Allow": "POST" if request.method == "GET" else "GET, POST"}
         return Response(
             self.encode_json({"errors": [{"message": refusal.reason}]}),
             status_code=refusal.status_code,
             headers=allow if refusal.status_code == _METHOD_NOT_ALLOWED else None,
-            media_type=media_type_for(request.headers.get("accept", "")),
+            media_type=JSON if media_type in FORMATS else media_type,
         )
+
+
+async def _results(operation: Operation, context: Context) -> AsyncGenerator[bytes, None]:
+    """Yield the results of a subscription; an operation that is not executed has one, its errors."""
+    try:
+        async with contextlib.aclosing(context.services.executions.subscribe(operation, context)) as results:
+            async for result in results:
+                yield result
+    except RefusedOperationError as refusal:
+        yield b'{"errors":%b}' % refusal.errors
 
 
 def _parameter(parameters: dict[str, Any], name: str, kind: type) -> Any:

@@ -13,9 +13,8 @@ from gql_api.wire import EXTENSION, framed
 
 GOING_AWAY = 1001
 
-# uvicorn tells of every socket that is opened, at a level that says more than an access log that is off.
-_logger = logging.getLogger("uvicorn.error.websocket")
-_logger.setLevel(logging.WARNING)
+# Not uvicorn's, which tells of every socket that is opened though there is no access log.
+_logger = logging.getLogger(__name__)
 
 _LINGER_SECONDS = 2.0
 
@@ -32,7 +31,7 @@ class UvicornSocket(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin, quietly."""
-        self.logger = _logger
+        self.logger = self.conn.logger = _logger
         super().connection_made(transport)
 
     def write(self, messages: list[bytes]) -> None:
@@ -45,6 +44,11 @@ class UvicornSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:
             self.scope["extensions"][EXTENSION] = {"wire": self}
+
+    def start_keepalive(self) -> None:
+        """Go on after the handshake, whose headers are a tenth of what a quiet socket holds and not looked at again."""
+        super().start_keepalive()
+        del self.request, self.response
 
     def pause_writing(self) -> None:
         """Hear from the transport that it holds more than its high-water mark."""

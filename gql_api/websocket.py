@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphql import GraphQLError
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.subscriptions.protocols.graphql_transport_ws import handlers
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
@@ -35,8 +36,14 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         problem = frame_problem(message)
         if problem is not None:
             await self.handle_invalid_message(problem)
-        else:
-            await super().handle_message(message)
+            return
+        if message.get("payload", ...) is None:
+            del message["payload"]  # the protocol takes null for none, Strawberry does not
+        await super().handle_message(message)
+
+    @staticmethod
+    def _get_pre_execution_close_reason(_error: GraphQLError) -> None:
+        """Let a document without the operation that is meant be an error of its own: the socket's others go on."""
 
     async def send_message(self, message: Message) -> None:
         """Send what is this socket's alone; waits for a client that does not read."""
@@ -56,12 +63,15 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         outbox = Outbox(policy, self._outgoing.mark, encode(operation.id))
         self._outboxes[operation.id] = outbox
         executions.join(shared, outbox)
+        operation.task = None
 
     async def cleanup_operation(self, operation_id: str) -> None:
         """End an operation, as the client or the end of the socket wants it."""
-        await super().cleanup_operation(operation_id)
         outbox = self._outboxes.pop(operation_id, None)
-        if outbox is not None:
+        if outbox is None:
+            await super().cleanup_operation(operation_id)
+        else:
+            del self.operations[operation_id]
             self._outgoing.unmark(outbox)
             self.context.services.executions.leave(outbox)
 
@@ -88,8 +98,7 @@ def frame_problem(message: Any) -> str | None:
     if not isinstance(kind, str):
         return "A message needs a type"
     if kind in {"connection_init", "ping", "pong"}:
-        is_object = "payload" not in message or isinstance(payload, dict)
-        return None if is_object else f"The payload of {kind} must be an object"
+        return None if payload is None or isinstance(payload, dict) else f"The payload of {kind} must be an object"
     if kind in {"subscribe", "complete"} and not (isinstance(message.get("id"), str) and message["id"]):
         return f"{kind} needs an id, a string"
     return _subscribe_problem(payload) if kind == "subscribe" else None

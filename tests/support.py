@@ -102,6 +102,13 @@ class Api:
         """Where GraphQL is over WebSocket."""
         return self.graphql.replace("http://", "ws://")
 
+    def is_ready(self) -> bool:
+        """Whether it answers and reaches MongoDB."""
+        try:
+            return httpx.get(f"{self.url}/readyz").is_success
+        except httpx.TransportError:
+            return False
+
     def post(self, query: str, **variables: Any) -> dict[str, Any]:
         """Run an operation and return the whole answer."""
         # As ASCII, in which JSON can spell also what UTF-8 cannot.

@@ -303,3 +303,16 @@ def logs_and_is_replaced(self: Task) -> Any:
     """Log, then let another task do the rest."""
     self.log("before")
     return self.replace(echoes_log.si("after"))
+
+
+@shared_task(bind=True)
+def step_by_step(self: Task, key: str) -> str:
+    """Report as many steps as the test says, each of which is stored, until it says none."""
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None)
+    done = 0
+    while (pushed := redis.brpop([key], timeout=120)) and (steps := int(pushed[1])):
+        for _ in range(steps):
+            done += 1
+            self.update_state(state=f"STEP {done}")
+            self.report_progress(done)
+    return "done"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from support import ROOT, Api, process, wait_until
 
 from gql_api.servers import free_port
 
+_JS = ROOT / "tests" / "js"
 _WORKER = ["-m", "celery", "-A", "jobs", "worker", "--concurrency=4", "--loglevel=INFO", "--without-mingle"]
 _API = ["-m", "uvicorn", "gql_api.app:app", "--no-access-log"]
 
@@ -62,3 +65,13 @@ def redis(databases: Databases) -> Iterator[Redis]:
     """The broker, to hold and release tasks by."""
     with Redis.from_url(databases.redis.url, decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """Where the npm packages of the tests are; without Node.js these tests are left out, but not in CI."""
+    if not (_JS / "node_modules").exists():
+        if os.environ.get("CI") or shutil.which("npm"):
+            pytest.fail("run `make test`, which installs the npm packages of tests/js")
+        pytest.skip("Node.js and npm are not installed")
+    return _JS

@@ -23,7 +23,7 @@ async def test_the_api_works_inside_another_application(api: Api, environment: d
     command = [sys.executable, "-m", "uvicorn", "outer:app", f"--port={port}"]
     inner = Api(f"http://127.0.0.1:{port}/tasks-api", tmp_path / "outer.log", api.worker_log)
     with process(command, inner.log, env, cwd=tmp_path):
-        wait_until(lambda: _is_ready(inner))
+        wait_until(inner.is_ready)
         id_ = inner.create("task_modules.add", args=[4])
         async with Client(transport=WebsocketsTransport(url=inner.websocket)) as session:
             watch = gql(f'subscription {{ taskUpdated(id: "{id_}") {{ status result }} }}')

@@ -27,15 +27,8 @@ def served(api: Api, environment: dict[str, str], tmp_path: Path) -> Iterator[tu
     port = free_port()
     served = Api(f"http://127.0.0.1:{port}", tmp_path / "serve.log", api.worker_log)
     with process([*_COMMAND, f"--port={port}", "--drain-seconds=2"], served.log, environment) as started:
-        wait_until(lambda: _is_ready(served))
+        wait_until(served.is_ready)
         yield served, started
-
-
-def _is_ready(api: Api) -> bool:
-    try:
-        return httpx.get(f"{api.url}/readyz").is_success
-    except httpx.TransportError:
-        return False
 
 
 def test_a_task_runs(served: tuple[Api, subprocess.Popen[bytes]]) -> None:

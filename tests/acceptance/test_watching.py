@@ -13,7 +13,6 @@ from gql.transport.websockets import WebsocketsTransport
 from redis import Redis
 from support import Api, wait_until_async
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
 
 WATCH = gql("""
 subscription ($id: ID!) {
@@ -88,73 +87,6 @@ async def test_large_results_reach_their_watchers_whole(api: Api, redis: Redis) 
     seen = [task async for task in _watch(api, id_)]
     assert seen[-1]["result"] == [[key, "x" * 50_000], {}]
     assert redis.ping()
-
-
-async def test_only_graphql_transport_ws_is_spoken(api: Api) -> None:
-    """The legacy subprotocol, which has a CVE of its own, is refused."""
-    async with connect(api.websocket, subprotocols=["graphql-ws"]) as socket:  # type: ignore[list-item] # str is a Subprotocol
-        with pytest.raises(ConnectionClosed) as closed:
-            await socket.recv()
-    assert closed.value.rcvd is not None
-    assert closed.value.rcvd.code == 4406
-
-
-def _subscribe(**message: Any) -> str:
-    whole = {"type": "subscribe", "id": "1", "payload": {"query": "{ __typename }"}, **message}
-    return json.dumps({name: value for name, value in whole.items() if value is not ...})
-
-
-@pytest.mark.parametrize(
-    ("frame", "code"),
-    [
-        ("[]", 4400), ("null", 4400), ('"x"', 4400), ("1", 4400), ("{}", 4400), ("{", 4400), ("NaN", 4400),
-        ('{"type": []}', 4400), ('{"type": "start"}', 4400), ("[" * 50_000, 4400), (b"binary", 4400),
-        ('{"type": "ping", "payload": 1}', 4400), ('{"type": "connection_init"}', 4429),
-        ('{"type": "complete"}', 4400), ('{"type": "complete", "id": ["1"]}', 4400),
-        (_subscribe(id=...), 4400), (_subscribe(id=["1"]), 4400), (_subscribe(id=""), 4400),
-        (_subscribe(payload=...), 4400), (_subscribe(payload=None), 4400), (_subscribe(payload=[]), 4400),
-        (_subscribe(payload={}), 4400), (_subscribe(payload={"query": 1}), 4400),
-        (_subscribe(payload={"query": "{ __typename }", "variables": []}), 4400),
-        (_subscribe(payload={"query": "{ __typename }", "operationName": 1}), 4400),
-    ],
-    ids=lambda value: str(value)[:40],
-)  # fmt: skip
-async def test_a_bad_frame_closes_the_socket(api: Api, frame: str | bytes, code: int) -> None:
-    """Each malformed frame gets the protocol's close code; none is dropped in silence."""
-    async with connect(api.websocket, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
-        await socket.send('{"type": "connection_init"}')
-        assert json.loads(await socket.recv()) == {"type": "connection_ack"}
-        await socket.send(frame)
-        with pytest.raises(ConnectionClosed) as closed:
-            await asyncio.wait_for(socket.recv(), 10)
-    assert closed.value.rcvd is not None
-    assert closed.value.rcvd.code == code
-    assert "Traceback" not in api.log.read_text()
-
-
-@pytest.mark.parametrize(("frames", "code"), [(1, 4401), (2, 4409)])
-async def test_subscribing_out_of_turn_closes_the_socket(api: Api, redis: Redis, frames: int, code: int) -> None:
-    """Before connection_init nothing can be asked for, and an id in use cannot be used again."""
-    key = uuid.uuid4().hex
-    id_ = api.create("task_modules.wait_for_key", args=[key])
-    watch = _subscribe(payload={"query": f'subscription {{ taskUpdated(id: "{id_}") {{ revision }} }}'})
-    async with connect(api.websocket, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
-        if frames > 1:
-            await socket.send('{"type": "connection_init"}')
-        for _ in range(frames):
-            await socket.send(watch)
-        await asyncio.wait_for(socket.wait_closed(), 10)
-    assert socket.close_code == code
-    redis.lpush(key, 1)
-
-
-async def test_a_silent_socket_is_closed(api: Api) -> None:
-    """A socket that never says connection_init does not stay."""
-    async with connect(api.websocket, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
-        with pytest.raises(ConnectionClosed) as closed:
-            await asyncio.wait_for(socket.recv(), 15)
-    assert closed.value.rcvd is not None
-    assert closed.value.rcvd.code == 4408
 
 
 async def test_a_watcher_that_leaves_is_forgotten(api: Api, redis: Redis) -> None:

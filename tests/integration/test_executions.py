@@ -14,6 +14,7 @@ from support import wait_until_async
 from gql_api.app import open_services
 from gql_api.context import Context, Services
 from gql_api.executions import DrainedError, Executions, Operation, RefusedOperationError
+from gql_api.executor import PlannedExecutor
 from jobs import events
 from jobs.connections import Connections
 from jobs.record import writes
@@ -124,6 +125,35 @@ async def test_many_subscribers_are_one_execution(services: Services, worker: St
     assert {tuple(client.revisions) for client in clients} == {(1, 2, 3)}
     assert len({id(client.payloads[-1]) for client in clients}) == 1
     assert len(services.executions) == 0
+
+
+@pytest.mark.parametrize(("selection", "executed"), [("revision status", 1), ("revision parent { id }", 3)])
+async def test_later_events_of_plain_selections_pass_graphql_core_by(
+    services: Services,
+    worker: Store,
+    task_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    selection: str,
+    executed: int,
+) -> None:
+    """The first shows that the selection is plain; of anything else each event is executed."""
+    count = 0
+    original = PlannedExecutor.execute_operation
+
+    def counted(self: PlannedExecutor, serially: bool | None = None) -> Any:
+        nonlocal count
+        count += 1
+        return original(self, serially)
+
+    monkeypatch.setattr(PlannedExecutor, "execute_operation", counted)
+    client = _Client(services, Operation(_WATCH.replace("revision status", selection), {"id": task_id}))
+    await client.told(1)
+    await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
+    await client.told(2)
+    await asyncio.to_thread(worker.change, writes.succeed(task_id, 7))
+    await asyncio.wait_for(client.task, 20)
+    assert client.revisions == [1, 2, 3]
+    assert count == executed
 
 
 @pytest.mark.parametrize(

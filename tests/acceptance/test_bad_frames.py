@@ -1,0 +1,184 @@
+"""graphql-transport-ws, frame by frame: the close code of everything that the protocol does not know.
+
+https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+
+import pytest
+from support import Api, process, wait_until
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from gql_api.servers import free_port
+
+_PROTOCOL = Subprotocol("graphql-transport-ws")
+_INIT = '{"type": "connection_init"}'
+_QUERY = {"query": "{ __typename }"}
+
+
+@pytest.fixture(scope="module", params=["uvicorn", "gql-api serve"])
+def served(
+    request: pytest.FixtureRequest, api: Api, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    """The API under both commands, whose sockets are not the same."""
+    if request.param == "uvicorn":
+        yield api
+        return
+    served = Api(f"http://127.0.0.1:{free_port()}", tmp_path_factory.mktemp("served") / "log", api.worker_log)
+    command = [sys.executable, "-m", "gql_api", "serve", f"--port={served.url.rpartition(':')[2]}"]
+    with process(command, served.log, environment):
+        wait_until(served.is_ready)
+        yield served
+
+
+def _subscribe(payload: object = _QUERY, **rest: object) -> str:
+    return json.dumps({"type": "subscribe", "id": "1", "payload": payload, **rest})
+
+
+_NO_JSON = [
+    "", " ", "{", "nonsense", "{'type': 'ping'}", '{"type": "ping"', '{"type": "ping"}{}', "NaN", '{"type": NaN}',
+    "\ufeff" + _INIT, "[" * 30_000, '{"a":' * 10_000, "9" * 10_000,
+]  # fmt: skip
+_NO_MESSAGE = [
+    "null", "true", "1", "1.5", '"connection_init"', "[]", f"[{_INIT}]", "{}", '{"id": "1"}', '{"Type": "ping"}',
+    '{"type": null}', '{"type": 1}', '{"type": []}', '{"type": {}}', '{"type": ""}', '{"type": "PING"}',
+    '{"type": "start"}', '{"type": "stop"}', '{"type": "connection_terminate"}', '{"type": "connection_ack"}',
+    '{"type": "next", "id": "1", "payload": {}}', '{"type": "error", "id": "1", "payload": []}',
+]  # fmt: skip
+_BAD_FIELDS = [
+    '{"type": "ping", "payload": 1}', '{"type": "ping", "payload": []}', '{"type": "pong", "payload": "x"}',
+    '{"type": "complete"}', '{"type": "complete", "id": null}', '{"type": "complete", "id": 1}',
+    '{"type": "complete", "id": ""}', '{"type": "complete", "id": ["1"]}', '{"type": "complete", "id": {}}',
+    json.dumps({"type": "subscribe", "payload": _QUERY}), json.dumps({"type": "subscribe", "id": "1"}),
+    _subscribe(id=None), _subscribe(id=1), _subscribe(id=""), _subscribe(id=["1"]), _subscribe(id={}),
+    _subscribe(None), _subscribe([]), _subscribe("{ __typename }"), _subscribe({}), _subscribe({"query": None}),
+    _subscribe({"query": 1}), _subscribe({"query": ["{ __typename }"]}), _subscribe({**_QUERY, "variables": []}),
+    _subscribe({**_QUERY, "variables": "{}"}), _subscribe({**_QUERY, "operationName": 1}),
+    _subscribe({**_QUERY, "operationName": {}}), _subscribe({**_QUERY, "extensions": []}),
+]  # fmt: skip
+_BAD_INITS = [
+    '{"type": "connection_init", "payload": 1}', '{"type": "connection_init", "payload": []}',
+    '{"type": "connection_init", "payload": "token"}',
+]  # fmt: skip
+
+
+async def _close_code(socket: ClientConnection, *frames: str | bytes) -> int | None:
+    """Send frames and wait for the server to close; nothing but what is due before may come."""
+    for frame in frames:
+        await socket.send(frame)
+    await asyncio.wait_for(socket.wait_closed(), 10)
+    return socket.close_code
+
+
+@pytest.mark.parametrize("frame", [*_NO_JSON, *_NO_MESSAGE, *_BAD_FIELDS, b"binary", _INIT.encode(), b""], ids=repr)
+async def test_a_bad_frame_is_a_bad_request(served: Api, frame: str | bytes) -> None:
+    """What is no message of the protocol closes the socket with 4400."""
+    async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
+        await socket.send(_INIT)
+        assert json.loads(await socket.recv()) == {"type": "connection_ack"}
+        assert await _close_code(socket, frame) == 4400
+    assert "Traceback" not in served.log.read_text()
+
+
+@pytest.mark.parametrize("frame", [*_NO_JSON, *_NO_MESSAGE, *_BAD_INITS, b"binary"], ids=repr)
+async def test_a_bad_first_frame_is_a_bad_request(served: Api, frame: str | bytes) -> None:
+    """The same holds before the connection is acknowledged."""
+    async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
+        assert await _close_code(socket, frame) == 4400
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        ([_subscribe()], 4401),
+        ([_INIT, _INIT], 4429),
+        ([_INIT, _subscribe(), _INIT], 4429),
+        (['{"type": "ping"}', '{"type": "pong"}', '{"type": "complete", "id": "1"}', _subscribe()], 4401),
+        ([], 4408),
+        (['{"type": "ping"}'], 4408),
+    ],
+    ids=["subscribe first", "init twice", "init again", "subscribe without init", "silence", "ping only"],
+)
+async def test_messages_come_in_their_order(served: Api, frames: list[str], code: int) -> None:
+    """A connection is asked for once, in time, and before anything else."""
+    async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
+        assert await _close_code(socket, *frames) == code
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "alone"])
+async def test_an_id_is_used_once(served: Api, shared: bool) -> None:
+    """An id that is in use closes the socket with 4409; when its operation is complete it may come again."""
+    task_id = served.create("task_modules.add", args=[1], delaySeconds=3600)
+    field = "taskUpdated" if shared else "taskLogged"
+    watch = _subscribe({"query": f'subscription {{ {field}(id: "{task_id}") {{ __typename }} }}'})
+    done = '{"type": "complete", "id": "1"}'
+    async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
+        assert await _close_code(socket, _INIT, watch, done, watch, watch) == 4409
+
+
+@pytest.mark.parametrize("subprotocols", [None, ["graphql-ws"], ["unknown"]], ids=repr)
+async def test_no_other_subprotocol_is_spoken(served: Api, subprotocols: list[Subprotocol] | None) -> None:
+    """Whoever does not ask for graphql-transport-ws is told 4406, the legacy protocol included."""
+    async with connect(served.websocket, subprotocols=subprotocols) as socket:
+        assert await _close_code(socket) == 4406
+
+
+@pytest.mark.parametrize("served", ["gql-api serve"], indirect=True)
+async def test_a_frame_is_no_larger_than_an_operation(served: Api) -> None:
+    """Beyond 64 KiB a frame is not read to its end: 1009."""
+    async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
+        assert await _close_code(socket, _INIT, " " * 70_000) == 1009
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"type": "ping"}', '{"type": "ping", "payload": null}', '{"type": "ping", "payload": {"a": 1}}',
+        '{"type": "ping", "unknown": 1}',
+    ],
+)  # fmt: skip
+async def test_a_ping_is_answered(served: Api, frame: str) -> None:
+    """Also before the connection is asked for, with a payload or without."""
+    async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
+        for _ in range(2):
+            await socket.send(frame)
+            assert json.loads(await socket.recv())["type"] == "pong"
+
+
+@pytest.mark.parametrize("payload", ["null", "{}", '{"token": "x"}'])
+async def test_the_payload_of_the_first_message_is_free(served: Api, payload: str) -> None:
+    """Null, empty or full: the connection is acknowledged."""
+    async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
+        await socket.send(f'{{"type": "connection_init", "payload": {payload}}}')
+        assert json.loads(await socket.recv()) == {"type": "connection_ack"}
+
+
+@pytest.mark.parametrize("name", [None, "Unknown"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "", "{", "{ nothing }", "{ nothing " + "é" * 200 + " }", "subscription { nothing }",
+        "fragment A on Query { id }", "subscription { taskUpdated { id } }",
+        "query A { __typename } query B { __typename }",
+        "{ __typename } " * 2, "[" * 3000,
+    ],
+    ids=lambda query: query[:40],
+)  # fmt: skip
+async def test_a_bad_document_is_an_error_of_its_operation(served: Api, query: str, name: str | None) -> None:
+    """It ends its own operation with ``error`` and no more; the socket serves the next one."""
+    async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
+        await socket.send(_INIT)
+        await socket.recv()
+        await socket.send(_subscribe({"query": query, "operationName": name}))
+        answer = json.loads(await socket.recv())
+        assert (answer["type"], answer["id"]) == ("error", "1")
+        assert answer["payload"][0]["message"]
+        await socket.send(_subscribe())
+        assert json.loads(await socket.recv())["type"] == "next"
+        assert json.loads(await socket.recv()) == {"type": "complete", "id": "1"}
