@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from redis.asyncio import Redis
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route, WebSocketRoute
@@ -22,6 +23,7 @@ from gql_api.executions import Executions
 from gql_api.feed import Feed
 from gql_api.gathering import GatheredReads
 from gql_api.health import alive, ready
+from gql_api.metrics import CountRequests, metrics
 from gql_api.schema import schema
 from gql_api.server import GraphQLServer
 from gql_api.store import TaskStore
@@ -57,8 +59,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
             WebSocketRoute("/graphql", graphql),
             Route("/healthz", alive),
             Route("/readyz", ready),
+            Route("/metrics", metrics),
             *rest.ROUTES,
         ],
+        middleware=[Middleware(CountRequests)],
         exception_handlers=rest.EXCEPTION_HANDLERS,
     )
 
@@ -89,6 +93,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             bulk=Bulk(store, changes, creator),
             executions=executions,
             turn=Turn(),
+            sockets=set(),
             redis=redis,
         )
         async with executions:

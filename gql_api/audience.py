@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 
+from gql_api.counters import DELIVERIES
 from gql_api.encoding import encode
 from gql_api.outbox import Ending, Outbox
 
@@ -91,6 +92,7 @@ class Audience:
         self._published, self._published_revision, self._failed = payload, self.revision, failed
         for outbox in self._told:
             outbox.put(payload)
+        DELIVERIES.inc(len(self._told))
         if self._held:
             self._admit()
 
@@ -146,3 +148,4 @@ class Audience:
                 del self._held[outbox]
                 self._told[outbox] = None
                 outbox.put(self._published)
+                DELIVERIES.inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -31,6 +32,7 @@ class Services:
     """What lives as long as the application.
 
     ``tasks`` gathers reads by id that arrive together, from whichever requests, into one query. It keeps nothing.
+    ``sockets`` are the open WebSockets, each as large as it has operations.
     """
 
     store: TaskStore
@@ -41,6 +43,7 @@ class Services:
     bulk: Bulk
     executions: Executions
     turn: Turn
+    sockets: set[Sized]
     redis: Redis
 
 

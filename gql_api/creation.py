@@ -15,6 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from gql_api import fail_points
 from gql_api.changes import Changes
+from gql_api.counters import TASKS_CREATED
 from gql_api.errors import RefusedError, TaskErrorCode
 from gql_api.store import Document, TaskStore
 from gql_api.wanted import TaskInput, first_problems
@@ -166,6 +167,7 @@ class Creator:
 
     async def _send(self, tasks: Sequence[NewTask], documents: Sequence[Document]) -> None:
         """Announce what was stored, and publish what is not to start later."""
+        TASKS_CREATED.inc(len(documents))
         waiting = {record.id for record in map(TaskRecord, documents) if record.status is Status.QUEUED}
         now = [task for task in tasks if task.id in waiting]
         await asyncio.gather(self._changes.announce(documents), self._publish(now))

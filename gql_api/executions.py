@@ -79,6 +79,7 @@ class Executions:
         self._by_outbox: dict[Outbox, _Execution] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self.executed = 0
+        self.streams = 0  # that are being yielded
 
     async def __aenter__(self) -> Self:
         self._draining = asyncio.get_running_loop().create_future()
@@ -122,9 +123,13 @@ class Executions:
         """
         policy = self.policy(operation)
         results = self._alone(operation, context) if policy is None else self._shared(operation, policy, principal)
-        async with contextlib.aclosing(results):
-            async for payload in results:
-                yield payload
+        self.streams += 1
+        try:
+            async with contextlib.aclosing(results):
+                async for payload in results:
+                    yield payload
+        finally:
+            self.streams -= 1
 
     def join(self, operation: Operation, outbox: Outbox, principal: Hashable = None) -> None:
         """Let an outbox have the results of an operation that is shared, until it leaves or they end."""

@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from gql_api.background import background
 from gql_api.channels import Channels
+from gql_api.counters import BACKSTOP_FOUND, EVENTS
 from gql_api.list_feed import ListFeed
 from gql_api.mailbox import LogMailbox, Mailbox
 from gql_api.store import TaskStore
@@ -123,10 +124,12 @@ class Feed:
         try:
             if events.is_log_channel(channel):
                 if log_watchers := self._log_mailboxes.get(task_id):
+                    EVENTS.inc()
                     batch = events.decode_log(payload)
                     for mailbox in log_watchers:
                         mailbox.put_lines(batch)
             elif watchers := self._mailboxes.get(task_id):
+                EVENTS.inc()
                 _deliver(events.decode(payload), watchers)
         except events.EventError:
             logger.warning("Something that is no event came on the channel %s", channel)
@@ -141,8 +144,9 @@ class Feed:
                 async with asyncio.timeout(self._backstop_seconds * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter
                     await self._wake_healer.wait()
             except TimeoutError:
-                self.backstop_found += await self._heal()
-                self.backstop_found += await self.lists.check(may_be_on_its_way=True)
+                found = await self._heal() + await self.lists.check(may_be_on_its_way=True)
+                self.backstop_found += found
+                BACKSTOP_FOUND.inc(found)
                 await self._count_logs()
             else:
                 self._wake_healer.clear()

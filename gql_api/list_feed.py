@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pymongo.errors import PyMongoError
 
 from gql_api.channels import PATTERN, Channels
+from gql_api.counters import EVENTS
 from gql_api.errors import ClientError
 from gql_api.list_mailbox import Holds, ListMailbox, News
 from gql_api.store import TaskStore
@@ -111,6 +112,7 @@ class ListFeed:
         except events.EventError:
             logger.warning("Something that is no event came on the channel %s", channel)
             return
+        EVENTS.inc()
         if isinstance(news, Deletion):
             self._delete(news)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from gql_api.counters import MERGED, SLOW_CONSUMERS
 from gql_api.encoding import encode
 
 SLOW_CONSUMER = "SLOW_CONSUMER"
@@ -67,9 +68,12 @@ class Outbox:
         if self._ending is not None:
             return
         if self._policy is Policy.LATEST:
+            if self._payloads:
+                MERGED.inc()
             self._payloads = [payload]
         elif self._payloads and self._size + len(payload) > _MOST_BYTES:
             self._ending = _SLOW
+            SLOW_CONSUMERS.inc()
         else:
             self._payloads.append(payload)
             self._size += len(payload)

@@ -10,6 +10,7 @@ from enum import Enum
 import strawberry
 
 from gql_api.context import Services
+from gql_api.counters import SLOW_CONSUMERS
 from gql_api.errors import ClientError
 from gql_api.list_feed import OVERLAP
 from gql_api.list_mailbox import FellBehindError, ListMailbox, Waiting
@@ -63,6 +64,7 @@ class ListWatch:
                 try:
                     waiting = await mailbox.take()
                 except FellBehindError as error:
+                    SLOW_CONSUMERS.inc()
                     message = "More has changed than could be told: resume with the last change as since"
                     raise ClientError(message, SLOW_CONSUMER) from error
                 for each in waiting:

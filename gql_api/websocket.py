@@ -31,6 +31,22 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         self._outgoing = Outgoing(wire_of(self.websocket.ws), self._sent_all, self.context.services.turn)
         self._outboxes: dict[str, Outbox] = {}
 
+    def __len__(self) -> int:
+        """How many operations there are."""
+        return len(self.operations)
+
+    def __bool__(self) -> bool:
+        return True
+
+    async def handle(self) -> None:
+        """Serve the socket until its end."""
+        sockets = self.context.services.sockets
+        sockets.add(self)
+        try:
+            await super().handle()
+        finally:
+            sockets.discard(self)
+
     async def handle_message(self, message: Any) -> None:
         """Handle one frame; a malformed one closes the socket with 4400."""
         problem = frame_problem(message)

@@ -97,7 +97,7 @@ async def _messages(store: TaskStore, task_id: str, level: LogLevel = LogLevel.D
 def _follow(
     feed: Feed, store: TaskStore, task_id: str, after: str | None = None, level: LogLevel = LogLevel.INFO
 ) -> AsyncGenerator[TaskLog, None]:
-    others = dict.fromkeys(("bulk", "creator", "controller", "executions", "redis", "tasks", "turn"))
+    others = dict.fromkeys(("bulk", "creator", "controller", "executions", "redis", "sockets", "tasks", "turn"))
     services = Services(store=store, feed=feed, **others)  # type: ignore[arg-type] # of no use here
     return follow_log(services, task_id, after, level)
 

@@ -1,0 +1,21 @@
+"""What the process counts, by the names under which Prometheus reads it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS: Final = Counter("gql_api_http_requests", "HTTP requests answered.", ["method", "path", "status"])
+REQUEST_SECONDS: Final = Histogram("gql_api_http_request_seconds", "Time until an answer began.", ["path"])
+TASKS_CREATED: Final = Counter("gql_api_tasks_created", "Tasks created by this process.")
+TASKS_UNFINISHED: Final = Gauge("gql_api_tasks_unfinished", "Tasks that have not ended, in the store.", ["status"])
+EVENTS: Final = Counter("gql_api_events", "Events heard that somebody watches.")
+DELIVERIES: Final = Counter("gql_api_deliveries", "Results of shared executions left for a subscriber to be sent.")
+MERGED: Final = Counter("gql_api_merged", "Deliveries that a newer one replaced before they were sent.")
+SLOW_CONSUMERS: Final = Counter("gql_api_slow_consumers", "Subscriptions ended because their client fell behind.")
+BACKSTOP_FOUND: Final = Counter("gql_api_backstop_found", "Changes that no event told. Stays 0 in health.")
+SOCKETS: Final = Gauge("gql_api_sockets", "Open WebSockets.")
+SUBSCRIPTIONS: Final = Gauge("gql_api_subscriptions", "Operations that are being streamed, over any protocol.")
+EXECUTIONS: Final = Gauge("gql_api_executions", "Shared executions that are running.")
+WATCHED: Final = Gauge("gql_api_watched_tasks", "Tasks with a channel that is subscribed for watchers.")

@@ -1,0 +1,47 @@
+"""What Prometheus reads, on a real API."""
+
+from __future__ import annotations
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+from support import Api, wait_until
+
+
+def _read(api: Api, name: str, **labels: str) -> float:
+    text = httpx.get(f"{api.url}/metrics").raise_for_status().text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
+
+
+def test_requests_and_tasks_are_counted(api: Api) -> None:
+    """Requests by method, path and status, with no series for paths that clients make up; tasks that wait by status."""
+    posts = {"method": "POST", "path": "/graphql", "status": "200"}
+    before = _read(api, "gql_api_http_requests_total", **posts), _read(api, "gql_api_tasks_created_total")
+    task_id = api.create("task_modules.add", args=[1], delaySeconds=3600)
+    assert _read(api, "gql_api_http_requests_total", **posts) >= before[0] + 1
+    assert _read(api, "gql_api_tasks_created_total") == before[1] + 1
+    assert _read(api, "gql_api_tasks_unfinished", status="SCHEDULED") >= 1
+    assert httpx.get(f"{api.url}/made-up-{task_id}").status_code == 404
+    assert _read(api, "gql_api_http_requests_total", path="other", status="404") >= 1
+    assert _read(api, "gql_api_http_requests_total", path=f"/made-up-{task_id}") == 0
+    assert _read(api, "gql_api_http_request_seconds_count", path="/graphql") >= 1
+    api.data("mutation ($id: ID!) { cancelTask(id: $id) { task { id } } }", id=task_id)
+
+
+def test_live_updates_are_counted(api: Api) -> None:
+    """Sockets and subscriptions while they are there; events and deliveries for good."""
+    task_id = api.create("task_modules.add", args=[1], delaySeconds=3600)
+    names = ("gql_api_events_total", "gql_api_deliveries_total")
+    before = {name: _read(api, name) for name in names}
+    seen = []
+    for data in api.watch(f'subscription {{ taskUpdated(id: "{task_id}") {{ status }} }}'):
+        seen.append(data["taskUpdated"]["status"])
+        if len(seen) == 1:
+            assert _read(api, "gql_api_sockets") >= 1
+            assert _read(api, "gql_api_subscriptions") >= 1
+            assert _read(api, "gql_api_executions") >= 1
+            assert _read(api, "gql_api_watched_tasks") >= 1
+            api.data("mutation ($id: ID!) { cancelTask(id: $id) { task { id } } }", id=task_id)
+    assert seen == ["SCHEDULED", "REVOKED"]
+    assert all(_read(api, name) > before[name] for name in names)
+    wait_until(lambda: _read(api, "gql_api_subscriptions") == 0, why="the subscription to be gone")
