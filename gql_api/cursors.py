@@ -49,12 +49,12 @@ class Cursor:
         name, milliseconds, task_id = _decode(text)
         if name != _name_of(order):
             raise CursorError(f"{text!r} is a cursor of another list, or of another order")
+        if type(milliseconds) is not int or not isinstance(task_id, str) or not values.is_text(task_id):
+            raise CursorError(f"{text!r} is not a cursor")
         try:
             at = _EPOCH + milliseconds * _MILLISECOND
-        except (TypeError, OverflowError) as error:
+        except OverflowError as error:
             raise CursorError(f"{text!r} is not a cursor") from error
-        if not isinstance(task_id, str) or not values.is_text(task_id):
-            raise CursorError(f"{text!r} is not a cursor")
         return cls(order, Place(at, task_id))
 
 

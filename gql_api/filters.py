@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,7 +13,7 @@ from gql_api.errors import BAD_INPUT, ClientError, RefusedError
 from gql_api.scalars import JSON, given
 from gql_api.types import TaskStatus
 from jobs import conditions
-from jobs.conditions import FilterError, Operator
+from jobs.conditions import FilterError, Operator, check_path
 from jobs.filters import read
 from jobs.record.lists import Order, OrderField
 from jobs.record.reads import Document
@@ -138,8 +139,25 @@ def query_of(wanted: TaskFilter | None, order: Order) -> Document:
     try:
         query = {} if wanted is None else read(wanted.wanted()).query
     except FilterError as error:
-        raise ClientError(str(RefusedError.for_problems(error.problems, "filter")), BAD_INPUT) from error
+        raise _refused(error, "filter") from error
     return {"$and": [order.listed(), query]} if order.field is OrderField.FINISHED_AT else query
+
+
+def check_metadata_path(path: str) -> None:
+    """Look at the path of a facet.
+
+    Raises:
+        ClientError: it cannot be.
+    """
+    try:
+        check_path(path, ("metadataPath",))
+    except FilterError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: FilterError, *prefix: str) -> ClientError:
+    problems = [replace(problem, path=(*prefix, *problem.path)) for problem in error.problems]
+    return ClientError(str(RefusedError.for_problems(problems)), BAD_INPUT)
 
 
 def _range(wanted: DateTimeRange | None) -> conditions.TimeRange | None:

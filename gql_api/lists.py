@@ -86,29 +86,24 @@ class TaskLists:
         parents: dict[Stretch, list[str]] = defaultdict(list)
         for page in pages:
             parents[page.stretch].append(page.parent_id)
-        found: dict[ChildPage, list[TaskRecord]] = {}
+        found: dict[ChildPage, list[TaskRecord]] = {page: [] for page in pages}
         for stretch, parent_ids in parents.items():
-            async for row in self._rows(lists.children(parent_ids, stretch)):
-                parent_id, children = lists.children_from(row)
-                found[ChildPage(parent_id, stretch)] = children
-        return [found.get(page, []) for page in pages]
+            for row in await self._rows(lists.children(parent_ids, stretch)):
+                parent_id, child = lists.child_from(row)
+                found[ChildPage(parent_id, stretch)].append(child)
+        return [found[page] for page in pages]
 
     async def child_counts(self, parent_ids: Sequence[str]) -> list[int]:
         """Count the children of some tasks by one query."""
-        counts = {bucket.value: bucket.count async for bucket in self._counted(facets.by_parent(list(parent_ids)))}
+        counts = {bucket.value: bucket.count for bucket in await self._buckets(facets.by_parent(list(parent_ids)))}
         return [counts.get(parent_id, 0) for parent_id in parent_ids]
 
     async def _buckets(self, pipeline: list[dict[str, Any]]) -> list[Bucket]:
-        return [bucket async for bucket in self._counted(pipeline)]
+        return [facets.bucket_from(row) for row in await self._rows(pipeline)]
 
-    async def _counted(self, pipeline: list[dict[str, Any]]) -> AsyncIterator[Bucket]:
-        async for row in self._rows(pipeline):
-            yield facets.bucket_from(row)
-
-    async def _rows(self, pipeline: list[dict[str, Any]]) -> AsyncIterator[Document]:
+    async def _rows(self, pipeline: list[dict[str, Any]]) -> list[Document]:
         async with self._bounded():
-            for row in await (await self._tasks.aggregate(pipeline)).to_list():
-                yield row
+            return await (await self._tasks.aggregate(pipeline)).to_list()
 
     @contextlib.asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:

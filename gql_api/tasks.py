@@ -15,13 +15,13 @@ from strawberry.types import get_object_definition
 from gql_api.context import Info
 from gql_api.cursors import Cursor
 from gql_api.errors import BAD_INPUT, ClientError
+from gql_api.filters import check_metadata_path
 from gql_api.lists import ChildPage
 from gql_api.logs import DEFAULT as LOG_DEFAULT
 from gql_api.logs import TaskLogConnection, page_of_log
 from gql_api.pages import DEFAULT, Wanted, check_size
 from gql_api.scalars import JSON, given
 from gql_api.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition
-from jobs.paths import PathError
 from jobs.record import reads
 from jobs.record.facets import FacetField
 from jobs.record.lists import Order, Stretch
@@ -195,22 +195,15 @@ class TaskConnection:
         first: int | None = DEFAULT,
     ) -> list[TaskFacetBucket]:
         """Count them by value."""
-        lists, size, path = (
-            info.context.services.store.lists,
-            check_size("first", given(first, DEFAULT)),
-            given(metadata_path, None),
-        )
+        lists = info.context.services.store.lists
+        size, path = check_size("first", given(first, DEFAULT)), given(metadata_path, None)
         if (path is None) is (by is TaskFacet.METADATA):
             raise ClientError("metadataPath has to be given with METADATA, and only then", BAD_INPUT)
-        try:
-            counting = (
-                lists.facet(self.query, by.value, size)
-                if path is None
-                else lists.metadata_facet(self.query, path, size)
-            )
-            buckets = await counting
-        except PathError as error:
-            raise ClientError(f"metadataPath: {error}", BAD_INPUT) from error
+        if path is None:
+            buckets = await lists.facet(self.query, by.value, size)
+        else:
+            check_metadata_path(path)
+            buckets = await lists.metadata_facet(self.query, path, size)
         return [TaskFacetBucket(value=JSON(bucket.value), count=bucket.count) for bucket in buckets]
 
     @classmethod

@@ -87,9 +87,25 @@ def check(wanted: TaskFilter) -> None:
         FilterError: it is larger than a filter may be, or has a path or a value that cannot be.
     """
     parts = [*_parts(wanted, (), 0)]
-    problems = _too_large(parts) or [problem for part in parts for problem in part.problems()]
+    # The operators of one condition have its path in common.
+    problems = _too_large(parts) or [*dict.fromkeys(problem for part in parts for problem in part.problems())]
     if problems:
         raise FilterError(problems[: values.MOST_PROBLEMS])
+
+
+def check_path(path: str, where: Path) -> None:
+    """Look at the path of a facet: one that a filter may have, no longer than a caller's metadata is deep.
+
+    Each key is some levels of the facet's expression, and MongoDB takes no expression of very many.
+
+    Raises:
+        FilterError: it cannot be.
+    """
+    problems = [*_wrong_path(path, where)]
+    if not problems and len(paths.parse(path)) > values.MAX_DEPTH:
+        problems = [Problem(where, f"has more than {values.MAX_DEPTH} keys")]
+    if problems:
+        raise FilterError(problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +137,12 @@ def _parts(wanted: TaskFilter, path: Path, depth: int) -> Iterator[_Part]:
     if wanted.parent_id is not None:
         yield _Part((*path, "parentId"), [wanted.parent_id])
     for number, condition in enumerate(wanted.metadata):
+        where = (*path, "metadata", number)
         for operator, value in condition.operators.items():
             compared = value or () if operator is Operator.IN else [value]
-            yield _Part((*path, "metadata", number, operator.value), compared, condition.path)
+            yield _Part((*where, operator.value), compared, condition.path)
+        if not condition.operators:
+            yield _Part((*where, "path"), (), condition.path)
     within = {"AND": wanted.all_of, "OR": wanted.any_of or ()}
     for name, filters in within.items():
         for number, each in enumerate(filters):
@@ -151,6 +170,8 @@ def _wrong_path(path: str, where: Path) -> Iterator[Problem]:
     except paths.PathError as error:
         yield Problem(where, str(error))
     yield from _wrong_text(path, where)
+    if "\0" in path:
+        yield Problem(where, "holds a NUL character, which no key has")
 
 
 def _wrong_value(value: Any, where: Path) -> Iterator[Problem]:
@@ -168,5 +189,3 @@ def _wrong_text(text: str, where: Path) -> Iterator[Problem]:
         yield Problem(where, f"is longer than {MAX_LENGTH} characters")
     if not values.is_text(text):
         yield Problem(where, "holds a lone surrogate, which is no Unicode character")
-    elif "\0" in text and where[-1] == "path":
-        yield Problem(where, "holds a NUL character, which no key has")

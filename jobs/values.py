@@ -29,7 +29,7 @@ MAX_KEYS = 1000
 MOST_PROBLEMS = 20
 # MongoDB refuses documents nested deeper than 100 levels; the record itself needs a few of them.
 _MAX_STORED_DEPTH = 80
-_INT64 = range(-(2**63), 2**63)
+_LEAST_INT64, _MOST_INT64 = -(2**63), 2**63 - 1
 
 Path = tuple[str | int, ...]
 
@@ -89,7 +89,12 @@ def _fits_bson(value: Any, depth: int) -> bool:
         return depth > 0 and all(_fits_bson(item, depth - 1) for item in value)
     if isinstance(value, str):
         return is_text(value)
-    return not isinstance(value, int) or value in _INT64
+    return not isinstance(value, int) or _fits_int64(value)
+
+
+def _fits_int64(value: int) -> bool:
+    # No range: Python looks for PyMongo's Int64 in one by counting.
+    return _LEAST_INT64 <= value <= _MOST_INT64
 
 
 def is_text(text: str) -> bool:
@@ -152,7 +157,7 @@ def _check(value: Any, path: Path) -> Iterator[Problem]:
     elif isinstance(value, float):
         if not math.isfinite(value):
             yield Problem(path, "is not a finite number, which JSON has no word for")
-    elif isinstance(value, int) and value not in _INT64:
+    elif isinstance(value, int) and not _fits_int64(value):
         yield Problem(path, "is an integer beyond 64 bits; send it as a string")
 
 

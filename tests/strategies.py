@@ -47,7 +47,7 @@ def _path(keys: list[str]) -> str:
     return ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in keys)
 
 
-_PATHS = st.sampled_from(["a", "a.a", "a.0"]) | st.lists(_FEW_KEYS, min_size=1, max_size=3).map(_path)
+PATHS = st.sampled_from(["a", "a.a", "a.0"]) | st.lists(_FEW_KEYS, min_size=1, max_size=3).map(_path)
 _COMPARED = {
     **dict.fromkeys(Operator, _FEW_SCALARS),
     Operator.IN: st.lists(_FEW_SCALARS, max_size=3) | st.none(),
@@ -59,13 +59,13 @@ _ASKED = st.one_of(
     *(st.fixed_dictionaries({operator: compared}) for operator, compared in _COMPARED.items()),
     st.fixed_dictionaries({}, optional=_COMPARED),
 )
-_CONDITIONS = st.builds(MetadataCondition, _PATHS, _ASKED)
+_CONDITIONS = st.builds(MetadataCondition, PATHS, _ASKED)
 
 
 def asking(operator: Operator) -> st.SearchStrategy[TaskFilter]:
     """Filters of one condition with one operator."""
     asked = st.fixed_dictionaries({operator: _COMPARED[operator]})
-    return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, _PATHS, asked)))
+    return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, PATHS, asked)))
 
 
 _RANGES = st.builds(TimeRange, st.none() | TIMES, st.none() | TIMES)

@@ -103,9 +103,10 @@ class Stretch:
 
 
 def children(parent_ids: list[str], stretch: Stretch) -> list[dict[str, Any]]:
-    """The aggregation over TASKS that reads the same stretch of the children of each of some tasks, as ``children``.
+    """The aggregation over TASKS that reads the same stretch of the children of each of some tasks, a child a row.
 
-    It begins at the parents, and enters the index of children once for each.
+    It begins at the parents, and enters the index of children once for each. All children of one parent together may
+    be larger than a document can be; MongoDB unwinds them as it finds them.
     """
     below = {
         "from": f.TASKS,
@@ -114,9 +115,14 @@ def children(parent_ids: list[str], stretch: Stretch) -> list[dict[str, Any]]:
         "pipeline": [{"$match": stretch.query()}, {"$sort": dict(stretch.sort())}, {"$limit": stretch.limit}],
         "as": f.CHILDREN,
     }
-    return [{"$match": {f.ID: {"$in": parent_ids}}}, {"$project": {f.ID: 1}}, {"$lookup": below}]
+    return [
+        {"$match": {f.ID: {"$in": parent_ids}}},
+        {"$project": {f.ID: 1}},
+        {"$lookup": below},
+        {"$unwind": f"${f.CHILDREN}"},
+    ]
 
 
-def children_from(document: Document) -> tuple[str, list[TaskRecord]]:
-    """Read one row of :func:`children`: the parent's id, and its children."""
-    return document[f.ID], [TaskRecord(child) for child in document[f.CHILDREN]]
+def child_from(document: Document) -> tuple[str, TaskRecord]:
+    """Read one row of :func:`children`: the parent's id, and the child."""
+    return document[f.ID], TaskRecord(document[f.CHILDREN])

@@ -24,13 +24,15 @@ def _run(command: list[str], script: str, api: Api) -> str:
 
 def test_the_first_example_works_as_printed(api: Api) -> None:
     """The README's curl commands create a task and find it again."""
-    create, find, *_ = _blocks("bash")
+    create, find, filtered, *_ = _blocks("bash")
     (printed,) = _blocks("json")
     answer = json.loads(_run(["bash", "-c"], create, api))
     task_id = answer["data"]["createTask"]["task"]["id"]
     assert answer == json.loads(printed.replace("…", task_id))
     nodes = json.loads(_run(["bash", "-c"], find, api))["data"]["tasks"]["nodes"]
     assert task_id in [node["id"] for node in nodes]
+    of_customer = json.loads(_run(["bash", "-c"], filtered, api))["data"]["tasks"]
+    assert task_id in [node["id"] for node in of_customer["nodes"]]
     assert api.finished(task_id)["result"] == "Worked 5 seconds on a big file"
 
 

@@ -1,12 +1,16 @@
-"""The parts of the API, opened one by one."""
+"""The parts of the API, opened one by one, and its schema over all of them."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from pymongo import MongoClient
+from front import Commands, Front
+from pymongo import AsyncMongoClient, MongoClient
 
+from gql_api.app import create_app, open_services
 from gql_api.store import TaskStore
 from jobs.definitions import TaskDefinition
 from jobs.record import fields, workers
@@ -19,6 +23,28 @@ async def store(settings: Settings) -> AsyncIterator[TaskStore]:
     store = TaskStore(settings)
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def front(settings: Settings) -> AsyncIterator[Front]:
+    """The schema over the test's own database, with its indexes."""
+    with MongoClient[dict[str, Any]](settings.mongodb_url) as client:
+        client[settings.mongodb_database][fields.TASKS].create_indexes([*fields.UNIQUE_INDEXES, *fields.INDEXES])
+    app = create_app(settings)
+    async with open_services(settings) as services:
+        app.state.services = services
+        await services.store.indexes()
+        yield Front(app)
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """What every store sends that is made from now on."""
+    listener = Commands()
+    monkeypatch.setattr(
+        "gql_api.store.AsyncMongoClient", functools.partial(AsyncMongoClient, event_listeners=[listener])
+    )
+    return listener
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def _encoded(text: str) -> str:
     [
         "", "x", "%%%", "ünicode", _encoded("1"), _encoded("[]"), _encoded('["created_at:desc"]'),
         _encoded('["created_at:desc", "soon", "id"]'), _encoded('["created_at:desc", 1e400, "id"]'),
+        _encoded('["created_at:desc", NaN, "id"]'), _encoded('["created_at:desc", 1.5, "id"]'),
         _encoded('["created_at:desc", 1, 2]'), _encoded('["finished_at:desc", 1, "id"]'), _encoded("[" * 5000),
     ],
 )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson.int64 import Int64
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import JSON_VALUES, KEYS
@@ -36,6 +37,14 @@ def test_what_bson_cannot_hold_is_kept_as_text() -> None:
         stored = values.dump(value)
         assert list(stored) == ["%json"]
         assert values.load(stored) == value
+
+
+def test_integers_that_mongodb_gave_back_are_stored_again() -> None:
+    """PyMongo reads large integers as a kind of its own, which a replay stores and checks again, in no time."""
+    value = bson.decode(bson.encode({"n": [2**40, 2**63 - 1, -(2**63)]}))
+    assert {type(number) for number in value["n"]} == {Int64}
+    assert values.dump(value) == value
+    assert values.check(value, (), 1000) == []
 
 
 def _nested(levels: int) -> Any:
