@@ -117,6 +117,14 @@ class Api:
         data: dict[str, Any] = body["data"]
         return data
 
+    def refusal(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Run an operation that must fail by the client's own fault, and return its only error."""
+        body = self.post(query, **variables)
+        (error,) = body["errors"]
+        assert "Internal error" not in error["message"], body
+        result: dict[str, Any] = error
+        return result
+
     def create(self, name: str, **rest: Any) -> str:
         """Create a task that must be accepted and return its id."""
         payload = self.data(CREATE, input={"name": name, **rest})["createTask"]

@@ -213,12 +213,16 @@ def test_a_function_reads_and_changes_its_own_metadata(api: Api, redis: Redis, k
 
 def test_a_task_is_replayed(api: Api) -> None:
     """A replay has the input and the metadata of the first, unless told otherwise, and is linked to it."""
-    first = api.create("task_modules.add", args=[1], kwargs={"y": 2}, metadata={"customer": "c-42"})
+    metadata = {
+        "customer": "c-42",
+        "at": 1_792_800_000_000,
+    }  # PyMongo reads an integer beyond 32 bits as one of its own
+    first = api.create("task_modules.add", args=[1], kwargs={"y": 2}, metadata=metadata)
     api.finished(first)
     same = api.data(REPLAY, id=first)["replayTask"]
     assert (same["created"], same["task"]["replayOf"]) == (True, {"id": first})
     assert (same["task"]["args"], same["task"]["kwargs"]) == ([1], {"y": 2})
-    assert same["task"]["metadata"] == {"customer": "c-42"}
+    assert same["task"]["metadata"] == metadata
     assert api.finished(same["task"]["id"])["result"] == 3
     other = api.data(REPLAY, id=first, kwargs={"y": 5}, metadata={})["replayTask"]
     assert (api.finished(other["task"]["id"])["result"], other["task"]["metadata"]) == (6, {})
