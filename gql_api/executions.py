@@ -18,6 +18,7 @@ from strawberry.types.execution import PreExecutionError
 
 from gql_api.audience import Audience
 from gql_api.encoding import encode, encode_result
+from gql_api.errors import INTERNAL
 from gql_api.outbox import Ending, Outbox, Policy
 
 logger = logging.getLogger(__name__)
@@ -171,6 +172,7 @@ class Executions:
             ending = Ending(refusal.errors, is_refusal=True)
         except Exception:
             logger.exception("A shared execution failed")
+            ending = Ending(encode([{"message": "Internal error", "extensions": {"code": INTERNAL}}]))
         finally:
             # One that nobody is left of has been replaced, or is about to be.
             if (execution := self._running.get(key)) is not None and execution.audience is audience:

@@ -39,14 +39,14 @@ class Subscription:
     )
     async def task_updated(self, info: Info, id: strawberry.ID) -> AsyncGenerator[Task, None]:  # noqa: A002
         """Watch one task."""
-        services, selected = info.context.services, frozenset(_names(info.selected_fields))
+        services = info.context.services
         audience = info.context.audience or Audience()
         if not values.is_text(id):
             raise unknown_task(id)
         async with services.feed.watch(id) as mailbox:
             await audience.snapshot(functools.partial(_look, id, mailbox, services))
             while (news := await mailbox.take()) is not None:
-                record = await _whole(news, selected, services)
+                record = await _whole(news, info) if news.omitted else news
                 if record.revision > audience.revision:
                     audience.revision = record.revision
                     task = Task.of(record)
@@ -100,11 +100,11 @@ async def _look(task_id: str, mailbox: Mailbox, services: Services) -> int:
     return record.revision
 
 
-async def _whole(record: TaskRecord, selected: frozenset[str], services: Services) -> TaskRecord:
+async def _whole(record: TaskRecord, info: Info) -> TaskRecord:
     """Read the record itself when the event left out something that the operation selects."""
-    if record.omitted.isdisjoint(selected):
+    if record.omitted.isdisjoint(_names(info.selected_fields)):
         return record
-    return await services.tasks.load(record.id) or record
+    return await info.context.services.tasks.load(record.id) or record
 
 
 def _names(selections: Iterable[Selection]) -> Iterable[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import struct
 from collections.abc import Callable, Iterable
@@ -52,12 +51,15 @@ class AsgiWire:
         self._sending = asyncio.create_task(self._send(messages))
 
     async def _send(self, messages: list[bytes]) -> None:
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it is closed, which the handler hears by itself
+        try:
             for message in messages:
                 await self._websocket.send_text(message.decode())
-        self.is_writable = True
-        if self.on_writable is not None:
-            self.on_writable()
+        except (RuntimeError, WebSocketDisconnect):
+            logger.debug("A socket is closed, which its handler hears by itself")
+        finally:
+            self.is_writable = True
+            if self.on_writable is not None:
+                self.on_writable()
 
 
 def wire_of(websocket: WebSocket) -> Wire:
@@ -104,7 +106,6 @@ class Outgoing:
         self._wire = wire
         self._ended = ended
         self._turn = turn
-        self._messages: list[bytes] = []
         self._marked: dict[Outbox, None] = {}
         self._is_scheduled = False
         self._drained: asyncio.Future[None] | None = None
@@ -113,7 +114,6 @@ class Outgoing:
     def close(self) -> None:
         """Send no more."""
         self._wire.on_writable = None
-        self._messages.clear()
         self._marked.clear()
 
     def mark(self, outbox: Outbox) -> None:
@@ -128,9 +128,12 @@ class Outgoing:
         self._marked.pop(outbox, None)
 
     async def send(self, message: bytes) -> None:
-        """Send a message, and wait for a client that does not read."""
-        self._messages.append(message)
-        self._flush()
+        """Send a message, before and after waiting for a client that does not read: whoever waits holds it, not we."""
+        await self._writable()
+        self._write([message])
+        await self._writable()
+
+    async def _writable(self) -> None:
         while not self._wire.is_writable:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
@@ -138,9 +141,10 @@ class Outgoing:
 
     def _flush(self) -> None:
         self._is_scheduled = False
-        if not self._wire.is_writable:
-            return
-        messages, self._messages = self._messages, []
+        if self._wire.is_writable:
+            self._write([])
+
+    def _write(self, messages: list[bytes]) -> None:
         size = 0
         while self._marked and size < _WRITE_BYTES:
             outbox = next(iter(self._marked))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from conftest import Databases
 from redis.asyncio import Redis
 from support import taken, wait_until_async
 
@@ -211,3 +213,51 @@ async def test_the_backstop_finds_a_deletion(
             return await mailbox.take() is None
 
         assert await asyncio.wait_for(wait_until_async(ended), 10)
+
+
+class _Proxy:
+    """Stands between the feed and Redis, and can swallow what comes on the connections it has."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.accepted = 0
+        self.swallowed = 0
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection both ways."""
+        self.accepted += 1
+        number = self.accepted
+        redis_reader, redis_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        ways = [(reader, redis_writer), (redis_reader, writer)]
+        with contextlib.suppress(OSError):
+            await asyncio.gather(*(self._pump(number, source, sink) for source, sink in ways))
+
+    async def _pump(self, number: int, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            if number > self.swallowed:
+                sink.write(data)
+        sink.close()
+
+
+async def test_a_connection_that_went_dumb_is_given_up(
+    settings: Settings, store: TaskStore, worker: Store, databases: Databases, task_id: str
+) -> None:
+    """A network that swallows everything, without closing anything, is noticed, and what was missed is made good."""
+    proxy = _Proxy(databases.redis.port)
+    server = await asyncio.start_server(proxy.carry, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    through = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{port}/0"})
+    async with server, Feed(through, store, backstop_seconds=600, silence_seconds=0.2) as feed:
+
+        async def connected() -> bool:
+            return feed.connected
+
+        await wait_until_async(connected)
+        async with feed.watch(task_id) as mailbox:
+            await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
+            assert (await taken(mailbox)).revision == 2
+            proxy.swallowed = proxy.accepted
+            await asyncio.to_thread(worker.change, writes.succeed(task_id, 7))
+            assert (await taken(mailbox)).is_final
+            assert proxy.accepted > proxy.swallowed
+            assert feed.backstop_found == 0

@@ -75,15 +75,16 @@ async def test_nothing_is_taken_for_a_client_that_does_not_read() -> None:
 
 
 async def test_a_sender_waits_for_a_client_that_does_not_read() -> None:
-    """What is not shared is not made before the client has read what there is; and nothing is lost."""
+    """What is not shared is not made before the client has read what there is; who gives up leaves nothing behind."""
     wire = _Wire()
     outgoing = Outgoing(wire, lambda _outbox: None, Turn())
     await outgoing.send(b"1")
     wire.is_writable = False
-    sending = asyncio.create_task(outgoing.send(b"2"))
+    sending, given_up = (asyncio.create_task(outgoing.send(message)) for message in (b"2", b"3"))
     await _turn()
     await _turn()
     assert not sending.done()
+    given_up.cancel()
     wire.read()
     await asyncio.wait_for(sending, 5)
     assert wire.writes == [[b"1"], [b"2"]]
