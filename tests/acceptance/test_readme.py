@@ -64,9 +64,9 @@ def test_the_operations_of_the_control_docs_work_as_printed(api: Api) -> None:
     task_id = api.create("long_running_task", kwargs={"task_input": "x", "seconds": 1}, metadata={"draft": 1})
     api.finished(task_id)
     waiting = api.create("long_running_task", kwargs={"task_input": "x"}, delaySeconds=3600)
-    assert len(documents) == 4
+    assert len(documents) == 5
     for document in documents:
-        about = waiting if "cancelTask" in document else task_id
+        about = waiting if "cancelTask(" in document else task_id
         (payload,) = api.data(document.replace("…", about)).values()
         assert payload["userErrors"] == []
     assert api.task(task_id)["metadata"] == {"customer": {"tier": "gold"}, "visits": 1, "tags": ["vip"]}
