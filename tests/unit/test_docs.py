@@ -42,6 +42,7 @@ def test_the_architecture_places_every_module(name: str) -> None:
         "docs/deploy.md",
         "docs/embedding.md",
         "docs/filters.md",
+        "docs/performance.md",
         "docs/logs.md",
         "docs/monitoring.md",
         "docs/reliability.md",
