@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from soak_tasks import Life, Population
@@ -28,9 +29,15 @@ _UNFINISHED = ["QUEUED", "STARTED"]
 
 # What a client meets when its server is stopped, away, or not yet listening.
 _LOSSES = (OSError, WebSocketException, TimeoutError, EOFError)
+_TRY_AGAIN = "SERVICE_UNAVAILABLE"
 _LONGEST_BACK_OFF_SECONDS = 0.5
 _ANSWER_SECONDS = 15
-_SHORTEST_VISIT_SECONDS, _LONGEST_VISIT_SECONDS = 0.01, 5.0
+_SHORTEST_VISIT_SECONDS, _LONGEST_VISIT_SECONDS = 0.01, 20.0
+_AWAY = timedelta(seconds=3)
+
+
+class UnavailableError(Exception):
+    """The server asked to try again later."""
 
 
 class SubscriptionError(AssertionError):
@@ -77,11 +84,11 @@ class Watchers:
     url: str
     population: Population
     chance: random.Random
-    began: str
     ends: list[tuple[str, int]] = field(default_factory=list)
     logs: list[tuple[str, int]] = field(default_factory=list)
     visits: int = 0
     losses: int = 0
+    refusals: int = 0
 
     async def follow_task(self, life: Life) -> None:
         """Watch a task to its end."""
@@ -145,7 +152,7 @@ class Watchers:
         elif kind == "log":
             await self.follow_log(life)
         else:
-            since = self.began if kind == "list since" else None
+            since = (datetime.now(UTC) - _AWAY).isoformat() if kind == "list since" else None
             await self.follow_list(LiveList(life.group, unfinished_only=self.chance.random() < 1 / 2, since=since))
 
     async def _until_complete(self, once: Callable[[], Awaitable[None]]) -> None:
@@ -153,8 +160,9 @@ class Watchers:
         while True:
             try:
                 await once()
-            except _LOSSES:
+            except (*_LOSSES, UnavailableError) as loss:
                 self.losses += 1
+                self.refusals += isinstance(loss, UnavailableError)
                 await asyncio.sleep(self.chance.uniform(0, _LONGEST_BACK_OFF_SECONDS))
             else:
                 return
@@ -171,6 +179,8 @@ class Watchers:
                 while (message := json.loads(await socket.recv()))["type"] != "complete":
                     if message["type"] == "next" and "errors" not in message["payload"]:
                         yield message["payload"]["data"]
+                    elif _TRY_AGAIN in json.dumps(message):
+                        raise UnavailableError
                     elif message["type"] != "ping":
                         raise SubscriptionError(f"{query}: {message}")
             finally:
