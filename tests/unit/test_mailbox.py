@@ -78,7 +78,12 @@ async def test_records_are_handed_over_while_the_watcher_waits() -> None:
 async def test_nothing_is_handed_over_before_what_the_watcher_has_in_hand() -> None:
     """While the one who takes is busy with a record, newer ones wait for it: none is told before an older one."""
     mailbox, handed, due = Mailbox(), list[TaskRecord](), list[Callable[[], None]]()
-    mailbox.hand_over(due.append, lambda record: handed.append(record) is None)
+
+    def accept(record: TaskRecord) -> bool:
+        handed.append(record)
+        return True
+
+    mailbox.hand_over(due.append, accept)
     mailbox.put(_record(1))
     assert (await taken(mailbox)).revision == 1
     mailbox.put(_record(2))
