@@ -8,7 +8,7 @@ channels of their own, for few want them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import bson
@@ -16,7 +16,7 @@ from bson.errors import BSONError
 
 from jobs.record import fields, logs
 from jobs.record.logs import LogBatch
-from jobs.record.reads import CODEC, Document, TaskRecord
+from jobs.record.reads import CODEC, FAST_CODEC, Document, TaskRecord
 
 MAX_BYTES = 32 * 1024
 
@@ -101,9 +101,9 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
         EventError: the payload is not one.
     """
     try:
-        event = bson.decode(payload, CODEC)
+        event = bson.decode(payload, FAST_CODEC)
         record = TaskRecord(event[_TASK], frozenset(event[_OMITTED]))
-        return Deletion(record.id, event[_AT], record) if _DELETED in event else record
+        return Deletion(record.id, event[_AT].replace(tzinfo=UTC), record) if _DELETED in event else record
     except (BSONError, KeyError, TypeError, ValueError) as error:
         raise EventError(f"not an event: {error}") from error
 
