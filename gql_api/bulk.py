@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from gql_api.changes import Changes
 from gql_api.control import Replay, replayed
-from gql_api.creation import Creator
+from gql_api.creation import Creation, Creator
 from gql_api.errors import RefusedError, TaskErrorCode, UserError
 from gql_api.store import TaskStore
 from jobs import values
@@ -89,7 +89,7 @@ class Bulk:
         await self._store.change_many(
             [bulk.mark_replayed([record.id for record in records if record.id not in refused])]
         )
-        outcome.changed += len(todo) - len(refused)
+        outcome.changed += sum(isinstance(each, Creation) and each.created for each in made)
         for task_id, refusal in refused.items():
             if len(outcome.errors) < values.MOST_PROBLEMS:
                 message = f"Task {task_id} cannot be replayed: {refusal}"

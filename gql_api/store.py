@@ -152,26 +152,30 @@ class TaskStore:
         document = await self._database[fields.WORKERS].find_one(workers.by_hostname(hostname))
         return None if document is None else workers.pool_of(document)
 
-    async def create_many(self, tasks: Sequence[NewTask]) -> dict[str, Document]:
-        """Insert the records of new tasks, many by one command, and return those that could be, by id.
+    async def create_many(self, tasks: Sequence[NewTask]) -> tuple[dict[str, Document], set[str]]:
+        """Insert the records of new tasks, many by one command.
 
-        One is left out when its idempotency key is another task's.
+        Returns:
+            the records that are there now, by id: one is left out when its idempotency key is another task's; and the
+            ids that this call inserted, for another one may have been at the same.
         """
-        made: dict[str, Document] = {}
+        there: dict[str, Document] = {}
+        inserted: set[str] = set()
         for start in range(0, len(tasks), _CHUNK):
             chunk = tasks[start : start + _CHUNK]
-            await self._insert(await asyncio.to_thread(_inserts, chunk))
+            inserted |= await self._insert(await asyncio.to_thread(_inserts, chunk))
             found = self._tasks.find(reads.by_ids([task.id for task in chunk]))
-            made |= {TaskRecord(document).id: document async for document in found}
-        return made
+            there |= {TaskRecord(document).id: document async for document in found}
+        return there, inserted
 
-    async def _insert(self, inserts: list[UpdateOne]) -> None:
+    async def _insert(self, inserts: list[UpdateOne]) -> set[str]:
         try:
-            await self._tasks.bulk_write(inserts, ordered=False)
+            return set(((await self._tasks.bulk_write(inserts, ordered=False)).upserted_ids or {}).values())
         except BulkWriteError as error:
             problems = error.details["writeErrors"]
             if error.details["writeConcernErrors"] or any(p["code"] != _DUPLICATE_KEY for p in problems):
                 raise
+            return {upserted[fields.ID] for upserted in error.details["upserted"]}
 
     async def create(self, task: NewTask) -> Document:
         """Insert the record of a new task, durably, and return it as stored.

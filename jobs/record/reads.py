@@ -11,7 +11,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from jobs import values
 from jobs.record import fields as f
 from jobs.record.details import ErrorInfo, MessageParts, NewTask, Progress, Transition
-from jobs.record.fields import Status
+from jobs.record.fields import WAITING, Status
 
 Document = dict[str, Any]
 
@@ -294,12 +294,14 @@ class TaskRecord:
         last = document[f.HISTORY][-1]
         if last[f.REVISION] == self.revision:
             document[f.STATUS] = document[f.HISTORY][-2][f.STATUS]
-        if not Status(document[f.STATUS]).is_final:
+        status = Status(document[f.STATUS])
+        if not status.is_final:
             document.pop(f.FINISHED_AT, None)
         if document.get(f.METADATA_REVISION) == self.revision:
             unknown.add(f.METADATA)
-        # What replaces a task, or repeats it, may go to another queue.
-        if self.attempts > (1 if self.status is Status.STARTED else 0) and not self.is_final:
+        # What replaces a task, or repeats it, may go to another queue, also without a revision of its own.
+        began_before = self.attempts > (1 if status in WAITING and self.status is Status.STARTED else 0)
+        if began_before and (status in WAITING or self.status in WAITING):
             unknown.add(f.QUEUE)
         return TaskRecord(document, frozenset(unknown))
 

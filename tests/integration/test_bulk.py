@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -80,6 +81,17 @@ async def test_a_replay_whose_mark_was_lost_is_found_again(
     assert (again.matched, again.changed, again.errors) == (3, 0, [])
     assert tasks.count_documents({fields.REPLAY_OF: {"$ne": None}}) == 3
     assert (await bulk.run(Action.REPLAY, originals, dry_run=False)).matched == 0
+
+
+async def test_two_calls_at_once_replay_each_task_once_and_count_it_once(
+    bulk: Bulk, creator: Creator, tasks: Collection[dict[str, Any]], announced: TaskDefinition
+) -> None:
+    """Whoever inserted a replay has changed something; the other call has not."""
+    await creator.create_many([TaskInput(announced.name, [number]) for number in range(250)])
+    originals = {fields.REPLAY_OF: None}
+    outcomes = await asyncio.gather(*(bulk.run(Action.REPLAY, originals, dry_run=False) for _ in range(2)))
+    assert tasks.count_documents({fields.REPLAY_OF: {"$ne": None}}) == 250
+    assert sum(outcome.changed for outcome in outcomes) == 250
 
 
 async def test_a_task_that_cannot_be_replayed_is_told(bulk: Bulk, store: TaskStore, announced: TaskDefinition) -> None:
