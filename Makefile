@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The tests spend their time waiting for real servers: two at a time suit two cores.
 WORKERS ?= 2
+SOAK_SECONDS ?= 600
 
-.PHONY: help dev test test-faults bench check schema fmt lock clean
+.PHONY: help dev test test-faults test-soak bench bench-live check schema fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,13 +14,19 @@ dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost
 	@$(BIN)/gql-api dev
 
 test: .venv/ready tests/js/node_modules ## Run the tests, on servers they start themselves
-	@$(BIN)/pytest -n $(WORKERS) -m "not fault"
+	@$(BIN)/pytest -n $(WORKERS) -m "not fault and not soak"
 
 test-faults: .venv/ready ## Run the tests that kill servers and workers
 	@$(BIN)/pytest -n $(WORKERS) -m fault
 
+test-soak: .venv/ready ## Let clients come and go for ten minutes while connections are cut
+	@$(BIN)/pytest tests/soak -m soak -s --soak-seconds $(SOAK_SECONDS)
+
 bench: .venv/ready ## Measure no-op tasks per second against stock Celery
 	@$(BIN)/python benchmarks/noop.py
+
+bench-live: .venv/ready ## Measure live updates against servers as one writes them first
+	@$(BIN)/python benchmarks/live.py
 
 check: .venv/ready ## Lint, types, import rules and container files
 	@$(BIN)/ruff format --check .
@@ -47,7 +54,7 @@ tests/js/node_modules: tests/js/package-lock.json
 	else echo "npm is not installed: the tests with JavaScript clients are left out"; fi
 
 clean: ## Remove the environment, the data of dev, and caches
-	@rm -rf .venv .data tests/js/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .data tests/js/node_modules benchmarks/peers/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/ready: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

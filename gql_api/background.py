@@ -1,16 +1,48 @@
-"""Coroutines that run beside the requests, for as long as a block lasts."""
+"""Coroutines that run beside the requests: for as long as a block lasts, or to their ends."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _AGAIN_SECONDS = 0.1
+# The event loop itself holds its tasks weakly.
+_under_way: set[asyncio.Task[Any]] = set()
+
+
+def to_its_end(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let a call go on in a task of its own when whoever waits for it is cancelled.
+
+    What uses PyMongo has to. A call that is cancelled costs a connection; one that is cancelled again while it gives up
+    its wait for a connection can leave the lock of PyMongo's pool in other hands than it believes, and then nothing is
+    read any more. The soak saw that on Python 3.11, whose ``asyncio.wait_for`` returns before its wait has ended when
+    it is cancelled twice.
+    """
+
+    @functools.wraps(work)
+    async def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.create_task(work(*args, **kwargs))
+        _under_way.add(task)
+        task.add_done_callback(_ended)
+        return await asyncio.shield(task)
+
+    return called
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
+    """Look at how it ended: perhaps nobody is left who does."""
+    _under_way.discard(task)
+    if not task.cancelled():
+        task.exception()
 
 
 @contextlib.asynccontextmanager

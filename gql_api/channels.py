@@ -114,7 +114,8 @@ class Channels:
             requests, self._outgoing = self._outgoing, []
             self._unanswered.update(request for request in requests if request[0] in _UNSUBSCRIBE)
             packed = connection.pack_commands(requests)
-            with contextlib.suppress(RedisError, OSError):  # the receiver sees the same and reconnects
+            # The receiver sees the same and reconnects. When it does so first, redis-py has no writer, and says it so.
+            with contextlib.suppress(RedisError, OSError, AttributeError):
                 await connection.send_packed_command(packed, check_health=False)
 
     async def _receive(self) -> None:

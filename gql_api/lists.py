@@ -13,6 +13,7 @@ import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
+from gql_api.background import to_its_end
 from gql_api.errors import ClientError
 from jobs.record import facets, lists
 from jobs.record.facets import Bucket, FacetField
@@ -42,6 +43,7 @@ class TaskLists:
         self._tasks = tasks
         self._seconds = seconds
 
+    @to_its_end
     async def page(
         self, wanted: Document, stretch: Stretch, fields: Mapping[str, int] | None = None
     ) -> list[TaskRecord]:
@@ -52,6 +54,7 @@ class TaskLists:
             )
             return [TaskRecord(document) async for document in found]
 
+    @to_its_end
     async def count(self, wanted: Document) -> int:
         """Count the tasks that a query finds."""
         statuses = facets.statuses_in(wanted)
@@ -60,6 +63,7 @@ class TaskLists:
         async with self._bounded():
             return await self._tasks.count_documents(wanted)
 
+    @to_its_end
     async def facet(self, wanted: Document, field: FacetField, first: int) -> list[Bucket]:
         """Count the tasks that a query finds by the values of a field, the most frequent first."""
         statuses = facets.statuses_in(wanted)
@@ -73,6 +77,7 @@ class TaskLists:
             counting = (self._tasks.count_documents(facets.of_status(status)) for status in statuses)
             return Counter(dict(zip(statuses, await asyncio.gather(*counting), strict=True)))
 
+    @to_its_end
     async def metadata_facet(self, wanted: Document, path: str, first: int) -> list[Bucket]:
         """Count the tasks that a query finds by what is at a path of their metadata, the most frequent first.
 
@@ -81,6 +86,7 @@ class TaskLists:
         """
         return await self._buckets(facets.by_metadata(wanted, path, first))
 
+    @to_its_end
     async def child_pages(self, pages: Sequence[ChildPage]) -> list[list[TaskRecord]]:
         """Read pages of children, those of the same stretch by one query."""
         parents: dict[Stretch, list[str]] = defaultdict(list)
@@ -93,6 +99,7 @@ class TaskLists:
                 found[ChildPage(parent_id, stretch)].append(child)
         return [found[page] for page in pages]
 
+    @to_its_end
     async def child_counts(self, parent_ids: Sequence[str]) -> list[int]:
         """Count the children of some tasks by one query."""
         counts = {bucket.value: bucket.count for bucket in await self._buckets(facets.by_parent(list(parent_ids)))}

@@ -14,6 +14,7 @@ from pymongo.errors import BulkWriteError, PyMongoError, ServerSelectionTimeoutE
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from gql_api.background import to_its_end
 from gql_api.lists import TaskLists
 from jobs import values
 from jobs.definitions import TaskDefinition
@@ -37,7 +38,10 @@ _CHUNK = 100
 
 
 class TaskStore:
-    """MongoDB behind the API. Every call is bounded in time and raises a :class:`PyMongoError` when that is over."""
+    """MongoDB behind the API. Every call is bounded in time and raises a :class:`PyMongoError` when that is over.
+
+    A call goes on to its end when whoever waits for it is cancelled: see :func:`to_its_end`.
+    """
 
     def __init__(self, settings: Settings) -> None:
         timeout_ms = round(settings.store_timeout_seconds * 1000)
@@ -100,24 +104,29 @@ class TaskStore:
         except TimeoutError as error:
             raise ServerSelectionTimeoutError("the indexes are not made yet") from error
 
+    @to_its_end
     async def change(self, write: Write) -> Document | None:
         """Make one conditional change; ``gql_api.changes`` announces it. None when the record did not take it."""
         filter_, update = write
         return await self._tasks.find_one_and_update(filter_, update, return_document=ReturnDocument.AFTER)
 
+    @to_its_end
     async def with_key(self, name: str, key: str) -> TaskRecord | None:
         """Read the task of an idempotency key."""
         document = await self._tasks.find_one(control.with_key(name, key))
         return None if document is None else TaskRecord(document)
 
+    @to_its_end
     async def release_key(self, task_id: str, age_seconds: float) -> bool:
         """Take the idempotency key from a task that has had it for so long; tells whether it has."""
         return (await self._tasks.update_one(*control.release_key(task_id, age_seconds))).matched_count > 0
 
+    @to_its_end
     async def change_many(self, writes: Sequence[Write]) -> int:
         """Make changes of many records, one after the other, and return how many were made."""
         return sum([(await self._tasks.update_many(*write)).modified_count for write in writes])
 
+    @to_its_end
     async def delete(self, task_ids: Sequence[str]) -> tuple[list[tuple[Document, datetime]], int]:
         """Delete those of some tasks that are final, and leave tombstones.
 
@@ -138,15 +147,20 @@ class TaskStore:
 
     async def deleted_since(self, time: datetime) -> AsyncIterator[tuple[str, datetime]]:
         """Read which tasks were deleted from a time on, and when; the oldest first."""
-        async for grave in self._tombstones.find(control.buried_since(time)).sort(control.EARLIEST_GRAVE):
-            yield control.grave_from(grave)
+        graves = self._tombstones.find(control.buried_since(time)).sort(control.EARLIEST_GRAVE)
+        more = to_its_end(graves.to_list)
+        while found := await more(_CHUNK):
+            for grave in found:
+                yield control.grave_from(grave)
 
+    @to_its_end
     async def now(self) -> datetime:
         """Ask MongoDB for its time."""
         hello = await self._client.admin.command("hello", codec_options=reads.CODEC)
         now: datetime = hello["localTime"]
         return now
 
+    @to_its_end
     async def pool_of(self, hostname: str) -> str | None:
         """Read which pool a worker has; None when it is not known."""
         document = await self._database[fields.WORKERS].find_one(workers.by_hostname(hostname))
@@ -177,6 +191,7 @@ class TaskStore:
                 raise
             return {upserted[fields.ID] for upserted in error.details["upserted"]}
 
+    @to_its_end
     async def create(self, task: NewTask) -> Document:
         """Insert the record of a new task, durably, and return it as stored.
 
@@ -191,6 +206,7 @@ class TaskStore:
             raise AssertionError("an upsert returns the document")
         return document
 
+    @to_its_end
     async def get(self, task_id: str) -> TaskRecord | None:
         """Read one task; None when there is none with this id, or can be none."""
         if not values.is_text(task_id):
@@ -198,6 +214,7 @@ class TaskStore:
         document = await self._tasks.find_one(reads.by_id(task_id))
         return None if document is None else TaskRecord(document)
 
+    @to_its_end
     async def revisions(self, task_ids: Collection[str]) -> dict[str, int]:
         """Read how far some tasks are, by id."""
         found = self._tasks.find(reads.by_ids(list(task_ids)), reads.REVISION_ONLY)
@@ -207,6 +224,7 @@ class TaskStore:
         """Read the tasks that exist among these, in no order."""
         return [TaskRecord(document) for document in await self.documents(task_ids)]
 
+    @to_its_end
     async def documents(self, task_ids: Collection[str]) -> list[Document]:
         """Read the same as they are stored."""
         return await self._tasks.find(reads.by_ids(list(task_ids))).to_list()
@@ -222,26 +240,31 @@ class TaskStore:
         async for document in found:
             yield TaskRecord(document)
 
+    @to_its_end
     async def log_lines(self, task_id: str, after: int, level: LogLevel, limit: int) -> list[LogLine]:
         """Read what a task has logged, in order, after a position."""
         found = self._log_lines.find(logs.after(task_id, after, level))
         return [logs.line_from(document) async for document in found.sort(logs.IN_ORDER).limit(limit)]
 
+    @to_its_end
     async def log_counts(self, task_ids: Collection[str]) -> dict[str, int]:
         """Read how many lines some tasks have logged, by id."""
         found = self._tasks.find(reads.by_ids(list(task_ids)), logs.COUNTS_ONLY)
         return logs.counts_of([document async for document in found])
 
+    @to_its_end
     async def definitions(self, names: list[str] | None = None) -> list[TaskDefinition]:
         """Read what workers have announced, by name."""
         pipeline = workers.definitions_with_workers(names)
         rows = await self._database[fields.DEFINITIONS].aggregate(pipeline)
         return [workers.definition_from(row) async for row in rows]
 
+    @to_its_end
     async def queues(self) -> list[queues.Queue]:
         """Read what waits in each queue, by name."""
         return [queues.queue_from(row) async for row in await self._tasks.aggregate(queues.depths())]
 
+    @to_its_end
     async def workers(self) -> list[workers.Worker]:
         """Read the live workers, by hostname."""
         return [workers.worker_from(row) async for row in await self._tasks.aggregate(workers.live())]

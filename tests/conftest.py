@@ -14,6 +14,11 @@ from gql_api.servers import MongodbServer, RedisServer, free_port, is_listening
 from jobs.settings import Settings
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the length of a soak be chosen."""
+    parser.addoption("--soak-seconds", type=int, default=600, help="how long `-m soak` goes on (default: 600)")
+
+
 @dataclass(frozen=True)
 class Databases:
     """A running MongoDB and a running Redis."""

@@ -1,0 +1,178 @@
+"""Live updates to a thousand WebSockets, beside a peer in Python and, where npm is, one in JavaScript.
+
+    python benchmarks/live.py --rounds 3
+
+A round gives each side two fresh processes, in another order each time: one with all sockets on one task, one with as
+many tasks as sockets. Events are published as a worker would; MongoDB has the first state of each task only. Where
+`taskset` is, the server has the first core for itself and the sockets the second. Ratios are paired within a round.
+Only ratios mean anything on another machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import statistics
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import uvloop
+from live_sides import OURS, Side, channel_of, sides
+from live_sockets import Crowd, Publisher
+from noop import running
+
+from gql_api.servers import MongodbServer, RedisServer, free_port, is_listening
+
+_SERVER_CORE, _SOCKETS_CORE = 0, 1
+_BURST, _BURSTS, _SINGLES = 100, 3, 20
+_RATE, _SECONDS = 1000, 3
+_WINDOW, _WINDOW_EVENTS = 64, 10_000
+_SETTLE_SECONDS = 1.0
+
+Figures = dict[str, float]
+"""By name: milliseconds, unless the name says otherwise."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The servers that all sides share."""
+
+    mongodb: MongodbServer
+    redis: RedisServer
+    folder: Path
+    sockets: int
+
+
+@asynccontextmanager
+async def crowd_of(side: Side, site: Site, task_ids: list[str]) -> AsyncIterator[tuple[Crowd, psutil.Process, int]]:
+    """Run a side's server with the tasks, and give sockets that are yet to be connected, its process and its port."""
+    documents = side.fill(site.mongodb.url, site.redis.url, sorted(set(task_ids)))
+    port = free_port()
+    pinned = [] if shutil.which("taskset") is None else ["taskset", "-c", str(_SERVER_CORE)]
+    environment = side.environment(site.mongodb.url, site.redis.url, port)
+    with running([*pinned, *side.command(port)], environment, site.folder / f"{side.name}.log") as started:
+        while not is_listening(port):
+            if started.poll() is not None:
+                raise SystemExit(f"{side.name} ended:\n{(site.folder / f'{side.name}.log').read_text()[-2000:]}")
+            await asyncio.sleep(0.1)
+        _, writer = await asyncio.open_connection("127.0.0.1", site.redis.port)
+        crowd = Crowd(Publisher(writer), channel_of, lambda id_, number: side.event_of(documents[id_], number))
+        yield crowd, psutil.Process(started.pid), port
+        crowd.close()
+        writer.close()
+
+
+class _Busy:
+    """How much of its core the load generator itself used: near 1 a figure is its own."""
+
+    def __init__(self) -> None:
+        self.most = 0.0
+
+    def __enter__(self) -> None:
+        self._began, self._cpu = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_exc: object) -> None:
+        took = time.perf_counter() - self._began
+        self.most = max(self.most, (time.process_time() - self._cpu) / took)
+
+
+async def one_task(side: Side, site: Site) -> Figures:
+    """All sockets watch the same task."""
+    ids, busy = [str(uuid.uuid4())], _Busy()
+    async with crowd_of(side, site, ids) as (crowd, server, port):
+        await crowd.connect(port, ids)
+        before = server.memory_info().rss
+        storm = await crowd.connect(port, ids * site.sockets)
+        await asyncio.sleep(_SETTLE_SECONDS)
+        resident = server.memory_info().rss - before
+        with busy:
+            bursts = [await crowd.together(_BURST) for _ in range(_BURSTS)]
+        single = _Busy()
+        with single:
+            singles = [await crowd.together(1) for _ in range(_SINGLES)]
+    return {
+        "one task: connect all": 1000 * storm,
+        "one task: memory of a subscription, KiB": resident / site.sockets / 1024,
+        "one task: one event, until all have it": 1000 * statistics.mean(singles),
+        "one task: burst of 100, until all have the last": 1000 * statistics.median(bursts),
+        "load generator, one event, share of its core": single.most,
+        "load generator, burst, share of its core": busy.most,
+    }
+
+
+async def many_tasks(side: Side, site: Site) -> Figures:
+    """Each socket watches a task of its own."""
+    ids, busy = [str(uuid.uuid4()) for _ in range(site.sockets)], _Busy()
+    async with crowd_of(side, site, ids) as (crowd, _, port):
+        storm = await crowd.connect(port, ids)
+        await asyncio.sleep(_SETTLE_SECONDS)
+        took = sorted(await crowd.paced(_RATE, _SECONDS))
+        with busy:
+            rate = await crowd.window(_WINDOW_EVENTS, _WINDOW)
+    return {
+        "many tasks: connect all": 1000 * storm,
+        "many tasks: 1,000 events/s, median": 1000 * statistics.median(took),
+        "many tasks: 1,000 events/s, 99th percentile": 1000 * took[len(took) * 99 // 100],
+        "many tasks: 64 events under way, 1,000 events/s": rate / 1000,
+        "load generator, 64 under way, share of its core": busy.most,
+    }
+
+
+def table(rounds: list[dict[str, Figures]]) -> str:
+    """Medians over the rounds; in brackets the median of what is the round's figure by ours."""
+    names = list(rounds[0])
+    lines = [f"| | {' | '.join(names)} |", f"|---{'|---:' * len(names)}|"]
+    for figure in rounds[0][OURS.name]:
+        cells = []
+        for name in names:
+            cell = f"{statistics.median(each[name][figure] for each in rounds):.3g}"
+            if name != OURS.name and "share" not in figure:
+                ratio = statistics.median(each[name][figure] / each[OURS.name][figure] for each in rounds)
+                cell += f" ({ratio:.2g}x)"
+            cells.append(cell)
+        lines.append(f"| {figure} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+async def run(site: Site, rounds: int) -> None:
+    """Run the rounds and print what they gave."""
+    compared, found = sides(), list[dict[str, Figures]]()
+    for number in range(rounds):
+        figures: defaultdict[str, Figures] = defaultdict(dict)
+        turn = number % len(compared)
+        for scenario in (one_task, many_tasks):
+            for side in compared[turn:] + compared[:turn]:
+                figures[side.name].update(await scenario(side, site))
+        found.append({side.name: figures[side.name] for side in compared})
+        print(f"round {number + 1}\n{table(found[-1:])}\n", flush=True)
+    print(f"all rounds\n{table(found)}")
+
+
+def main() -> None:
+    """Start the servers that all share, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sockets", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        mongodb, redis = MongodbServer(folder / "mongodb", free_port()), RedisServer(folder / "redis", free_port())
+        for command in (mongodb.command(folder / "mongod.log"), redis.command()):
+            stack.enter_context(running(command, dict(os.environ), folder / "log"))
+        mongodb.initiate()
+        if shutil.which("taskset"):
+            os.sched_setaffinity(0, {_SOCKETS_CORE})
+        uvloop.run(run(Site(mongodb, redis, folder, options.sockets), options.rounds))
+
+
+if __name__ == "__main__":
+    main()

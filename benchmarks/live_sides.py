@@ -1,0 +1,127 @@
+"""What a benchmark of live updates compares: the API, and peers that tell the same of the same tasks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from live_sockets import mark
+from pymongo import MongoClient
+
+from jobs import events
+from jobs.connections import Connections
+from jobs.record import fields, writes
+from jobs.record.details import NewTask, Progress
+from jobs.record.reads import CODEC
+from jobs.settings import Settings
+from jobs.store import Store
+
+_DATABASE = "gql_api_benchmark"
+_PEERS = Path(__file__).parent / "peers"
+_TIME = "2026-01-01T00:00:00+00:00"
+
+Fill = Callable[[str, str, list[str]], dict[str, Any]]
+EventOf = Callable[[Any, int], bytes]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the servers.
+
+    ``fill`` makes the tasks in MongoDB and returns what ``event_of`` needs of each to make the event of a mark.
+    """
+
+    name: str
+    command: Callable[[int], list[str]]
+    fill: Fill
+    event_of: EventOf
+
+    def environment(self, mongodb_url: str, redis_url: str, port: int) -> dict[str, str]:
+        """What the server is told."""
+        return {
+            **os.environ,
+            "MONGODB_URL": mongodb_url,
+            "MONGODB_DATABASE": _DATABASE,
+            "CELERY_BROKER_URL": redis_url,
+            "REDIS_URL": redis_url,
+            "PORT": str(port),
+            "NODE_ENV": "production",
+        }
+
+
+def channel_of(task_id: str) -> str:
+    """The channel of a task, the same for all."""
+    return events.channel(task_id)
+
+
+def _fill_ours(mongodb_url: str, redis_url: str, ids: list[str]) -> dict[str, Any]:
+    """Make running tasks as a worker does."""
+    settings = Settings(mongodb_url=mongodb_url, mongodb_database=_DATABASE, celery_broker_url=redis_url)
+    connections = Connections(settings)
+    store = Store(connections)
+    for id_ in ids:
+        store.change(writes.create(NewTask(id=id_, name="shop.orders.ship")), upsert=True, quick=True)
+        store.change(writes.start(id_, worker="w"), quick=True)
+        store.change(writes.progress(id_, Progress(0, 100, mark(0))), quick=True)
+    collection = connections.database().get_collection(fields.TASKS, codec_options=CODEC)
+    documents = {document[fields.ID]: document for document in collection.find({fields.ID: {"$in": ids}})}
+    connections.close()
+    return documents
+
+
+def _event_of_ours(document: Any, number: int) -> bytes:
+    """What a worker publishes: the record, later in its life."""
+    progress = {**document[fields.PROGRESS], fields.MESSAGE: mark(number)}
+    revision = document[fields.REVISION] + number
+    return events.encode({**document, fields.REVISION: revision, fields.PROGRESS: progress})
+
+
+def _fill_peer(mongodb_url: str, _redis_url: str, ids: list[str]) -> dict[str, Any]:
+    """Make the same tasks as GraphQL has them."""
+    progress = {"current": 0.0, "total": 100.0, "message": mark(0)}
+    task = {"name": "shop.orders.ship", "status": "STARTED", "revision": 3, "isFinal": False}
+    times = {"createdAt": _TIME, "updatedAt": _TIME}
+    documents = {id_: {"_id": id_, **task, **times, "progress": progress} for id_ in ids}
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        client["peers"]["tasks"].insert_many(list(documents.values()))
+    return documents
+
+
+def _event_of_peer(document: Any, number: int) -> bytes:
+    progress = {**document["progress"], "message": mark(number)}
+    return json.dumps({**document, "revision": document["revision"] + number, "progress": progress}).encode()
+
+
+def _serve_ours(port: int) -> list[str]:
+    return [sys.executable, "-m", "gql_api", "serve", f"--port={port}"]
+
+
+def _serve_strawberry(port: int) -> list[str]:
+    folder = f"--app-dir={_PEERS}"
+    return [sys.executable, "-m", "uvicorn", "strawberry_queues:app", folder, f"--port={port}", "--no-access-log"]
+
+
+def _serve_node(_port: int) -> list[str]:
+    return ["node", str(_PEERS / "graphql_ws.mjs")]
+
+
+OURS = Side("ours", _serve_ours, _fill_ours, _event_of_ours)
+STRAWBERRY = Side("Strawberry", _serve_strawberry, _fill_peer, _event_of_peer)
+NODE = Side("graphql-ws", _serve_node, _fill_peer, _event_of_peer)
+
+
+def sides() -> list[Side]:
+    """All that can be measured here: the peer in JavaScript where npm is, whose packages are installed at first."""
+    if shutil.which("npm") is None:
+        return [OURS, STRAWBERRY]
+    if not (_PEERS / "node_modules").exists():
+        npm = shutil.which("npm") or "npm"
+        subprocess.run([npm, "ci", "--silent"], cwd=_PEERS, check=True)
+    return [OURS, STRAWBERRY, NODE]

@@ -1,0 +1,162 @@
+"""Live updates over a long time: clients join and leave, connections are cut, and the server is started anew."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from conftest import Databases
+from redis import Redis
+from soak_server import Server
+from soak_tasks import GROUPS, Population
+from soak_watchers import LiveList, Watchers
+from support import Api, wait_until_async
+
+from gql_api.servers import free_port
+from jobs.settings import Settings
+
+_PASSERS_BY = 200
+_STAYING = 50
+# In shares of the time. The process that is looked at for its memory lives longest, through two cuts more.
+_CUTS = (0.1, 0.25, 0.4, 0.55, 0.75)
+_STOPS = (0.15, 0.3, 0.45)
+# The backstop looks every ten seconds, and the connection needs some time to come back.
+_AFTER_TROUBLE_SECONDS = 15.0
+_MOST_GROWTH_MIB = 6.0
+_TO_THE_END_SECONDS = 60.0
+_NEVER_LOGGED = ("Traceback", "ERROR", "Task was destroyed", "never retrieved", "was never awaited")
+_GAUGES = [f"gql_api_{name}" for name in ("sockets", "subscriptions", "executions", "watched_tasks")]
+
+
+@pytest.fixture
+def seconds(pytestconfig: pytest.Config) -> float:
+    """How long it goes on."""
+    return float(pytestconfig.getoption("--soak-seconds"))
+
+
+@pytest.fixture
+def server(settings: Settings, tmp_path: Path) -> Server:
+    """A production server that is not started yet."""
+    environment = {
+        "MONGODB_URL": settings.mongodb_url,
+        "MONGODB_DATABASE": settings.mongodb_database,
+        "CELERY_BROKER_URL": settings.celery_broker_url,
+    }
+    log = tmp_path / "api.log"
+    return Server(environment, Api(f"http://127.0.0.1:{free_port()}", log, log), ExitStack())
+
+
+@pytest.fixture
+def redis(databases: Databases) -> Iterator[Redis]:
+    """The Redis that events come by."""
+    with Redis.from_url(databases.redis.url, decode_responses=True) as client:
+        yield client
+
+
+class _Trouble:
+    """What is done to the server, and when it was done."""
+
+    def __init__(self, server: Server, redis: Redis, seconds: float) -> None:
+        self._server = server
+        self._redis = redis
+        self._seconds = seconds
+        self.times: list[float] = []
+
+    async def make(self) -> None:
+        """Do it all in its time."""
+        began = time.monotonic()
+        plan = sorted([(share, self._cut) for share in _CUTS] + [(share, self._restart) for share in _STOPS])
+        for share, do in plan:
+            await asyncio.sleep(began + share * self._seconds - time.monotonic())
+            await do()
+            self.times.append(time.monotonic())
+        await asyncio.sleep(began + self._seconds - time.monotonic())
+
+    def explains(self, at: float) -> bool:
+        """Whether there was trouble shortly before a time."""
+        return any(0 <= at - time_ < _AFTER_TROUBLE_SECONDS for time_ in self.times)
+
+    async def _cut(self) -> None:
+        """Cut the connection on which events come, and the one that replaces it."""
+        for _ in range(2):
+            await wait_until_async(lambda: asyncio.to_thread(self._kill), why="a connection to cut")
+
+    def _kill(self) -> int:
+        return sum(
+            int(self._redis.client_kill_filter(_id=client["id"])) for client in self._redis.client_list(_type="pubsub")
+        )
+
+    async def _restart(self) -> None:
+        await self._server.stop()
+        await self._server.start()
+
+
+async def _soak(server: Server, watchers: Watchers, lists: list[LiveList], trouble: _Trouble) -> None:
+    """Let clients come and go while there is trouble, until everybody has seen the end of what was watched."""
+    population, over, all_over = watchers.population, asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        looking = group.create_task(server.look(all_over))
+        following = [group.create_task(watchers.follow_list(each)) for each in lists]
+        clients = [group.create_task(watchers.come_and_go(over)) for _ in range(_PASSERS_BY)]
+        clients += [group.create_task(watchers.stay(over)) for _ in range(_STAYING)]
+        await trouble.make()
+        over.set()
+        await asyncio.to_thread(population.end)
+        await asyncio.wait_for(asyncio.gather(*clients), _TO_THE_END_SECONDS)
+
+        async def complete() -> bool:
+            return not any(each.lacks(population) for each in lists)
+
+        await wait_until_async(complete, _TO_THE_END_SECONDS, "the lists to be as the tasks are")
+        for task in following:
+            task.cancel()
+        all_over.set()
+        await looking
+
+
+@pytest.mark.soak
+async def test_live_updates_hold_out(server: Server, settings: Settings, redis: Redis, seconds: float) -> None:
+    """Everybody sees the ends of their tasks, and nothing is left behind: no subscription, no channel, no memory."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    population = Population(settings, seed)
+    groups = [population.group(number) for number in range(GROUPS)]
+    began = datetime.now(UTC).isoformat()
+    lists = [LiveList(group, unfinished, since=began) for group in groups for unfinished in (False, True)]
+    watchers = Watchers(server.api.websocket, population, random.Random(seed))  # noqa: S311 - no secret
+    trouble = _Trouble(server, redis, seconds)
+    with server.stack:
+        await server.start()
+        population.begin()
+        try:
+            await wait_until_async(population.is_alive)
+            await _soak(server, watchers, lists, trouble)
+        finally:
+            await asyncio.to_thread(population.end)
+        losses = f"{watchers.losses} losses, {watchers.refusals} of them refusals"
+        followed = f"{len(watchers.ends)} tasks and {len(watchers.logs)} logs followed to their ends"
+        print(f"\nseed {seed}: {len(population.lives)} tasks, {watchers.visits} visits, {losses}")
+        print(f"{followed}; {server.resident()}; the backstop found something {len(server.findings())} times")
+        assert population.failures == []
+        lives = population.lives
+        assert [(id_, told) for id_, told in watchers.ends if told != lives[id_].last_revision] == []
+        assert [(id_, told) for id_, told in watchers.logs if told != lives[id_].lines] == []
+        assert watchers.ends
+        assert watchers.logs
+        await wait_until_async(lambda: _nothing_is_left(server, redis), why="subscriptions to be gone")
+        assert server.growth() < _MOST_GROWTH_MIB, server.resident()
+        assert [at for at in server.findings() if not trouble.explains(at)] == []
+        await server.stop()
+    log = server.api.log.read_text()
+    assert [words for words in _NEVER_LOGGED if words in log] == [], log[-5000:]
+
+
+async def _nothing_is_left(server: Server, redis: Redis) -> bool:
+    """Whether the process holds nothing for clients any more, and Redis nothing for the process."""
+    read = await server.read()
+    return not any(read[name] for name in _GAUGES) and not redis.pubsub_channels() and not redis.pubsub_numpat()
