@@ -12,7 +12,7 @@ from gql_api.creation import Creation, Creator
 from gql_api.errors import RefusedError, TaskErrorCode, UserError
 from gql_api.store import TaskStore
 from jobs import values
-from jobs.record import bulk, reads
+from jobs.record import bulk, queries
 from jobs.record.bulk import OLDEST_FIRST, Action
 from jobs.record.lists import Place, Stretch
 from jobs.record.reads import Document, TaskRecord
@@ -59,7 +59,7 @@ class Bulk:
         return outcome
 
     async def _batches(self, action: Action, matching: Document) -> AsyncIterator[list[TaskRecord]]:
-        size, fields = (_REPLAY_BATCH, None) if action is Action.REPLAY else (_BATCH, reads.PLACE_ONLY)
+        size, fields = (_REPLAY_BATCH, None) if action is Action.REPLAY else (_BATCH, queries.PLACE_ONLY)
         after = None
         for _ in range(0, MOST, size):
             records = await self._store.lists.page(matching, Stretch(OLDEST_FIRST, size, after), fields)

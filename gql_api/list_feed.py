@@ -23,7 +23,7 @@ from gql_api.list_mailbox import Holds, ListMailbox, News
 from gql_api.store import TaskStore
 from jobs import events
 from jobs.events import Deletion
-from jobs.record import reads
+from jobs.record import queries
 from jobs.record.lists import Order, OrderField, Place, Stretch
 from jobs.record.reads import TaskRecord
 
@@ -147,7 +147,7 @@ class ListFeed:
         until, found = await self._records.now() - margin, 0
         unheard = [
             record.id
-            async for record in self.changed_since(since, reads.CHANGE_ONLY)
+            async for record in self.changed_since(since, queries.CHANGE_ONLY)
             if self._is_news(record) and self._is_owed(record.id, record.updated_at) and record.updated_at <= until
         ]
         for start in range(0, len(unheard), _PAGE):

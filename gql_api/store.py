@@ -18,7 +18,7 @@ from gql_api.background import to_its_end
 from gql_api.lists import TaskLists
 from jobs import values
 from jobs.definitions import TaskDefinition
-from jobs.record import chords, control, fields, logs, queues, reads, workers, writes
+from jobs.record import chords, control, fields, logs, queries, queues, reads, workers, writes
 from jobs.record.details import NewTask
 from jobs.record.logs import LogLevel, LogLine
 from jobs.record.reads import TaskRecord
@@ -134,7 +134,7 @@ class TaskStore:
             what filters ask for of each, and when it was deleted; and how many of them this call deleted, for another
             one may have been at the same.
         """
-        documents = await self._tasks.find(control.deletable(task_ids), reads.FILTERED_ONLY).to_list()
+        documents = await self._tasks.find(control.deletable(task_ids), queries.FILTERED_ONLY).to_list()
         if not documents:
             return [], 0
         found = {TaskRecord(document).id: document for document in documents}
@@ -178,7 +178,7 @@ class TaskStore:
         for start in range(0, len(tasks), _CHUNK):
             chunk = tasks[start : start + _CHUNK]
             inserted |= await self._insert(await asyncio.to_thread(_inserts, chunk))
-            found = self._tasks.find(reads.by_ids([task.id for task in chunk]))
+            found = self._tasks.find(queries.by_ids([task.id for task in chunk]))
             there |= {TaskRecord(document).id: document async for document in found}
         return there, inserted
 
@@ -211,14 +211,14 @@ class TaskStore:
         """Read one task; None when there is none with this id, or can be none."""
         if not values.is_text(task_id):
             return None
-        document = await self._tasks.find_one(reads.by_id(task_id))
+        document = await self._tasks.find_one(queries.by_id(task_id))
         return None if document is None else TaskRecord(document)
 
     @to_its_end
     async def revisions(self, task_ids: Collection[str]) -> dict[str, int]:
         """Read how far some tasks are, by id."""
-        found = self._tasks.find(reads.by_ids(list(task_ids)), reads.REVISION_ONLY)
-        return reads.revisions_of([document async for document in found])
+        found = self._tasks.find(queries.by_ids(list(task_ids)), queries.REVISION_ONLY)
+        return queries.revisions_of([document async for document in found])
 
     async def get_many(self, task_ids: Collection[str]) -> list[TaskRecord]:
         """Read the tasks that exist among these, in no order."""
@@ -227,7 +227,7 @@ class TaskStore:
     @to_its_end
     async def documents(self, task_ids: Collection[str]) -> list[Document]:
         """Read the same as they are stored."""
-        return await self._tasks.find(reads.by_ids(list(task_ids))).to_list()
+        return await self._tasks.find(queries.by_ids(list(task_ids))).to_list()
 
     async def by_ids(self, task_ids: list[str]) -> list[TaskRecord | None]:
         """Read tasks in the order of their ids, with None where there is none, or can be none."""
@@ -236,7 +236,7 @@ class TaskStore:
 
     async def below(self, task_ids: Collection[str]) -> AsyncIterator[TaskRecord]:
         """Read the states, and no more, of the tasks that some tasks sent, in no order."""
-        found = self._tasks.find(reads.children_of_any(list(task_ids)), reads.STATE_ONLY)
+        found = self._tasks.find(queries.children_of_any(list(task_ids)), queries.STATE_ONLY)
         async for document in found:
             yield TaskRecord(document)
 
@@ -249,7 +249,7 @@ class TaskStore:
     @to_its_end
     async def log_counts(self, task_ids: Collection[str]) -> dict[str, int]:
         """Read how many lines some tasks have logged, by id."""
-        found = self._tasks.find(reads.by_ids(list(task_ids)), logs.COUNTS_ONLY)
+        found = self._tasks.find(queries.by_ids(list(task_ids)), logs.COUNTS_ONLY)
         return logs.counts_of([document async for document in found])
 
     @to_its_end

@@ -18,7 +18,7 @@ from gql_api.wanted import TaskInput
 from jobs.definitions import TaskDefinition
 from jobs.dispatch import Dispatcher
 from jobs.record import bulk as record_bulk
-from jobs.record import claims, fields, reads
+from jobs.record import claims, fields, queries
 from jobs.record.bulk import Action
 from jobs.record.details import Claim, NewTask
 from jobs.settings import Settings
@@ -114,6 +114,6 @@ async def test_a_task_that_does_not_match_any_more_is_not_cancelled(
     filter_, update = claims.claim("begins", Claim("token", "worker", "run", 1, 60))
     assert tasks.update_one(filter_, update).modified_count == 1
     assert await store.change_many(record_bulk.cancel(["waits", "begins"], matching)) == 1
-    states = {document[fields.ID]: document[fields.STATUS] for document in tasks.find({}, reads.STATE_ONLY)}
+    states = {document[fields.ID]: document[fields.STATUS] for document in tasks.find({}, queries.STATE_ONLY)}
     assert states == {"waits": "REVOKED", "begins": "STARTED"}
     assert tasks.find_one({fields.ID: "begins"}, {fields.CANCEL_REQUESTED_AT: 1}) == {fields.ID: "begins"}
