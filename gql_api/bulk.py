@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from gql_api.changes import Changes
 from gql_api.control import Replay, replayed
-from gql_api.creation import Creator
+from gql_api.creation import Creation, Creator
 from gql_api.errors import RefusedError, TaskErrorCode, UserError
 from gql_api.store import TaskStore
 from jobs import values
-from jobs.record import bulk, reads
+from jobs.record import bulk, queries
 from jobs.record.bulk import OLDEST_FIRST, Action
 from jobs.record.lists import Place, Stretch
 from jobs.record.reads import Document, TaskRecord
@@ -59,7 +59,7 @@ class Bulk:
         return outcome
 
     async def _batches(self, action: Action, matching: Document) -> AsyncIterator[list[TaskRecord]]:
-        size, fields = (_REPLAY_BATCH, None) if action is Action.REPLAY else (_BATCH, reads.PLACE_ONLY)
+        size, fields = (_REPLAY_BATCH, None) if action is Action.REPLAY else (_BATCH, queries.PLACE_ONLY)
         after = None
         for _ in range(0, MOST, size):
             records = await self._store.lists.page(matching, Stretch(OLDEST_FIRST, size, after), fields)
@@ -89,7 +89,7 @@ class Bulk:
         await self._store.change_many(
             [bulk.mark_replayed([record.id for record in records if record.id not in refused])]
         )
-        outcome.changed += len(todo) - len(refused)
+        outcome.changed += sum(isinstance(each, Creation) and each.created for each in made)
         for task_id, refusal in refused.items():
             if len(outcome.errors) < values.MOST_PROBLEMS:
                 message = f"Task {task_id} cannot be replayed: {refusal}"

@@ -90,12 +90,12 @@ class Creator:
         """
         prepared = await self._prepare(wanted)
         tasks = [task for task in prepared if isinstance(task, NewTask)]
-        made = await self._store.create_many(tasks) if tasks else {}
-        await self._send([task for task in tasks if task.id in made], list(made.values()))
+        there, made = await self._store.create_many(tasks) if tasks else ({}, set())
+        await self._send([task for task in tasks if task.id in made], [there[id_] for id_ in made if id_ in there])
         outcomes: list[Creation | RefusedError] = []
         for start in range(0, len(prepared), _AT_ONCE):
             outcomes += await asyncio.gather(
-                *(self._outcome(each, made) for each in prepared[start : start + _AT_ONCE])
+                *(self._outcome(each, there, made) for each in prepared[start : start + _AT_ONCE])
             )
         return outcomes
 
@@ -103,11 +103,13 @@ class Creator:
         """Send the message of a task that is recorded already."""
         await self._publish([task])
 
-    async def _outcome(self, task: NewTask | RefusedError, made: dict[str, Document]) -> Creation | RefusedError:
+    async def _outcome(
+        self, task: NewTask | RefusedError, there: dict[str, Document], made: set[str]
+    ) -> Creation | RefusedError:
         if isinstance(task, RefusedError):
             return task
-        if task.id in made:
-            return Creation(TaskRecord(made[task.id]), created=True)
+        if task.id in there:
+            return Creation(TaskRecord(there[task.id]), created=task.id in made)
         try:
             return await self._with_key(task)
         except RefusedError as refusal:

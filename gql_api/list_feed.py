@@ -12,7 +12,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pymongo.errors import PyMongoError
 
@@ -23,14 +23,17 @@ from gql_api.list_mailbox import Holds, ListMailbox, News
 from gql_api.store import TaskStore
 from jobs import events
 from jobs.events import Deletion
-from jobs.record import reads
+from jobs.record import queries
 from jobs.record.lists import Order, OrderField, Place, Stretch
 from jobs.record.reads import TaskRecord
 
 logger = logging.getLogger(__name__)
 
 # A write becomes visible after the time that it bears: so much earlier a reading of changes begins.
-OVERLAP = timedelta(seconds=10)
+_OVERLAP = timedelta(seconds=10)
+# A change without an event is told after newer ones, at the next look at MongoDB: so much earlier a replay begins.
+_LOOK = timedelta(seconds=15)
+_FIRST = datetime.min.replace(tzinfo=UTC)
 # What is so new may still be on its way here.
 _ON_ITS_WAY = timedelta(seconds=1)
 # Longer than the time between two looks at MongoDB, and the overlap of these.
@@ -38,6 +41,11 @@ _REMEMBERED_SECONDS = 60.0
 _UNHEARD = (0.0, 0.0)
 _PAGE = 500
 _BY_CHANGE = Order(OrderField.UPDATED_AT, descending=False)
+
+
+def start_of_replay(since: datetime) -> datetime:
+    """From when on changes have to be read for a client that was told up to a time."""
+    return max(since, _FIRST + _LOOK) - _LOOK
 
 
 class ListFeed:
@@ -54,7 +62,9 @@ class ListFeed:
         self._mailboxes: set[ListMailbox] = set()
         # By id: the last revision that was heard of, infinite for a task that was deleted, and when.
         self._heard: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        # By the clock of MongoDB: from when on everything was heard, and up to when that was checked.
+        # By the clock of MongoDB: since when somebody watches, from when on everything was heard, and up to when that
+        # was checked.
+        self._watched_since: datetime | None = None
         self._listening_since: datetime | None = None
         self._checked_until: datetime | None = None
 
@@ -81,6 +91,7 @@ class ListFeed:
         self._mailboxes.add(mailbox)
         try:
             began = await self._records.now()
+            self._watched_since = self._watched_since or began
             self._checked_until = self._checked_until or began
             await self._channels.acknowledged(events.ALL_TASKS, kind=PATTERN)
             self._listening_since = self._listening_since or await self._records.now()
@@ -89,7 +100,7 @@ class ListFeed:
             self._mailboxes.discard(mailbox)
             if not self._mailboxes:
                 self._channels.unsubscribe(events.ALL_TASKS, PATTERN)
-                self._listening_since = self._checked_until = None
+                self._watched_since = self._listening_since = self._checked_until = None
                 self._heard.clear()
 
     async def changed_since(self, since: datetime, fields: dict[str, int] | None = None) -> AsyncIterator[TaskRecord]:
@@ -127,7 +138,7 @@ class ListFeed:
         if self._checked_until is None:
             return 0
         try:
-            return await self._check(self._checked_until - OVERLAP, _ON_ITS_WAY if may_be_on_its_way else timedelta())
+            return await self._check(self._checked_until - _OVERLAP, _ON_ITS_WAY if may_be_on_its_way else timedelta())
         except (PyMongoError, ClientError) as error:
             logger.warning("MongoDB does not answer, what has changed is looked for later: %s", error)
             return 0
@@ -136,16 +147,17 @@ class ListFeed:
         until, found = await self._records.now() - margin, 0
         unheard = [
             record.id
-            async for record in self.changed_since(since, reads.CHANGE_ONLY)
-            if self._is_news(record) and record.updated_at <= until
+            async for record in self.changed_since(since, queries.CHANGE_ONLY)
+            if self._is_news(record) and self._is_owed(record.id, record.updated_at) and record.updated_at <= until
         ]
         for start in range(0, len(unheard), _PAGE):
             for record in await self._records.get_many(unheard[start : start + _PAGE]):
                 found += self._put(record, is_sudden=True)
         async for task_id, at in self._records.deleted_since(since):
-            if at <= until:
+            if self._is_owed(task_id, at) and at <= until:
                 found += self._delete(Deletion(task_id, at))
-        self._checked_until = until
+        if self._checked_until is not None:  # the last watcher may have left meanwhile
+            self._checked_until = until
         return found
 
     def _put(self, record: TaskRecord, *, is_sudden: bool = False) -> bool:
@@ -170,18 +182,26 @@ class ListFeed:
     def _is_news(self, record: TaskRecord) -> bool:
         return record.revision > self._heard.get(record.id, _UNHEARD)[0]
 
+    def _is_owed(self, task_id: str, at: datetime) -> bool:
+        """Whether watchers are told of a change at a time; what was before the first of them came is not theirs."""
+        return task_id in self._heard or (self._watched_since is not None and at >= self._watched_since)
+
     def _missed_before(self, record: TaskRecord) -> bool:
         """Whether the change before a record's last one should have been heard of, and was not."""
         if record.revision == 1:
             return False
         last = record.history[-1]
         earlier = last if last.revision < record.revision else record.history[-2]
+        changed_between = earlier.revision < (record.metadata_revision or 0) < record.revision
+        if changed_between and record.id not in self._heard:
+            return True  # nobody knows when, for the history does not tell changes of metadata
         return self._missed(record.id, record.revision - 1, earlier.at, record.updated_at)
 
     def _missed(self, task_id: str, revision: int, at: datetime, now: datetime) -> bool:
         """Whether a change at a time should have been heard of, and was not."""
         if task_id in self._heard:
-            return self._heard[task_id][0] < revision
+            # A deletion tells of a revision that may be older than what was heard.
+            return self._heard[task_id][0] != revision
         is_remembered = now - at < timedelta(seconds=_REMEMBERED_SECONDS / 2)
         return is_remembered and self._listening_since is not None and at > self._listening_since
 

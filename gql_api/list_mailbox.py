@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +17,7 @@ from jobs.record.reads import TaskRecord
 MOST_WAITING = 1000
 # An event may come so long after a replay has read what it tells.
 _LATE = timedelta(seconds=60)
+_UNTOLD = (0, 0.0)
 
 Holds = Callable[[TaskRecord], bool]
 """A filter's reading in memory; raises :class:`LookupError` when it depends on what a record does not tell."""
@@ -65,14 +68,15 @@ class ListMailbox:
 
     holds: Holds
     _waiting: dict[str, Waiting] = field(default_factory=dict)
-    _told: dict[str, int] = field(default_factory=dict)
+    # By id: the last revision that was told without its event, and when.
+    _told: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
     has_fallen_behind: bool = False
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, news: News) -> None:
         """Hear of a change; nothing older than what was heard before."""
         record = news.record
-        if record.revision <= self._told.get(record.id, 0):
+        if record.revision <= self._told.get(record.id, _UNTOLD)[0]:
             return
         try:
             matches = self.holds(record)
@@ -93,7 +97,7 @@ class ListMailbox:
     def replayed(self, record: TaskRecord, began: datetime) -> None:
         """Note what a replay tells that began at a time: an event of the same, or of less, may wait, or come late."""
         if record.updated_at >= began - _LATE:
-            self._told[record.id] = record.revision
+            self._remember(record)
         waiting = self._waiting.get(record.id)
         if waiting is not None and isinstance(waiting.news, TaskRecord) and waiting.news.revision <= record.revision:
             del self._waiting[record.id]
@@ -110,6 +114,13 @@ class ListMailbox:
             raise FellBehindError
         waiting, self._waiting = self._waiting, {}
         return list(waiting.values())
+
+    def _remember(self, record: TaskRecord) -> None:
+        now = time.monotonic()
+        self._told[record.id] = record.revision, now
+        self._told.move_to_end(record.id)
+        while now - next(iter(self._told.values()))[1] > _LATE.total_seconds():
+            self._told.popitem(last=False)
 
     def _leave(self, task_id: str, waiting: Waiting) -> None:
         self._waiting.pop(task_id, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from jobs.record.logs import LogBatch, LogLine
 from jobs.record.reads import TaskRecord
@@ -22,6 +23,18 @@ class Mailbox:
         self._is_deleted = False
         self.revision = 0  # of the newest put
         self._filled = asyncio.Event()
+        self._is_waited_for = False
+        self._later: Callable[[Callable[[], None]], None] | None = None
+        self._hand_to: Callable[[TaskRecord], bool] = _nobody
+        self._is_due = False
+
+    def hand_over(self, later: Callable[[Callable[[], None]], None], to: Callable[[TaskRecord], bool]) -> None:
+        """Give records to a function at the end of a turn of the event loop, without waking the one who takes them.
+
+        Only while that one waits for the next: what it has in hand comes first. What the function does not accept is
+        for it to take.
+        """
+        self._later, self._hand_to = later, to
 
     def delete(self) -> None:
         """Hear that the task is no more."""
@@ -34,7 +47,11 @@ class Mailbox:
             return False
         self.revision = record.revision
         self._newest = record
-        self._filled.set()
+        if self._later is None or not self._is_waited_for:
+            self._filled.set()
+        elif not self._is_due:
+            self._is_due = True
+            self._later(self._hand)
         return True
 
     async def take(self) -> TaskRecord | None:
@@ -43,9 +60,26 @@ class Mailbox:
             if self._is_deleted:
                 return None
             self._filled.clear()
-            await self._filled.wait()
+            self._is_waited_for = True
+            try:
+                await self._filled.wait()
+            finally:
+                self._is_waited_for = False
         record, self._newest = self._newest, None
         return record
+
+    def _hand(self) -> None:
+        self._is_due = False
+        if self._newest is None:
+            return
+        if self._is_waited_for and not self._filled.is_set() and self._hand_to(self._newest):
+            self._newest = None
+        else:
+            self._filled.set()
+
+
+def _nobody(_record: TaskRecord) -> bool:
+    return False
 
 
 class LogMailbox:

@@ -21,8 +21,9 @@ from jobs.record.fields import FINAL, Status
 
 logger = logging.getLogger(__name__)
 
-# Paths are a client's to choose: each other one would be a series for ever.
+# Paths and methods are a client's to choose: each other one would be a series for ever.
 _PATHS = frozenset({"/graphql", "/create-task", "/tasks", "/healthz", "/readyz", "/metrics"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _TASK = "/task/"
 _OPEN = sorted(status for status in Status if status not in FINAL)
 
@@ -39,10 +40,11 @@ class CountRequests:
             await self._app(scope, receive, send)
             return
         began, path = time.perf_counter(), _path(scope)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
 
         async def counting_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                counters.REQUESTS.labels(scope["method"], path, message.get("status")).inc()
+                counters.REQUESTS.labels(method, path, message.get("status")).inc()
                 counters.REQUEST_SECONDS.labels(path).observe(time.perf_counter() - began)
             await send(message)
 

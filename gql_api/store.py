@@ -18,7 +18,7 @@ from gql_api.background import to_its_end
 from gql_api.lists import TaskLists
 from jobs import values
 from jobs.definitions import TaskDefinition
-from jobs.record import chords, control, fields, logs, queues, reads, workers, writes
+from jobs.record import chords, control, fields, logs, queries, queues, reads, workers, writes
 from jobs.record.details import NewTask
 from jobs.record.logs import LogLevel, LogLine
 from jobs.record.reads import TaskRecord
@@ -134,7 +134,7 @@ class TaskStore:
             what filters ask for of each, and when it was deleted; and how many of them this call deleted, for another
             one may have been at the same.
         """
-        documents = await self._tasks.find(control.deletable(task_ids), reads.FILTERED_ONLY).to_list()
+        documents = await self._tasks.find(control.deletable(task_ids), queries.FILTERED_ONLY).to_list()
         if not documents:
             return [], 0
         found = {TaskRecord(document).id: document for document in documents}
@@ -166,26 +166,30 @@ class TaskStore:
         document = await self._database[fields.WORKERS].find_one(workers.by_hostname(hostname))
         return None if document is None else workers.pool_of(document)
 
-    async def create_many(self, tasks: Sequence[NewTask]) -> dict[str, Document]:
-        """Insert the records of new tasks, many by one command, and return those that could be, by id.
+    async def create_many(self, tasks: Sequence[NewTask]) -> tuple[dict[str, Document], set[str]]:
+        """Insert the records of new tasks, many by one command.
 
-        One is left out when its idempotency key is another task's.
+        Returns:
+            the records that are there now, by id: one is left out when its idempotency key is another task's; and the
+            ids that this call inserted, for another one may have been at the same.
         """
-        made: dict[str, Document] = {}
+        there: dict[str, Document] = {}
+        inserted: set[str] = set()
         for start in range(0, len(tasks), _CHUNK):
             chunk = tasks[start : start + _CHUNK]
-            await self._insert(await asyncio.to_thread(_inserts, chunk))
-            found = self._tasks.find(reads.by_ids([task.id for task in chunk]))
-            made |= {TaskRecord(document).id: document async for document in found}
-        return made
+            inserted |= await self._insert(await asyncio.to_thread(_inserts, chunk))
+            found = self._tasks.find(queries.by_ids([task.id for task in chunk]))
+            there |= {TaskRecord(document).id: document async for document in found}
+        return there, inserted
 
-    async def _insert(self, inserts: list[UpdateOne]) -> None:
+    async def _insert(self, inserts: list[UpdateOne]) -> set[str]:
         try:
-            await self._tasks.bulk_write(inserts, ordered=False)
+            return set(((await self._tasks.bulk_write(inserts, ordered=False)).upserted_ids or {}).values())
         except BulkWriteError as error:
             problems = error.details["writeErrors"]
             if error.details["writeConcernErrors"] or any(p["code"] != _DUPLICATE_KEY for p in problems):
                 raise
+            return {upserted[fields.ID] for upserted in error.details["upserted"]}
 
     @to_its_end
     async def create(self, task: NewTask) -> Document:
@@ -207,14 +211,14 @@ class TaskStore:
         """Read one task; None when there is none with this id, or can be none."""
         if not values.is_text(task_id):
             return None
-        document = await self._tasks.find_one(reads.by_id(task_id))
+        document = await self._tasks.find_one(queries.by_id(task_id))
         return None if document is None else TaskRecord(document)
 
     @to_its_end
     async def revisions(self, task_ids: Collection[str]) -> dict[str, int]:
         """Read how far some tasks are, by id."""
-        found = self._tasks.find(reads.by_ids(list(task_ids)), reads.REVISION_ONLY)
-        return reads.revisions_of([document async for document in found])
+        found = self._tasks.find(queries.by_ids(list(task_ids)), queries.REVISION_ONLY)
+        return queries.revisions_of([document async for document in found])
 
     async def get_many(self, task_ids: Collection[str]) -> list[TaskRecord]:
         """Read the tasks that exist among these, in no order."""
@@ -223,7 +227,7 @@ class TaskStore:
     @to_its_end
     async def documents(self, task_ids: Collection[str]) -> list[Document]:
         """Read the same as they are stored."""
-        return await self._tasks.find(reads.by_ids(list(task_ids))).to_list()
+        return await self._tasks.find(queries.by_ids(list(task_ids))).to_list()
 
     async def by_ids(self, task_ids: list[str]) -> list[TaskRecord | None]:
         """Read tasks in the order of their ids, with None where there is none, or can be none."""
@@ -232,7 +236,7 @@ class TaskStore:
 
     async def below(self, task_ids: Collection[str]) -> AsyncIterator[TaskRecord]:
         """Read the states, and no more, of the tasks that some tasks sent, in no order."""
-        found = self._tasks.find(reads.children_of_any(list(task_ids)), reads.STATE_ONLY)
+        found = self._tasks.find(queries.children_of_any(list(task_ids)), queries.STATE_ONLY)
         async for document in found:
             yield TaskRecord(document)
 
@@ -245,7 +249,7 @@ class TaskStore:
     @to_its_end
     async def log_counts(self, task_ids: Collection[str]) -> dict[str, int]:
         """Read how many lines some tasks have logged, by id."""
-        found = self._tasks.find(reads.by_ids(list(task_ids)), logs.COUNTS_ONLY)
+        found = self._tasks.find(queries.by_ids(list(task_ids)), logs.COUNTS_ONLY)
         return logs.counts_of([document async for document in found])
 
     @to_its_end

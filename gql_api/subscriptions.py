@@ -45,6 +45,7 @@ class Subscription:
             raise unknown_task(id)
         async with services.feed.watch(id) as mailbox:
             await audience.snapshot(functools.partial(_look, id, mailbox, services))
+            mailbox.hand_over(services.turn.later, functools.partial(_tell, audience))
             while (news := await mailbox.take()) is not None:
                 record = await _whole(news, info) if news.omitted else news
                 if record.revision > audience.revision:
@@ -89,6 +90,19 @@ class Subscription:
         async with contextlib.aclosing(lines):
             async for line in lines:
                 yield line
+
+
+def _tell(audience: Audience, record: TaskRecord) -> bool:
+    """Tell a record without waking the subscription, unless there is more to it; return whether that was done."""
+    if record.is_final or record.omitted:
+        return False
+    before = audience.revision
+    if record.revision > before:
+        audience.revision = record.revision
+        if not audience.tell(Task.of(record)):
+            audience.revision = before
+            return False
+    return True
 
 
 async def _look(task_id: str, mailbox: Mailbox, services: Services) -> int:

@@ -12,7 +12,7 @@ import strawberry
 from gql_api.context import Services
 from gql_api.counters import SLOW_CONSUMERS
 from gql_api.errors import ClientError
-from gql_api.list_feed import OVERLAP
+from gql_api.list_feed import start_of_replay
 from gql_api.list_mailbox import FellBehindError, ListMailbox, Waiting
 from gql_api.outbox import SLOW_CONSUMER
 from gql_api.tasks import Task
@@ -71,11 +71,11 @@ class ListWatch:
                     yield await self._change(each, mailbox)
 
     async def _replay(self, since: datetime, mailbox: ListMailbox) -> AsyncGenerator[TaskChange, None]:
-        began = await self.services.store.now()
-        async for record in self.services.feed.lists.changed_since(since - OVERLAP):
+        began, start = await self.services.store.now(), start_of_replay(since)
+        async for record in self.services.feed.lists.changed_since(start):
             mailbox.replayed(record, began)
             yield _told(record, matches=self.filter.holds(record))
-        async for task_id, at in self.services.store.deleted_since(since - OVERLAP):
+        async for task_id, at in self.services.store.deleted_since(start):
             yield _deleted(task_id, at)
 
     async def _change(self, waiting: Waiting, mailbox: ListMailbox) -> TaskChange:

@@ -22,7 +22,7 @@ from gql_api.logs import TaskLogConnection, page_of_log
 from gql_api.pages import DEFAULT, Wanted, check_size
 from gql_api.scalars import JSON, given
 from gql_api.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition
-from jobs.record import reads
+from jobs.record import queries
 from jobs.record.facets import FacetField
 from jobs.record.lists import Order, Stretch
 from jobs.record.logs import LogLevel
@@ -126,7 +126,7 @@ class Task(Node):
         """Read a page of its children."""
         stretch = Wanted(first, after).stretch(Order())
         found = await info.context.children.load(ChildPage(self.record.id, stretch))
-        return TaskConnection.of(found, stretch, reads.children_of(self.record.id), self.record.id)
+        return TaskConnection.of(found, stretch, queries.children_of(self.record.id), self.record.id)
 
 
 # Set here, for Strawberry takes a property in the class to be a default value.

@@ -15,7 +15,7 @@ from jobs.connections import connections_for
 from jobs.outage import is_outage
 from jobs.outcomes import celery_meta
 from jobs.process import is_worker
-from jobs.record import fields, reads, writes
+from jobs.record import fields, queries, writes
 from jobs.record.details import NewTask
 from jobs.record.reads import Document, TaskRecord
 from jobs.settings import Settings
@@ -103,7 +103,7 @@ class BaseBackend(MongoBackend):
 
     def create_record(self, store: Store, task: NewTask) -> None:
         """Make the record of a task that had none when it was sent, or never was sent; not of one that was deleted."""
-        if self.database[fields.TOMBSTONES].find_one(reads.by_id(task.id)) is not None:
+        if self.database[fields.TOMBSTONES].find_one(queries.by_id(task.id)) is not None:
             return
         with contextlib.suppress(DuplicateKeyError):  # another process was faster
             store.change(writes.create(task), upsert=True)

@@ -14,7 +14,7 @@ from pymongo.collection import Collection
 from jobs.base_backend import BaseBackend
 from jobs.chords import Chords, parent_of_message
 from jobs.outcomes import unsent
-from jobs.record import chords, fields, groups, reads
+from jobs.record import chords, fields, groups, queries
 from jobs.record.fields import is_internal
 from jobs.record.reads import Document
 from jobs.settings import Settings
@@ -77,7 +77,7 @@ class CanvasBackend(BaseBackend):
     def cleanup(self) -> None:
         """Delete expired groups and chords. Tasks are kept: they are what this backend is for."""
         if self.expires:
-            self.group_collection.delete_many(reads.untouched_for(self.expires))
+            self.group_collection.delete_many(queries.untouched_for(self.expires))
             self._chords.expire(self.expires)
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
@@ -86,14 +86,14 @@ class CanvasBackend(BaseBackend):
         return result
 
     def _restore_group(self, group_id: str) -> dict[str, Any] | None:
-        document = self.group_collection.find_one(reads.by_id(group_id))
+        document = self.group_collection.find_one(queries.by_id(group_id))
         if document is None:
             return None
         members = self.python_form(groups.members_of(document))
         return {"task_id": group_id, "result": result_from_tuple(members, self.app)}
 
     def _delete_group(self, group_id: str) -> None:
-        self.group_collection.delete_one(reads.by_id(group_id))
+        self.group_collection.delete_one(queries.by_id(group_id))
 
 
 def _tasks_in(chain: Any) -> Iterator[Any]:

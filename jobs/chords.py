@@ -25,7 +25,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from jobs.connections import DURABLE, QUICK
-from jobs.record import chords, fields, reads
+from jobs.record import chords, fields, queries
 from jobs.record.chords import Chord, Part, Shape
 from jobs.record.reads import Document, TaskRecord
 from jobs.record.writes import Write
@@ -104,12 +104,12 @@ class Chords:
 
     def expire(self, seconds: float) -> None:
         """Delete the chords that nothing has happened to for so long, and with each what was noted of its members."""
-        untouched = reads.untouched_for(seconds)
+        untouched = queries.untouched_for(seconds)
         for document in self._collection.find(untouched):
             chord_id = chords.chord_from(document).id
-            if self._collection.delete_one({**reads.by_id(chord_id), **untouched}).deleted_count:
+            if self._collection.delete_one({**queries.by_id(chord_id), **untouched}).deleted_count:
                 self._finished.delete_many(chords.parts_of(chord_id))
-                self._shapes.delete_one(reads.by_id(chord_id))
+                self._shapes.delete_one(queries.by_id(chord_id))
 
     @property
     def _collection(self) -> Collection[Document]:
@@ -166,11 +166,11 @@ class Chords:
         self._drop_results([record.id for record in members.records.values() if record.has_chord_result])
 
     def _is_done(self, chord_id: str) -> bool:
-        document = self._backend.when_store_answers(lambda: self._collection.find_one(reads.by_id(chord_id)))
+        document = self._backend.when_store_answers(lambda: self._collection.find_one(queries.by_id(chord_id)))
         return document is not None and chords.chord_from(document).done
 
     def _shape(self, chord_id: str) -> Shape:
-        document = self._backend.when_store_answers(lambda: self._shapes.find_one(reads.by_id(chord_id)))
+        document = self._backend.when_store_answers(lambda: self._shapes.find_one(queries.by_id(chord_id)))
         return Shape() if document is None else chords.shape_from(document)
 
     def _header(self, shape: Shape) -> list[ResultBase]:

@@ -164,7 +164,7 @@ class _Place:
         """Ask that there is a value, be it null."""
         return Readings(
             self._asked({"$exists": True}),
-            lambda record: any(True for _ in _reached(record.stored_metadata, self._keys)),
+            lambda record: bool(_reached(record.stored_metadata, self._keys)),
         )
 
     def _asked(self, query: Document) -> Document:
@@ -175,23 +175,30 @@ class _Place:
         return {"$nor": [{"$nor": [asked]}]}
 
 
-def _reached(value: Any, keys: Sequence[str], depth: int = 0) -> Iterator[Any]:
-    """What MongoDB finds by a path: in an array a key is an index, and a key of each object among the elements too."""
-    if depth == len(keys):
-        yield value
-    elif isinstance(value, dict):
-        if keys[depth] in value:
-            yield from _reached(value[keys[depth]], keys, depth + 1)
+def _reached(value: Any, keys: Sequence[str]) -> list[Any]:
+    """What MongoDB finds by a path, step by step.
+
+    Each is kept once: in arrays there may be so many ways to the same value that to go them all would take seconds.
+    """
+    reached = [value]
+    for key in keys:
+        reached = [*{id(found): found for each in reached for found in _one_step(each, key)}.values()]
+    return reached
+
+
+def _one_step(value: Any, key: str) -> Iterator[Any]:
+    """In an array a key is an index, and a key of each object among the elements too."""
+    if isinstance(value, dict):
+        if key in value:
+            yield value[key]
     elif isinstance(value, list):
-        index = paths.index(keys[depth])
+        index = paths.index(key)
         if index is not None and index < len(value):
-            yield from _reached(value[index], keys, depth + 1)
-        for item in value:
-            if isinstance(item, dict):
-                yield from _reached(item, keys, depth)
+            yield value[index]
+        yield from (item[key] for item in value if isinstance(item, dict) and key in item)
 
 
-def _with_elements(reached: Iterator[Any]) -> Iterator[Any]:
+def _with_elements(reached: Sequence[Any]) -> Iterator[Any]:
     for value in reached:
         if isinstance(value, list):
             yield from value

@@ -19,7 +19,7 @@ from jobs.backend import Backend
 from jobs.broker import Waiting
 from jobs.losses import lose
 from jobs.outage import is_outage
-from jobs.record import claims, due, fields, reads
+from jobs.record import claims, due, fields, queries
 from jobs.record.fields import Status
 from jobs.record.reads import CODEC, TaskRecord
 from jobs.republish import publish, publish_many, request_of
@@ -137,7 +137,7 @@ class Recovery:
             yield TaskRecord(document)
 
     def _ids_of(self, filter_: dict[str, Any]) -> list[str]:
-        found = self._backend.collection.find(filter_, reads.ID_ONLY).sort(fields.DUE_AT).limit(_BATCH)
+        found = self._backend.collection.find(filter_, queries.ID_ONLY).sort(fields.DUE_AT).limit(_BATCH)
         return [document[fields.ID] for document in found]
 
     def _send(self, record: TaskRecord | None) -> None:

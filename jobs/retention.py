@@ -6,7 +6,7 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from jobs.record import control, fields, reads
+from jobs.record import control, fields, queries
 
 if TYPE_CHECKING:
     from jobs.backend import Backend
@@ -24,7 +24,7 @@ def sweep(backend: Backend, now: datetime) -> None:
     if not days:
         return
     for _ in range(_MOST_BATCHES):
-        found = backend.collection.find(control.outlived(now, days), reads.ID_ONLY).sort(control.OLDEST_FIRST)
+        found = backend.collection.find(control.outlived(now, days), queries.ID_ONLY).sort(control.OLDEST_FIRST)
         ids = [document[fields.ID] for document in found.limit(_BATCH)]
         backend.store.delete(ids)
         if len(ids) < _BATCH:

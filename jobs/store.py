@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from jobs import events
 from jobs.connections import DURABLE, QUICK, Connections, PerProcess
-from jobs.record import control, fields, logs, reads
+from jobs.record import control, fields, logs, queries
 from jobs.record.reads import Document, TaskRecord
 from jobs.record.writes import Write
 
@@ -73,7 +73,7 @@ class Store:
     def delete(self, task_ids: list[str]) -> None:
         """Delete those of some tasks that are final, and announce it. A late message revives none of them."""
         database = self._connections.database()
-        last = list(self._durable.get().find(control.deletable(task_ids), reads.FILTERED_ONLY))
+        last = list(self._durable.get().find(control.deletable(task_ids), queries.FILTERED_ONLY))
         found = {document[fields.ID]: document for document in last}
         if not found:
             return
@@ -93,12 +93,12 @@ class Store:
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Read one task."""
-        document = self._durable.get().find_one(reads.by_id(task_id))
+        document = self._durable.get().find_one(queries.by_id(task_id))
         return None if document is None else TaskRecord(document)
 
     def find_all(self, task_ids: list[str]) -> list[TaskRecord]:
         """Read several tasks, in no order; one without a record is left out."""
-        return [TaskRecord(document) for document in self._durable.get().find(reads.by_ids(task_ids))]
+        return [TaskRecord(document) for document in self._durable.get().find(queries.by_ids(task_ids))]
 
     def _collection(self, concern: WriteConcern) -> Collection[Document]:
         name = fields.INTERNAL_TASKS if self._internal else fields.TASKS

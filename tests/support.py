@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import psutil
+from redis.asyncio import Redis
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
@@ -49,6 +51,13 @@ async def wait_until_async(condition: Callable[[], Awaitable[T]], seconds: float
             raise NotWithinTimeError(f"not within {seconds:g} s: {why or condition}")
         await asyncio.sleep(_POLL_SECONDS)
     return value
+
+
+async def own_pubsub(redis: Redis) -> int:
+    """How many pub/sub connections this very process has; servers of other tests have theirs on the same Redis."""
+    ports = {connection.laddr.port for connection in psutil.Process().net_connections(kind="tcp")}
+    clients = await redis.client_list(_type="pubsub")
+    return sum(int(client["addr"].rpartition(":")[2]) in ports for client in clients)
 
 
 async def taken(mailbox: Mailbox, seconds: float = 10.0) -> TaskRecord:

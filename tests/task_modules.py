@@ -83,7 +83,7 @@ def wait_for_key(self: Task, key: str, progress: int = 0) -> str:
     """Report some progress, then wait until the test pushes something to a Redis list."""
     for done in range(progress):
         self.report_progress(done + 1, progress)
-    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None)
     redis.lpush(f"{key}:started", self.request.hostname)
     redis.brpop([key], timeout=60)
     return "released"
@@ -92,7 +92,7 @@ def wait_for_key(self: Task, key: str, progress: int = 0) -> str:
 @shared_task(bind=True)
 def idiom(self: Task, key: str) -> str:
     """Use Celery's own way to tell progress and other states, a step each time the test says so."""
-    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None)
     self.update_state(state="PROGRESS", meta={"current": 1, "total": 4, "message": "quarter", "extra": ["$x.y"]})
     redis.brpop([key], timeout=60)
     self.update_state(state="UPLOADING", meta={"to": "there"})
@@ -194,7 +194,7 @@ def unserializable() -> object:
 @shared_task(bind=True)
 def cancellable(self: Task, key: str) -> str:
     """Report progress until somebody wants no more."""
-    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None)
     redis.lpush(f"{key}:started", 1)
     done = 0
     try:
@@ -219,7 +219,7 @@ def polite(self: Task, key: str) -> str:
 @shared_task(bind=True, max_retries=None)
 def stubborn(self: Task, key: str) -> None:
     """Ask for one more attempt an hour from now, when the test lets it."""
-    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None)
     redis.lpush(f"{key}:started", 1)
     redis.brpop([key], timeout=60)
     raise self.retry(countdown=3600)
@@ -229,7 +229,7 @@ def stubborn(self: Task, key: str) -> None:
 def has_children(key: str) -> list[str]:
     """Send tasks that start much later, and wait."""
     children = [add.apply_async((n,), countdown=3600).id for n in range(3)]
-    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None)
     redis.lpush(f"{key}:started", *children)
     redis.brpop([key], timeout=60)
     return children
@@ -238,7 +238,7 @@ def has_children(key: str) -> list[str]:
 @shared_task(bind=True)
 def keeps_notes(self: Task, key: str) -> dict[str, Any]:
     """Read and change its own metadata while the test changes it too."""
-    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"])
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], socket_timeout=None)
     before = self.metadata
     self.update_metadata({"stage.name": "load", "when": Decimal("1.5")}, increment={"rows": 10})
     redis.lpush(f"{key}:started", 1)
@@ -274,7 +274,7 @@ def echoes_log(text: str) -> None:
 @shared_task(bind=True)
 def repeats(self: Task, key: str) -> None:
     """Log what the test pushes to a Redis list, until that is nothing."""
-    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], decode_responses=True)
+    redis = Redis.from_url(os.environ["CELERY_BROKER_URL"], decode_responses=True, socket_timeout=None)
     while pushed := redis.brpop([key], timeout=60):
         if not pushed[1]:
             return

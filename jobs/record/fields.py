@@ -118,6 +118,7 @@ def is_internal(name: str) -> bool:
 
 FINAL = frozenset({Status.SUCCESS, Status.FAILURE, Status.REVOKED})
 FINAL_NAMES = sorted(FINAL)
+WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.RETRY})
 
 NEWEST_FIRST = [(CREATED_AT, -1), (ID, -1)]
 

@@ -1,4 +1,4 @@
-"""The way back: a task record read from its document, and the queries that find records."""
+"""The way back: a task record read from its document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from jobs import values
 from jobs.record import fields as f
 from jobs.record.details import ErrorInfo, MessageParts, NewTask, Progress, Transition
-from jobs.record.fields import Status
+from jobs.record.fields import WAITING, Status
 
 Document = dict[str, Any]
 
@@ -294,12 +294,14 @@ class TaskRecord:
         last = document[f.HISTORY][-1]
         if last[f.REVISION] == self.revision:
             document[f.STATUS] = document[f.HISTORY][-2][f.STATUS]
-        if not Status(document[f.STATUS]).is_final:
+        status = Status(document[f.STATUS])
+        if not status.is_final:
             document.pop(f.FINISHED_AT, None)
         if document.get(f.METADATA_REVISION) == self.revision:
             unknown.add(f.METADATA)
-        # What replaces a task, or repeats it, may go to another queue.
-        if self.attempts > (1 if self.status is Status.STARTED else 0) and not self.is_final:
+        # What replaces a task, or repeats it, may go to another queue, also without a revision of its own.
+        began_before = self.attempts > (1 if status in WAITING and self.status is Status.STARTED else 0)
+        if began_before and (status in WAITING or self.status in WAITING):
             unknown.add(f.QUEUE)
         return TaskRecord(document, frozenset(unknown))
 
@@ -319,56 +321,3 @@ def _utc(time: datetime) -> datetime:
 
 def _utc_or_none(time: datetime | None) -> datetime | None:
     return None if time is None else _utc(time)
-
-
-def by_id(task_id: str) -> Document:
-    """The filter that finds one task."""
-    return {f.ID: task_id}
-
-
-def by_ids(task_ids: list[str]) -> Document:
-    """The filter that finds the tasks with these ids."""
-    return {f.ID: {"$in": task_ids}}
-
-
-def untouched_for(seconds: float) -> Document:
-    """The filter that finds what nothing has happened to for so long, by the database's clock."""
-    return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": ["$$NOW", round(seconds * 1000)]}]}}
-
-
-ID_ONLY = {f.ID: 1}
-REVISION_ONLY = {f.REVISION: 1}
-STATE_ONLY = {f.REVISION: 1, f.STATUS: 1}
-PLACE_ONLY = {**STATE_ONLY, f.CREATED_AT: 1}
-CHANGE_ONLY = {**STATE_ONLY, f.UPDATED_AT: 1}
-# What filters ask for, and no more.
-FILTERED_ONLY = {
-    **CHANGE_ONLY,
-    **dict.fromkeys((f.NAME, f.QUEUE, f.METADATA, f.CREATED_AT, f.FINISHED_AT, f.PARENT_ID), 1),
-}
-
-
-def revisions_of(documents: list[Document]) -> dict[str, int]:
-    """Read what a find with :data:`REVISION_ONLY` gave, by id."""
-    return {document[f.ID]: document[f.REVISION] for document in documents}
-
-
-def children_of(task_id: str) -> Document:
-    """The filter that finds the tasks that a task sent."""
-    return {f.PARENT_ID: task_id}
-
-
-def children_of_any(task_ids: list[str]) -> Document:
-    """The filter that finds the tasks that any of some tasks sent."""
-    return {f.PARENT_ID: {"$in": task_ids}}
-
-
-def after(created_at: datetime, task_id: str) -> Document:
-    """The filter for what comes after a task when the newest are first.
-
-    The first bound lets MongoDB enter the index right at the position; the rest settles equal times by id.
-    """
-    return {
-        f.CREATED_AT: {"$lte": created_at},
-        "$or": [{f.CREATED_AT: {"$lt": created_at}}, {f.ID: {"$lt": task_id}}],
-    }

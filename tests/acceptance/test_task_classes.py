@@ -8,7 +8,7 @@ from conftest import Databases
 from pymongo import MongoClient
 from support import Api, wait_until
 
-from jobs.record import fields, reads
+from jobs.record import fields, queries
 
 
 def test_a_start_told_by_hand_is_no_second_start(api: Api) -> None:
@@ -46,7 +46,7 @@ def test_a_start_that_is_refused_by_the_class_is_not_repeated(
     with MongoClient[dict[str, Any]](databases.mongodb.url) as client:
         tasks = client[environment["MONGODB_DATABASE"]][fields.TASKS]
         # Recovery finds a task by when it is due, and by nothing else.
-        wait_until(lambda: tasks.find_one({**reads.by_id(task_id), fields.DUE_AT: {"$exists": False}}))
+        wait_until(lambda: tasks.find_one({**queries.by_id(task_id), fields.DUE_AT: {"$exists": False}}))
     assert (api.task(task_id)["status"], api.task(task_id)["attempts"]) == ("STARTED", 1)
 
 

@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fault_site import LEASE_SECONDS, Site, Worker
 from pymongo import UpdateOne
+from redis import Redis
 from support import ROOT, Api, wait_until
 
+from jobs import events
 from jobs.record import fields, writes
 from jobs.record.details import NewTask
 from jobs.record.fields import Status
@@ -256,8 +258,9 @@ def test_what_is_kept_long_enough_is_deleted(site: Site) -> None:
         {fields.ID: old}, {"$set": {fields.CREATED_AT: long_ago, fields.FINISHED_AT: long_ago}}
     )
     waiting = site.record("work", 0.0, scheduled_for=datetime.now(UTC) + timedelta(hours=1))
-    with site.broker() as redis, redis.pubsub() as heard:
-        heard.psubscribe("task:*")
+    # Events are no text.
+    with Redis.from_url(site.redis_url) as redis, redis.pubsub() as heard:
+        heard.psubscribe(events.ALL_TASKS)
         site.worker("second", environment={"RETENTION_DAYS": "1"})
         wait_until(lambda: site.store.find(old) is None)
         wait_until(lambda: old in str(heard.get_message()))

@@ -11,7 +11,7 @@ from celery import Celery, chain
 from fault_site import LEASE_SECONDS, Site
 from support import wait_until
 
-from jobs.record import fields, reads
+from jobs.record import fields, queries
 from jobs.record.fields import Status
 
 pytestmark = pytest.mark.fault
@@ -75,7 +75,7 @@ def test_a_chord_whose_last_member_dies_before_it_sends_the_body(site: Site, tol
     site.finished(body)
     # As if the worker that finished the last member had died right after it stored the end, or noted the member.
     database = site.store._connections.database()  # noqa: SLF001 - the fault itself
-    database[fields.TASKS].delete_one(reads.by_id(body))
+    database[fields.TASKS].delete_one(queries.by_id(body))
     if not told:
         database[fields.CHORD_PARTS].delete_one({"index": 2})
     database[fields.CHORDS].update_many({}, {"$set": {"finished": 2, "done": False}})

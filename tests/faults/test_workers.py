@@ -10,7 +10,7 @@ import pytest
 from fault_site import LEASE_SECONDS, Site
 from support import wait_until
 
-from jobs.record import fields, reads
+from jobs.record import fields, queries
 from jobs.record.fields import Status
 from jobs.settings import Settings
 
@@ -71,7 +71,7 @@ def test_a_killed_pool_process_gives_its_task_back_at_once(site: Site) -> None:
     worker = site.worker("worker", environment=_LONG)
     task_id = site.send("work", 2.0, "done")
     site.began(task_id)
-    running = site.store._connections.database()[fields.TASKS].find_one(reads.by_id(task_id))  # noqa: SLF001 - the pid is private
+    running = site.store._connections.database()[fields.TASKS].find_one(queries.by_id(task_id))  # noqa: SLF001 - the pid is private
     assert running is not None
     os.kill(running[fields.PID], signal.SIGKILL)
     task = site.finished(task_id, 20)

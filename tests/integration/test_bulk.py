@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from gql_api.wanted import TaskInput
 from jobs.definitions import TaskDefinition
 from jobs.dispatch import Dispatcher
 from jobs.record import bulk as record_bulk
-from jobs.record import claims, fields, reads
+from jobs.record import claims, fields, queries
 from jobs.record.bulk import Action
 from jobs.record.details import Claim, NewTask
 from jobs.settings import Settings
@@ -82,6 +83,17 @@ async def test_a_replay_whose_mark_was_lost_is_found_again(
     assert (await bulk.run(Action.REPLAY, originals, dry_run=False)).matched == 0
 
 
+async def test_two_calls_at_once_replay_each_task_once_and_count_it_once(
+    bulk: Bulk, creator: Creator, tasks: Collection[dict[str, Any]], announced: TaskDefinition
+) -> None:
+    """Whoever inserted a replay has changed something; the other call has not."""
+    await creator.create_many([TaskInput(announced.name, [number]) for number in range(250)])
+    originals = {fields.REPLAY_OF: None}
+    outcomes = await asyncio.gather(*(bulk.run(Action.REPLAY, originals, dry_run=False) for _ in range(2)))
+    assert tasks.count_documents({fields.REPLAY_OF: {"$ne": None}}) == 250
+    assert sum(outcome.changed for outcome in outcomes) == 250
+
+
 async def test_a_task_that_cannot_be_replayed_is_told(bulk: Bulk, store: TaskStore, announced: TaskDefinition) -> None:
     """The others are replayed, and the error names the task and the reason."""
     await store.create(NewTask(id="known", name=announced.name, args=[1]))
@@ -102,6 +114,6 @@ async def test_a_task_that_does_not_match_any_more_is_not_cancelled(
     filter_, update = claims.claim("begins", Claim("token", "worker", "run", 1, 60))
     assert tasks.update_one(filter_, update).modified_count == 1
     assert await store.change_many(record_bulk.cancel(["waits", "begins"], matching)) == 1
-    states = {document[fields.ID]: document[fields.STATUS] for document in tasks.find({}, reads.STATE_ONLY)}
+    states = {document[fields.ID]: document[fields.STATUS] for document in tasks.find({}, queries.STATE_ONLY)}
     assert states == {"waits": "REVOKED", "begins": "STARTED"}
     assert tasks.find_one({fields.ID: "begins"}, {fields.CANCEL_REQUESTED_AT: 1}) == {fields.ID: "begins"}

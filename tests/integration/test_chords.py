@@ -16,7 +16,7 @@ from celery.canvas import Signature
 from redis import Redis
 
 from jobs.backend import Backend
-from jobs.record import chords, fields, reads
+from jobs.record import chords, fields, queries
 from jobs.record.chords import Chord, Part
 from jobs.settings import Settings
 
@@ -51,7 +51,7 @@ class Canvas:
     @property
     def stored(self) -> Chord:
         """What MongoDB holds of the chord."""
-        document = self.backend.database[fields.CHORDS].find_one(reads.by_id(self.id))
+        document = self.backend.database[fields.CHORDS].find_one(queries.by_id(self.id))
         assert document is not None
         return chords.chord_from(document)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from conftest import Databases
 from redis.asyncio import Redis
-from support import taken, wait_until_async
+from support import own_pubsub, taken, wait_until_async
 
 from gql_api.feed import Feed
 from gql_api.store import TaskStore
@@ -77,11 +77,11 @@ async def test_a_watch_is_subscribed_when_it_opens(feed: Feed, redis: Redis, tas
 async def test_watchers_share_one_connection_and_one_subscription(feed: Feed, redis: Redis, task_id: str) -> None:
     """However many watch, the process has one pub/sub connection; the last to leave unsubscribes."""
     async with feed.watch("first"):
-        connections = len(await redis.client_list(_type="pubsub"))
+        connections = await own_pubsub(redis)
     others = [str(uuid.uuid4()) for _ in range(150)]
     watches = [feed.watch(id_) for id_ in [*others, *([task_id] * 50)]]
     await asyncio.gather(*(watch.__aenter__() for watch in watches))
-    assert len(await redis.client_list(_type="pubsub")) == connections
+    assert await own_pubsub(redis) == connections
     assert await _subscribed(redis, task_id) == 1
     assert feed.watched == 151
     for watch in watches:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from redis.asyncio import Redis
@@ -17,13 +17,14 @@ from support import wait_until_async
 from gql_api.errors import ClientError
 from gql_api.feed import Feed
 from gql_api.gathering import GatheredReads
-from gql_api.list_mailbox import MOST_WAITING, FellBehindError
+from gql_api.list_mailbox import MOST_WAITING, FellBehindError, ListMailbox, News
 from gql_api.store import TaskStore
 from gql_api.task_changes import ListWatch, TaskChange, TaskChangeKind
+from jobs import events
 from jobs.conditions import MetadataCondition, Operator, TaskFilter
 from jobs.connections import Connections
 from jobs.filters import Readings, read
-from jobs.record import control, writes
+from jobs.record import claims, control, fields, writes
 from jobs.record.details import ErrorInfo, NewTask, Progress
 from jobs.record.fields import Status
 from jobs.record.lists import Order, Stretch
@@ -383,3 +384,113 @@ async def test_a_list_that_falls_behind_ends_with_an_error(feed: Feed, worker: S
         await wait_until_async(behind)
         with pytest.raises(FellBehindError):
             await mailbox.take()
+
+
+async def test_what_happened_before_nobody_asked_for(lists: Lists, feed: Feed, worker: Store, mark: str) -> None:
+    """A list begins with its watch: changes from just before are not found by the first look at MongoDB."""
+    task_id = _create(worker, mark)
+    gone = _create(worker, mark)
+    _succeed(worker, gone)
+    worker.delete([gone])
+    client = await lists.watch(_wanted(mark))
+    assert await feed.lists.check(may_be_on_its_way=False) == 0
+    _start(worker, task_id)
+    assert await client.next() == (UPDATED, task_id)
+    assert client.changes.empty()
+
+
+async def test_a_look_that_the_last_watcher_did_not_wait_for_is_forgotten(
+    feed: Feed, store: TaskStore, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When all leave during a look at MongoDB, nobody looks any more, and the next one does not begin in the past."""
+    is_reading, may_end = asyncio.Event(), asyncio.Event()
+    deleted_since = store.deleted_since
+
+    async def slow(since: datetime) -> AsyncIterator[tuple[str, datetime]]:
+        is_reading.set()
+        await may_end.wait()
+        async for each in deleted_since(since):
+            yield each
+
+    monkeypatch.setattr(store, "deleted_since", slow)
+    async with feed.lists.watch(_wanted(mark).holds):
+        check = asyncio.create_task(feed.lists.check(may_be_on_its_way=False))
+        await is_reading.wait()
+    may_end.set()
+    await check
+    is_reading.clear()
+    assert await feed.lists.check(may_be_on_its_way=False) == 0
+    assert not is_reading.is_set()
+
+
+async def test_a_lost_change_of_metadata_lets_a_task_leave(
+    lists: Lists, worker: Store, mute_worker: Store, mark: str
+) -> None:
+    """No history tells of it: when the next event of the task is the first that is heard, it may have been so."""
+    task_id = _create(worker, mark, kind="a")
+    _start(worker, task_id)
+    client = await lists.watch(_wanted(mark, kind="a"))
+    mute_worker.change(control.replace_metadata(task_id, {"kind": "b"}, None))
+    worker.change(writes.progress(task_id, Progress(current=1)))
+    assert await client.next() == (LEFT, task_id)
+
+
+async def test_a_deletion_that_overtook_a_change_is_told(lists: Lists, redis: Redis, worker: Store, mark: str) -> None:
+    """A deletion tells what the task was when it was looked at, which may be older than what was told of it."""
+    task_id = _create(worker, mark, kind="b")
+    _succeed(worker, task_id)
+    client = await lists.watch(_wanted(mark, kind="a"))
+    seen = worker.find(task_id)
+    assert seen is not None
+    worker.change(control.replace_metadata(task_id, {"kind": "a"}, None))
+    assert await client.next() == (UPDATED, task_id)
+    last = {
+        fields.ID: task_id,
+        fields.NAME: mark,
+        fields.REVISION: seen.revision,
+        fields.STATUS: seen.status,
+        fields.METADATA: seen.stored_metadata,
+        fields.UPDATED_AT: seen.updated_at,
+    }
+    await redis.publish(events.channel(task_id), events.deleted(last, seen.updated_at))
+    assert await client.next() == (DELETED, task_id)
+
+
+async def test_a_message_that_went_to_another_queue_lets_a_task_leave(lists: Lists, worker: Store, mark: str) -> None:
+    """What replaces a task may go elsewhere without an event of its own: its end tells of both queues."""
+    client = await lists.watch(read(TaskFilter(names=[mark], queues=["celery"])))
+    task_id = _create(worker, mark)
+    _start(worker, task_id)
+    worker.change(claims.requeue(task_id, {}, "replaced"))
+    while client.listed.get(task_id) != 3:
+        assert await client.next() == (UPDATED, task_id)
+    worker.note(claims.remember_message(NewTask(id=task_id, name=mark, queue="other"), 60))
+    worker.change(control.cancel_waiting(task_id, None))
+    assert await client.next() == (LEFT, task_id)
+
+
+@pytest.mark.parametrize("since", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+async def test_since_may_be_any_time(lists: Lists, worker: Store, mark: str, since: datetime) -> None:
+    """A client that wants all there is may say so; one that is ahead hears what comes."""
+    client = await lists.watch(_wanted(mark), since)
+    task_id = _create(worker, mark)
+    assert await client.next() == (UPDATED, task_id)
+
+
+async def test_what_was_told_is_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watcher that has to read every record keeps no id for longer than an event of it may come late."""
+    clock = [0.0]
+    monkeypatch.setattr("gql_api.list_mailbox.time.monotonic", lambda: clock[0])
+    at = datetime.now(UTC)
+    mailbox = ListMailbox(lambda _: True)
+    first, other = (
+        TaskRecord({fields.ID: each, fields.REVISION: 1, fields.STATUS: "QUEUED", fields.UPDATED_AT: at})
+        for each in ("first", "other")
+    )
+    mailbox.replayed(first, at)
+    mailbox.put(News(first))
+    clock[0] = 61
+    mailbox.replayed(other, at)
+    mailbox.put(News(other))
+    mailbox.put(News(first))
+    assert [waiting.news for waiting in await mailbox.take()] == [first]

@@ -14,7 +14,7 @@ from graphql import GraphQLError
 from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect
 from redis.asyncio import Redis
-from support import wait_until_async
+from support import own_pubsub, wait_until_async
 
 from gql_api.context import Services
 from gql_api.cursors import LogCursor
@@ -350,11 +350,11 @@ async def test_following_uses_the_one_connection_and_leaves_nothing(
             return [number for _, number in await redis.pubsub_numsub(*channels)] == [count, count]
 
         async with feed.watch("first"):
-            connections = len(await redis.client_list(_type="pubsub"))
+            connections = await own_pubsub(redis)
         followers = [_follow(feed, store, task_id) for _ in range(20)]
         assert await asyncio.gather(*map(_next, followers)) == ["a"] * 20
         assert await watched_by(1)
-        assert len(await redis.client_list(_type="pubsub")) == connections
+        assert await own_pubsub(redis) == connections
         await asyncio.gather(*(follower.aclose() for follower in followers))
         await wait_until_async(lambda: watched_by(0))
     assert feed.watched == 0

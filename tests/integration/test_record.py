@@ -50,14 +50,15 @@ def store(connections: Connections) -> Store:
 
 
 @pytest.fixture
-def heard(settings: Settings) -> Iterator[Callable[[], list[TaskRecord]]]:
+def heard(settings: Settings, connections: Connections) -> Iterator[Callable[[], list[TaskRecord]]]:
     """Everything that was announced since the last call, on any task's channel."""
     with Redis.from_url(settings.celery_broker_url) as redis, redis.pubsub() as pubsub:
         pubsub.psubscribe(events.channel("*"))
         assert pubsub.get_message(timeout=5) is not None
 
         def collect() -> list[TaskRecord]:
-            redis.publish(events.channel("end"), b"end")
+            # Behind what the store has sent, which Redis may not have read yet.
+            connections.publisher().publish(events.channel("end"), b"end")
             payloads = []
             while (message := pubsub.get_message(timeout=5)) and message["data"] != b"end":
                 payloads.append(message["data"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from support import taken
@@ -47,6 +48,50 @@ async def test_a_deletion_comes_after_what_was_left() -> None:
     mailbox.delete()
     assert (await taken(mailbox)).revision == 1
     assert await asyncio.wait_for(mailbox.take(), 5) is None
+
+
+async def test_records_are_handed_over_while_the_watcher_waits() -> None:
+    """The newest of a turn is given to the function; what that does not accept wakes the one who takes."""
+    mailbox, handed, due = Mailbox(), list[int](), list[Callable[[], None]]()
+
+    def accept(record: TaskRecord) -> bool:
+        handed.append(record.revision)
+        return record.status == "STARTED"
+
+    mailbox.hand_over(due.append, accept)
+    mailbox.put(_record(1))
+    assert (await taken(mailbox)).revision == 1
+    waiting = asyncio.create_task(mailbox.take())
+    await asyncio.sleep(0)
+    for revision in (2, 3):
+        mailbox.put(_record(revision))
+    (end_of_turn,) = due
+    end_of_turn()
+    assert handed == [3]
+    mailbox.put(_record(4, "SUCCESS"))
+    due.pop()()
+    news = await asyncio.wait_for(waiting, 5)
+    assert news is not None
+    assert (news.revision, handed) == (4, [3, 4])
+
+
+async def test_nothing_is_handed_over_before_what_the_watcher_has_in_hand() -> None:
+    """While the one who takes is busy with a record, newer ones wait for it: none is told before an older one."""
+    mailbox, handed, due = Mailbox(), list[TaskRecord](), list[Callable[[], None]]()
+
+    def accept(record: TaskRecord) -> bool:
+        handed.append(record)
+        return True
+
+    mailbox.hand_over(due.append, accept)
+    mailbox.put(_record(1))
+    assert (await taken(mailbox)).revision == 1
+    mailbox.put(_record(2))
+    assert (handed, due) == ([], [])
+    waiting = asyncio.create_task(mailbox.take())
+    news = await asyncio.wait_for(waiting, 5)
+    assert news is not None
+    assert news.revision == 2
 
 
 def _batch(first: int, until: int) -> LogBatch:
