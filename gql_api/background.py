@@ -22,10 +22,8 @@ _under_way: set[asyncio.Task[Any]] = set()
 def to_its_end(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Let a call go on in a task of its own when whoever waits for it is cancelled.
 
-    What uses PyMongo has to. A call that is cancelled costs a connection; one that is cancelled again while it gives up
-    its wait for a connection can leave the lock of PyMongo's pool in other hands than it believes, and then nothing is
-    read any more. The soak saw that on Python 3.11, whose ``asyncio.wait_for`` returns before its wait has ended when
-    it is cancelled twice.
+    What uses PyMongo has to. A call that is cancelled costs a connection; and the soak, whose clients leave in numbers,
+    left reads waiting for PyMongo's pool when they were cancelled in the middle, which held up the stop of the server.
     """
 
     @functools.wraps(work)
