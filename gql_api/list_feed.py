@@ -90,9 +90,10 @@ class ListFeed:
             self._channels.subscribe(events.ALL_TASKS, PATTERN)
         self._mailboxes.add(mailbox)
         try:
-            began = await self._records.now()
-            self._watched_since = self._watched_since or began
-            self._checked_until = self._checked_until or began
+            if self._watched_since is None:
+                began = await self._records.now()
+                self._watched_since = self._watched_since or began
+                self._checked_until = self._checked_until or began
             await self._channels.acknowledged(events.ALL_TASKS, kind=PATTERN)
             self._listening_since = self._listening_since or await self._records.now()
             yield mailbox
