@@ -53,7 +53,7 @@ async def background(*runs: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIte
         await cancelled(tasks)
 
 
-async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def cancelled(tasks: Iterable[asyncio.Future[Any]]) -> None:
     """Cancel tasks until they are gone.
 
     Once is not always enough: before Python 3.12 ``asyncio.wait_for``, which the drivers use, swallows a cancellation

@@ -13,8 +13,8 @@ from gql_api.errors import RefusedError, TaskErrorCode, UserError
 from gql_api.store import TaskStore
 from jobs import values
 from jobs.record import bulk, queries
-from jobs.record.bulk import OLDEST_FIRST, Action
-from jobs.record.lists import Place, Stretch
+from jobs.record.bulk import Action
+from jobs.record.lists import OLDEST_FIRST, Place, Stretch
 from jobs.record.reads import Document, TaskRecord
 
 # In one call.

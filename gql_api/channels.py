@@ -177,10 +177,10 @@ class Channels:
     def _handle(self, kind: bytes, name: bytes = b"", *rest: bytes | int) -> None:
         if kind == b"message":
             (payload,) = rest
-            self._tell(name.decode(), _bytes(payload))
+            self._tell(_text(name), _bytes(payload))
         elif kind == b"pmessage":
             channel, payload = rest
-            self._tell_of_pattern(_bytes(channel).decode(), _bytes(payload))
+            self._tell_of_pattern(_text(_bytes(channel)), _bytes(payload))
         elif kind in _ACKNOWLEDGED:
             self._acknowledge((_ACKNOWLEDGED[kind], name.decode()))
 
@@ -194,6 +194,11 @@ class Channels:
         if self._is_resuming and not self._unanswered:
             self._is_resuming = False
             self._resumed()
+
+
+def _text(name: bytes) -> str:
+    """The name of a channel. By a pattern also those of strangers are heard, which may be no text."""
+    return name.decode(errors="replace")
 
 
 def _bytes(part: bytes | int) -> bytes:

@@ -193,7 +193,7 @@ class Controller:
         """
         level, seen, left = [task_id], {task_id}, _MOST_CANCELLED
         while level:
-            below = [record async for record in self._store.below(level) if record.id not in seen]
+            below = [record for record in await self._store.below(level) if record.id not in seen]
             unfinished = [record.id for record in below if not record.is_final]
             for start in range(0, len(unfinished), _AT_ONCE):
                 if left <= 0:

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from graphql import ASTValidationRule, DocumentNode, GraphQLError, GraphQLSchema, OperationDefinitionNode, parse
+from graphql import (
+    ASTValidationRule,
+    DocumentNode,
+    FieldNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    get_operation_ast,
+    parse,
+)
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
+
+_DOCUMENTS = 1000
 
 
 class Documents(SchemaExtension):
@@ -30,11 +42,41 @@ class Documents(SchemaExtension):
         yield
 
 
-@lru_cache(maxsize=1000)
+def syntax_error(query: str) -> GraphQLError | None:
+    """What is wrong with a document before anything else can be, if anything is."""
+    document = _parsed(query)
+    return document if isinstance(document, GraphQLError) else None
+
+
+@lru_cache(_DOCUMENTS)
+def subscription_field(query: str, name: str | None) -> FieldNode | None:
+    """The one field of a subscription; None for anything else, and for what has to be executed to be refused."""
+    document = _parsed(query)
+    operation = None if isinstance(document, GraphQLError) else get_operation_ast(document, name)
+    if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
+        return None
+    selections = operation.selection_set.selections
+    only = selections[0] if len(selections) == 1 else None
+    return only if isinstance(only, FieldNode) else None
+
+
+@lru_cache(_DOCUMENTS)
+def _parsed(query: str) -> DocumentNode | GraphQLError:
+    try:
+        return parse(query)
+    except GraphQLError as error:
+        return error
+    except RecursionError:
+        return GraphQLError("The document is nested too deeply")
+
+
+@lru_cache(_DOCUMENTS)
 def _read(
     schema: GraphQLSchema, rules: tuple[type[ASTValidationRule], ...], query: str
 ) -> tuple[DocumentNode, list[GraphQLError]]:
-    document = parse(query)
+    document = _parsed(query)
+    if isinstance(document, GraphQLError):
+        raise document.with_traceback(None)  # it is kept, and each raise adds to its traceback
     return document, validate_document(schema, document, rules)
 
 

@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 import strawberry
 from graphql import GraphQLError
@@ -30,6 +30,13 @@ class ClientError(GraphQLError):
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message, extensions={"code": code})
+
+
+def internal_error(error: BaseException | None) -> GraphQLError:
+    """Log what nobody expected, with its traceback under an id, and make the error that tells a client the id only."""
+    error_id = uuid.uuid4().hex
+    logger.error("Unexpected error %s", error_id, exc_info=error)
+    return GraphQLError(f"Internal error {error_id}", extensions={"code": INTERNAL, "id": error_id})
 
 
 def unknown_task(task_id: str) -> ClientError:
@@ -126,9 +133,8 @@ class MaskUnexpected(MaskErrors):
         if is_outage(original):
             logger.warning("MongoDB does not answer: %s", original)
             return _masked(error, "The task store does not answer, try again later.", {"code": UNAVAILABLE})
-        error_id = uuid.uuid4().hex
-        logger.error("Unexpected error %s", error_id, exc_info=original)
-        return _masked(error, f"Internal error {error_id}", {"code": INTERNAL, "id": error_id})
+        masked = internal_error(original)
+        return _masked(error, masked.message, masked.extensions)
 
 
 # What Strawberry raises for a request that names no operation to run.
@@ -139,5 +145,5 @@ def _is_unexpected(error: GraphQLError) -> bool:
     return error.original_error is not None and not isinstance(error.original_error, _EXPECTED)
 
 
-def _masked(error: GraphQLError, message: str, extensions: dict[str, str]) -> GraphQLError:
+def _masked(error: GraphQLError, message: str, extensions: dict[str, Any] | None) -> GraphQLError:
     return GraphQLError(message, nodes=error.nodes, path=error.path, extensions=extensions)

@@ -5,26 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Self
 
-from graphql import DocumentNode, FieldNode, GraphQLError, OperationType, get_operation_ast, parse
 from strawberry import Schema
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from gql_api.audience import Audience
+from gql_api.background import cancelled
+from gql_api.documents import subscription_field, syntax_error
 from gql_api.encoding import encode, encode_result
-from gql_api.errors import INTERNAL
+from gql_api.errors import internal_error
 from gql_api.outbox import Ending, Outbox, Policy
-
-logger = logging.getLogger(__name__)
-
-_DOCUMENTS = 1000
-_AGAIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ class Executions:
 
     def policy(self, operation: Operation) -> Policy | None:
         """How an operation is shared; None when it is not."""
-        field = _subscription_field(operation.query, operation.name)
+        field = subscription_field(operation.query, operation.name)
         if field is None or any(argument.name.value in self._personal for argument in field.arguments or ()):
             return None
         return self._policies.get(field.name.value)
@@ -170,9 +164,8 @@ class Executions:
                     audience.publish(encode_result(result), failed=result.data is None)
         except RefusedOperationError as refusal:
             ending = Ending(refusal.errors, is_refusal=True)
-        except Exception:
-            logger.exception("A shared execution failed")
-            ending = Ending(encode([{"message": "Internal error", "extensions": {"code": INTERNAL}}]))
+        except Exception as error:  # noqa: BLE001 - it is logged, and told to all
+            ending = Ending(encode([internal_error(error).formatted]))
         finally:
             # One that nobody is left of has been replaced, or is about to be.
             if (execution := self._running.get(key)) is not None and execution.audience is audience:
@@ -182,13 +175,13 @@ class Executions:
     def _stop(self, execution: _Execution) -> None:
         if self._running.get(execution.key) is execution:
             del self._running[execution.key]
-        stopping = asyncio.create_task(_cancelled(execution.task))
+        stopping = asyncio.create_task(cancelled([execution.task]))
         self._ending.add(stopping)
         stopping.add_done_callback(self._ending.discard)
 
     async def _results(self, operation: Operation, context: object) -> AsyncGenerator[ExecutionResult, None]:
         # Strawberry's stream raises it when its parser cache does.
-        if (error := syntax_error(operation)) is not None:
+        if (error := syntax_error(operation.query)) is not None:
             raise RefusedOperationError(encode([error.formatted]))
         stream = await self._schema.stream(
             operation.query,
@@ -240,7 +233,7 @@ class Executions:
                     if not result.done():
                         raise DrainedError
                 finally:
-                    await _cancelled(result)
+                    await cancelled([result])
                 if (found := result.result()) is None:
                     return
                 yield encode_result(found)
@@ -251,38 +244,3 @@ class _Execution:
     key: Hashable
     audience: Audience
     task: asyncio.Task[None]
-
-
-@lru_cache(_DOCUMENTS)
-def _document(query: str) -> DocumentNode | GraphQLError:
-    try:
-        return parse(query)
-    except GraphQLError as error:
-        return error
-    except RecursionError:
-        return GraphQLError("The document is nested too deeply")
-
-
-def syntax_error(operation: Operation) -> GraphQLError | None:
-    """What is wrong with the document before anything else can be, if anything is."""
-    document = _document(operation.query)
-    return document if isinstance(document, GraphQLError) else None
-
-
-@lru_cache(_DOCUMENTS)
-def _subscription_field(query: str, name: str | None) -> FieldNode | None:
-    """The one field of a subscription; None for anything else, and for what has to be executed to be refused."""
-    document = _document(query)
-    operation = None if isinstance(document, GraphQLError) else get_operation_ast(document, name)
-    if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
-        return None
-    selections = operation.selection_set.selections
-    only = selections[0] if len(selections) == 1 else None
-    return only if isinstance(only, FieldNode) else None
-
-
-async def _cancelled(task: asyncio.Future[Any]) -> None:
-    """Cancel until it is done: before Python 3.12 ``asyncio.wait_for``, which drivers use, may swallow the first."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=_AGAIN_SECONDS)

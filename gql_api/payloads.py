@@ -106,7 +106,7 @@ class CreateTaskPayload:
         """Make it from one that has ended."""
         if isinstance(outcome, RefusedError):
             return cls(task=_task(outcome), user_errors=outcome.errors)
-        return cls(task=Task.of(outcome.record), created=outcome.created)
+        return cls(task=Task(outcome.record), created=outcome.created)
 
 
 @strawberry.type(description="What became of each task, in the order of the inputs.")
@@ -128,7 +128,7 @@ class TaskPayload:
     async def of(cls, changing: Awaitable[TaskRecord]) -> Self:
         """Make it from a change."""
         try:
-            return cls(task=Task.of(await changing))
+            return cls(task=Task(await changing))
         except RefusedError as refusal:
             return cls(task=_task(refusal), user_errors=refusal.errors)
 
@@ -170,4 +170,4 @@ class BulkTaskPayload:
 
 def _task(refusal: RefusedError) -> Task | None:
     """The task that stands in the way, so that a caller need not ask for it."""
-    return None if refusal.task is None else Task.of(refusal.task)
+    return None if refusal.task is None else Task(refusal.task)

@@ -72,4 +72,4 @@ class Query:
 
 async def _task(info: Info, task_id: str) -> Task | None:
     record = await info.context.services.tasks.load(task_id)
-    return None if record is None else Task.of(record)
+    return None if record is None else Task(record)

@@ -67,6 +67,7 @@ class TaskStore:
         """Close the connections."""
         await self._client.close()
 
+    @to_its_end
     async def ping(self) -> None:
         """Ask whether MongoDB has a primary that answers."""
         await self._client.admin.command("ping")
@@ -166,6 +167,7 @@ class TaskStore:
         document = await self._database[fields.WORKERS].find_one(workers.by_hostname(hostname))
         return None if document is None else workers.pool_of(document)
 
+    @to_its_end
     async def create_many(self, tasks: Sequence[NewTask]) -> tuple[dict[str, Document], set[str]]:
         """Insert the records of new tasks, many by one command.
 
@@ -234,11 +236,11 @@ class TaskStore:
         found = {record.id: record for record in await self.get_many(set(filter(values.is_text, task_ids)))}
         return [found.get(task_id) for task_id in task_ids]
 
-    async def below(self, task_ids: Collection[str]) -> AsyncIterator[TaskRecord]:
+    @to_its_end
+    async def below(self, task_ids: Collection[str]) -> list[TaskRecord]:
         """Read the states, and no more, of the tasks that some tasks sent, in no order."""
         found = self._tasks.find(queries.children_of_any(list(task_ids)), queries.STATE_ONLY)
-        async for document in found:
-            yield TaskRecord(document)
+        return [TaskRecord(document) async for document in found]
 
     @to_its_end
     async def log_lines(self, task_id: str, after: int, level: LogLevel, limit: int) -> list[LogLine]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import uuid
 from collections.abc import AsyncGenerator
 
 from starlette.responses import Response
@@ -13,11 +11,9 @@ from starlette.types import Receive, Scope, Send
 
 from gql_api.background import cancelled
 from gql_api.encoding import encode
-from gql_api.errors import INTERNAL
+from gql_api.errors import internal_error
 from gql_api.executions import DrainedError
 from gql_api.stream_formats import StreamFormat
-
-logger = logging.getLogger(__name__)
 
 # In the scope of a request whose answer goes on: the server may end the connection, for it does not end by itself.
 ENDLESS = "gql_api.endless"
@@ -66,11 +62,8 @@ class StreamedResponse(Response):
                     await self._write(send, self._how.of_result(result))
             except DrainedError:
                 return False
-            except Exception:
-                error_id = uuid.uuid4().hex
-                logger.exception("A stream of results broke off: %s", error_id)
-                errors = [{"message": f"Internal error {error_id}", "extensions": {"code": INTERNAL, "id": error_id}}]
-                await self._write(send, self._how.of_failure(encode(errors)))
+            except Exception as error:  # noqa: BLE001 - it is logged, and the answer has begun
+                await self._write(send, self._how.of_failure(encode([internal_error(error).formatted])))
         return True
 
     async def _beat(self, send: Send) -> None:

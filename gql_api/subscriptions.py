@@ -50,7 +50,7 @@ class Subscription:
                 record = await _whole(news, info) if news.omitted else news
                 if record.revision > audience.revision:
                     audience.revision = record.revision
-                    task = Task.of(record)
+                    task = Task(record)
                     if not audience.tell(task):
                         yield task
                 if record.is_final:
@@ -99,7 +99,7 @@ def _tell(audience: Audience, record: TaskRecord) -> bool:
     before = audience.revision
     if record.revision > before:
         audience.revision = record.revision
-        if not audience.tell(Task.of(record)):
+        if not audience.tell(Task(record)):
             audience.revision = before
             return False
     return True

@@ -92,7 +92,7 @@ class ListWatch:
 
 
 def _told(record: TaskRecord, *, matches: bool) -> TaskChange:
-    kind, task = (TaskChangeKind.UPDATED, Task.of(record)) if matches else (TaskChangeKind.LEFT, None)
+    kind, task = (TaskChangeKind.UPDATED, Task(record)) if matches else (TaskChangeKind.LEFT, None)
     return TaskChange(kind=kind, task_id=strawberry.ID(record.id), at=record.updated_at, task=task)
 
 

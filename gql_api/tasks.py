@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import Enum
 from operator import attrgetter
 from typing import Self
 
@@ -27,6 +26,8 @@ from jobs.record.facets import FacetField
 from jobs.record.lists import Order, Stretch
 from jobs.record.logs import LogLevel
 from jobs.record.reads import Document, TaskRecord
+
+strawberry.enum(FacetField, name="TaskFacet")
 
 
 @strawberry.type(description="A task: created by a client, run by a worker, kept with its metadata.")
@@ -56,11 +57,6 @@ class Task(Node):
 
     def __init__(self, record: TaskRecord) -> None:
         self.record = record
-
-    @classmethod
-    def of(cls, record: TaskRecord) -> Self:
-        """Make it from a record."""
-        return cls(record)
 
     @strawberry.field
     def args(self) -> JSON:
@@ -145,17 +141,6 @@ class TaskEdge:
     node: Task
 
 
-@strawberry.enum
-class TaskFacet(Enum):
-    """What tasks are counted by."""
-
-    STATUS = FacetField.STATUS
-    NAME = FacetField.NAME
-    QUEUE = FacetField.QUEUE
-    WORKER = FacetField.WORKER
-    METADATA = FacetField.METADATA
-
-
 @strawberry.type(description="A value, and how many tasks have it.")
 class TaskFacetBucket:
     """A row of a facet."""
@@ -190,17 +175,17 @@ class TaskConnection:
     async def facet(
         self,
         info: Info,
-        by: TaskFacet,
+        by: FacetField,
         metadata_path: str | None = UNSET,
         first: int | None = DEFAULT,
     ) -> list[TaskFacetBucket]:
         """Count them by value."""
         lists = info.context.services.store.lists
         size, path = check_size("first", given(first, DEFAULT)), given(metadata_path, None)
-        if (path is None) is (by is TaskFacet.METADATA):
+        if (path is None) is (by is FacetField.METADATA):
             raise ClientError("metadataPath has to be given with METADATA, and only then", BAD_INPUT)
         if path is None:
-            buckets = await lists.facet(self.query, by.value, size)
+            buckets = await lists.facet(self.query, by, size)
         else:
             check_metadata_path(path)
             buckets = await lists.metadata_facet(self.query, path, size)
@@ -212,7 +197,7 @@ class TaskConnection:
         records, has_more = found[: stretch.limit - 1], len(found) == stretch.limit
         if stretch.backwards:
             records = records[::-1]
-        edges = [TaskEdge(order=stretch.order, node=Task.of(record)) for record in records]
+        edges = [TaskEdge(order=stretch.order, node=Task(record)) for record in records]
         return cls(
             query=query,
             parent_id=parent_id,
@@ -229,4 +214,4 @@ class TaskConnection:
 
 async def _other(info: Info, task_id: str | None) -> Task | None:
     record = None if task_id is None else await info.context.services.tasks.load(task_id)
-    return None if record is None else Task.of(record)
+    return None if record is None else Task(record)

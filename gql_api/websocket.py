@@ -10,8 +10,9 @@ from strawberry.subscriptions.protocols.graphql_transport_ws import handlers
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
 
 from gql_api.context import Context
+from gql_api.documents import syntax_error
 from gql_api.encoding import encode
-from gql_api.executions import Operation, syntax_error
+from gql_api.executions import Operation
 from gql_api.outbox import Outbox
 from gql_api.wire import Outgoing, wire_of
 
@@ -70,7 +71,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         executions = self.context.services.executions
         shared = Operation(operation.query, operation.variables, operation.operation_name)
         policy = executions.policy(shared)
-        if (error := syntax_error(shared)) is not None:
+        if (error := syntax_error(operation.query)) is not None:
             await operation.send_initial_errors([error])
             return
         if policy is None:

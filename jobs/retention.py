@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from jobs.record import control, fields, queries
+from jobs.record.lists import OLDEST_FIRST
 
 if TYPE_CHECKING:
     from jobs.backend import Backend
@@ -24,7 +25,7 @@ def sweep(backend: Backend, now: datetime) -> None:
     if not days:
         return
     for _ in range(_MOST_BATCHES):
-        found = backend.collection.find(control.outlived(now, days), queries.ID_ONLY).sort(control.OLDEST_FIRST)
+        found = backend.collection.find(control.outlived(now, days), queries.ID_ONLY).sort(OLDEST_FIRST.sort())
         ids = [document[fields.ID] for document in found.limit(_BATCH)]
         backend.store.delete(ids)
         if len(ids) < _BATCH:

@@ -9,11 +9,8 @@ from enum import StrEnum
 from jobs.record import control
 from jobs.record import fields as f
 from jobs.record.fields import FINAL_NAMES
-from jobs.record.lists import Order
 from jobs.record.reads import Document
 from jobs.record.writes import Write
-
-OLDEST_FIRST = Order(descending=False)
 
 
 class Action(StrEnum):

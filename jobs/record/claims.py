@@ -27,7 +27,7 @@ def run_by(run: str, pid: int) -> Filter:
 
 def waiting() -> Filter:
     """The fence of whoever may decide only over a task that nobody runs."""
-    return {f.STATUS: {"$in": [Status.SCHEDULED, Status.QUEUED, Status.RETRY]}}
+    return {f.STATUS: {"$in": sorted(f.WAITING)}}
 
 
 def lease_over(attempt: int) -> Filter:

@@ -162,5 +162,4 @@ def outlived(now: datetime, days: float) -> Document:
     return {f.CREATED_AT: {"$lt": limit}, f.STATUS: {"$in": FINAL_NAMES}, f.FINISHED_AT: {"$lt": limit}}
 
 
-OLDEST_FIRST = [(f.CREATED_AT, 1), (f.ID, 1)]
 EARLIEST_GRAVE = [(f.DELETED_AT, 1)]

@@ -51,6 +51,9 @@ class Order:
         return {f.STATUS: {"$in": _ALL}}
 
 
+OLDEST_FIRST = Order(descending=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a task stands in an order."""

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from front import Commands, Front
 from pymongo import AsyncMongoClient, MongoClient
+from pymongo.collection import Collection
+from redis.asyncio import Redis
+from support import wait_until_async
 
 from gql_api.app import create_app, open_services
+from gql_api.feed import Feed
 from gql_api.store import TaskStore
+from jobs.connections import Connections
 from jobs.definitions import TaskDefinition
-from jobs.record import fields, workers
+from jobs.record import fields, workers, writes
+from jobs.record.details import NewTask
+from jobs.record.reads import CODEC, Document
 from jobs.settings import Settings
+from jobs.store import Store
 
 
 @pytest.fixture
@@ -23,6 +32,56 @@ async def store(settings: Settings) -> AsyncIterator[TaskStore]:
     store = TaskStore(settings)
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def redis(settings: Settings) -> AsyncIterator[Redis]:
+    """A connection to look at the server with."""
+    async with Redis.from_url(settings.redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def feed(settings: Settings, store: TaskStore) -> AsyncIterator[Feed]:
+    """A connected feed whose backstop stays out of the way."""
+    async with Feed(settings, store, backstop_seconds=600) as feed:
+
+        async def connected() -> bool:
+            return feed.connected
+
+        await wait_until_async(connected)
+        yield feed
+
+
+@pytest.fixture
+def worker(settings: Settings) -> Iterator[Store]:
+    """A worker's side of the records."""
+    connections = Connections(settings)
+    yield Store(connections)
+    connections.close()
+
+
+@pytest.fixture
+def mute_worker(settings: Settings) -> Iterator[Store]:
+    """A worker that stores, and whose events are lost."""
+    connections = Connections(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}))
+    yield Store(connections)
+    connections.close()
+
+
+@pytest.fixture
+def task_id(worker: Store) -> str:
+    """A task of its own, for channels are shared by all tests of the process."""
+    id_ = str(uuid.uuid4())
+    worker.change(writes.create(NewTask(id=id_, name="add")), upsert=True)
+    return id_
+
+
+@pytest.fixture
+def tasks(settings: Settings) -> Iterator[Collection[Document]]:
+    """The task records of the test."""
+    with MongoClient[Document](settings.mongodb_url) as client:
+        yield client[settings.mongodb_database].get_collection(fields.TASKS, codec_options=CODEC)
 
 
 @pytest.fixture

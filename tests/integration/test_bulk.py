@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
 from pymongo.collection import Collection
 from redis.asyncio import Redis
 
@@ -41,13 +40,6 @@ async def bulk(store: TaskStore, settings: Settings, creator: Creator) -> AsyncI
     redis = Redis.from_url(settings.redis_url)
     yield Bulk(store, Changes(store, redis), creator)
     await redis.aclose()
-
-
-@pytest.fixture
-def tasks(settings: Settings) -> Iterator[Collection[dict[str, Any]]]:
-    """The records themselves."""
-    with MongoClient[dict[str, Any]](settings.mongodb_url) as client:
-        yield client[settings.mongodb_database][fields.TASKS]
 
 
 def _ended(number: int) -> dict[str, Any]:

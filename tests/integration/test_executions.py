@@ -3,8 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,9 +15,8 @@ from gql_api.context import Context, Services
 from gql_api.executions import DrainedError, Executions, Operation, RefusedOperationError
 from gql_api.executor import PlannedExecutor
 from jobs import events
-from jobs.connections import Connections
 from jobs.record import writes
-from jobs.record.details import NewTask, Progress
+from jobs.record.details import Progress
 from jobs.settings import Settings
 from jobs.store import Store
 
@@ -41,30 +39,6 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
 def executions(services: Services) -> Executions:
     """What is tested."""
     return services.executions
-
-
-@pytest.fixture
-def worker(settings: Settings) -> Iterator[Store]:
-    """A worker's side of the records."""
-    connections = Connections(settings)
-    yield Store(connections)
-    connections.close()
-
-
-@pytest.fixture
-def mute_worker(settings: Settings) -> Iterator[Store]:
-    """A worker that stores, and whose events are lost."""
-    connections = Connections(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}))
-    yield Store(connections)
-    connections.close()
-
-
-@pytest.fixture
-def task_id(worker: Store) -> str:
-    """A task of its own, for channels are shared by all tests of the process."""
-    id_ = str(uuid.uuid4())
-    worker.change(writes.create(NewTask(id=id_, name="add")), upsert=True)
-    return id_
 
 
 class _Client:

@@ -9,7 +9,6 @@ from front import Front
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from jobs import filters, values
@@ -17,17 +16,9 @@ from jobs.conditions import MetadataCondition, Operator, TaskFilter
 from jobs.record import facets
 from jobs.record import fields as f
 from jobs.record.details import NewTask
-from jobs.record.reads import CODEC, Document, TaskRecord
-from jobs.settings import Settings
+from jobs.record.reads import Document, TaskRecord
 
 _EXAMPLES = 150
-
-
-@pytest.fixture
-def tasks(settings: Settings) -> Iterator[Collection[Document]]:
-    """The task records of the test."""
-    with MongoClient[Document](settings.mongodb_url) as client:
-        yield client[settings.mongodb_database].get_collection(f.TASKS, codec_options=CODEC)
 
 
 def _scalars(value: Any) -> Iterator[Any]:

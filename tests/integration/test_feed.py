@@ -3,9 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Iterator
 
-import pytest
 from conftest import Databases
 from redis.asyncio import Redis
 from support import own_pubsub, taken, wait_until_async
@@ -13,54 +11,9 @@ from support import own_pubsub, taken, wait_until_async
 from gql_api.feed import Feed
 from gql_api.store import TaskStore
 from jobs import events
-from jobs.connections import Connections
 from jobs.record import writes
-from jobs.record.details import NewTask
 from jobs.settings import Settings
 from jobs.store import Store
-
-
-@pytest.fixture
-async def redis(settings: Settings) -> AsyncIterator[Redis]:
-    """A connection to look at the server with."""
-    async with Redis.from_url(settings.redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
-async def feed(settings: Settings, store: TaskStore) -> AsyncIterator[Feed]:
-    """A connected feed whose backstop stays out of the way."""
-    async with Feed(settings, store, backstop_seconds=600) as feed:
-
-        async def connected() -> bool:
-            return feed.connected
-
-        await wait_until_async(connected)
-        yield feed
-
-
-@pytest.fixture
-def worker(settings: Settings) -> Iterator[Store]:
-    """A worker's side of the records."""
-    connections = Connections(settings)
-    yield Store(connections)
-    connections.close()
-
-
-@pytest.fixture
-def mute_worker(settings: Settings) -> Iterator[Store]:
-    """A worker that stores, and whose events are lost."""
-    connections = Connections(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}))
-    yield Store(connections)
-    connections.close()
-
-
-@pytest.fixture
-def task_id(worker: Store) -> str:
-    """A task of its own, for channels are shared by all tests of the process."""
-    id_ = str(uuid.uuid4())
-    worker.change(writes.create(NewTask(id=id_, name="add")), upsert=True)
-    return id_
 
 
 async def _subscribed(redis: Redis, task_id: str) -> int:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import strategies
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
@@ -15,8 +14,7 @@ from jobs import filters, values
 from jobs.conditions import MetadataCondition, Operator, TaskFilter
 from jobs.filters import Readings
 from jobs.record import fields as f
-from jobs.record.reads import CODEC, Document, TaskRecord
-from jobs.settings import Settings
+from jobs.record.reads import Document, TaskRecord
 
 _DOCUMENTS, _FILTERS, _EXAMPLES = 12, 20, 20
 # In parts, which run side by side.
@@ -24,12 +22,10 @@ _CASES, _PARTS = 20_000, 5
 
 
 @pytest.fixture
-def tasks(settings: Settings) -> Iterator[Collection[Document]]:
+def tasks(tasks: Collection[Document]) -> Collection[Document]:
     """The task records of the test, with the indexes that they have everywhere."""
-    with MongoClient[Document](settings.mongodb_url) as client:
-        collection = client[settings.mongodb_database].get_collection(f.TASKS, codec_options=CODEC)
-        collection.create_indexes(f.INDEXES)
-        yield collection
+    tasks.create_indexes(f.INDEXES)
+    return tasks
 
 
 def _document(id_: str, metadata: Any, **others: Any) -> Document:

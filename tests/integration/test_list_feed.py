@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from pymongo.collection import Collection
 from redis.asyncio import Redis
 from support import wait_until_async
 
@@ -22,52 +23,15 @@ from gql_api.store import TaskStore
 from gql_api.task_changes import ListWatch, TaskChange, TaskChangeKind
 from jobs import events
 from jobs.conditions import MetadataCondition, Operator, TaskFilter
-from jobs.connections import Connections
 from jobs.filters import Readings, read
 from jobs.record import claims, control, fields, writes
 from jobs.record.details import ErrorInfo, NewTask, Progress
 from jobs.record.fields import Status
 from jobs.record.lists import Order, Stretch
-from jobs.record.reads import TaskRecord
-from jobs.settings import Settings
+from jobs.record.reads import Document, TaskRecord
 from jobs.store import Store
 
 UPDATED, LEFT, DELETED = TaskChangeKind.UPDATED, TaskChangeKind.LEFT, TaskChangeKind.DELETED
-
-
-@pytest.fixture
-async def redis(settings: Settings) -> AsyncIterator[Redis]:
-    """A connection to look at the server with."""
-    async with Redis.from_url(settings.redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
-async def feed(settings: Settings, store: TaskStore) -> AsyncIterator[Feed]:
-    """A connected feed whose backstop stays out of the way."""
-    async with Feed(settings, store, backstop_seconds=600) as feed:
-
-        async def connected() -> bool:
-            return feed.connected
-
-        await wait_until_async(connected)
-        yield feed
-
-
-@pytest.fixture
-def worker(settings: Settings) -> Iterator[Store]:
-    """A worker's side of the records."""
-    connections = Connections(settings)
-    yield Store(connections)
-    connections.close()
-
-
-@pytest.fixture
-def mute_worker(settings: Settings) -> Iterator[Store]:
-    """A worker that stores, and whose events are lost."""
-    connections = Connections(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}))
-    yield Store(connections)
-    connections.close()
 
 
 @dataclass
@@ -341,6 +305,17 @@ async def test_since_replays_what_was_missed(lists: Lists, store: TaskStore, wor
     assert told == {(UPDATED, stays), (LEFT, leaves), (DELETED, goes)}
     _succeed(worker, stays)
     assert await client.next() == (LEFT, stays)
+
+
+async def test_what_a_look_at_mongodb_tells_late_is_replayed(
+    lists: Lists, store: TaskStore, worker: Store, tasks: Collection[Document], mark: str
+) -> None:
+    """The backstop may tell a change eleven seconds after newer ones: no ``since`` leaves it out."""
+    task_id = _create(worker, mark)
+    since = await store.now()
+    tasks.update_one({fields.ID: task_id}, {"$set": {fields.UPDATED_AT: since - timedelta(seconds=12)}})
+    client = await lists.watch(_wanted(mark), since)
+    assert await client.next() == (UPDATED, task_id)
 
 
 async def test_nothing_is_lost_between_the_replay_and_what_is_live(

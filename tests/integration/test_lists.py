@@ -3,14 +3,12 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from front import Commands, Front
-from pymongo import MongoClient
 from pymongo.collection import Collection
 from support import process, wait_until
 
@@ -24,7 +22,7 @@ from jobs.record import fields as f
 from jobs.record.details import NewTask
 from jobs.record.fields import Status
 from jobs.record.lists import Order, OrderField, Place, Stretch
-from jobs.record.reads import CODEC, Document
+from jobs.record.reads import Document
 from jobs.settings import Settings
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,13 +38,6 @@ query ($first: Int, $after: String, $last: Int, $before: String, $orderBy: TaskO
   }
 }
 """
-
-
-@pytest.fixture
-def tasks(settings: Settings) -> Iterator[Collection[Document]]:
-    """The task records of the test."""
-    with MongoClient[Document](settings.mongodb_url) as client:
-        yield client[settings.mongodb_database].get_collection(f.TASKS, codec_options=CODEC)
 
 
 # So many tasks of one time at most.

@@ -204,7 +204,7 @@ def _odds(depth: int) -> st.SearchStrategy[_Odd]:
 
 
 def _page(records: list[TaskRecord]) -> TaskConnection:
-    edges = [TaskEdge(order=Order(), node=Task.of(record)) for record in records]
+    edges = [TaskEdge(order=Order(), node=Task(record)) for record in records]
     info = PageInfo(has_next_page=False, has_previous_page=False, start_cursor=None, end_cursor=None)
     nodes = [edge.node for edge in edges]
     return TaskConnection(query={}, parent_id=None, edges=edges, nodes=nodes, page_info=info)
@@ -213,7 +213,7 @@ def _page(records: list[TaskRecord]) -> TaskConnection:
 @st.composite
 def _roots(draw: st.DrawFn) -> _Root:
     records = draw(st.lists(_records(), min_size=1, max_size=3))
-    task = Task.of(records[0])
+    task = Task(records[0])
     nodes: list[Any] = [task, None, "no task"]
     lists: list[Any] = [None, [task], [task, None], (task,), [task, 5]]
     return _Root(
@@ -271,7 +271,7 @@ def test_a_plan_is_of_all_that_is_merged_at_a_place(selection: str) -> None:
         "fragment Current on TaskProgress { current }"
     )
     record = TaskRecord(_document("a"))
-    root = _Root(task=Task.of(record), node=None, tasks=None, page=_page([record]), payload=None, odd=None)
+    root = _Root(task=Task(record), node=None, tasks=None, page=_page([record]), payload=None, odd=None)
     planned = asyncio.run(_executed(PlannedExecutor, document, root, {}))
     assert planned == asyncio.run(_executed(_BASE, document, root, {}))
     assert len(planned) == 1
@@ -310,7 +310,7 @@ def test_events_of_subscriptions_are_answered_as_by_graphql_core(spoilt: dict[st
         answers = []
         for kind in (_BASE, PlannedExecutor):
             executor = _built(kind, document, {"id": "a", "less": less})
-            answer = executor.build_per_event_executor(Task.of(record)).execute_operation(False)
+            answer = executor.build_per_event_executor(Task(record)).execute_operation(False)
             answers.append(answer if isinstance(answer, ExecutionResult) else asyncio.run(_awaited(answer)))
         assert len({f"{answer.data!r} {answer.errors!r}" for answer in answers}) == 1
 
@@ -333,7 +333,7 @@ def test_what_is_plain_never_comes_to_graphql_core(monkeypatch: pytest.MonkeyPat
     assert set(completed) == {"page", "edges", "node", "parent"}
     completed.clear()
     executor = _built(PlannedExecutor, parse(f'subscription {{ taskUpdated(id: "a") {{ {task} }} }}'), {})
-    executor.build_per_event_executor(Task.of(record)).execute_operation(False)
+    executor.build_per_event_executor(Task(record)).execute_operation(False)
     assert completed == []
 
 
