@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
+import graphql
 import orjson
 from strawberry.types import ExecutionResult
 
 
 def encode(value: object) -> bytes:
-    """Write JSON. What orjson has no room for, integers beyond 64 bits in a result, Python's own writer has."""
+    """Write JSON, and times as ``isoformat`` does.
+
+    What orjson has no room for, integers beyond 64 bits in a result, Python's own writer has.
+    """
     try:
         return orjson.dumps(value)
     except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+        return json.dumps(value, separators=(",", ":"), default=datetime.isoformat).encode()
 
 
-def encode_result(result: ExecutionResult) -> bytes:
+def encode_result(result: ExecutionResult | graphql.ExecutionResult) -> bytes:
     """Write the result of an operation as a GraphQL response."""
     response: dict[str, object] = {"data": result.data}
     if result.errors:

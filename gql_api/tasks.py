@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import Self
 
 import strawberry
 from strawberry import UNSET
-from strawberry.types import get_object_definition
 
 from gql_api.context import Info
 from gql_api.cursors import Cursor
@@ -20,7 +18,7 @@ from gql_api.logs import DEFAULT as LOG_DEFAULT
 from gql_api.logs import TaskLogConnection, page_of_log
 from gql_api.pages import DEFAULT, Wanted, check_size
 from gql_api.scalars import JSON, given
-from gql_api.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition
+from gql_api.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition, reads_from
 from jobs.record import queries
 from jobs.record.facets import FacetField
 from jobs.record.lists import Order, Stretch
@@ -88,7 +86,7 @@ class Task(Node):
     def progress(self) -> TaskProgress | None:
         """Read the last progress report."""
         progress = self.record.progress
-        return None if progress is None else TaskProgress.of(progress)
+        return None if progress is None else TaskProgress(progress)
 
     @strawberry.field(description="Every change of status, oldest first, at most the last 50.")
     def history(self) -> list[TaskTransition]:
@@ -125,10 +123,7 @@ class Task(Node):
         return TaskConnection.of(found, stretch, queries.children_of(self.record.id), self.record.id)
 
 
-# Set here, for Strawberry takes a property in the class to be a default value.
-for _field in get_object_definition(Task, strict=True).fields:
-    if _field.base_resolver is None and _field.python_name != "record":
-        setattr(Task, _field.python_name, property(attrgetter(f"record.{_field.python_name}")))
+reads_from(Task, "record")
 
 
 @strawberry.type(description="A task and its place in the list.")
