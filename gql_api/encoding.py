@@ -10,15 +10,16 @@ import orjson
 from strawberry.types import ExecutionResult
 
 
-def encode(value: object) -> bytes:
+def encode(value: object, *, sort_keys: bool = False) -> bytes:
     """Write JSON, and times as ``isoformat`` does.
 
     What orjson has no room for, integers beyond 64 bits in a result, Python's own writer has.
     """
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
     except TypeError:
-        return json.dumps(value, separators=(",", ":"), default=datetime.isoformat).encode()
+        text = json.dumps(value, separators=(",", ":"), sort_keys=sort_keys, default=datetime.isoformat)
+        return text.encode()
 
 
 def encode_result(result: ExecutionResult | graphql.ExecutionResult) -> bytes:

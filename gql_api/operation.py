@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
+
+from gql_api.encoding import encode
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Operation:
 
     def key(self, principal: Hashable) -> Hashable:
         """Whatever has the same key is the same operation of the same caller."""
-        return principal, self.query, self.name, json.dumps(self.variables, sort_keys=True)
+        return principal, self.query, self.name, encode(self.variables, sort_keys=True)
 
 
 class RefusedOperationError(Exception):
