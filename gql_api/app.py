@@ -76,7 +76,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(redis.aclose)
         store = TaskStore(settings)
         stack.push_async_callback(store.close)
-        await stack.enter_async_context(background(store.create_indexes))
+        await stack.enter_async_context(background(store.indexes.create))
         feed = await stack.enter_async_context(Feed(settings, store))
         dispatcher = Dispatcher(settings)
         stack.callback(dispatcher.close)

@@ -53,7 +53,7 @@ class Changes:
 
     async def delete(self, task_ids: Sequence[str]) -> int:
         """Delete those of some tasks that are final; return how many this call deleted."""
-        deleted, count = await self._store.delete(task_ids)
+        deleted, count = await self._store.deletions.delete(task_ids)
         await self._publish([(TaskRecord(last).id, events.deleted(last, at)) for last, at in deleted])
         return count
 

@@ -119,7 +119,7 @@ class Creator:
         definitions = await self._definitions_of({each.name for each in wanted})
         parents = await self._parents_of(wanted)
         if any(each.idempotency_key is not None for each in wanted):
-            await self._store.indexes()
+            await self._store.indexes.wait()
         # Large calls take long to check, and other requests do not wait for that.
         return await asyncio.to_thread(lambda: [self._prepared(each, definitions, parents) for each in wanted])
 

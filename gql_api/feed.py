@@ -180,7 +180,7 @@ class Feed:
         if not self._log_mailboxes:
             return
         try:
-            counts = await self._records.log_counts(list(self._log_mailboxes))
+            counts = await self._records.log_lines.counts(list(self._log_mailboxes))
         except PyMongoError as error:
             logger.warning("MongoDB does not answer, watched logs are read again later: %s", error)
             return

@@ -154,7 +154,7 @@ class ListFeed:
         for start in range(0, len(unheard), _PAGE):
             for record in await self._records.get_many(unheard[start : start + _PAGE]):
                 found += self._put(record, is_sudden=True)
-        async for task_id, at in self._records.deleted_since(since):
+        async for task_id, at in self._records.deletions.since(since):
             if self._is_owed(task_id, at) and at <= until:
                 found += self._delete(Deletion(task_id, at))
         if self._checked_until is not None:  # the last watcher may have left meanwhile

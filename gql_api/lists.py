@@ -13,8 +13,8 @@ import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
-from gql_api.background import to_its_end
 from gql_api.errors import ClientError
+from gql_api.slots import Slots, in_a_slot
 from jobs.record import facets, lists
 from jobs.record.facets import Bucket, FacetField
 from jobs.record.fields import Status
@@ -39,11 +39,12 @@ class TaskLists:
         ClientError: it would have taken longer.
     """
 
-    def __init__(self, tasks: AsyncCollection[Document], seconds: float) -> None:
+    def __init__(self, tasks: AsyncCollection[Document], slots: Slots, seconds: float) -> None:
+        self.slots = slots
         self._tasks = tasks
         self._seconds = seconds
 
-    @to_its_end
+    @in_a_slot
     async def page(
         self, wanted: Document, stretch: Stretch, fields: Mapping[str, int] | None = None
     ) -> list[TaskRecord]:
@@ -54,16 +55,13 @@ class TaskLists:
             )
             return [TaskRecord(document) async for document in found]
 
-    @to_its_end
     async def count(self, wanted: Document) -> int:
         """Count the tasks that a query finds."""
         statuses = facets.statuses_in(wanted)
         if statuses is not None:
             return sum((await self._counts_of(statuses)).values())
-        async with self._bounded():
-            return await self._tasks.count_documents(wanted)
+        return await self._count(wanted)
 
-    @to_its_end
     async def facet(self, wanted: Document, field: FacetField, first: int) -> list[Bucket]:
         """Count the tasks that a query finds by the values of a field, the most frequent first."""
         statuses = facets.statuses_in(wanted)
@@ -73,11 +71,14 @@ class TaskLists:
         return await self._buckets(facets.by_field(wanted, field, first))
 
     async def _counts_of(self, statuses: Sequence[Status]) -> Counter[Status]:
-        async with self._bounded():
-            counting = (self._tasks.count_documents(facets.of_status(status)) for status in statuses)
-            return Counter(dict(zip(statuses, await asyncio.gather(*counting), strict=True)))
+        counting = (self._count(facets.of_status(status)) for status in statuses)
+        return Counter(dict(zip(statuses, await asyncio.gather(*counting), strict=True)))
 
-    @to_its_end
+    @in_a_slot
+    async def _count(self, wanted: Document) -> int:
+        async with self._bounded():
+            return await self._tasks.count_documents(wanted)
+
     async def metadata_facet(self, wanted: Document, path: str, first: int) -> list[Bucket]:
         """Count the tasks that a query finds by what is at a path of their metadata, the most frequent first.
 
@@ -86,7 +87,6 @@ class TaskLists:
         """
         return await self._buckets(facets.by_metadata(wanted, path, first))
 
-    @to_its_end
     async def child_pages(self, pages: Sequence[ChildPage]) -> list[list[TaskRecord]]:
         """Read pages of children, those of the same stretch by one query."""
         parents: dict[Stretch, list[str]] = defaultdict(list)
@@ -99,7 +99,6 @@ class TaskLists:
                 found[ChildPage(parent_id, stretch)].append(child)
         return [found[page] for page in pages]
 
-    @to_its_end
     async def child_counts(self, parent_ids: Sequence[str]) -> list[int]:
         """Count the children of some tasks by one query."""
         counts = {bucket.value: bucket.count for bucket in await self._buckets(facets.by_parent(list(parent_ids)))}
@@ -108,6 +107,7 @@ class TaskLists:
     async def _buckets(self, pipeline: list[dict[str, Any]]) -> list[Bucket]:
         return [facets.bucket_from(row) for row in await self._rows(pipeline)]
 
+    @in_a_slot
     async def _rows(self, pipeline: list[dict[str, Any]]) -> list[Document]:
         async with self._bounded():
             return await (await self._tasks.aggregate(pipeline)).to_list()

@@ -64,7 +64,7 @@ async def page_of_log(info: Info, task_id: str, first: int, after: str | None, l
     if not 1 <= first <= _MOST:
         raise ClientError(f"first must be from 1 to {_MOST}, not {first}", BAD_INPUT)
     # One more than asked for tells whether there is a next page.
-    lines = await info.context.services.store.log_lines(task_id, _position(task_id, after), level, first + 1)
+    lines = await info.context.services.store.log_lines.after(task_id, _position(task_id, after), level, first + 1)
     nodes = [TaskLog.of(task_id, line) for line in lines[:first]]
     return TaskLogConnection(
         edges=[TaskLogEdge(cursor=node.cursor, node=node) for node in nodes],
@@ -90,7 +90,7 @@ async def follow_log(
         raise unknown_task(task_id)
     position = _position(task_id, after)
     async with services.feed.watch_log(task_id) as mailbox:
-        record = await services.store.get(task_id)
+        record = await services.tasks.load(task_id)
         if record is None:
             raise unknown_task(task_id)
         mailbox.put(record)
@@ -112,7 +112,7 @@ async def follow_log(
 async def _stored(services: Services, task_id: str, position: int, level: LogLevel) -> AsyncGenerator[LogLine, None]:
     """Read all that MongoDB has after a position."""
     while True:
-        lines = await services.store.log_lines(task_id, position, level, _MOST)
+        lines = await services.store.log_lines.after(task_id, position, level, _MOST)
         for line in lines:
             yield line
         if len(lines) < _MOST:

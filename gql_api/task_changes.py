@@ -75,7 +75,7 @@ class ListWatch:
         async for record in self.services.feed.lists.changed_since(start):
             mailbox.replayed(record, began)
             yield _told(record, matches=self.filter.holds(record))
-        async for task_id, at in self.services.store.deleted_since(start):
+        async for task_id, at in self.services.store.deletions.since(start):
             yield _deleted(task_id, at)
 
     async def _change(self, waiting: Waiting, mailbox: ListMailbox) -> TaskChange:

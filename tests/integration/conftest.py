@@ -92,7 +92,7 @@ async def front(settings: Settings) -> AsyncIterator[Front]:
     app = create_app(settings)
     async with open_services(settings) as services:
         app.state.services = services
-        await services.store.indexes()
+        await services.store.indexes.wait()
         yield Front(app)
 
 

@@ -53,7 +53,7 @@ async def test_a_call_takes_ten_thousand_and_the_next_one_the_rest(
 ) -> None:
     """What is too much for one call is told by the counts, and the oldest go first."""
     tasks.insert_many([_ended(number) for number in range(MOST + 20)])
-    await store.create_indexes()
+    await store.indexes.create()
     first = await bulk.run(Action.DELETE, {}, dry_run=False)
     assert (first.matched, first.changed) == (MOST + 20, MOST)
     assert {document[fields.ID] for document in tasks.find()} == {f"t{number}" for number in range(MOST, MOST + 20)}

@@ -379,7 +379,7 @@ async def test_a_look_that_the_last_watcher_did_not_wait_for_is_forgotten(
 ) -> None:
     """When all leave during a look at MongoDB, nobody looks any more, and the next one does not begin in the past."""
     is_reading, may_end = asyncio.Event(), asyncio.Event()
-    deleted_since = store.deleted_since
+    deleted_since = store.deletions.since
 
     async def slow(since: datetime) -> AsyncIterator[tuple[str, datetime]]:
         is_reading.set()
@@ -387,7 +387,7 @@ async def test_a_look_that_the_last_watcher_did_not_wait_for_is_forgotten(
         async for each in deleted_since(since):
             yield each
 
-    monkeypatch.setattr(store, "deleted_since", slow)
+    monkeypatch.setattr(store.deletions, "since", slow)
     async with feed.lists.watch(_wanted(mark).holds):
         check = asyncio.create_task(feed.lists.check(may_be_on_its_way=False))
         await is_reading.wait()

@@ -266,7 +266,7 @@ async def test_a_mongodb_that_does_not_answer_is_an_outage(tmp_path: Path) -> No
         front = Front(create_app(settings))
         async with open_services(settings) as services:
             front.app.state.services = services
-            await services.store.indexes()
+            await services.store.indexes.wait()
             await front.data("{ tasks { totalCount nodes { id } } }")
             os.kill(running.pid, signal.SIGSTOP)
             try:

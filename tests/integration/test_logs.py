@@ -19,6 +19,7 @@ from support import own_pubsub, wait_until_async
 from gql_api.context import Services
 from gql_api.cursors import LogCursor
 from gql_api.feed import Feed
+from gql_api.gathering import GatheredReads
 from gql_api.logs import TaskLog, follow_log
 from gql_api.store import TaskStore
 from jobs import events
@@ -91,14 +92,14 @@ def _entries(*texts: str, level: int = 20) -> list[Entry]:
 
 
 async def _messages(store: TaskStore, task_id: str, level: LogLevel = LogLevel.DEBUG) -> list[str]:
-    return [line.message for line in await store.log_lines(task_id, 0, level, 1000)]
+    return [line.message for line in await store.log_lines.after(task_id, 0, level, 1000)]
 
 
 def _follow(
     feed: Feed, store: TaskStore, task_id: str, after: str | None = None, level: LogLevel = LogLevel.INFO
 ) -> AsyncGenerator[TaskLog, None]:
-    others = dict.fromkeys(("bulk", "creator", "controller", "executions", "redis", "sockets", "tasks", "turn"))
-    services = Services(store=store, feed=feed, **others)  # type: ignore[arg-type] # of no use here
+    others = dict.fromkeys(("bulk", "creator", "controller", "executions", "redis", "sockets", "turn"))
+    services = Services(store=store, tasks=GatheredReads(store.by_ids), feed=feed, **others)  # type: ignore[arg-type] # of no use here
     return follow_log(services, task_id, after, level)
 
 
@@ -121,7 +122,7 @@ async def test_lines_are_numbered_over_all_attempts(
     _claim(connections, task_id)
     assert worker.write(task_id, 1, _entries("too late")) is None
     assert worker.write(task_id, 2, _entries("c")) is False
-    lines = await store.log_lines(task_id, 0, LogLevel.DEBUG, 10)
+    lines = await store.log_lines.after(task_id, 0, LogLevel.DEBUG, 10)
     assert [(line.position, line.message) for line in lines] == [(1, "a"), (2, "b"), (3, "c")]
     assert abs((datetime.now(UTC) - lines[-1].at).total_seconds()) < 60
 
@@ -171,21 +172,21 @@ async def test_an_insert_whose_reply_was_lost_repeats_nothing(
     await asyncio.to_thread(worker.write, task_id, 1, _entries("a", "b", "c"))
     await asyncio.to_thread(worker.write, task_id, 1, _entries("d"))
     assert lost
-    lines = await store.log_lines(task_id, 0, LogLevel.DEBUG, 10)
+    lines = await store.log_lines.after(task_id, 0, LogLevel.DEBUG, 10)
     assert [(line.position, line.message) for line in lines] == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
-    assert await store.log_counts([task_id]) == {task_id: 4}
+    assert await store.log_lines.counts([task_id]) == {task_id: 4}
 
 
 async def test_a_page_is_read_from_the_index(
     store: TaskStore, worker: LogStore, settings: Settings, task_id: str
 ) -> None:
     """The page after a cursor costs as many index entries as it has lines, wherever it is."""
-    await store.create_indexes()
+    await store.indexes.create()
     worker.write(task_id, 1, _entries(*map(str, range(500))))
     async with AsyncMongoClient[dict[str, Any]](settings.mongodb_url) as client:
         database = client[settings.mongodb_database]
         await database.command("profile", 2)
-        assert len(await store.log_lines(task_id, 400, LogLevel.INFO, 10)) == 10
+        assert len(await store.log_lines.after(task_id, 400, LogLevel.INFO, 10)) == 10
         await database.command("profile", 0)
         profile = await database["system.profile"].find_one({"op": "query", "ns": f"{database.name}.task_logs"})
     assert profile is not None

@@ -126,7 +126,7 @@ async def test_only_the_tasks_that_count_are_read(
     store: TaskStore, database: Database[dict[str, Any]], pipeline: list[dict[str, Any]]
 ) -> None:
     """An index leads to what waits and what runs, among however many tasks that have ended."""
-    await store.create_indexes()
+    await store.indexes.create()
     command = {"aggregate": fields.TASKS, "pipeline": pipeline, "cursor": {}}
     cursor = database.command("explain", command)["stages"][0]["$cursor"]
     winning = str(cursor["queryPlanner"]["winningPlan"])

@@ -80,7 +80,7 @@ async def test_indexes_are_made_when_mongodb_comes_up(settings: Settings) -> Non
     store = TaskStore(
         settings.model_copy(update={"mongodb_url": "mongodb://127.0.0.1:1", "store_timeout_seconds": 0.2})
     )
-    creating = asyncio.create_task(store.create_indexes())
+    creating = asyncio.create_task(store.indexes.create())
     done, _ = await asyncio.wait([creating], timeout=1)
     assert not done
     creating.cancel()
