@@ -22,6 +22,8 @@ from graphql import (
 )
 from graphql.pyutils import Undefined, is_awaitable
 
+from gql_api.scalars import write_time
+
 Read: TypeAlias = Callable[[Any], Any]
 Answer: TypeAlias = Callable[[Any], dict[str, Any]]
 
@@ -71,7 +73,7 @@ class Step(NamedTuple):
 def of_leaf(leaf: GraphQLLeafType) -> Completion:
     """Complete the values of a scalar or an enum."""
     kept = _KEPT.get(leaf, _NOTHING) | {type(None)}
-    if getattr(leaf, "coerce_output_value", None) is datetime.isoformat:
+    if getattr(leaf, "coerce_output_value", None) is write_time:
         kept |= {datetime}
     if isinstance(leaf, GraphQLEnumType):
         return Completion(kept, _complete_enum(leaf))

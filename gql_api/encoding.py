@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 
 import graphql
 import orjson
 from strawberry.types import ExecutionResult
 
+from gql_api.scalars import write_time
+
+_SORTED = orjson.OPT_NAIVE_UTC | orjson.OPT_SORT_KEYS
+
 
 def encode(value: object, *, sort_keys: bool = False) -> bytes:
-    """Write JSON, and times as ``isoformat`` does.
+    """Write JSON, and times as :func:`write_time` does.
 
     What orjson has no room for, integers beyond 64 bits in a result, Python's own writer has.
     """
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
+        return orjson.dumps(value, option=_SORTED if sort_keys else orjson.OPT_NAIVE_UTC)
     except TypeError:
-        text = json.dumps(value, separators=(",", ":"), sort_keys=sort_keys, default=datetime.isoformat)
+        text = json.dumps(value, separators=(",", ":"), sort_keys=sort_keys, default=write_time)
         return text.encode()
 
 

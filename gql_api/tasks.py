@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 import strawberry
 from strawberry import UNSET
@@ -23,7 +23,7 @@ from jobs.record import queries
 from jobs.record.facets import FacetField
 from jobs.record.lists import Order, Stretch
 from jobs.record.logs import LogLevel
-from jobs.record.reads import Document, TaskRecord
+from jobs.record.reads import Document, TaskRecord, Time
 
 strawberry.enum(FacetField, name="TaskFacet")
 
@@ -124,6 +124,16 @@ class Task(Node):
 
 
 reads_from(Task, "record")
+
+
+def _as_stored(time: Time[Any]) -> property:
+    return property(lambda task: time.stored(task.record))
+
+
+# What writes the answer adds the offset. Done here it would take longer than all else of reading a time.
+for _name, _time in vars(TaskRecord).items():
+    if isinstance(_time, Time) and hasattr(Task, _name):
+        setattr(Task, _name, _as_stored(_time))
 
 
 @strawberry.type(description="A task and its place in the list.")
