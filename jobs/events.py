@@ -27,8 +27,8 @@ _AT = "at"
 _FIRST = "first"
 _UNTIL = "until"
 _LINES = "lines"
-_PREFIX = "task:"
-_LOG_PREFIX = "log:"
+_TASK_CHANNEL = "task"
+_LOG_CHANNEL = "log"
 
 
 class EventError(ValueError):
@@ -37,26 +37,22 @@ class EventError(ValueError):
 
 def channel(task_id: str) -> str:
     """The Redis channel that tells of one task."""
-    return f"{_PREFIX}{task_id}"
+    return f"{_TASK_CHANNEL}:{task_id}"
 
 
-ALL_TASKS = f"{_PREFIX}*"
+ALL_TASKS = f"{_TASK_CHANNEL}:*"
 """The pattern of the channels of all tasks."""
 
 
 def log_channel(task_id: str) -> str:
     """The Redis channel that tells what one task logs."""
-    return f"{_LOG_PREFIX}{task_id}"
+    return f"{_LOG_CHANNEL}:{task_id}"
 
 
-def is_log_channel(channel_name: str) -> bool:
-    """Whether a channel tells of lines."""
-    return channel_name.startswith(_LOG_PREFIX)
-
-
-def task_id_of(channel_name: str) -> str:
-    """The task that a channel tells of."""
-    return channel_name.removeprefix(_LOG_PREFIX if is_log_channel(channel_name) else _PREFIX)
+def subject_of(channel_name: str) -> tuple[str, bool]:
+    """The task that a channel tells of, and whether it tells of its log."""
+    kind, _, task_id = channel_name.partition(":")
+    return task_id, kind == _LOG_CHANNEL
 
 
 def encode(document: Document) -> bytes:

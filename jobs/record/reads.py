@@ -11,7 +11,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from jobs import values
 from jobs.record import fields as f
 from jobs.record.details import ErrorInfo, MessageParts, NewTask, Progress, Transition
-from jobs.record.fields import WAITING, Status
+from jobs.record.fields import FINAL, WAITING, Status
 
 Document = dict[str, Any]
 
@@ -20,6 +20,9 @@ CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True, datetime_conversion=
 # For documents that are read through TaskRecord only, which adds the offset to the times that are asked for.
 FAST_CODEC: CodecOptions[Document] = CODEC.with_options(tz_aware=False)
 
+# By their names, sooner than the enum finds its members.
+_STATUSES = {str(status): status for status in Status}
+_FINAL = frozenset(map(str, FINAL))
 
 Moment = TypeVar("Moment", datetime, datetime | None)
 
@@ -77,7 +80,7 @@ class TaskRecord:
         self.omitted = omitted
         self.id: str = document[f.ID]
         self.revision: int = document[f.REVISION]
-        self.status = Status(document[f.STATUS])
+        self.status = _STATUSES[document[f.STATUS]]
 
     def __repr__(self) -> str:
         return f"<TaskRecord {self.id} {self.status} at revision {self.revision}>"
@@ -90,7 +93,7 @@ class TaskRecord:
     @property
     def is_final(self) -> bool:
         """Whether the task will never change again."""
-        return self.status.is_final
+        return self._document[f.STATUS] in _FINAL
 
     @property
     def args(self) -> list[Any]:

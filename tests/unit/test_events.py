@@ -85,4 +85,4 @@ def test_a_foreign_payload_is_refused(payload: bytes) -> None:
 def test_channels_name_their_task() -> None:
     """A channel leads back to its task, whatever the id."""
     assert events.channel("a:b") == "task:a:b"
-    assert events.task_id_of(events.channel("a:b")) == "a:b"
+    assert events.subject_of(events.channel("a:b")) == ("a:b", False)
