@@ -16,6 +16,7 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from support import Api, process, wait_until_async
 
+BACKSTOP_FOUND = "gql_api_backstop_found_total"
 _SAMPLE_SECONDS = 0.5
 _STOP_SECONDS = 15
 
@@ -67,14 +68,22 @@ class Server:
         while not over.is_set():
             life = self.life
             try:
-                found = (await self.read())["gql_api_backstop_found_total"]
-                resident = psutil.Process(self._process.pid).memory_info().rss / 2**20
+                found = (await self.read())[BACKSTOP_FOUND]
+                resident = self.resident_now()
             except (httpx.TransportError, psutil.Error):
                 pass
             else:
                 if life == self.life:
                     self.samples.append(Sample(time.monotonic(), life, resident, found))
             await asyncio.sleep(_SAMPLE_SECONDS)
+
+    def resident_now(self) -> float:
+        """How many MiB are resident."""
+        return float(psutil.Process(self._process.pid).memory_info().rss / 2**20)
+
+    async def has_sockets(self, count: int) -> bool:
+        """Whether so many sockets are open, and no more."""
+        return (await self.read())["gql_api_sockets"] == count
 
     def growth(self) -> float:
         """By how many MiB the last third of the last process's life was above the middle third, by their medians."""
