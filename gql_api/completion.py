@@ -2,6 +2,7 @@
 
 https://spec.graphql.org/October2021/#sec-Value-Completion is the rule. What would be an error there, has to be awaited
 or is of an unexpected kind raises :class:`NotPlainError`, or whatever reading it raises: it is left to graphql-core.
+Times stay what they are, for :mod:`gql_api.encoding` writes them sooner than they are turned into text.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from graphql import (
     GraphQLFloat,
     GraphQLID,
     GraphQLLeafType,
-    GraphQLObjectType,
     GraphQLString,
 )
 from graphql.pyutils import Undefined, is_awaitable
 
+from gql_api.scalars import write_time
+
 Read: TypeAlias = Callable[[Any], Any]
+Answer: TypeAlias = Callable[[Any], dict[str, Any]]
 
 _NOTHING: frozenset[type] = frozenset()
 _KEPT: dict[object, frozenset[type]] = {
@@ -70,6 +73,8 @@ class Step(NamedTuple):
 def of_leaf(leaf: GraphQLLeafType) -> Completion:
     """Complete the values of a scalar or an enum."""
     kept = _KEPT.get(leaf, _NOTHING) | {type(None)}
+    if getattr(leaf, "coerce_output_value", None) is write_time:
+        kept |= {datetime}
     if isinstance(leaf, GraphQLEnumType):
         return Completion(kept, _complete_enum(leaf))
     return Completion(kept, _complete_float() if leaf is GraphQLFloat else _complete_scalar(leaf))
@@ -87,14 +92,12 @@ def of_list(item: Completion) -> Completion:
     return Completion(frozenset({type(None)}), complete)
 
 
-def of_object(type_: GraphQLObjectType, kind: type, steps: list[Step]) -> Completion:
+def of_object(kind: type, steps: list[Step]) -> Completion:
     """Complete objects of exactly this kind, by all steps in their order."""
     flat = [(step.key, step.read, *step.completion) for step in steps]
-    is_type_of: Any = type_.is_type_of
 
     def complete(source: Any) -> dict[str, Any]:
-        # Strawberry's own predicate looks at the object only.
-        if type(source) is not kind or (is_type_of is not None and not is_type_of(source, None)):
+        if type(source) is not kind:
             _refuse(source)
         data = {}
         for key, read, kept, complete_value in flat:
@@ -103,6 +106,16 @@ def of_object(type_: GraphQLObjectType, kind: type, steps: list[Step]) -> Comple
         return data
 
     return Completion(frozenset({type(None)}), complete)
+
+
+def of_event(key: str, completion: Completion) -> Answer:
+    """Answer events, which are the values of the one field of a subscription."""
+    kept, complete_event = completion
+
+    def answer(event: Any) -> dict[str, Any]:
+        return {key: event if type(event) in kept else complete_event(event)}
+
+    return answer
 
 
 def _refuse(value: Any) -> NoReturn:

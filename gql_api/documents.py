@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from graphql import (
-    ASTValidationRule,
     DocumentNode,
     FieldNode,
     GraphQLError,
@@ -15,6 +14,7 @@ from graphql import (
     OperationType,
     get_operation_ast,
     parse,
+    specified_rules,
 )
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
@@ -35,8 +35,7 @@ class Documents(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         """Give the operation its document. Strawberry tells the errors when it has looked at the kind of operation."""
         context = self.execution_context
-        schema = context.schema._schema  # noqa: SLF001 - as Strawberry's own cache finds it
-        document, errors = _read(schema, tuple(context.validation_rules), context.query or "")
+        document, errors = read(context.schema._schema, context.query or "")  # noqa: SLF001 - as Strawberry's own cache
         context.graphql_document = document
         context.pre_execution_errors = errors or _unnamed(document, context)
         yield
@@ -46,6 +45,19 @@ def syntax_error(query: str) -> GraphQLError | None:
     """What is wrong with a document before anything else can be, if anything is."""
     document = _parsed(query)
     return document if isinstance(document, GraphQLError) else None
+
+
+@lru_cache(_DOCUMENTS)
+def read(schema: GraphQLSchema, query: str) -> tuple[DocumentNode, list[GraphQLError]]:
+    """Parse and validate a document, by the rules of the specification.
+
+    Raises:
+        GraphQLError: it cannot be parsed.
+    """
+    document = _parsed(query)
+    if isinstance(document, GraphQLError):
+        raise document.with_traceback(None)  # it is kept, and each raise adds to its traceback
+    return document, validate_document(schema, document, specified_rules)
 
 
 @lru_cache(_DOCUMENTS)
@@ -68,16 +80,6 @@ def _parsed(query: str) -> DocumentNode | GraphQLError:
         return error
     except RecursionError:
         return GraphQLError("The document is nested too deeply")
-
-
-@lru_cache(_DOCUMENTS)
-def _read(
-    schema: GraphQLSchema, rules: tuple[type[ASTValidationRule], ...], query: str
-) -> tuple[DocumentNode, list[GraphQLError]]:
-    document = _parsed(query)
-    if isinstance(document, GraphQLError):
-        raise document.with_traceback(None)  # it is kept, and each raise adds to its traceback
-    return document, validate_document(schema, document, rules)
 
 
 def _unnamed(document: DocumentNode, context: ExecutionContext) -> list[GraphQLError]:

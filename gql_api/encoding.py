@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 
+import graphql
 import orjson
 from strawberry.types import ExecutionResult
 
+from gql_api.scalars import write_time
 
-def encode(value: object) -> bytes:
-    """Write JSON. What orjson has no room for, integers beyond 64 bits in a result, Python's own writer has."""
+_SORTED = orjson.OPT_NAIVE_UTC | orjson.OPT_SORT_KEYS
+
+
+def encode(value: object, *, sort_keys: bool = False) -> bytes:
+    """Write JSON, and times as :func:`write_time` does.
+
+    What orjson has no room for, integers beyond 64 bits in a result, Python's own writer has.
+    """
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, option=_SORTED if sort_keys else orjson.OPT_NAIVE_UTC)
     except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+        text = json.dumps(value, separators=(",", ":"), sort_keys=sort_keys, default=write_time)
+        return text.encode()
 
 
-def encode_result(result: ExecutionResult) -> bytes:
+def encode_result(result: ExecutionResult | graphql.ExecutionResult) -> bytes:
     """Write the result of an operation as a GraphQL response."""
     response: dict[str, object] = {"data": result.data}
     if result.errors:

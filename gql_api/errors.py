@@ -145,5 +145,13 @@ def _is_unexpected(error: GraphQLError) -> bool:
     return error.original_error is not None and not isinstance(error.original_error, _EXPECTED)
 
 
+def masked(errors: Sequence[GraphQLError]) -> list[GraphQLError]:
+    """What a client is told of some errors."""
+    return [_MASK.anonymise_error(error) if _is_unexpected(error) else error for error in errors]
+
+
 def _masked(error: GraphQLError, message: str, extensions: dict[str, Any] | None) -> GraphQLError:
     return GraphQLError(message, nodes=error.nodes, path=error.path, extensions=extensions)
+
+
+_MASK = MaskUnexpected()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from strawberry import Schema
 from strawberry.types import ExecutionResult
@@ -18,28 +17,9 @@ from gql_api.background import cancelled
 from gql_api.documents import subscription_field, syntax_error
 from gql_api.encoding import encode, encode_result
 from gql_api.errors import internal_error
+from gql_api.event_stream import results_of
+from gql_api.operation import Operation, RefusedOperationError
 from gql_api.outbox import Ending, Outbox, Policy
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What a client asks for."""
-
-    query: str
-    variables: dict[str, Any] | None = None
-    name: str | None = None
-
-    def key(self, principal: Hashable) -> Hashable:
-        """Whatever has the same key is the same operation of the same caller."""
-        return principal, self.query, self.name, json.dumps(self.variables, sort_keys=True)
-
-
-class RefusedOperationError(Exception):
-    """The operation was not executed: it is not valid, or its variables are not. ``errors`` is a JSON list."""
-
-    def __init__(self, errors: bytes) -> None:
-        super().__init__()
-        self.errors = errors
 
 
 class DrainedError(Exception):
@@ -159,7 +139,7 @@ class Executions:
     async def _run(self, operation: Operation, audience: Audience, key: Hashable) -> None:
         ending = Ending()
         try:
-            async with contextlib.aclosing(self._results(operation, self._context(audience))) as results:
+            async with contextlib.aclosing(results_of(self._schema, operation, self._context(audience))) as results:
                 async for result in results:
                     audience.publish(encode_result(result), failed=result.data is None)
         except RefusedOperationError as refusal:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from functools import partial
 from typing import Any
 
 from graphql import ExecutionResult, ExperimentalIncrementalExecutionResults, GraphQLObjectType, OperationType
@@ -12,7 +11,7 @@ from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from gql_api.audience import Audience
-from gql_api.completion import Step
+from gql_api.completion import Answer
 from gql_api.plan import Plans
 
 # As many as documents are kept.
@@ -40,13 +39,13 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         self, serially: bool | None = None
     ) -> AwaitableOrValue[ExecutionResult | ExperimentalIncrementalExecutionResults]:
         """Execute the operation: a subscription for one event, others for their request."""
-        step = self._event_step() if self.operation.operation is OperationType.SUBSCRIPTION else None
-        if step is not None:
+        answer = self._event_answer() if self.operation.operation is OperationType.SUBSCRIPTION else None
+        if answer is not None:
             with contextlib.suppress(Exception):
-                response = self.build_response(_completed(step, self.root_value))
+                response = self.build_response(answer(self.root_value))
                 audience: Audience | None = getattr(self.context_value, "audience", None)
                 if audience is not None:
-                    audience.complete = partial(_completed, step)  # later events need not come here
+                    audience.complete = answer  # later events need not come here
                 return response
         return super().execute_operation(serially)
 
@@ -88,16 +87,12 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         selection = self._plan.selection(return_type, field_details_list, super().collect_subfields)
         return super().collect_subfields(return_type, field_details_list) if selection is None else selection.collected
 
-    def _event_step(self) -> Step | None:
+    def _event_answer(self) -> Answer | None:
         with contextlib.suppress(Exception):
-            return self._plan.event(self._collect_root, super().collect_subfields)
+            return self._plan.answer(self._collect_root, super().collect_subfields)
         return None
 
     def _collect_root(self, type_: GraphQLObjectType) -> CollectedFields:
         return collect_fields(
             self.schema, self.fragments, self.variable_values, type_, self.operation, self.hide_suggestions
         )
-
-
-def _completed(step: Step, event: object) -> dict[str, object]:
-    return {step.key: step(event)}

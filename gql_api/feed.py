@@ -124,12 +124,12 @@ class Feed:
         try:
             if events.is_log_channel(channel):
                 if log_watchers := self._log_mailboxes.get(task_id):
-                    EVENTS.inc()
+                    EVENTS.count += 1
                     batch = events.decode_log(payload)
                     for mailbox in log_watchers:
                         mailbox.put_lines(batch)
             elif watchers := self._mailboxes.get(task_id):
-                EVENTS.inc()
+                EVENTS.count += 1
                 _deliver(events.decode(payload), watchers)
         except events.EventError:
             logger.warning("Something that is no event came on the channel %s", channel)

@@ -124,7 +124,7 @@ class ListFeed:
         except events.EventError:
             logger.warning("Something that is no event came on the channel %s", channel)
             return
-        EVENTS.inc()
+        EVENTS.count += 1
         if isinstance(news, Deletion):
             self._delete(news)
         else:

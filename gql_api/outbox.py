@@ -69,7 +69,7 @@ class Outbox:
             return
         if self._policy is Policy.LATEST:
             if self._payloads:
-                MERGED.inc()
+                MERGED.count += 1
             self._payloads = [payload]
         elif self._payloads and self._size + len(payload) > _MOST_BYTES:
             self._ending = _SLOW

@@ -30,7 +30,7 @@ from graphql.execution.collect_fields import CollectedFields, FieldDetails, Fiel
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
-from gql_api.completion import Completion, Read, Step, of_leaf, of_list, of_object
+from gql_api.completion import Answer, Completion, Read, Step, of_event, of_leaf, of_list, of_object
 
 Collect: TypeAlias = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
 
@@ -60,7 +60,7 @@ class OperationPlan:
         self._selections: dict[tuple[object, ...], Selection] = {}
         # By the identity of the collected fields, which the selections keep alive.
         self.steps: dict[int, Step] = {}
-        self._events: list[Step | None] = []
+        self._answers: list[Answer | None] = []
 
     def selection(self, type_: GraphQLObjectType, details: FieldDetailsList, collect: Collect) -> Selection | None:
         """Plan what some fields select of an object type; None when graphql-core has to see to it each time.
@@ -75,26 +75,26 @@ class OperationPlan:
                 selection = self._selections[key] = Selection(collected, self._object(type_, collected, collect))
         return selection
 
-    def event(self, collect_root: Callable[[GraphQLObjectType], CollectedFields], collect: Collect) -> Step | None:
+    def answer(self, collect_root: Callable[[GraphQLObjectType], CollectedFields], collect: Collect) -> Answer | None:
         """Plan what a subscription makes of an event; None when that is not plain."""
         root = self._schema.subscription_type
         if root is None:
             return None
-        if not self._events:
+        if not self._answers:
             fields = collect_root(root).grouped_field_set
-            steps = [self._event_step(root, key, details, collect) for key, details in fields.items()]
-            self._events = steps if len(steps) == 1 else [None]
-        return self._events[0]
+            answers = [self._root_field(root, key, details, collect) for key, details in fields.items()]
+            self._answers = answers if len(answers) == 1 else [None]
+        return self._answers[0]
 
-    def _event_step(
+    def _root_field(
         self, root: GraphQLObjectType, key: str, details: FieldDetailsList, collect: Collect
-    ) -> Step | None:
+    ) -> Answer | None:
         """Plan the field that a subscription is of: Strawberry resolves it to the event, whatever its arguments."""
         field = self._schema.get_field(root, details[0].node.name.value)
         if field is None or not field.extensions[_BACK].is_subscription or not all(map(_is_plainly_selected, details)):
             return None
         completion = self._completion(field.type, details, collect)
-        return None if completion is None else Step(key, lambda event: event, completion)
+        return None if completion is None else of_event(key, completion)
 
     def _object(self, type_: GraphQLObjectType, collected: CollectedFields, collect: Collect) -> Completion | None:
         fields = collected.grouped_field_set
@@ -105,7 +105,7 @@ class OperationPlan:
         if len(plain) < len(steps) or definition is None or definition.is_type_of is not None:
             return None
         kind: type = definition.origin
-        return None if issubclass(kind, Exception) or hasattr(kind, "__await__") else of_object(type_, kind, plain)
+        return None if issubclass(kind, Exception) or hasattr(kind, "__await__") else of_object(kind, plain)
 
     def _step(self, type_: GraphQLObjectType, key: str, details: FieldDetailsList, collect: Collect) -> Step | None:
         """Plan one field of an object type; None when it is not plain."""

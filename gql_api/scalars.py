@@ -33,6 +33,11 @@ def _parse_datetime(value: Any) -> datetime:
         raise ValueError(f"a time that UTC has no year for: {value!r}") from None
 
 
+def write_time(time: datetime) -> str:
+    """Write a time; one without an offset is UTC. :mod:`gql_api.encoding` does the same."""
+    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).isoformat()
+
+
 def _unchanged(value: Any) -> Any:
     return value
 
@@ -48,7 +53,7 @@ SCALARS: dict[object, ScalarDefinition] = {
         name="DateTime",
         description="A time in RFC 3339, always with an offset.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
-        serialize=datetime.isoformat,
+        serialize=write_time,
         parse_value=_parse_datetime,
     ),
 }

@@ -29,8 +29,8 @@ from strawberry.types.graphql import OperationType
 
 from gql_api.context import Context, context_of
 from gql_api.encoding import encode
-from gql_api.executions import Operation, RefusedOperationError
 from gql_api.negotiation import EVENT_STREAM, JSON, RESPONSE_JSON, media_type_for, stream_type_for
+from gql_api.operation import Operation, RefusedOperationError
 from gql_api.schema import schema
 from gql_api.stream_formats import FORMATS
 from gql_api.streamed import StreamedResponse

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from operator import attrgetter
-from typing import Self
+from typing import Any, Self
 
 import strawberry
 from strawberry import UNSET
-from strawberry.types import get_object_definition
 
 from gql_api.context import Info
 from gql_api.cursors import Cursor
@@ -20,12 +18,12 @@ from gql_api.logs import DEFAULT as LOG_DEFAULT
 from gql_api.logs import TaskLogConnection, page_of_log
 from gql_api.pages import DEFAULT, Wanted, check_size
 from gql_api.scalars import JSON, given
-from gql_api.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition
+from gql_api.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition, reads_from
 from jobs.record import queries
 from jobs.record.facets import FacetField
 from jobs.record.lists import Order, Stretch
 from jobs.record.logs import LogLevel
-from jobs.record.reads import Document, TaskRecord
+from jobs.record.reads import Document, TaskRecord, Time
 
 strawberry.enum(FacetField, name="TaskFacet")
 
@@ -88,7 +86,7 @@ class Task(Node):
     def progress(self) -> TaskProgress | None:
         """Read the last progress report."""
         progress = self.record.progress
-        return None if progress is None else TaskProgress.of(progress)
+        return None if progress is None else TaskProgress(progress)
 
     @strawberry.field(description="Every change of status, oldest first, at most the last 50.")
     def history(self) -> list[TaskTransition]:
@@ -125,10 +123,17 @@ class Task(Node):
         return TaskConnection.of(found, stretch, queries.children_of(self.record.id), self.record.id)
 
 
-# Set here, for Strawberry takes a property in the class to be a default value.
-for _field in get_object_definition(Task, strict=True).fields:
-    if _field.base_resolver is None and _field.python_name != "record":
-        setattr(Task, _field.python_name, property(attrgetter(f"record.{_field.python_name}")))
+reads_from(Task, "record")
+
+
+def _as_stored(time: Time[Any]) -> property:
+    return property(lambda task: time.stored(task.record))
+
+
+# What writes the answer adds the offset. Done here it would take longer than all else of reading a time.
+for _name, _time in vars(TaskRecord).items():
+    if isinstance(_time, Time) and hasattr(Task, _name):
+        setattr(Task, _name, _as_stored(_time))
 
 
 @strawberry.type(description="A task and its place in the list.")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Self, TypeAlias
 
 import strawberry
+from strawberry.types import get_object_definition
 
 from gql_api.scalars import JSON
 from jobs.definitions import TaskDefinition as Definition
@@ -14,6 +16,16 @@ from jobs.record.fields import Status
 
 TaskStatus: TypeAlias = Status
 strawberry.enum(Status, name="TaskStatus", description="Where a task is in its life.")
+
+
+def reads_from(type_: type, name: str) -> None:
+    """Let the plain fields of an object type be read, each when it is asked for, from the attribute behind.
+
+    It comes after the class, for Strawberry takes a property within to be a default value.
+    """
+    for field in get_object_definition(type_, strict=True).fields:
+        if field.base_resolver is None and field.python_name != name:
+            setattr(type_, field.python_name, property(attrgetter(f"{name}.{field.python_name}")))
 
 
 @strawberry.interface(description="Something with an id of its own.")
@@ -39,7 +51,9 @@ class TaskError:
 
 @strawberry.type(description="How far a task says it is.")
 class TaskProgress:
-    """The last report."""
+    """The last report, of which each field is read when it is asked for."""
+
+    report: strawberry.Private[details.Progress]
 
     current: float | None
     total: float | None
@@ -47,16 +61,11 @@ class TaskProgress:
     message: str | None
     data: JSON | None = strawberry.field(description="Whatever else the task reported.")
 
-    @classmethod
-    def of(cls, progress: details.Progress) -> Self:
-        """Make it from the record's."""
-        return cls(
-            current=progress.current,
-            total=progress.total,
-            percent=progress.percent,
-            message=progress.message,
-            data=None if progress.data is None else JSON(progress.data),
-        )
+    def __init__(self, report: details.Progress) -> None:
+        self.report = report
+
+
+reads_from(TaskProgress, "report")
 
 
 @strawberry.type(description="One step of a task's life.")

@@ -12,7 +12,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Messag
 from gql_api.context import Context
 from gql_api.documents import syntax_error
 from gql_api.encoding import encode
-from gql_api.executions import Operation
+from gql_api.operation import Operation
 from gql_api.outbox import Outbox
 from gql_api.wire import Outgoing, wire_of
 

@@ -161,14 +161,17 @@ class Outgoing:
 
     def _empty(self, outbox: Outbox, messages: list[bytes]) -> int:
         payloads, ending = outbox.take()
-        messages += [b'{"id":%b,"type":"next","payload":%b}' % (outbox.label, payload) for payload in payloads]
+        size = 0
+        for payload in payloads:
+            messages.append(b'{"id":%b,"type":"next","payload":%b}' % (outbox.label, payload))
+            size += len(payload)
         if ending is not None:
             if ending.errors is None:
                 messages.append(b'{"id":%b,"type":"complete"}' % outbox.label)
             else:
                 messages.append(b'{"id":%b,"type":"error","payload":%b}' % (outbox.label, ending.errors))
             self._ended(outbox)
-        return sum(map(len, payloads))
+        return size
 
 
 def framed(messages: Iterable[bytes]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobs.record.fields import Status
 
@@ -59,8 +59,8 @@ class Claim:
     lease_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+# A tuple, for one is made of each event.
+class Progress(NamedTuple):
     """How far a task says it is. ``data`` is whatever else ``update_state(state="PROGRESS", meta=...)`` carried."""
 
     current: float | None = None

@@ -12,8 +12,9 @@ from support import wait_until_async
 
 from gql_api.app import open_services
 from gql_api.context import Context, Services
-from gql_api.executions import DrainedError, Executions, Operation, RefusedOperationError
+from gql_api.executions import DrainedError, Executions
 from gql_api.executor import PlannedExecutor
+from gql_api.operation import Operation, RefusedOperationError
 from jobs import events
 from jobs.record import writes
 from jobs.record.details import Progress
