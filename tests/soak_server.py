@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import psutil
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support import Api, process, wait_until_async
 
 BACKSTOP_FOUND = "gql_api_backstop_found_total"
+_SERVE = Path(__file__).with_name("soak_serve.py")
 _SAMPLE_SECONDS = 0.5
 _STOP_SECONDS = 15
 
@@ -43,10 +45,9 @@ class Server:
 
     async def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [sys.executable, "-m", "gql_api", "serve", f"--port={self.api.url.rpartition(':')[2]}"]
-        self._process = self.stack.enter_context(
-            process([*command, "--drain-seconds=5"], self.api.log, self.environment)
-        )
+        command = [sys.executable, str(_SERVE), "serve", f"--port={self.api.url.rpartition(':')[2]}"]
+        environment = {**self.environment, "HELD": str(self._held)}
+        self._process = self.stack.enter_context(process([*command, "--drain-seconds=5"], self.api.log, environment))
         await wait_until_async(lambda: asyncio.to_thread(self.api.is_ready), 30, "the API")
         self.life += 1
 
@@ -69,7 +70,7 @@ class Server:
             life = self.life
             try:
                 found = (await self.read())[BACKSTOP_FOUND]
-                resident = self.resident_now()
+                resident = psutil.Process(self._process.pid).memory_info().rss / 2**20
             except (httpx.TransportError, psutil.Error):
                 pass
             else:
@@ -77,9 +78,20 @@ class Server:
                     self.samples.append(Sample(time.monotonic(), life, resident, found))
             await asyncio.sleep(_SAMPLE_SECONDS)
 
-    def resident_now(self) -> float:
-        """How many MiB are resident."""
-        return float(psutil.Process(self._process.pid).memory_info().rss / 2**20)
+    @property
+    def _held(self) -> Path:
+        return self.api.log.with_name("held")
+
+    async def held(self) -> tuple[int, int]:
+        """Ask for what it holds: small blocks, and bytes beside them."""
+        self._held.unlink(missing_ok=True)
+        self._process.send_signal(signal.SIGUSR1)
+        await wait_until_async(self._has_told, why="the server to tell what it holds")
+        blocks, size = self._held.read_text().split()
+        return int(blocks), int(size)
+
+    async def _has_told(self) -> bool:
+        return self._held.exists()
 
     async def has_sockets(self, count: int) -> bool:
         """Whether so many sockets are open, and no more."""

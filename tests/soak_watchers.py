@@ -153,7 +153,7 @@ class Watchers:
             await follow(self.chance.choice(list(self.population.alive)))
 
     async def look_in(self, life: Life, times: int) -> None:
-        """Come, wait for the first that is told, and leave: so often for a task and for its log, and some for a list."""
+        """Come, wait for the first that is told, and leave: so often for a task, for its log, and less for a list."""
         since = {"filter": LiveList(life.group, unfinished_only=False).filter, "since": self.began}
         asking = asyncio.Semaphore(_LOOKING_IN_AT_ONCE)
 
