@@ -33,6 +33,21 @@ class Audience:
         leave_behind: takes those who could not be told before the execution ended, or MongoDB stopped to answer.
     """
 
+    __slots__ = (
+        "_failed",
+        "_held",
+        "_holds_back",
+        "_leave_behind",
+        "_published",
+        "_published_revision",
+        "_read",
+        "_reading",
+        "_told",
+        "_unread",
+        "complete",
+        "revision",
+    )
+
     def __init__(self, leave_behind: Callable[[Iterable[Outbox]], object] = list, *, holds_back: bool = True) -> None:
         self.revision = 0
         self.complete: Callable[[object], dict[str, object]] | None = None

@@ -120,9 +120,9 @@ class Feed:
 
     def _hear(self, channel: str, payload: bytes) -> None:
         """Hand an event to those who watch; what nobody watches any more is not even decoded."""
-        task_id = events.task_id_of(channel)
+        task_id, is_of_log = events.subject_of(channel)
         try:
-            if events.is_log_channel(channel):
+            if is_of_log:
                 if log_watchers := self._log_mailboxes.get(task_id):
                     EVENTS.count += 1
                     batch = events.decode_log(payload)
@@ -193,8 +193,9 @@ class Feed:
 
 
 def _deliver(news: TaskRecord | events.Deletion, watchers: set[Mailbox | LogMailbox]) -> None:
-    for mailbox in watchers:
-        if isinstance(news, TaskRecord):
+    if isinstance(news, TaskRecord):
+        for mailbox in watchers:
             mailbox.put(news)
-        else:
+    else:
+        for mailbox in watchers:
             mailbox.delete()

@@ -18,11 +18,15 @@ class Mailbox:
     Revisions only rise: what is not newer than the newest seen, put or taken, is dropped.
     """
 
+    # There are thousands, each of which is met in its turn: what is in one place is met sooner.
+    __slots__ = ("_filled", "_hand_to", "_is_deleted", "_is_due", "_is_waited_for", "_later", "_newest", "revision")
+
     def __init__(self) -> None:
         self._newest: TaskRecord | None = None
         self._is_deleted = False
         self.revision = 0  # of the newest put
         self._filled = asyncio.Event()
+        # By one who has not been woken.
         self._is_waited_for = False
         self._later: Callable[[Callable[[], None]], None] | None = None
         self._hand_to: Callable[[TaskRecord], bool] = _nobody
@@ -39,7 +43,7 @@ class Mailbox:
     def delete(self) -> None:
         """Hear that the task is no more."""
         self._is_deleted = True
-        self._filled.set()
+        self._wake()
 
     def put(self, record: TaskRecord) -> bool:
         """Leave a record; return whether it was news."""
@@ -48,7 +52,7 @@ class Mailbox:
         self.revision = record.revision
         self._newest = record
         if self._later is None or not self._is_waited_for:
-            self._filled.set()
+            self._wake()
         elif not self._is_due:
             self._is_due = True
             self._later(self._hand)
@@ -72,10 +76,14 @@ class Mailbox:
         self._is_due = False
         if self._newest is None:
             return
-        if self._is_waited_for and not self._filled.is_set() and self._hand_to(self._newest):
+        if self._is_waited_for and self._hand_to(self._newest):
             self._newest = None
         else:
-            self._filled.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._is_waited_for = False
+        self._filled.set()
 
 
 def _nobody(_record: TaskRecord) -> bool:

@@ -102,6 +102,8 @@ class Outgoing:
         turn: shared by all sockets.
     """
 
+    __slots__ = ("_drained", "_ended", "_is_scheduled", "_marked", "_turn", "_wire")
+
     def __init__(self, wire: Wire, ended: Callable[[Outbox], None], turn: Turn) -> None:
         self._wire = wire
         self._ended = ended

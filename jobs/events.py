@@ -1,8 +1,9 @@
 """The news on Redis: channel names, and the formats of events.
 
-An event is published after each stored change and carries the record as BSON. It is a fast path, never the truth: one
-may be lost, and one that would be too large leaves the largest fields out and names them. Lines of log are told on
-channels of their own, for few want them.
+An event is published after each stored change and carries the record as BSON; some of its fields are folded up in it,
+as BSON in BSON, until somebody asks for one. It is a fast path, never the truth: one may be lost, and one that would be
+too large leaves the largest fields out and names them. Lines of log are told on channels of their own, for few want
+them.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from jobs.record.reads import CODEC, FAST_CODEC, Document, TaskRecord
 
 MAX_BYTES = 32 * 1024
 
-_TASK = "task"
-_OMITTED = "omitted"
-_DELETED = "deleted"
-_AT = "at"
+# Beside the fields of the record.
+_OMITTED = "_omitted"
+_FOLDED = "_folded"
+_DELETED_AT = "_deleted_at"
 _FIRST = "first"
 _UNTIL = "until"
 _LINES = "lines"
-_PREFIX = "task:"
-_LOG_PREFIX = "log:"
+_TASK_CHANNEL = "task"
+_LOG_CHANNEL = "log"
 
 
 class EventError(ValueError):
@@ -37,52 +38,52 @@ class EventError(ValueError):
 
 def channel(task_id: str) -> str:
     """The Redis channel that tells of one task."""
-    return f"{_PREFIX}{task_id}"
+    return f"{_TASK_CHANNEL}:{task_id}"
 
 
-ALL_TASKS = f"{_PREFIX}*"
+ALL_TASKS = f"{_TASK_CHANNEL}:*"
 """The pattern of the channels of all tasks."""
 
 
 def log_channel(task_id: str) -> str:
     """The Redis channel that tells what one task logs."""
-    return f"{_LOG_PREFIX}{task_id}"
+    return f"{_LOG_CHANNEL}:{task_id}"
 
 
-def is_log_channel(channel_name: str) -> bool:
-    """Whether a channel tells of lines."""
-    return channel_name.startswith(_LOG_PREFIX)
-
-
-def task_id_of(channel_name: str) -> str:
-    """The task that a channel tells of."""
-    return channel_name.removeprefix(_LOG_PREFIX if is_log_channel(channel_name) else _PREFIX)
+def subject_of(channel_name: str) -> tuple[str, bool]:
+    """The task that a channel tells of, and whether it tells of its log."""
+    kind, _, task_id = channel_name.partition(":")
+    return task_id, kind == _LOG_CHANNEL
 
 
 def encode(document: Document) -> bytes:
     """Make the event for a record just stored, at most :data:`MAX_BYTES` wherever leaving fields out can reach that."""
     kept = {name: value for name, value in document.items() if name not in fields.PRIVATE}
     omitted: list[str] = []
-    payload = bson.encode({_TASK: kept, _OMITTED: omitted})
-    if len(payload) <= MAX_BYTES:
-        return payload
+    payload = _packed(kept, omitted)
     for name in fields.OMITTABLE:
+        if len(payload) <= MAX_BYTES:
+            break
         if kept.pop(name, None) is not None:
             omitted.append(name)
-            payload = bson.encode({_TASK: kept, _OMITTED: omitted})
-            if len(payload) <= MAX_BYTES:
-                break
+            payload = _packed(kept, omitted)
     return payload
 
 
 def deleted(document: Document, at: datetime) -> bytes:
     """Make the event for a task that was deleted: what it was last, as far as filters ask for it."""
-    event = {_DELETED: document[fields.ID], _AT: at, _TASK: document, _OMITTED: []}
-    payload = bson.encode(event)
+    payload = _packed(document, [], at)
     if len(payload) <= MAX_BYTES:
         return payload
     without = {name: value for name, value in document.items() if name != fields.METADATA}
-    return bson.encode({**event, _TASK: without, _OMITTED: [fields.METADATA]})
+    return _packed(without, [fields.METADATA], at)
+
+
+def _packed(document: Document, omitted: list[str], deleted_at: datetime | None = None) -> bytes:
+    event = {name: value for name, value in document.items() if name not in fields.FOLDED}
+    folded = {name: document[name] for name in fields.FOLDED if name in document}
+    event |= {_FOLDED: bson.encode(folded), _OMITTED: omitted, _DELETED_AT: deleted_at}
+    return bson.encode(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,9 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
     """
     try:
         event = bson.decode(payload, FAST_CODEC)
-        record = TaskRecord(event[_TASK], frozenset(event[_OMITTED]))
-        return Deletion(record.id, event[_AT].replace(tzinfo=UTC), record) if _DELETED in event else record
+        record = TaskRecord(event, frozenset(event.pop(_OMITTED)), event.pop(_FOLDED))
+        at = event.pop(_DELETED_AT)
+        return record if at is None else Deletion(record.id, at.replace(tzinfo=UTC), record)
     except (BSONError, KeyError, TypeError, ValueError) as error:
         raise EventError(f"not an event: {error}") from error
 

@@ -154,6 +154,8 @@ INDEXES = [
 
 # What an event leaves out when it would be too large, in this order, until it fits.
 OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
+# What few events are asked for and all have: folded up in an event, and unfolded for those who ask.
+FOLDED = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 # What no client sees; left out of every event.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_MARKS, LOGGED, CHORD_RESULT,

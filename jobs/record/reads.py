@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
+import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 
 from jobs import values
 from jobs.record import fields as f
 from jobs.record.details import ErrorInfo, MessageParts, NewTask, Progress, Transition
-from jobs.record.fields import WAITING, Status
+from jobs.record.fields import FINAL, WAITING, Status
 
 Document = dict[str, Any]
 
@@ -20,6 +21,9 @@ CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True, datetime_conversion=
 # For documents that are read through TaskRecord only, which adds the offset to the times that are asked for.
 FAST_CODEC: CodecOptions[Document] = CODEC.with_options(tz_aware=False)
 
+# By their names, sooner than the enum finds its members.
+_STATUSES = {str(status): status for status in Status}
+_FINAL = frozenset(map(str, FINAL))
 
 Moment = TypeVar("Moment", datetime, datetime | None)
 
@@ -52,7 +56,7 @@ class TaskRecord:
 
     ``omitted`` names the fields that are not known, mostly because they were too large for the event this record came
     from; reading one of them raises :class:`LookupError`, for an absent value and an unknown one must not be taken for
-    each other.
+    each other. ``folded`` are the ``fields.FOLDED`` of the document, as BSON: they are decoded when one is asked for.
     """
 
     due_at: Time[datetime | None] = Time(f.DUE_AT)
@@ -72,12 +76,13 @@ class TaskRecord:
     finished_at: Time[datetime | None] = Time(f.FINISHED_AT)
     """When the task reached its final state."""
 
-    def __init__(self, document: Document, omitted: frozenset[str] = frozenset()) -> None:
+    def __init__(self, document: Document, omitted: frozenset[str] = frozenset(), folded: bytes | None = None) -> None:
         self._document = document
+        self._folded = folded
         self.omitted = omitted
         self.id: str = document[f.ID]
         self.revision: int = document[f.REVISION]
-        self.status = Status(document[f.STATUS])
+        self.status = _STATUSES[document[f.STATUS]]
 
     def __repr__(self) -> str:
         return f"<TaskRecord {self.id} {self.status} at revision {self.revision}>"
@@ -90,7 +95,7 @@ class TaskRecord:
     @property
     def is_final(self) -> bool:
         """Whether the task will never change again."""
-        return self.status.is_final
+        return self._document[f.STATUS] in _FINAL
 
     @property
     def args(self) -> list[Any]:
@@ -280,7 +285,7 @@ class TaskRecord:
                 worker=entry.get(f.WORKER),
                 message=entry.get(f.MESSAGE),
             )
-            for entry in self._document[f.HISTORY]
+            for entry in self._get(f.HISTORY)
         ]
 
     def before(self) -> TaskRecord | None:
@@ -293,7 +298,7 @@ class TaskRecord:
         """
         if self.revision == 1:
             return None
-        document, unknown = dict(self._document), {*self.omitted, f.UPDATED_AT}
+        document, unknown = dict(self._unfolded()), {*self.omitted, f.UPDATED_AT}
         last = document[f.HISTORY][-1]
         if last[f.REVISION] == self.revision:
             document[f.STATUS] = document[f.HISTORY][-2][f.STATUS]
@@ -311,7 +316,15 @@ class TaskRecord:
     def _get(self, name: str) -> Any:
         if name in self.omitted:
             raise LookupError(f"{name!r} of task {self.id} is not known")
-        return self._document.get(name)
+        value = self._document.get(name)
+        return self._unfolded().get(name) if value is None and name in f.FOLDED else value
+
+    def _unfolded(self) -> Document:
+        """The document with all that it has."""
+        if self._folded is not None:
+            self._document.update(bson.decode(self._folded, FAST_CODEC))
+            self._folded = None
+        return self._document
 
     def _value(self, name: str) -> Any:
         return values.load(self._get(name))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import signal
@@ -269,7 +270,7 @@ async def test_a_mongodb_that_does_not_answer_is_an_outage(tmp_path: Path) -> No
             await services.store.indexes.wait()
             await front.data("{ tasks { totalCount nodes { id } } }")
             os.kill(running.pid, signal.SIGSTOP)
-            os.waitid(os.P_PID, running.pid, os.WSTOPPED | os.WNOWAIT)
+            await asyncio.to_thread(os.waitid, os.P_PID, running.pid, os.WSTOPPED | os.WNOWAIT)
             try:
                 result = await front.ask('{ tasks(filter: {names: ["x"]}) { totalCount } }')
             finally:

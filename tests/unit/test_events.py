@@ -3,19 +3,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import bson
 import pytest
 
 from jobs import events
+from jobs.record import fields
 from jobs.record.fields import Status
 from jobs.record.reads import TaskRecord
 
 
-def _document(**fields: Any) -> dict[str, Any]:
+def _document(**more: Any) -> dict[str, Any]:
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     return {
         "_id": "t1", "revision": 3, "status": "STARTED", "name": "add", "args": [1], "kwargs": {}, "metadata": {"a": 1},
         "attempts": 1, "queue": "celery", "priority": 0, "root_id": "t1", "created_at": now, "updated_at": now,
-        "history": [], **fields,
+        "history": [], **more,
     }  # fmt: skip
 
 
@@ -56,6 +58,27 @@ def test_an_event_carries_the_record() -> None:
     assert record.omitted == frozenset()
 
 
+def test_what_is_folded_up_is_there_for_those_who_ask() -> None:
+    """A record of an event tells the same as the record of its document, whatever it is asked for first."""
+    began = {"revision": 1, "status": "QUEUED", "at": datetime(2026, 1, 2, tzinfo=UTC)}
+    document = _document(
+        args=[1, {"a": [2]}], kwargs={"b": None}, history=[began, {**began, "revision": 3, "status": "STARTED"}]
+    )
+    for name in ("args", "kwargs", "metadata", "history", "children", "result", "updated_at"):
+        assert getattr(_record(events.encode(document)), name) == getattr(TaskRecord(document), name)
+    before = _record(events.encode(document)).before()
+    assert before is not None
+    assert (before.status, before.metadata, before.args) == (Status.QUEUED, {"a": 1}, [1, {"a": [2]}])
+
+
+def test_an_event_has_names_that_no_record_has() -> None:
+    """What is told beside the fields of a record takes the place of none: of these only the id begins with a line."""
+    names = [value for name, value in vars(fields).items() if name.isupper() and isinstance(value, str)]
+    assert [name for name in names if name.startswith("_")] == ["_id"]
+    event = bson.decode(events.encode(_document(owner="o")))
+    assert {name for name in event if name not in names} == {"_omitted", "_folded", "_deleted_at"}
+
+
 @pytest.mark.parametrize(
     ("large", "omitted"),
     [
@@ -85,4 +108,4 @@ def test_a_foreign_payload_is_refused(payload: bytes) -> None:
 def test_channels_name_their_task() -> None:
     """A channel leads back to its task, whatever the id."""
     assert events.channel("a:b") == "task:a:b"
-    assert events.task_id_of(events.channel("a:b")) == "a:b"
+    assert events.subject_of(events.channel("a:b")) == ("a:b", False)

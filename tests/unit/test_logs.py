@@ -123,9 +123,8 @@ def test_a_foreign_payload_is_refused(payload: bytes) -> None:
 def test_channels_are_apart() -> None:
     """A task's changes and its log have channels of their own, whatever the id looks like."""
     for id_ in ("t", "log:t", "task:t"):
-        assert events.task_id_of(events.channel(id_)) == events.task_id_of(events.log_channel(id_)) == id_
-        assert events.is_log_channel(events.log_channel(id_))
-        assert not events.is_log_channel(events.channel(id_))
+        assert events.subject_of(events.channel(id_)) == (id_, False)
+        assert events.subject_of(events.log_channel(id_)) == (id_, True)
 
 
 def test_outside_a_worker_nothing_is_kept() -> None:
