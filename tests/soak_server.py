@@ -10,12 +10,15 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from support import Api, process, wait_until_async
 
+BACKSTOP_FOUND = "gql_api_backstop_found_total"
+_SERVE = Path(__file__).with_name("soak_serve.py")
 _SAMPLE_SECONDS = 0.5
 _STOP_SECONDS = 15
 
@@ -42,10 +45,9 @@ class Server:
 
     async def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [sys.executable, "-m", "gql_api", "serve", f"--port={self.api.url.rpartition(':')[2]}"]
-        self._process = self.stack.enter_context(
-            process([*command, "--drain-seconds=5"], self.api.log, self.environment)
-        )
+        command = [sys.executable, str(_SERVE), "serve", f"--port={self.api.url.rpartition(':')[2]}"]
+        environment = {**self.environment, "HELD": str(self._held)}
+        self._process = self.stack.enter_context(process([*command, "--drain-seconds=5"], self.api.log, environment))
         await wait_until_async(lambda: asyncio.to_thread(self.api.is_ready), 30, "the API")
         self.life += 1
 
@@ -67,7 +69,7 @@ class Server:
         while not over.is_set():
             life = self.life
             try:
-                found = (await self.read())["gql_api_backstop_found_total"]
+                found = (await self.read())[BACKSTOP_FOUND]
                 resident = psutil.Process(self._process.pid).memory_info().rss / 2**20
             except (httpx.TransportError, psutil.Error):
                 pass
@@ -75,6 +77,25 @@ class Server:
                 if life == self.life:
                     self.samples.append(Sample(time.monotonic(), life, resident, found))
             await asyncio.sleep(_SAMPLE_SECONDS)
+
+    @property
+    def _held(self) -> Path:
+        return self.api.log.with_name("held")
+
+    async def held(self) -> tuple[int, int]:
+        """Ask for what it holds: small blocks, and bytes beside them."""
+        self._held.unlink(missing_ok=True)
+        self._process.send_signal(signal.SIGUSR1)
+        await wait_until_async(self._has_told, why="the server to tell what it holds")
+        blocks, size = self._held.read_text().split()
+        return int(blocks), int(size)
+
+    async def _has_told(self) -> bool:
+        return self._held.exists()
+
+    async def has_sockets(self, count: int) -> bool:
+        """Whether so many sockets are open, and no more."""
+        return (await self.read())["gql_api_sockets"] == count
 
     def growth(self) -> float:
         """By how many MiB the last third of the last process's life was above the middle third, by their medians."""

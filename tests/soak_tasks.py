@@ -13,6 +13,7 @@ from jobs.log_store import LogStore
 from jobs.record import claims, writes
 from jobs.record.details import Claim, NewTask, Progress
 from jobs.record.logs import Entry, Limits
+from jobs.record.writes import Write
 from jobs.settings import Settings
 from jobs.store import Store
 
@@ -79,11 +80,14 @@ class Population:
                 if len(mine) < _ALIVE_PER_THREAD:
                     mine.append(self._born(writer, chance))
                 life = chance.choice(mine)
-                if life.steps:
-                    writer.step(life, logs=chance.random() < _LINES_SHARE)
-                else:
+                life.steps -= 1
+                if life.steps < 0:
                     mine.remove(life)
                     self._end(writer, life)
+                elif chance.random() < _LINES_SHARE:
+                    writer.log(life)
+                else:
+                    writer.progress(life)
             for life in mine:
                 self._end(writer, life)
         except Exception as error:  # noqa: BLE001 - the test fails with it
@@ -103,6 +107,28 @@ class Population:
         life.last_revision = writer.end(life)
 
 
+class QuietTask:
+    """A task that changes when it is told to, and of whose changes no event tells anybody, but of its end."""
+
+    def __init__(self, settings: Settings, group: str) -> None:
+        self.life = Life(str(uuid.uuid4()), group, steps=0)
+        self._connections = Connections(settings)
+        self._mute_connections = Connections(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}))
+        self._mute_writer = _Writer(self._mute_connections)
+        self.revision = _Writer(self._connections).begin(self.life)
+
+    def change(self) -> None:
+        """Log a line, and tell progress."""
+        self._mute_writer.log(self.life)
+        self.revision = self._mute_writer.progress(self.life)
+
+    def end(self) -> None:
+        """Come to its end."""
+        self.revision = self.life.last_revision = _Writer(self._connections).end(self.life)
+        self._mute_connections.close()
+        self._connections.close()
+
+
 class _Writer:
     """A worker's hand."""
 
@@ -110,23 +136,26 @@ class _Writer:
         self._store = Store(connections)
         self._logs = LogStore(connections, _LIMITS)
 
-    def begin(self, life: Life) -> None:
-        """Make the record, and take the task."""
+    def begin(self, life: Life) -> int:
+        """Make the record, take the task, and return its revision."""
         self._store.change(writes.create(NewTask(id=life.id, name="soak", metadata={"group": life.group})), upsert=True)
         taking = Claim(token=str(uuid.uuid4()), worker="w", run="r", pid=1, lease_seconds=_LONGER_THAN_ANY_SOAK)
-        assert self._store.change(claims.claim(life.id, taking))
+        return self._change(claims.claim(life.id, taking))
 
-    def step(self, life: Life, *, logs: bool) -> None:
-        """Log a line, or tell progress."""
-        life.steps -= 1
-        if logs:
-            life.lines += 1
-            assert self._logs.write(life.id, 1, [Entry.of(20, f"line {life.lines}", time.monotonic())]) is False
-        else:
-            assert self._store.change(writes.progress(life.id, Progress(message=str(life.steps))), quick=True)
+    def log(self, life: Life) -> None:
+        """Log a line."""
+        life.lines += 1
+        assert self._logs.write(life.id, 1, [Entry.of(20, f"line {life.lines}", time.monotonic())]) is False
+
+    def progress(self, life: Life) -> int:
+        """Tell progress, and return the task's revision."""
+        return self._change(writes.progress(life.id, Progress(message=str(life.steps))), quick=True)
 
     def end(self, life: Life) -> int:
         """End the task well, and return its last revision."""
-        record = self._store.change(writes.succeed(life.id, life.lines))
+        return self._change(writes.succeed(life.id, life.lines))
+
+    def _change(self, write: Write, *, quick: bool = False) -> int:
+        record = self._store.change(write, quick=quick)
         assert record is not None
         return record.revision

@@ -32,7 +32,8 @@ _LOSSES = (OSError, WebSocketException, TimeoutError, EOFError)
 _TRY_AGAIN = "SERVICE_UNAVAILABLE"
 _LONGEST_BACK_OFF_SECONDS = 0.5
 _ANSWER_SECONDS = 15
-_SHORTEST_VISIT_SECONDS, _LONGEST_VISIT_SECONDS = 0.01, 20.0
+_LOOKING_IN_AT_ONCE = 50
+_LONGEST_VISIT_SECONDS = 20.0
 _AWAY = timedelta(seconds=3)
 
 
@@ -84,8 +85,12 @@ class Watchers:
     url: str
     population: Population
     chance: random.Random
+    began: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     ends: list[tuple[str, int]] = field(default_factory=list)
     logs: list[tuple[str, int]] = field(default_factory=list)
+    # By id, of what is followed: the revision, and the number of lines, that was told last.
+    revisions: dict[str, int] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
     visits: int = 0
     losses: int = 0
     refusals: int = 0
@@ -99,6 +104,7 @@ class Watchers:
             async for data in self._told(_TASK, id=life.id):
                 assert data["taskUpdated"]["revision"] >= revision, "what was told is older than what was told before"
                 revision, is_final = data["taskUpdated"]["revision"], data["taskUpdated"]["isFinal"]
+                self.revisions[life.id] = revision
 
         await self._until_complete(once)
         assert is_final, f"{life.id} was completed before its end"
@@ -112,6 +118,7 @@ class Watchers:
             nonlocal after, lines
             async for data in self._told(_LOG, id=life.id, after=after):
                 lines += 1
+                self.lines[life.id] = lines
                 assert data["taskLogged"]["message"] == f"line {lines}"
                 after = data["taskLogged"]["cursor"]
 
@@ -130,13 +137,13 @@ class Watchers:
         raise SubscriptionError("a list was completed")
 
     async def come_and_go(self, over: asyncio.Event) -> None:
-        """Watch one thing after the other, each for as long as it pleases."""
+        """Watch one thing after the other, each for as long as it pleases: half of them for less than three seconds."""
         while not over.is_set():
             self.visits += 1
             # A copy: threads change the list.
             life = self.chance.choice(list(self.population.alive))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.chance.uniform(_SHORTEST_VISIT_SECONDS, _LONGEST_VISIT_SECONDS)):
+                async with asyncio.timeout(self.chance.random() ** 3 * _LONGEST_VISIT_SECONDS):
                     await self._one_visit(life)
 
     async def stay(self, over: asyncio.Event) -> None:
@@ -145,14 +152,28 @@ class Watchers:
             follow = self.chance.choice([self.follow_task, self.follow_log])
             await follow(self.chance.choice(list(self.population.alive)))
 
+    async def look_in(self, life: Life, times: int) -> None:
+        """Come, wait for the first that is told, and leave: so often for a task, for its log, and less for a list."""
+        since = {"filter": LiveList(life.group, unfinished_only=False).filter, "since": self.began}
+        asking = asyncio.Semaphore(_LOOKING_IN_AT_ONCE)
+
+        async def look(query: str, variables: dict[str, Any]) -> None:
+            async with asking, contextlib.aclosing(self._told(query, **variables)) as told:
+                await anext(told)
+
+        # A list tells each visitor of all tasks there are.
+        for query, variables, share in ((_TASK, {"id": life.id}, 1), (_LOG, {"id": life.id}, 1), (_LIST, since, 5)):
+            await asyncio.gather(*(look(query, variables) for _ in range(times // share)))
+
     async def _one_visit(self, life: Life) -> None:
-        kind = self.chance.choices(["task", "log", "list", "list since"], [6, 2, 1, 1])[0]
+        """Watch a task, a log or a list: from now on, since shortly ago, or since the beginning of all."""
+        kind = self.chance.choices(["task", "log", "list"], [4, 3, 3])[0]
         if kind == "task":
             await self.follow_task(life)
         elif kind == "log":
             await self.follow_log(life)
         else:
-            since = (datetime.now(UTC) - _AWAY).isoformat() if kind == "list since" else None
+            since = self.chance.choice([None, (datetime.now(UTC) - _AWAY).isoformat(), self.began])
             await self.follow_list(LiveList(life.group, unfinished_only=self.chance.random() < 1 / 2, since=since))
 
     async def _until_complete(self, once: Callable[[], Awaitable[None]]) -> None:
@@ -169,7 +190,10 @@ class Watchers:
 
     async def _told(self, query: str, **variables: Any) -> AsyncGenerator[dict[str, Any], None]:
         """Yield what a subscription tells until it completes. Some who leave say so, others are just gone."""
-        async with connect(self.url, subprotocols=[_PROTOCOL], compression=None, ping_interval=None) as socket:
+        # With a queue that has a bound, who leaves in the middle of a replay waits ten seconds for the close's answer.
+        async with connect(
+            self.url, subprotocols=[_PROTOCOL], compression=None, ping_interval=None, max_queue=None
+        ) as socket:
             await socket.send('{"type": "connection_init"}')
             async with asyncio.timeout(_ANSWER_SECONDS):
                 assert json.loads(await socket.recv())["type"] == "connection_ack"
