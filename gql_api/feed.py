@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 from gql_api.background import background
 from gql_api.channels import Channels
 from gql_api.counters import BACKSTOP_FOUND, EVENTS
-from gql_api.list_feed import ListFeed
+from gql_api.list_feed import ON_ITS_WAY, ListFeed
 from gql_api.mailbox import LogMailbox, Mailbox
 from gql_api.store import TaskStore
 from jobs import events
@@ -144,7 +144,9 @@ class Feed:
                 async with asyncio.timeout(self._backstop_seconds * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter
                     await self._wake_healer.wait()
             except TimeoutError:
-                found = await self._heal() + await self.lists.check(may_be_on_its_way=True)
+                events_come = self.connected
+                found = await self._heal(may_be_on_its_way=events_come)
+                found += await self.lists.check(may_be_on_its_way=events_come)
                 self.backstop_found += found
                 BACKSTOP_FOUND.inc(found)
                 await self._count_logs()
@@ -153,18 +155,25 @@ class Feed:
                 for watchers in self._log_mailboxes.values():
                     for mailbox in watchers:
                         mailbox.look_again()
-                await self._heal()
+                await self._heal(may_be_on_its_way=False)
                 await self.lists.check(may_be_on_its_way=False)
 
-    async def _heal(self) -> int:
-        """Read how far all watched tasks are and deliver what is newer; return to how many watchers it was news."""
+    async def _heal(self, *, may_be_on_its_way: bool) -> int:
+        """Read how far all watched tasks are and deliver what is newer; return to how many watchers it was news.
+
+        Args:
+            may_be_on_its_way: whether events come at this moment, so that what is newer is better waited for.
+        """
         if not self._mailboxes:
             return 0
         # Those that have been seen: one that is only just looked for may not exist, which its watcher finds out itself.
         seen = [id_ for id_, watchers in self._mailboxes.items() if any(mailbox.revision for mailbox in watchers)]
         try:
             revisions = await self._records.revisions(list(self._mailboxes))
-            newer = [task_id for task_id, revision in revisions.items() if self._is_news(task_id, revision)]
+            newer = self._newer(revisions)
+            if newer and may_be_on_its_way:
+                await self._wait_for_events()
+                newer = self._newer(revisions)
             records = await self._records.get_many(newer) if newer else []
         except PyMongoError as error:
             logger.warning("MongoDB does not answer, watched tasks are read again later: %s", error)
@@ -188,8 +197,19 @@ class Feed:
             for mailbox in self._log_mailboxes.get(task_id, ()):
                 mailbox.heard_of(count)
 
-    def _is_news(self, task_id: str, revision: int) -> bool:
-        return any(mailbox.revision < revision for mailbox in self._mailboxes.get(task_id, ()))
+    def _newer(self, revisions: dict[str, int]) -> list[str]:
+        """Which tasks are further than somebody who watches them knows."""
+        return [
+            task_id
+            for task_id, revision in revisions.items()
+            if any(mailbox.revision < revision for mailbox in self._mailboxes.get(task_id, ()))
+        ]
+
+    async def _wait_for_events(self) -> None:
+        """Give those time that are on their way, unless the connection that they come on is a new one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ON_ITS_WAY.total_seconds()):
+                await self._wake_healer.wait()
 
 
 def _deliver(news: TaskRecord | events.Deletion, watchers: set[Mailbox | LogMailbox]) -> None:

@@ -35,7 +35,7 @@ _OVERLAP = timedelta(seconds=10)
 _LOOK = timedelta(seconds=15)
 _FIRST = datetime.min.replace(tzinfo=UTC)
 # What is so new may still be on its way here.
-_ON_ITS_WAY = timedelta(seconds=1)
+ON_ITS_WAY = timedelta(seconds=1)
 # Longer than the time between two looks at MongoDB, and the overlap of these.
 _REMEMBERED_SECONDS = 60.0
 _UNHEARD = (0.0, 0.0)
@@ -139,7 +139,7 @@ class ListFeed:
         if self._checked_until is None:
             return 0
         try:
-            return await self._check(self._checked_until - _OVERLAP, _ON_ITS_WAY if may_be_on_its_way else timedelta())
+            return await self._check(self._checked_until - _OVERLAP, ON_ITS_WAY if may_be_on_its_way else timedelta())
         except (PyMongoError, ClientError) as error:
             logger.warning("MongoDB does not answer, what has changed is looked for later: %s", error)
             return 0

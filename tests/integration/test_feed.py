@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+from collections.abc import Collection
 
+import pytest
 from conftest import Databases
 from redis.asyncio import Redis
 from support import own_pubsub, taken, wait_until_async
@@ -98,6 +100,49 @@ async def test_the_backstop_finds_what_no_event_told(
 
         await wait_until_async(found)
         assert (await taken(mailbox)).status == "STARTED"
+
+
+async def test_the_backstop_waits_for_events_that_are_on_their_way(
+    settings: Settings,
+    store: TaskStore,
+    mute_worker: Store,
+    redis: Redis,
+    task_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A change that is read before its event has come is not one that no event told."""
+    looks: list[dict[str, int]] = []
+    revisions = store.revisions
+
+    async def watched_revisions(task_ids: Collection[str]) -> dict[str, int]:
+        looks.append(await revisions(task_ids))
+        return looks[-1]
+
+    monkeypatch.setattr(store, "revisions", watched_revisions)
+    async with Feed(settings, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+
+        async def connected() -> bool:
+            return feed.connected
+
+        await wait_until_async(connected)
+        record = await asyncio.to_thread(mute_worker.change, writes.start(task_id, worker="w"))
+        assert record is not None
+
+        async def seen() -> bool:
+            return bool(looks) and looks[-1].get(task_id) == record.revision
+
+        await wait_until_async(seen)
+        (document,) = await store.documents([task_id])
+        await asyncio.sleep(0.2)  # the event is late, and not for long
+        await redis.publish(events.channel(task_id), events.encode(document))
+        assert (await taken(mailbox)).revision == record.revision
+        looks.clear()
+
+        async def looked_again() -> bool:
+            return len(looks) > 1
+
+        await wait_until_async(looked_again)
+        assert feed.backstop_found == 0
 
 
 async def test_without_redis_a_watch_opens_and_the_backstop_brings_the_news(
