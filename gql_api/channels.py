@@ -9,7 +9,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from redis.asyncio import Connection, ConnectionPool
 from redis.exceptions import RedisError
@@ -174,13 +174,12 @@ class Channels:
                 with contextlib.suppress(RedisError, OSError):  # the receiver sees the same and reconnects
                     await connection.send_command("PING", check_health=False)
 
-    def _handle(self, kind: bytes, name: bytes = b"", *rest: bytes | int) -> None:
+    def _handle(self, kind: bytes, name: bytes = b"", *rest: Any) -> None:
         if kind == b"message":
-            (payload,) = rest
-            self._tell(_text(name), _bytes(payload))
+            self._tell(_text(name), *rest)
         elif kind == b"pmessage":
             channel, payload = rest
-            self._tell_of_pattern(_text(_bytes(channel)), _bytes(payload))
+            self._tell_of_pattern(_text(channel), payload)
         elif kind in _ACKNOWLEDGED:
             self._acknowledge((_ACKNOWLEDGED[kind], name.decode()))
 
@@ -199,8 +198,3 @@ class Channels:
 def _text(name: bytes) -> str:
     """The name of a channel. By a pattern also those of strangers are heard, which may be no text."""
     return name.decode(errors="replace")
-
-
-def _bytes(part: bytes | int) -> bytes:
-    """Only what a subscription is answered with has a number in it."""
-    return part if isinstance(part, bytes) else b""

@@ -82,8 +82,8 @@ def deleted(document: Document, at: datetime) -> bytes:
 def _packed(document: Document, omitted: list[str], deleted_at: datetime | None = None) -> bytes:
     event = {name: value for name, value in document.items() if name not in fields.FOLDED}
     folded = {name: document[name] for name in fields.FOLDED if name in document}
-    event |= {_FOLDED: bson.encode(folded), _OMITTED: omitted, _DELETED_AT: deleted_at}
-    return bson.encode(event)
+    told = {_FOLDED: bson.encode(folded), _OMITTED: omitted, _DELETED_AT: deleted_at}
+    return bson.encode(event | {name: value for name, value in told.items() if value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
     """
     try:
         event = bson.decode(payload, FAST_CODEC)
-        record = TaskRecord(event, frozenset(event.pop(_OMITTED)), event.pop(_FOLDED))
-        at = event.pop(_DELETED_AT)
+        at = event.pop(_DELETED_AT, None)
+        record = TaskRecord(event, frozenset(event.pop(_OMITTED, ())), event.pop(_FOLDED))
         return record if at is None else Deletion(record.id, at.replace(tzinfo=UTC), record)
     except (BSONError, KeyError, TypeError, ValueError) as error:
         raise EventError(f"not an event: {error}") from error
