@@ -53,11 +53,11 @@ class Outbox:
         label: what the subscriber knows the operation by.
     """
 
-    __slots__ = ("_ending", "_payloads", "_policy", "_size", "_wake", "label")
+    __slots__ = ("_ending", "_keeps_latest", "_payloads", "_size", "_wake", "label")
 
     def __init__(self, policy: Policy, wake: Callable[[Outbox], None], label: bytes = b"") -> None:
         self.label = label
-        self._policy = policy
+        self._keeps_latest = policy is Policy.LATEST
         self._wake = wake
         self._payloads: list[bytes] = []
         self._size = 0
@@ -67,7 +67,7 @@ class Outbox:
         """Leave a payload."""
         if self._ending is not None:
             return
-        if self._policy is Policy.LATEST:
+        if self._keeps_latest:
             if self._payloads:
                 MERGED.count += 1
             self._payloads = [payload]

@@ -20,6 +20,7 @@ EXTENSION = "gql_api.wire"
 _WRITE_BYTES = 256 * 1024
 _TEXT_FRAME = 0x81
 _SHORT, _MEDIUM = 126, 1 << 16
+_MEDIUM_HEADER = struct.Struct("!BBH").pack
 
 
 class Wire(Protocol):
@@ -200,7 +201,7 @@ def framed(messages: Iterable[bytes]) -> bytes:
         if size < _SHORT:
             parts.append(bytes((_TEXT_FRAME, size)))
         elif size < _MEDIUM:
-            parts.append(struct.pack("!BBH", _TEXT_FRAME, 126, size))
+            parts.append(_MEDIUM_HEADER(_TEXT_FRAME, 126, size))
         else:
             parts.append(struct.pack("!BBQ", _TEXT_FRAME, 127, size))
         parts.append(message)
