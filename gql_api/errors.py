@@ -132,9 +132,9 @@ class MaskUnexpected(MaskErrors):
         original = error.original_error
         if is_outage(original):
             logger.warning("MongoDB does not answer: %s", original)
-            return _masked(error, "The task store does not answer, try again later.", {"code": UNAVAILABLE})
+            return _instead(error, "The task store does not answer, try again later.", {"code": UNAVAILABLE})
         masked = internal_error(original)
-        return _masked(error, masked.message, masked.extensions)
+        return _instead(error, masked.message, masked.extensions)
 
 
 # What Strawberry raises for a request that names no operation to run.
@@ -150,7 +150,7 @@ def masked(errors: Sequence[GraphQLError]) -> list[GraphQLError]:
     return [_MASK.anonymise_error(error) if _is_unexpected(error) else error for error in errors]
 
 
-def _masked(error: GraphQLError, message: str, extensions: dict[str, Any] | None) -> GraphQLError:
+def _instead(error: GraphQLError, message: str, extensions: dict[str, Any] | None) -> GraphQLError:
     return GraphQLError(message, nodes=error.nodes, path=error.path, extensions=extensions)
 
 

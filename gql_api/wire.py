@@ -75,7 +75,7 @@ class Turn:
 
     def __init__(self) -> None:
         self._waiting: list[Callable[[], None]] = []
-        self._is_ending = False
+        self._due: asyncio.Handle | None = None
 
     def later(self, do: Callable[[], None]) -> None:
         """Do something when the callbacks that are due now have run.
@@ -83,17 +83,16 @@ class Turn:
         What comes up by it is done right behind it, and what comes up by that in the next turn: events that are handed
         over are sent without delay, and who has very much to send leaves time for others.
         """
-        if not (self._waiting or self._is_ending):
-            asyncio.get_running_loop().call_soon(self._end)
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_soon(self._end)
         self._waiting.append(do)
 
     def _end(self) -> None:
-        self._is_ending = True
-        self._do()
-        self._do()
-        self._is_ending = False
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._end)
+        try:
+            self._do()
+            self._do()
+        finally:
+            self._due = asyncio.get_running_loop().call_soon(self._end) if self._waiting else None
 
     def _do(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -132,3 +133,38 @@ def test_frames_are_read_by_a_client(size: int) -> None:
         frame = parsed.value.value
         assert (frame.opcode, frame.fin, bytes(frame.data)) == (1, True, message)
     assert not reader.buffer
+
+
+async def test_what_a_turn_brings_up_is_done_in_it_once() -> None:
+    """An event that is handed over is sent in the same turn; whoever goes on for ever lets the others have theirs."""
+    turn, done = Turn(), list[str]()
+
+    def endless() -> None:
+        done.append("endless")
+        turn.later(endless)
+
+    def hand_over() -> None:
+        done.append("handed over")
+        turn.later(lambda: done.append("sent"))
+
+    turn.later(hand_over)
+    turn.later(endless)
+    await asyncio.sleep(0)
+    assert done == ["handed over", "endless", "sent", "endless"]
+    await asyncio.sleep(0)
+    assert done[4:] == ["endless", "endless"]
+
+
+async def test_who_fails_in_a_turn_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """A socket that cannot be written to is logged, and the next ones have their turn, also in the turns to come."""
+    turn, done = Turn(), list[int]()
+
+    def fail() -> None:
+        raise RuntimeError("gone")
+
+    for number in (1, 2):
+        turn.later(fail)
+        turn.later(functools.partial(done.append, number))
+        await asyncio.sleep(0)
+    assert done == [1, 2]
+    assert caplog.text.count("could not be written to") == 2
