@@ -159,7 +159,7 @@ class Feed:
                 await self.lists.check(may_be_on_its_way=False)
 
     async def _heal(self, *, may_be_on_its_way: bool) -> int:
-        """Read how far all watched tasks are and deliver what is newer; return to how many watchers it was news.
+        """Read how far all watched tasks are and deliver what is newer; return how many watchers had not been told.
 
         Args:
             may_be_on_its_way: whether events come at this moment, so that what is newer is better waited for.
@@ -182,7 +182,7 @@ class Feed:
             if task_id not in revisions:
                 for mailbox in self._mailboxes.get(task_id, ()):
                     mailbox.delete()
-        return sum(mailbox.put(record) for record in records for mailbox in self._mailboxes.get(record.id, ()))
+        return sum(_make_good(record, mailbox) for record in records for mailbox in self._mailboxes.get(record.id, ()))
 
     async def _count_logs(self) -> None:
         """Let the logs be read again that are longer than what was heard of them."""
@@ -219,3 +219,9 @@ def _deliver(news: TaskRecord | events.Deletion, watchers: set[Mailbox | LogMail
     else:
         for mailbox in watchers:
             mailbox.delete()
+
+
+def _make_good(record: TaskRecord, mailbox: Mailbox | LogMailbox) -> bool:
+    """Deliver a record, and tell whether an event should have. Who is only just coming reads MongoDB first."""
+    has_come = mailbox.revision > 0
+    return mailbox.put(record) and has_come

@@ -102,15 +102,9 @@ async def test_the_backstop_finds_what_no_event_told(
         assert (await taken(mailbox)).status == "STARTED"
 
 
-async def test_the_backstop_waits_for_events_that_are_on_their_way(
-    settings: Settings,
-    store: TaskStore,
-    mute_worker: Store,
-    redis: Redis,
-    task_id: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A change that is read before its event has come is not one that no event told."""
+@pytest.fixture
+def looks(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
+    """What the backstop has read, look by look."""
     looks: list[dict[str, int]] = []
     revisions = store.revisions
 
@@ -119,6 +113,23 @@ async def test_the_backstop_waits_for_events_that_are_on_their_way(
         return looks[-1]
 
     monkeypatch.setattr(store, "revisions", watched_revisions)
+    return looks
+
+
+async def _look_again(looks: list[dict[str, int]]) -> None:
+    """Wait until the backstop has done what followed from its last look."""
+    looks.clear()
+
+    async def looked_again() -> bool:
+        return len(looks) > 1
+
+    await wait_until_async(looked_again)
+
+
+async def test_the_backstop_waits_for_events_that_are_on_their_way(
+    settings: Settings, store: TaskStore, mute_worker: Store, redis: Redis, task_id: str, looks: list[dict[str, int]]
+) -> None:
+    """A change that is read before its event has come is not one that no event told."""
     async with Feed(settings, store, backstop_seconds=0.2) as feed:
 
         async def connected() -> bool:
@@ -149,12 +160,18 @@ async def _is_told_late(
         await asyncio.sleep(0.2)  # the event is late, and not for long
         await redis.publish(events.channel(task_id), events.encode(document))
         assert (await taken(mailbox)).revision == record.revision
-        looks.clear()
+        await _look_again(looks)
 
-        async def looked_again() -> bool:
-            return len(looks) > 1
 
-        await wait_until_async(looked_again)
+async def test_who_is_only_just_coming_is_no_finding_of_the_backstop(
+    settings: Settings, store: TaskStore, task_id: str, looks: list[dict[str, int]]
+) -> None:
+    """A watcher who has not read the task yet has missed nothing."""
+    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    async with Feed(away, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+        assert (await taken(mailbox)).revision == 1
+        await _look_again(looks)
+        assert feed.backstop_found == 0
 
 
 async def test_without_redis_a_watch_opens_and_the_backstop_brings_the_news(
