@@ -34,7 +34,7 @@ _LONGEST_BACK_OFF_SECONDS = 0.5
 _ANSWER_SECONDS = 15
 _LOOKING_IN_AT_ONCE = 50
 _LONGEST_VISIT_SECONDS = 20.0
-_AWAY = timedelta(seconds=3)
+_AWAY, _LONG_AWAY = timedelta(seconds=3), timedelta(seconds=60)
 
 
 class UnavailableError(Exception):
@@ -166,14 +166,16 @@ class Watchers:
             await asyncio.gather(*(look(query, variables) for _ in range(times // share)))
 
     async def _one_visit(self, life: Life) -> None:
-        """Watch a task, a log or a list: from now on, since shortly ago, or since the beginning of all."""
+        """Watch a task, a log or a list: from now on, since shortly ago, or since long ago."""
         kind = self.chance.choices(["task", "log", "list"], [4, 3, 3])[0]
         if kind == "task":
             await self.follow_task(life)
         elif kind == "log":
             await self.follow_log(life)
         else:
-            since = self.chance.choice([None, (datetime.now(UTC) - _AWAY).isoformat(), self.began])
+            # Not since the beginning: replays would grow with the soak, and what is resident with them.
+            away = self.chance.choice([None, _AWAY, _LONG_AWAY])
+            since = None if away is None else (datetime.now(UTC) - away).isoformat()
             await self.follow_list(LiveList(life.group, unfinished_only=self.chance.random() < 1 / 2, since=since))
 
     async def _until_complete(self, once: Callable[[], Awaitable[None]]) -> None:
