@@ -73,7 +73,7 @@ class Step(NamedTuple):
 def of_leaf(leaf: GraphQLLeafType) -> Completion:
     """Complete the values of a scalar or an enum."""
     kept = _KEPT.get(leaf, _NOTHING) | {type(None)}
-    if getattr(leaf, "coerce_output_value", None) is write_time:
+    if leaf.coerce_output_value is write_time:
         kept |= {datetime}
     if isinstance(leaf, GraphQLEnumType):
         return Completion(kept, _complete_enum(leaf))

@@ -104,6 +104,7 @@ class OperationPlan:
         definition = type_.extensions.get(_BACK)
         if len(plain) < len(steps) or definition is None or definition.is_type_of is not None:
             return None
+        # Strawberry's own predicate need not be asked: it is about the kind, except of objects that are cast. None is.
         kind: type = definition.origin
         return None if issubclass(kind, Exception) or hasattr(kind, "__await__") else of_object(kind, plain)
 

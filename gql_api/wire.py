@@ -100,7 +100,7 @@ class Turn:
             try:
                 do()
             except Exception:
-                logger.exception("A socket could not be written to")
+                logger.exception("What came up in a turn could not be done to its end")
 
 
 class Outgoing:

@@ -104,10 +104,16 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
     try:
         event = bson.decode(payload, FAST_CODEC)
         at = event.pop(_DELETED_AT, None)
-        record = TaskRecord(event, frozenset(event.pop(_OMITTED, ())), event.pop(_FOLDED))
+        record = TaskRecord(event, frozenset(event.pop(_OMITTED, ())), _bytes(event.pop(_FOLDED)))
         return record if at is None else Deletion(record.id, at.replace(tzinfo=UTC), record)
     except (BSONError, KeyError, TypeError, ValueError) as error:
         raise EventError(f"not an event: {error}") from error
+
+
+def _bytes(folded: object) -> bytes:
+    if not isinstance(folded, bytes):
+        raise TypeError(f"{_FOLDED} is {type(folded)}")
+    return folded
 
 
 def encode_log(batch: LogBatch) -> bytes:

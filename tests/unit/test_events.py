@@ -100,7 +100,19 @@ def test_a_large_event_says_what_it_leaves_out(large: dict[str, Any], omitted: s
         getattr(record, min(omitted))
 
 
-@pytest.mark.parametrize("payload", [b"", b"1", b"{}", b"\x05\x00\x00\x00\x00", b"\xff" * 40])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"1",
+        b"{}",
+        b"\x05\x00\x00\x00\x00",
+        b"\xff" * 40,
+        bson.encode({"_id": "t1", "revision": 1, "status": "QUEUED"}),
+        bson.encode({"_id": "t1", "revision": 1, "status": "QUEUED", "_folded": {}}),
+        bson.encode({"_id": "t1", "revision": 1, "status": "LOST", "_folded": b""}),
+    ],
+)
 def test_a_foreign_payload_is_refused(payload: bytes) -> None:
     """Anything may be published to a channel; what is no event is told apart."""
     with pytest.raises(events.EventError):

@@ -156,7 +156,7 @@ async def test_what_a_turn_brings_up_is_done_in_it_once() -> None:
 
 
 async def test_who_fails_in_a_turn_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    """A socket that cannot be written to is logged, and the next ones have their turn, also in the turns to come."""
+    """What fails is logged, and what comes behind it is done, also in the turns to come."""
     turn, done = Turn(), list[int]()
 
     def fail() -> None:
@@ -167,4 +167,4 @@ async def test_who_fails_in_a_turn_stops_nobody(caplog: pytest.LogCaptureFixture
         turn.later(functools.partial(done.append, number))
         await asyncio.sleep(0)
     assert done == [1, 2]
-    assert caplog.text.count("could not be written to") == 2
+    assert caplog.text.count("could not be done to its end") == 2
