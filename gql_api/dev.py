@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from honcho.manager import SIGNALS, Manager
-from honcho.printer import Printer
+from honcho.printer import Message, Printer
 from honcho.process import Popen, Process
 
 import gql_api
@@ -116,12 +116,31 @@ class _Process(Process):  # type: ignore[misc] # honcho has no types
         self._child_ctor = _Popen
 
 
+class _Printer(Printer):  # type: ignore[misc] # honcho has no types
+    """Prints line by line: ``print`` writes a line and its end apart, between which another thread's would come.
+
+    The lock is re-entrant because honcho's signal handlers print too, amid the main thread's lines.
+    """
+
+    def __init__(self, output: TextIO) -> None:
+        super().__init__(output)
+        self._lock = threading.RLock()
+
+    def write(self, message: Message) -> None:
+        with self._lock:
+            super().write(message)
+
+
 class _Manager(Manager):  # type: ignore[misc] # honcho has no types
     _processes: dict[str, dict[str, Any]]
 
     def __init__(self) -> None:
-        super().__init__(Printer(sys.stdout))
+        super().__init__(_Printer(sys.stdout))
         self._process_ctor = _Process
+
+    def say(self, line: str, colour: str) -> None:
+        """Print a line of our own, from any thread."""
+        self._system_print(click.style(line, fg=colour) if sys.stdout.isatty() else line)
 
     def _killall(self, force: bool = False) -> None:
         """Leave out what has not started yet, when a signal comes early: honcho kills that later by force."""
@@ -164,14 +183,14 @@ def _tell_when_ready(stack: Stack, manager: _Manager, ended: threading.Event) ->
         _wait_until(lambda: _answers(stack), ended)
     except (ServerError, TimeoutError) as error:
         if not ended.is_set():
-            click.secho(f"Not ready: {error}", fg="red", err=True)
+            manager.say(f"Not ready: {error}", "red")
             manager.returncode = 1
             manager.terminate()
         return
     if not ended.is_set():
         shown = "localhost" if stack.host in {HOST, "0.0.0.0", "::1", "::"} else stack.host  # noqa: S104 - compared only
         line = f"Ready: GraphiQL and API on http://{shown}:{stack.port}/graphql"
-        click.secho(f"{line} · MongoDB {stack.mongodb.url} · Redis {stack.redis.url} · Ctrl-C ends all", fg="green")
+        manager.say(f"{line} · MongoDB {stack.mongodb.url} · Redis {stack.redis.url} · Ctrl-C ends all", "green")
 
 
 def _wait_until(holds: Callable[[], bool], ended: threading.Event) -> None:

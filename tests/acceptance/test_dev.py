@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import Api, process, wait_until
+from support import Api, NotWithinTimeError, process, wait_until
 
 from gql_api.servers import free_port
 
@@ -22,8 +22,17 @@ def _start(folder: Path, port: int) -> list[str]:
 
 
 def _ready(log: Path, count: int = 1) -> str:
-    lines = re.findall(r"^Ready: .*$", log.read_text(), re.MULTILINE)
+    lines = re.findall(r"^[0-9:]+ system +\| (Ready: .*)$", log.read_text(), re.MULTILINE)
     return str(lines[-1]) if len(lines) >= count else ""
+
+
+def _until_ready(log: Path, count: int = 1) -> str:
+    """Return the line that says so, for the ``count``-th start; fail with all that was printed."""
+    try:
+        return wait_until(lambda: _ready(log, count), 60)
+    except NotWithinTimeError as error:
+        error.add_note(log.read_text())
+        raise
 
 
 def _descendants(started: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -42,7 +51,7 @@ def test_dev_runs_everything_and_leaves_nothing(tmp_path: Path, ending: signal.S
         port = free_port()
         api = Api(f"http://127.0.0.1:{port}", log, log)
         with process(_start(tmp_path, port), log, cwd=tmp_path) as started:
-            line = wait_until(lambda start=start: _ready(log, start), 60)  # type: ignore[misc] # mypy infers no default
+            line = _until_ready(log, start)
             assert f"http://localhost:{port}/graphql" in line
             if start == 1:
                 task_id = api.create("long_running_task", kwargs={"task_input": "x", "seconds": 1}, metadata={"k": 1})
@@ -60,7 +69,7 @@ def test_a_part_that_dies_ends_the_rest(tmp_path: Path, name: str) -> None:
     """When one process is killed it is named, the others end, and the exit code tells."""
     log = tmp_path / "dev.log"
     with process(_start(tmp_path, free_port()), log, cwd=tmp_path) as started:
-        wait_until(lambda: _ready(log), 60)
+        _until_ready(log)
         processes = _descendants(started)
         (pid,) = re.findall(rf"{name} started \(pid=(\d+)\)", log.read_text())
         os.kill(int(pid), signal.SIGKILL)
@@ -102,6 +111,6 @@ def test_a_folder_in_use_is_told_at_once(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 1
         assert "in use by another gql-api dev" in done.stderr
-        wait_until(lambda: _ready(log), 60)
+        _until_ready(log)
         started.send_signal(signal.SIGINT)
         assert started.wait(timeout=30) == 0
