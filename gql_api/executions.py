@@ -19,7 +19,7 @@ from gql_api.encoding import encode, encode_result
 from gql_api.errors import internal_error
 from gql_api.event_stream import results_of
 from gql_api.operation import Operation, RefusedOperationError
-from gql_api.outbox import Ending, Outbox, Policy
+from gql_api.outbox import Alarm, Ending, Outbox, Policy
 
 
 class DrainedError(Exception):
@@ -177,18 +177,13 @@ class Executions:
                     yield result
 
     async def _shared(self, operation: Operation, policy: Policy, principal: Hashable) -> AsyncGenerator[bytes, None]:
-        filled = asyncio.Event()
-
-        def wake(_filled_or_draining: object) -> None:
-            filled.set()
-
-        outbox = Outbox(policy, wake)
-        self._draining.add_done_callback(wake)
+        alarm = Alarm()
+        outbox = Outbox(policy, alarm)
+        self._draining.add_done_callback(alarm.ring)
         self.join(operation, outbox, principal)
         try:
             while True:
-                await filled.wait()
-                filled.clear()
+                await alarm.wait()
                 payloads, ending = outbox.take()
                 for payload in payloads:
                     yield payload
@@ -201,7 +196,7 @@ class Executions:
                 if self._draining.done():
                     raise DrainedError
         finally:
-            self._draining.remove_done_callback(wake)
+            self._draining.remove_done_callback(alarm.ring)
             self.leave(outbox)
 
     async def _alone(self, operation: Operation, context: object) -> AsyncGenerator[bytes, None]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from gql_api.counters import MERGED, SLOW_CONSUMERS
 from gql_api.encoding import encode
@@ -44,22 +45,33 @@ _SLOW = Ending(
 )
 
 
+class Reader(Protocol):
+    """Who sends a subscriber what its outboxes hold."""
+
+    def offer(self, outbox: Outbox, payload: bytes) -> bool:
+        """Take a payload from an outbox that holds nothing else; False when it has to be kept."""
+
+    def mark(self, outbox: Outbox) -> None:
+        """Hear that there is something to take."""
+
+
 class Outbox:
     """Holds the payloads, which are shared with all other subscribers, until its subscriber can be sent them.
 
     Args:
         policy: what to do when they are not taken in time.
-        wake: told whenever there is something to take.
+        reader: who takes them.
         label: what the subscriber knows the operation by.
     """
 
-    __slots__ = ("_ending", "_keeps_latest", "_payloads", "_size", "_wake", "label")
+    __slots__ = ("_ending", "_keeps_latest", "_payloads", "_reader", "_size", "label")
 
-    def __init__(self, policy: Policy, wake: Callable[[Outbox], None], label: bytes = b"") -> None:
+    def __init__(self, policy: Policy, reader: Reader, label: bytes = b"") -> None:
         self.label = label
         self._keeps_latest = policy is Policy.LATEST
-        self._wake = wake
-        self._payloads: list[bytes] = []
+        self._reader = reader
+        # The empty one is one for all: an event comes to thousands, and each object that is looked at takes its time.
+        self._payloads: list[bytes] | tuple[()] = ()
         self._size = 0
         self._ending: Ending | None = None
 
@@ -67,25 +79,53 @@ class Outbox:
         """Leave a payload."""
         if self._ending is not None:
             return
+        if not self._payloads and self._reader.offer(self, payload):
+            return
         if self._keeps_latest:
             if self._payloads:
                 MERGED.count += 1
             self._payloads = [payload]
-        elif self._payloads and self._size + len(payload) > _MOST_BYTES:
+        elif not self._payloads:
+            self._payloads, self._size = [payload], len(payload)
+        elif self._size + len(payload) > _MOST_BYTES:
             self._ending = _SLOW
             SLOW_CONSUMERS.inc()
         else:
             self._payloads.append(payload)
             self._size += len(payload)
-        self._wake(self)
+        self._reader.mark(self)
 
     def end(self, ending: Ending) -> None:
         """Let the operation end, after what has been left."""
         if self._ending is None:
             self._ending = ending
-            self._wake(self)
+            self._reader.mark(self)
 
     def take(self) -> tuple[list[bytes], Ending | None]:
         """Take all that waits, in order, and how the operation ended if it has."""
-        payloads, self._payloads, self._size = self._payloads, [], 0
+        payloads, self._payloads = self._payloads or [], ()
         return payloads, self._ending
+
+
+class Alarm:
+    """A reader that takes nothing by itself, but wakes the coroutine that does, at its own pace."""
+
+    def __init__(self) -> None:
+        self._ringing = asyncio.Event()
+
+    def offer(self, _outbox: Outbox, _payload: bytes) -> bool:
+        """Let everything be kept."""
+        return False
+
+    def mark(self, _outbox: Outbox) -> None:
+        """Wake who waits."""
+        self._ringing.set()
+
+    def ring(self, _future: object) -> None:
+        """Wake who waits, as a future's callback."""
+        self._ringing.set()
+
+    async def wait(self) -> None:
+        """Wait until there is something to take, or something else to see to."""
+        await self._ringing.wait()
+        self._ringing.clear()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from asyncio import BaseTransport
+from asyncio import BaseTransport, Transport
 from collections.abc import Callable
+from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
@@ -26,8 +27,28 @@ class UvicornSocket(WebSocketsSansIOProtocol):
     written before a socket is closed; here a client that does not read is cut off.
     """
 
-    on_writable: Callable[[], None] | None = None
-    is_writable = True
+    # Beside uvicorn's own attributes, which are many: an event is written to thousands of sockets, and each piece of
+    # memory that is looked at takes its time.
+    __slots__ = ("_close_sent", "_writer", "is_writable", "on_paused", "on_writable")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.on_paused: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
+        self.is_writable = True
+        # None before the handshake, and when the socket is being closed or gone.
+        self._writer: Transport | None = None
+        super().__init__(*args, **options)
+
+    @property
+    def close_sent(self) -> bool:
+        """Whether nothing more may be written, which uvicorn sets wherever it closes."""
+        return self._close_sent
+
+    @close_sent.setter
+    def close_sent(self, is_sent: bool) -> None:
+        self._close_sent = is_sent
+        if is_sent:
+            self._writer = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin, quietly."""
@@ -36,8 +57,8 @@ class UvicornSocket(WebSocketsSansIOProtocol):
 
     def write(self, messages: list[bytes]) -> None:
         """Write text messages at once, unless the socket is being closed."""
-        if not (self.close_sent or self.transport.is_closing()):
-            self.transport.write(framed(messages))
+        if self._writer is not None:
+            self._writer.write(framed(messages))
 
     def handle_connect(self, event: Request) -> None:
         """Begin the handshake, and let the application find the wire."""
@@ -48,12 +69,15 @@ class UvicornSocket(WebSocketsSansIOProtocol):
     def start_keepalive(self) -> None:
         """Go on after the handshake, whose headers are a tenth of what a quiet socket holds and not looked at again."""
         super().start_keepalive()
+        self._writer = self.transport
         del self.request, self.response
 
     def pause_writing(self) -> None:
         """Hear from the transport that it holds more than its high-water mark."""
         super().pause_writing()
         self.is_writable = False
+        if self.on_paused is not None:
+            self.on_paused()
 
     def resume_writing(self) -> None:
         """Hear from the transport that the client has read."""
@@ -62,6 +86,7 @@ class UvicornSocket(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let nobody wait any more for the client to read."""
+        self._writer = None
         super().connection_lost(exc)
         self._let_write()
 

@@ -77,7 +77,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         if policy is None:
             await super().run_operation(operation)
             return
-        outbox = Outbox(policy, self._outgoing.mark, encode(operation.id))
+        outbox = Outbox(policy, self._outgoing, encode(operation.id))
         self._outboxes[operation.id] = outbox
         executions.join(shared, outbox)
         operation.task = None

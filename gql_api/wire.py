@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -18,18 +19,21 @@ EXTENSION = "gql_api.wire"
 """The name in ``scope["extensions"]`` under which a server offers a :class:`Wire`, as ``wire``."""
 
 _WRITE_BYTES = 256 * 1024
+# What a socket holds beside its outboxes within a turn, where most events are alike: small.
+_MOST_MESSAGES = 64
+_MESSAGE_BYTES = _WRITE_BYTES // _MOST_MESSAGES
 _TEXT_FRAME = 0x81
 _SHORT, _MEDIUM = 126, 1 << 16
-_MEDIUM_HEADER = struct.Struct("!BBH").pack
 
 
 class Wire(Protocol):
     """A socket that takes several messages at once and says when it has had enough.
 
     ``is_writable`` is whether the client has read enough for more to be written; also of a socket that is gone.
-    ``on_writable`` is called when it is so again.
+    ``on_paused`` is called when it is so no more, ``on_writable`` when it is so again.
     """
 
+    on_paused: Callable[[], None] | None
     on_writable: Callable[[], None] | None
     is_writable: bool
 
@@ -41,6 +45,7 @@ class AsgiWire:
     """A wire over any ASGI server: a message at a time, and another write when the server has taken all of them."""
 
     def __init__(self, websocket: WebSocket) -> None:
+        self.on_paused: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.is_writable = True
         self._websocket = websocket
@@ -49,6 +54,8 @@ class AsgiWire:
     def write(self, messages: list[bytes]) -> None:
         """Begin to send; not writable until that is done."""
         self.is_writable = False
+        if self.on_paused is not None:
+            self.on_paused()
         self._sending = asyncio.create_task(self._send(messages))
 
     async def _send(self, messages: list[bytes]) -> None:
@@ -71,9 +78,13 @@ def wire_of(websocket: WebSocket) -> Wire:
 
 
 class Turn:
-    """Gathers what is to be done at the end of a turn of the event loop."""
+    """Gathers what is to be done at the end of a turn of the event loop.
+
+    ``is_alone`` is True while the only thing that came up in a turn is done: there is nothing to gather it with.
+    """
 
     def __init__(self) -> None:
+        self.is_alone = False
         self._waiting: list[Callable[[], None]] = []
         self._due: asyncio.Handle | None = None
 
@@ -89,7 +100,9 @@ class Turn:
 
     def _end(self) -> None:
         try:
+            self.is_alone = len(self._waiting) == 1
             self._do()
+            self.is_alone = False
             self._do()
         finally:
             self._due = asyncio.get_running_loop().call_soon(self._end) if self._waiting else None
@@ -104,10 +117,11 @@ class Turn:
 
 
 class Outgoing:
-    """Gathers what is to be sent on one socket.
+    """What is to be sent on one socket, of all its operations.
 
-    Messages and outboxes that are marked within a turn of the event loop leave in one write. Nothing is taken from an
-    outbox while the client does not read.
+    What is offered within a turn of the event loop leaves in one write at its end, or at once when nothing else came up
+    in it: each of a thousand sockets is then looked at once, not twice. While the client does not read, or when there
+    is very much, what is offered stays in its outbox, which knows what may be left out.
 
     Args:
         wire: the socket.
@@ -115,37 +129,60 @@ class Outgoing:
         turn: shared by all sockets.
     """
 
-    __slots__ = ("_drained", "_ended", "_is_scheduled", "_marked", "_turn", "_wire")
+    __slots__ = ("_drained", "_ended", "_is_clear", "_messages", "_turn", "_waiting", "_wire")
 
     def __init__(self, wire: Wire, ended: Callable[[Outbox], None], turn: Turn) -> None:
         self._wire = wire
         self._ended = ended
         self._turn = turn
-        self._marked: dict[Outbox, None] = {}
-        self._is_scheduled = False
+        # Nothing is to be sent before what comes next, and the client reads.
+        self._is_clear = True
+        self._messages: list[bytes] = []
+        self._waiting: dict[Outbox, None] = {}
         self._drained: asyncio.Future[None] | None = None
+        wire.on_paused = self._pause
         wire.on_writable = self._flush
 
     def close(self) -> None:
         """Send no more."""
-        self._wire.on_writable = None
-        self._marked.clear()
+        self._wire.on_paused = self._wire.on_writable = None
+        self._waiting.clear()
+        self._messages.clear()
+
+    def offer(self, outbox: Outbox, payload: bytes) -> bool:
+        """Send a payload of an outbox that holds nothing; False when it has to be kept."""
+        if self._is_clear and self._turn.is_alone:
+            try:
+                self._wire.write([_next(outbox, payload)])
+            except Exception:  # noqa: BLE001 - the end of the turn meets it again and logs it; others are told meanwhile
+                return False
+            return True
+        if len(payload) > _MESSAGE_BYTES or len(self._messages) == _MOST_MESSAGES:
+            return False
+        if self._is_clear:
+            self._is_clear = False
+            self._turn.later(self._flush)
+        elif not self._wire.is_writable:
+            return False
+        self._messages.append(_next(outbox, payload))
+        return True
 
     def mark(self, outbox: Outbox) -> None:
-        """Let an outbox be emptied as soon as the socket takes it."""
-        self._marked[outbox] = None
-        if not self._is_scheduled:
-            self._is_scheduled = True
+        """Empty an outbox as soon as the socket takes it."""
+        if self._is_clear:
+            self._is_clear = False
             self._turn.later(self._flush)
+        self._waiting[outbox] = None
 
     def unmark(self, outbox: Outbox) -> None:
         """Forget an outbox: its client wants no more of it."""
-        self._marked.pop(outbox, None)
+        self._waiting.pop(outbox, None)
 
     async def send(self, message: bytes) -> None:
         """Send a message, before and after waiting for a client that does not read: whoever waits holds it, not we."""
         await self._writable()
-        self._write([message])
+        self._messages.append(message)
+        self._flush()
         await self._writable()
 
     async def _writable(self) -> None:
@@ -154,54 +191,63 @@ class Outgoing:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
 
-    def _flush(self) -> None:
-        self._is_scheduled = False
-        if self._wire.is_writable:
-            self._write([])
+    def _pause(self) -> None:
+        self._is_clear = False
 
-    def _write(self, messages: list[bytes]) -> None:
-        size = 0
-        while self._marked and size < _WRITE_BYTES:
-            outbox = next(iter(self._marked))
-            del self._marked[outbox]
-            size += self._empty(outbox, messages)
-        if messages:
-            self._wire.write(messages)
-        if self._marked and not self._is_scheduled:
-            self._is_scheduled = True
+    def _flush(self) -> None:
+        wire = self._wire
+        if not wire.is_writable:
+            return
+        if self._waiting:
+            self._empty_outboxes()
+        if self._messages:
+            messages, self._messages = self._messages, []
+            wire.write(messages)
+        if self._waiting:
             self._turn.later(self._flush)
-        if self._drained is not None and self._wire.is_writable:
+        else:
+            self._is_clear = wire.is_writable
+        if self._drained is not None and wire.is_writable:
             self._drained.set_result(None)
             self._drained = None
 
-    def _empty(self, outbox: Outbox, messages: list[bytes]) -> int:
-        payloads, ending = outbox.take()
+    def _empty_outboxes(self) -> None:
         size = 0
-        for payload in payloads:
-            messages.append(b'{"id":%b,"type":"next","payload":%b}' % (outbox.label, payload))
-            size += len(payload)
+        while self._waiting and size < _WRITE_BYTES:
+            outbox = next(iter(self._waiting))
+            del self._waiting[outbox]
+            size += self._empty(outbox)
+
+    def _empty(self, outbox: Outbox) -> int:
+        payloads, ending = outbox.take()
+        self._messages += [_next(outbox, payload) for payload in payloads]
         if ending is not None:
             if ending.errors is None:
-                messages.append(b'{"id":%b,"type":"complete"}' % outbox.label)
+                self._messages.append(b'{"id":%b,"type":"complete"}' % outbox.label)
             else:
-                messages.append(b'{"id":%b,"type":"error","payload":%b}' % (outbox.label, ending.errors))
+                self._messages.append(b'{"id":%b,"type":"error","payload":%b}' % (outbox.label, ending.errors))
             self._ended(outbox)
-        return size
+        return sum(map(len, payloads))
 
 
-def framed(messages: Iterable[bytes]) -> bytes:
+def _next(outbox: Outbox, payload: bytes) -> bytes:
+    return b'{"id":%b,"type":"next","payload":%b}' % (outbox.label, payload)
+
+
+def framed(messages: list[bytes]) -> bytes:
     """Frame text messages as a server does: whole, unmasked, not compressed.
 
     https://www.rfc-editor.org/rfc/rfc6455#section-5.2
     """
-    parts: list[bytes] = []
-    for message in messages:
-        size = len(message)
-        if size < _SHORT:
-            parts.append(bytes((_TEXT_FRAME, size)))
-        elif size < _MEDIUM:
-            parts.append(_MEDIUM_HEADER(_TEXT_FRAME, 126, size))
-        else:
-            parts.append(struct.pack("!BBQ", _TEXT_FRAME, 127, size))
-        parts.append(message)
-    return b"".join(parts)
+    if len(messages) == 1:
+        return _header(len(messages[0])) + messages[0]
+    return b"".join([part for message in messages for part in (_header(len(message)), message)])
+
+
+@functools.lru_cache(4096)
+def _header(size: int) -> bytes:
+    if size < _SHORT:
+        return bytes((_TEXT_FRAME, size))
+    if size < _MEDIUM:
+        return struct.pack("!BBH", _TEXT_FRAME, 126, size)
+    return struct.pack("!BBQ", _TEXT_FRAME, 127, size)

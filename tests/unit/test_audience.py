@@ -7,7 +7,7 @@ import pytest
 from support import wait_until_async
 
 from gql_api.audience import Audience
-from gql_api.outbox import Ending, Outbox, Policy
+from gql_api.outbox import Alarm, Ending, Outbox, Policy
 
 
 class _Source:
@@ -53,7 +53,7 @@ def source(left_behind: list[Outbox]) -> _Source:
 
 
 def _join(source: _Source) -> Outbox:
-    outbox = Outbox(Policy.EVERY, lambda _outbox: None)
+    outbox = Outbox(Policy.EVERY, Alarm())
     source.audience.join(outbox)
     return outbox
 
@@ -173,7 +173,7 @@ async def test_a_refusal_is_told_to_all(source: _Source, left_behind: list[Outbo
 async def test_a_source_of_events_tells_who_joins_from_then_on() -> None:
     """Without a state to be read nobody is held back."""
     audience = Audience(lambda _late: None, holds_back=False)
-    outbox = Outbox(Policy.EVERY, lambda _outbox: None)
+    outbox = Outbox(Policy.EVERY, Alarm())
     audience.publish(b"1")
     audience.join(outbox)
     audience.publish(b"2")
@@ -183,7 +183,7 @@ async def test_a_source_of_events_tells_who_joins_from_then_on() -> None:
 async def test_an_event_that_cannot_be_completed_is_left_to_graphql_core() -> None:
     """What the plan says is published at once; where it fails nothing is."""
     audience = Audience(lambda _late: None, holds_back=False)
-    outbox = Outbox(Policy.EVERY, lambda _outbox: None)
+    outbox = Outbox(Policy.EVERY, Alarm())
     audience.join(outbox)
     assert not audience.tell(1)
     audience.complete = lambda event: {"half": 1 / event}  # type: ignore[operator] # events are anything

@@ -2,12 +2,50 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from gql_api.outbox import Ending, Outbox, Policy
 
 
+class _Reader:
+    """Takes what it is offered when it may, and hears what is kept for it."""
+
+    def __init__(self, *, takes: bool) -> None:
+        self.takes = takes
+        self.taken: list[bytes] = []
+        self.marked: list[Outbox] = []
+
+    def offer(self, _outbox: Outbox, payload: bytes) -> bool:
+        """Take a payload."""
+        if self.takes:
+            self.taken.append(payload)
+        return self.takes
+
+    def mark(self, outbox: Outbox) -> None:
+        """Hear of an outbox."""
+        self.marked.append(outbox)
+
+
 def _outbox(policy: Policy) -> tuple[Outbox, list[Outbox]]:
-    woken: list[Outbox] = []
-    return Outbox(policy, woken.append), woken
+    reader = _Reader(takes=False)
+    return Outbox(policy, reader), reader.marked
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_what_is_taken_at_once_is_not_kept(policy: Policy) -> None:
+    """A reader that is ready has each payload when it comes; one that was kept is before those that come behind it."""
+    reader = _Reader(takes=True)
+    outbox = Outbox(policy, reader)
+    outbox.put(b"1")
+    assert (reader.taken, reader.marked, outbox.take()[0]) == ([b"1"], [], [])
+    reader.takes = False
+    outbox.put(b"2")
+    reader.takes = True
+    outbox.put(b"3")
+    assert reader.taken == [b"1"]
+    assert outbox.take()[0] == ([b"3"] if policy is Policy.LATEST else [b"2", b"3"])
+    outbox.put(b"4")
+    assert reader.taken == [b"1", b"4"]
 
 
 def test_the_latest_state_replaces_those_before_it() -> None:

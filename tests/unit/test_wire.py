@@ -8,6 +8,7 @@ import pytest
 from websockets.frames import Frame
 from websockets.streams import StreamReader
 
+from gql_api.audience import Audience
 from gql_api.outbox import Ending, Outbox, Policy
 from gql_api.wire import Outgoing, Turn, framed
 
@@ -16,6 +17,7 @@ class _Wire:
     """A socket whose client reads when the test says so."""
 
     def __init__(self) -> None:
+        self.on_paused: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.is_writable = True
         self.writes: list[list[bytes]] = []
@@ -23,6 +25,12 @@ class _Wire:
     def write(self, messages: list[bytes]) -> None:
         """Keep what is written."""
         self.writes.append(messages)
+
+    def pause(self) -> None:
+        """Let the client read no more."""
+        self.is_writable = False
+        if self.on_paused is not None:
+            self.on_paused()
 
     def read(self) -> None:
         """Let the client read again."""
@@ -39,40 +47,98 @@ async def _turn() -> None:
 
 
 async def test_what_comes_together_leaves_in_one_write() -> None:
-    """Payloads of several operations within a turn are one write, in the order of the operations."""
+    """Payloads of several operations within a turn are one write, in the order in which they came, before any end."""
     wire, ended = _Wire(), list[Outbox]()
     outgoing = Outgoing(wire, ended.append, Turn())
-    one, two = (Outbox(Policy.EVERY, outgoing.mark, label) for label in (b'"1"', b'"2"'))
+    one, two = (Outbox(Policy.EVERY, outgoing, label) for label in (b'"1"', b'"2"'))
     one.put(b"a")
     two.put(b"b")
     one.put(b"c")
     one.end(Ending())
     two.end(Ending(b"[]"))
+    assert wire.writes == []
     await _turn()
     assert wire.writes == [
         [
             b'{"id":"1","type":"next","payload":a}',
+            b'{"id":"2","type":"next","payload":b}',
             b'{"id":"1","type":"next","payload":c}',
             b'{"id":"1","type":"complete"}',
-            b'{"id":"2","type":"next","payload":b}',
             b'{"id":"2","type":"error","payload":[]}',
         ]
     ]
     assert ended == [one, two]
 
 
+@pytest.mark.parametrize("tasks", [1, 2])
+async def test_what_comes_alone_leaves_at_once(tasks: int) -> None:
+    """One task's event is written while it is told; with another's it waits for that, and both are one write."""
+    wire, turn, written = _Wire(), Turn(), list[int]()
+    outgoing = Outgoing(wire, lambda _outbox: None, turn)
+
+    def tell(outbox: Outbox) -> None:
+        outbox.put(b"a")
+        written.append(len(wire.writes))
+
+    for number in range(tasks):
+        turn.later(functools.partial(tell, Outbox(Policy.LATEST, outgoing, b'"%d"' % number)))
+    await _turn()
+    assert written == ([1] if tasks == 1 else [0, 0])
+    assert [len(messages) for messages in wire.writes] == [tasks]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_socket_that_fails_keeps_nothing_from_the_others(
+    caplog: pytest.LogCaptureFixture, *, alone: bool
+) -> None:
+    """What is told to many goes on to those behind a socket that cannot be written to, and the failure is logged."""
+
+    class Broken(_Wire):
+        def write(self, messages: list[bytes]) -> None:
+            raise RuntimeError(f"{len(messages)} not written")
+
+    turn, wire = Turn(), _Wire()
+    audience = Audience(holds_back=False)
+    for one in (Broken(), wire):
+        audience.join(Outbox(Policy.LATEST, Outgoing(one, lambda _outbox: None, turn), b'"1"'))
+    if not alone:
+        turn.later(lambda: None)
+    turn.later(lambda: audience.publish(b"a"))
+    await _turn()
+    assert wire.writes == [[b'{"id":"1","type":"next","payload":a}']]
+    assert "1 not written" in caplog.text
+
+
 async def test_nothing_is_taken_for_a_client_that_does_not_read() -> None:
     """It is told the latest state, once, when it reads again."""
     wire = _Wire()
     outgoing = Outgoing(wire, lambda _outbox: None, Turn())
-    outbox = Outbox(Policy.LATEST, outgoing.mark, b'"1"')
-    wire.is_writable = False
+    outbox = Outbox(Policy.LATEST, outgoing, b'"1"')
+    wire.pause()
     for number in range(1000):
         outbox.put(b"%d" % number)
         await _turn()
     assert wire.writes == []
     wire.read()
     assert wire.writes == [[b'{"id":"1","type":"next","payload":999}']]
+    outbox.put(b"1000")
+    await _turn()
+    assert wire.writes[1:] == [[b'{"id":"1","type":"next","payload":1000}']]
+
+
+async def test_what_a_socket_holds_within_a_turn_is_bounded() -> None:
+    """Many messages, or large ones, stay in their outbox, behind those before them; the newest state is enough."""
+    wire, small, large = _Wire(), b"s", b"x" * 100_000
+    outgoing = Outgoing(wire, lambda _outbox: None, Turn())
+    outbox, other = (Outbox(Policy.LATEST, outgoing, label) for label in (b'"1"', b'"2"'))
+    for _ in range(1000):
+        outbox.put(small)
+    other.put(large)
+    other.put(small)
+    await _turn()
+    (messages,) = wire.writes
+    assert len(messages) == 64 + 1 + 1
+    assert messages[-1] == b'{"id":"2","type":"next","payload":s}'
 
 
 async def test_a_sender_waits_for_a_client_that_does_not_read() -> None:
@@ -80,7 +146,7 @@ async def test_a_sender_waits_for_a_client_that_does_not_read() -> None:
     wire = _Wire()
     outgoing = Outgoing(wire, lambda _outbox: None, Turn())
     await outgoing.send(b"1")
-    wire.is_writable = False
+    wire.pause()
     sending, given_up = (asyncio.create_task(outgoing.send(message)) for message in (b"2", b"3"))
     await _turn()
     await _turn()
@@ -96,10 +162,10 @@ async def test_a_write_is_bounded() -> None:
     wire = _Wire()
     outgoing = Outgoing(wire, lambda _outbox: None, Turn())
     for number in range(20):
-        outbox = Outbox(Policy.LATEST, outgoing.mark, b'"%d"' % number)
+        outbox = Outbox(Policy.LATEST, outgoing, b'"%d"' % number)
         outbox.put(b"x" * 100_000)
     await _turn()
-    wire.is_writable = False
+    wire.pause()
     written = len(wire.writes)
     await _turn()
     assert len(wire.writes) == written < 7
@@ -110,12 +176,14 @@ async def test_a_write_is_bounded() -> None:
 
 
 async def test_an_operation_that_the_client_ended_is_not_sent() -> None:
-    """Its id may be another operation's by now."""
+    """What waited for the client to read is dropped: its id may be another operation's by then."""
     wire = _Wire()
     outgoing = Outgoing(wire, lambda _outbox: None, Turn())
-    outbox = Outbox(Policy.LATEST, outgoing.mark, b'"1"')
+    outbox = Outbox(Policy.LATEST, outgoing, b'"1"')
+    wire.pause()
     outbox.put(b"1")
     outgoing.unmark(outbox)
+    wire.read()
     await _turn()
     assert wire.writes == []
 
