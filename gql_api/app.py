@@ -24,11 +24,11 @@ from gql_api.feed import Feed
 from gql_api.gathering import GatheredReads
 from gql_api.health import alive, ready
 from gql_api.metrics import CountRequests, metrics
+from gql_api.outgoing import Turn
 from gql_api.schema import schema
 from gql_api.server import GraphQLServer
 from gql_api.store import TaskStore
 from gql_api.subscriptions import PERSONAL, SHARED
-from gql_api.wire import Turn
 from jobs.dispatch import Dispatcher
 from jobs.settings import Settings
 

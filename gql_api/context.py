@@ -22,8 +22,8 @@ from gql_api.executions import Executions
 from gql_api.feed import Feed
 from gql_api.gathering import GatheredReads
 from gql_api.lists import ChildPage
+from gql_api.outgoing import Turn
 from gql_api.store import TaskStore
-from gql_api.wire import Turn
 from jobs.record.reads import TaskRecord
 
 

@@ -179,7 +179,7 @@ class Executions:
     async def _shared(self, operation: Operation, policy: Policy, principal: Hashable) -> AsyncGenerator[bytes, None]:
         alarm = Alarm()
         outbox = Outbox(policy, alarm)
-        self._draining.add_done_callback(alarm.ring)
+        self._draining.add_done_callback(alarm.mark)
         self.join(operation, outbox, principal)
         try:
             while True:
@@ -196,7 +196,7 @@ class Executions:
                 if self._draining.done():
                     raise DrainedError
         finally:
-            self._draining.remove_done_callback(alarm.ring)
+            self._draining.remove_done_callback(alarm.mark)
             self.leave(outbox)
 
     async def _alone(self, operation: Operation, context: object) -> AsyncGenerator[bytes, None]:

@@ -117,12 +117,8 @@ class Alarm:
         """Let everything be kept."""
         return False
 
-    def mark(self, _outbox: Outbox) -> None:
-        """Wake who waits."""
-        self._ringing.set()
-
-    def ring(self, _future: object) -> None:
-        """Wake who waits, as a future's callback."""
+    def mark(self, _outbox_or_future: object) -> None:
+        """Wake who waits, for an outbox or as a future's callback."""
         self._ringing.set()
 
     async def wait(self) -> None:

@@ -14,7 +14,8 @@ from gql_api.documents import syntax_error
 from gql_api.encoding import encode
 from gql_api.operation import Operation
 from gql_api.outbox import Outbox
-from gql_api.wire import Outgoing, wire_of
+from gql_api.outgoing import Outgoing
+from gql_api.wire import wire_of
 
 _SUBSCRIBE_FIELDS = {"query": str, "variables": dict, "operationName": str, "extensions": dict}
 

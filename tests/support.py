@@ -9,18 +9,21 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import psutil
+import uvicorn
 from redis.asyncio import Redis
+from starlette.types import ASGIApp
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from gql_api.mailbox import Mailbox
+from gql_api.servers import free_port
 from jobs.record.reads import TaskRecord
 
 T = TypeVar("T")
@@ -91,6 +94,22 @@ def process(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(started.pid, signal.SIGKILL)
             started.wait()
+
+
+@contextlib.asynccontextmanager
+async def served(app: ASGIApp, **settings: Any) -> AsyncIterator[int]:
+    """Serve an application of the test's own, by uvicorn in this very process; yields the port."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_level="warning", **settings))
+    serving = asyncio.create_task(server.serve())
+
+    async def started() -> bool:
+        return server.started
+
+    await wait_until_async(started)
+    yield port
+    server.should_exit = True
+    await serving
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
-from support import wait_until_async
+from support import served, wait_until_async
 
-from gql_api.servers import free_port
 from gql_api.uvicorn_http import UvicornHttp
 
 _PIECE = b"x" * 65536
@@ -42,22 +38,6 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-@contextlib.asynccontextmanager
-async def _served(app: _Endless) -> AsyncIterator[int]:
-    port = free_port()
-    config = uvicorn.Config(app, port=port, http=UvicornHttp, lifespan="off", log_level="warning")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-
-    async def started() -> bool:
-        return server.started
-
-    await wait_until_async(started)
-    yield port
-    server.should_exit = True
-    await serving
-
-
 def _ask(port: int) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", port))
     client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -68,7 +48,7 @@ async def test_who_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
     """A client that is there, and takes nothing of what it asked for, does not hold its answer for ever."""
     monkeypatch.setattr(UvicornHttp, "unread_seconds", 0.2)
     app = _Endless()
-    async with _served(app) as port:
+    async with served(app, http=UvicornHttp) as port:
         with _ask(port):
 
             async def is_let_go() -> bool:
@@ -81,7 +61,7 @@ async def test_who_reads_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time begins anew whenever the client has read what was waiting."""
     monkeypatch.setattr(UvicornHttp, "unread_seconds", 0.5)
     app, read = _Endless(), 0
-    async with _served(app) as port:
+    async with served(app, http=UvicornHttp) as port:
         with _ask(port) as client:
             client.setblocking(False)
             loop = asyncio.get_running_loop()

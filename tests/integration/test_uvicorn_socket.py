@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import struct
-from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from support import wait_until_async
+from starlette.types import Receive, Scope, Send
+from support import served, wait_until_async
 from websockets.asyncio.client import connect
 
-from gql_api.servers import free_port
 from gql_api.uvicorn_socket import UvicornSocket
 from gql_api.wire import EXTENSION
 
@@ -22,21 +18,6 @@ _HANDSHAKE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 _FRAMES = b"\x81\x03one" + b"\x81\x03two" + b"\x88\x02" + struct.pack("!H", 4400)
-
-
-@contextlib.asynccontextmanager
-async def _served(app: ASGIApp) -> AsyncIterator[int]:
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, ws=UvicornSocket, lifespan="off", log_level="warning"))
-    serving = asyncio.create_task(server.serve())
-
-    async def started() -> bool:
-        return server.started
-
-    await wait_until_async(started)
-    yield port
-    server.should_exit = True
-    await serving
 
 
 async def test_messages_are_written_between_the_handshake_and_the_end() -> None:
@@ -52,7 +33,7 @@ async def test_messages_are_written_between_the_handshake_and_the_end() -> None:
         wire.write([b"late"])
         await receive()
 
-    async with _served(app) as port:
+    async with served(app, ws=UvicornSocket) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         # Written by hand, for a client would not look at what comes behind a close.
         writer.write(_HANDSHAKE)
@@ -78,8 +59,39 @@ async def test_a_socket_that_is_gone_drops_what_is_written(caplog: pytest.LogCap
         assert wire.is_writable
         gone.set()
 
-    async with _served(app) as port:
+    async with served(app, ws=UvicornSocket) as port:
         client = await connect(f"ws://127.0.0.1:{port}")
         client.transport.abort()
         await asyncio.wait_for(gone.wait(), 10)
     assert not caplog.records
+
+
+async def test_a_client_that_does_not_read_pauses_its_wire() -> None:
+    """Who writes is told when the client has had enough, and again when it has read."""
+    told = list[str]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        wire = scope["extensions"][EXTENSION]["wire"]
+        wire.on_paused, wire.on_writable = (lambda: told.append("paused")), (lambda: told.append("writable"))
+        await receive()
+        await send({"type": "websocket.accept"})
+        while wire.is_writable:
+            wire.write([b"x" * 100_000])
+        await receive()
+
+    async def is_writable() -> bool:
+        return told == ["paused", "writable"]
+
+    async with served(app, ws=UvicornSocket) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        writer.write(_HANDSHAKE)
+
+        async def is_paused() -> bool:
+            return told == ["paused"]
+
+        await wait_until_async(is_paused)
+        reading = asyncio.create_task(reader.read())
+        await wait_until_async(is_writable)
+        writer.write_eof()
+        await reading
+        writer.close()
