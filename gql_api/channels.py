@@ -8,10 +8,11 @@ import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from redis.asyncio import Connection, ConnectionPool
+from redis.asyncio.connection import DefaultParser
 from redis.exceptions import RedisError
 
 from gql_api.background import background
@@ -50,7 +51,11 @@ class Channels:
     ) -> None:
         timeout = settings.store_timeout_seconds
         self._pool = ConnectionPool.from_url(
-            settings.redis_url, protocol=2, socket_connect_timeout=timeout, socket_timeout=timeout
+            settings.redis_url,
+            protocol=2,
+            socket_connect_timeout=timeout,
+            socket_timeout=timeout,
+            parser_class=self._make_parser,
         )
         self._tell = hear
         self._tell_of_pattern = hear_pattern or hear
@@ -118,6 +123,10 @@ class Channels:
             with contextlib.suppress(RedisError, OSError, AttributeError):
                 await connection.send_packed_command(packed, check_health=False)
 
+    def _make_parser(self, *args: Any, **options: Any) -> _Parser:
+        self._parser = _Parser(*args, **options)
+        return self._parser
+
     async def _receive(self) -> None:
         """Hold the connection: connect, hear, and after each loss connect again."""
         delay = _FIRST_RETRY_SECONDS
@@ -155,8 +164,9 @@ class Channels:
             # Without a timeout, which would cost more than the reading: see _doubt.
             answer = await connection.read_response(disable_decoding=True, timeout=math.inf)
             self._has_heard = True
-            if isinstance(answer, list):  # a PING while nothing is subscribed is answered by a plain string
-                self._handle(*answer)
+            self._handle(answer)
+            for answer in self._parser.received():
+                self._handle(answer)
 
     async def _doubt(self) -> None:
         """Ask a connection that is quiet for a sign of life, and give it up when none comes."""
@@ -174,14 +184,16 @@ class Channels:
                 with contextlib.suppress(RedisError, OSError):  # the receiver sees the same and reconnects
                     await connection.send_command("PING", check_health=False)
 
-    def _handle(self, kind: bytes, name: bytes = b"", *rest: Any) -> None:
+    def _handle(self, answer: Any) -> None:
+        if not isinstance(answer, list):  # a PING while nothing is subscribed is answered by a plain string
+            return
+        kind = answer[0]
         if kind == b"message":
-            self._tell(_text(name), *rest)
+            self._tell(_text(answer[1]), answer[2])
         elif kind == b"pmessage":
-            channel, payload = rest
-            self._tell_of_pattern(_text(channel), payload)
+            self._tell_of_pattern(_text(answer[2]), answer[3])
         elif kind in _ACKNOWLEDGED:
-            self._acknowledge((_ACKNOWLEDGED[kind], name.decode()))
+            self._acknowledge((_ACKNOWLEDGED[kind], answer[1].decode()))
 
     def _acknowledge(self, request: tuple[str, str]) -> None:
         self._unanswered[request] -= 1
@@ -193,6 +205,26 @@ class Channels:
         if self._is_resuming and not self._unanswered:
             self._is_resuming = False
             self._resumed()
+
+
+class _Parser(DefaultParser):  # type: ignore[misc, valid-type] # a name that redis-py gives to hiredis' parser
+    """Also tells what has been received together with an answer, which read one by one takes four times as long."""
+
+    def on_connect(self, connection: Any) -> None:
+        """Begin with a connection."""
+        super().on_connect(connection)
+        self._nothing = self._reader.gets()  # what it says when it has no answer
+
+    def received(self) -> Iterator[Any]:
+        """Yield the answers that have been received already.
+
+        Raises:
+            RedisError: Redis refuses something, or it is no answer.
+        """
+        while (answer := self._reader.gets(False)) is not self._nothing:
+            if isinstance(answer, RedisError):
+                raise answer
+            yield answer
 
 
 def _text(name: bytes) -> str:
