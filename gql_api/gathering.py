@@ -9,45 +9,72 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 _AT_ONCE = 2
+_LONG_SECONDS = 0.05
 _MOST_IDS = 500
 
 
 class GatheredReads(Generic[Value]):
     """Gathers reads that are asked for within a turn of the event loop, or while others are under way.
 
-    Nothing is kept: a read begins after it was asked for, so that it is never older.
+    Nothing is kept: a read begins after it was asked for, so that it is never older. One query at a time is enough, for
+    PyMongo takes longer for a query than for its documents. Beside one that takes long a second one begins: the first
+    may wait on a connection that is dead.
 
     Args:
         read: reads many, in the order of their ids.
+        long_seconds: after which another query may begin beside one.
     """
 
-    def __init__(self, read: Callable[[list[str]], Awaitable[Sequence[Value]]]) -> None:
+    def __init__(
+        self, read: Callable[[list[str]], Awaitable[Sequence[Value]]], long_seconds: float = _LONG_SECONDS
+    ) -> None:
         self._read = read
+        self._long_seconds = long_seconds
         self._waiting: list[tuple[str, asyncio.Future[Value]]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._is_scheduled = False
+        self._takes_long = False
+        self._timer: asyncio.TimerHandle | None = None
 
     async def load(self, id_: str) -> Value:
         """Read one; raises what the query that it was part of raised."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Value] = loop.create_future()
         self._waiting.append((id_, future))
-        if not self._is_scheduled and len(self._under_way) < _AT_ONCE:
+        if not self._is_scheduled and self._may_begin():
             self._is_scheduled = True
             loop.call_soon(self._begin)
         return await future
 
+    def _may_begin(self) -> bool:
+        return not self._under_way or (self._takes_long and len(self._under_way) < _AT_ONCE)
+
     def _begin(self) -> None:
         self._is_scheduled = False
-        while self._waiting and len(self._under_way) < _AT_ONCE:
-            batch, self._waiting = self._waiting[:_MOST_IDS], self._waiting[_MOST_IDS:]
-            task = asyncio.create_task(self._answer(batch))
-            self._under_way.add(task)
-            task.add_done_callback(self._end)
+        if not self._waiting or not self._may_begin():
+            return
+        batch, self._waiting = self._waiting[:_MOST_IDS], self._waiting[_MOST_IDS:]
+        task = asyncio.create_task(self._answer(batch))
+        self._under_way.add(task)
+        task.add_done_callback(self._end)
+        self._takes_long = False
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(self._long_seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._takes_long = True
+        self._begin()
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
+        if not self._under_way:
+            self._stop_timer()
         self._begin()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def _answer(self, batch: list[tuple[str, asyncio.Future[Value]]]) -> None:
         wanted = [(id_, future) for id_, future in batch if not future.done()]

@@ -3,8 +3,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from support import wait_until_async
 
 from gql_api.gathering import GatheredReads
+
+_LONG_SECONDS = 0.05
 
 
 class _Store:
@@ -14,6 +17,10 @@ class _Store:
         self.queries: list[list[str]] = []
         self.answer = asyncio.Event()
         self.error: Exception | None = None
+
+    async def is_asked_twice(self) -> bool:
+        """Whether two queries have begun."""
+        return len(self.queries) > 1
 
     async def read(self, ids: list[str]) -> list[str]:
         """Read many."""
@@ -43,17 +50,46 @@ async def test_what_is_asked_for_together_is_one_query() -> None:
 
 
 async def test_what_is_asked_for_while_others_are_read_waits_and_is_one_query() -> None:
-    """Two queries are under way at most, and one that has begun takes no more: its answer may be older."""
+    """One that has begun takes no more: its answer may be older."""
     store = _Store()
     reads = GatheredReads(store.read)
     loads = []
-    for id_ in ["a", "b", "c", "d", "a"]:
+    for id_ in ["a", "b", "c", "a"]:
         loads.append(asyncio.create_task(reads.load(id_)))
         await _turns()
+    assert store.queries == [["a"]]
+    store.answer.set()
+    assert await asyncio.gather(*loads) == ["read a", "read b", "read c", "read a"]
+    assert store.queries == [["a"], ["b", "c", "a"]]
+
+
+async def test_beside_a_query_that_takes_long_there_is_another_and_no_third() -> None:
+    """Whoever waits for a query that hangs goes on without it."""
+    store = _Store()
+    reads = GatheredReads(store.read, _LONG_SECONDS)
+    loads = [asyncio.create_task(reads.load("a"))]
+    await _turns()
+    loads += [asyncio.create_task(reads.load(id_)) for id_ in "bc"]
+    await wait_until_async(store.is_asked_twice)
+    loads += [asyncio.create_task(reads.load(id_)) for id_ in "de"]
+    await asyncio.sleep(2 * _LONG_SECONDS)
+    assert store.queries == [["a"], ["b", "c"]]
+    store.answer.set()
+    assert await asyncio.gather(*loads) == [f"read {id_}" for id_ in "abcde"]
+    assert store.queries == [["a"], ["b", "c"], ["d", "e"]]
+
+
+async def test_who_asks_when_a_query_has_taken_long_already_does_not_wait_for_it() -> None:
+    """The time counts from the beginning of the query, not from the question."""
+    store = _Store()
+    reads = GatheredReads(store.read, _LONG_SECONDS)
+    first = asyncio.create_task(reads.load("a"))
+    await asyncio.sleep(2 * _LONG_SECONDS)
+    second = asyncio.create_task(reads.load("b"))
+    await _turns()
     assert store.queries == [["a"], ["b"]]
     store.answer.set()
-    assert await asyncio.gather(*loads) == ["read a", "read b", "read c", "read d", "read a"]
-    assert store.queries == [["a"], ["b"], ["c", "d", "a"]]
+    assert [await first, await second] == ["read a", "read b"]
 
 
 async def test_a_query_is_bounded() -> None:
@@ -69,17 +105,15 @@ async def test_who_gave_up_is_not_read_for() -> None:
     """A query leaves them out; the others are none the worse."""
     store = _Store()
     reads = GatheredReads(store.read)
-    blocking = [asyncio.create_task(reads.load(id_)) for id_ in "a"]
-    await _turns()
-    blocking.append(asyncio.create_task(reads.load("b")))
+    blocking = asyncio.create_task(reads.load("a"))
     await _turns()
     gone, stays = (asyncio.create_task(reads.load(id_)) for id_ in "cd")
     await _turns()
     gone.cancel()
-    blocking[0].cancel()
+    blocking.cancel()
     store.answer.set()
     assert await stays == "read d"
-    assert store.queries[-1] == ["d"]
+    assert store.queries == [["a"], ["d"]]
 
 
 async def test_an_error_is_told_to_all_who_asked() -> None:
