@@ -37,6 +37,7 @@ async def results_of(schema: Schema, operation: Operation, context: object) -> A
         try:
             async for event in source:
                 yield await _result(executor, event)
+                del event  # it may be long until the next one, and thousands wait for theirs
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told as an error of a resolver is
             yield ExecutionResult(None, masked([_as_graphql_error(error)]))
 

@@ -142,6 +142,7 @@ class Executions:
             async with contextlib.aclosing(results_of(self._schema, operation, self._context(audience))) as results:
                 async for result in results:
                     audience.publish(encode_result(result), failed=result.data is None)
+                    del result  # it may be long until the next one, and thousands wait for theirs
         except RefusedOperationError as refusal:
             ending = Ending(refusal.errors, is_refusal=True)
         except Exception as error:  # noqa: BLE001 - it is logged, and told to all

@@ -48,13 +48,16 @@ class Subscription:
             mailbox.hand_over(services.turn.later, functools.partial(_tell, audience))
             while (news := await mailbox.take()) is not None:
                 record = await _whole(news, info) if news.omitted else news
+                is_final = record.is_final
                 if record.revision > audience.revision:
                     audience.revision = record.revision
                     task = Task(record)
                     if not audience.tell(task):
                         yield task
-                if record.is_final:
+                    del task
+                if is_final:
                     return
+                del news, record  # it may be long until the next one, and thousands wait for theirs
 
     @strawberry.subscription(
         description="Every change of the tasks that match, from now on; with since, first the latest state of what "

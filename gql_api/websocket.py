@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 from graphql import GraphQLError
+from starlette.websockets import WebSocketDisconnect
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.subscriptions.protocols.graphql_transport_ws import handlers
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import Message
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, Message
 
 from gql_api.context import Context
 from gql_api.documents import syntax_error
@@ -32,6 +35,8 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
             raise TypeError("this handler is for Strawberry's ASGI view")
         self._outgoing = Outgoing(wire_of(self.websocket.ws), self._sent_all, self.context.services.turn)
         self._outboxes: dict[str, Outbox] = {}
+        self._unbegun: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         """How many operations there are."""
@@ -48,6 +53,16 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
             await super().handle()
         finally:
             sockets.discard(self)
+
+    def on_request_accepted(self) -> None:
+        """Begin to wait for connection_init, by a timer: of Strawberry's task each socket keeps the cancelled rest."""
+        seconds = self.connection_init_wait_timeout.total_seconds()
+        self._unbegun = asyncio.get_running_loop().call_later(seconds, self._time_out)
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        """Begin, unless it comes too late."""
+        self._stop_waiting()
+        await super().handle_connection_init(message)
 
     async def handle_message(self, message: Any) -> None:
         """Handle one frame; a malformed one closes the socket with 4400."""
@@ -95,8 +110,22 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
 
     async def shutdown(self) -> None:
         """End all operations, with the socket."""
+        self._stop_waiting()
         await super().shutdown()
         self._outgoing.close()
+
+    def _time_out(self) -> None:
+        self.connection_timed_out = True
+        self._closing = asyncio.create_task(self._close_unbegun())
+
+    async def _close_unbegun(self) -> None:
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it is closed already
+            await self.websocket.close(code=4408, reason="Connection initialisation timeout")
+
+    def _stop_waiting(self) -> None:
+        if self._unbegun is not None:
+            self._unbegun.cancel()
+            self._unbegun = None
 
     def _sent_all(self, outbox: Outbox) -> None:
         """Free the id of an operation whose end has been sent."""
