@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -125,16 +126,16 @@ class Executions:
             self._stop(execution)
 
     def _start(self, operation: Operation, key: Hashable, principal: Hashable) -> _Execution:
-        def begin_anew(late: Iterable[Outbox]) -> None:
-            for outbox in late:
-                if self._by_outbox.pop(outbox, None) is not None and not self._draining.done():
-                    self.join(operation, outbox, principal)
-
-        holds_back = self.policy(operation) is Policy.LATEST
-        audience = Audience(begin_anew, holds_back=holds_back)
+        begin_anew = functools.partial(self._begin_anew, operation, principal)
+        audience = Audience(begin_anew, holds_back=self.policy(operation) is Policy.LATEST)
         self.executed += 1
         task = asyncio.create_task(self._run(operation, audience, key))
         return _Execution(key, audience, task)
+
+    def _begin_anew(self, operation: Operation, principal: Hashable, late: Iterable[Outbox]) -> None:
+        for outbox in late:
+            if self._by_outbox.pop(outbox, None) is not None and not self._draining.done():
+                self.join(operation, outbox, principal)
 
     async def _run(self, operation: Operation, audience: Audience, key: Hashable) -> None:
         ending = Ending()

@@ -10,7 +10,11 @@ from graphql import GraphQLError
 from starlette.websockets import WebSocketDisconnect
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.subscriptions.protocols.graphql_transport_ws import handlers
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, Message
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    Message,
+    SubscribeMessage,
+)
 
 from gql_api.context import Context
 from gql_api.documents import syntax_error
@@ -82,21 +86,32 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         """Send what is this socket's alone; waits for a client that does not read."""
         await self._outgoing.send(encode(message))
 
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        """Join a shared execution, which needs no task of its own; Strawberry runs the others, or refuses them."""
+        payload = message["payload"]
+        shared = Operation(payload["query"], payload.get("variables"), payload.get("operationName"))
+        policy = self.context.services.executions.policy(shared)
+        if policy is None or not self._may_begin(message["id"]):
+            await super().handle_subscribe(message)
+            return
+        self.operations[message["id"]] = handlers.Operation(
+            self, message["id"], shared.query, shared.variables, shared.name
+        )
+        outbox = self._outboxes[message["id"]] = Outbox(policy, self._outgoing, encode(message["id"]))
+        self.context.services.executions.join(shared, outbox)
+
+    def _may_begin(self, operation_id: str) -> bool:
+        """Whether Strawberry would not refuse it."""
+        most = self.max_subscriptions_per_connection
+        has_room = most is None or len(self.operations) < most
+        return self.connection_acknowledged and operation_id not in self.operations and has_room
+
     async def run_operation(self, operation: handlers.Operation[Context, None]) -> None:
-        """Join the shared execution of an operation, which needs no task of its own, or run it."""
-        executions = self.context.services.executions
-        shared = Operation(operation.query, operation.variables, operation.operation_name)
-        policy = executions.policy(shared)
+        """Run an operation that is not shared."""
         if (error := syntax_error(operation.query)) is not None:
             await operation.send_initial_errors([error])
-            return
-        if policy is None:
+        else:
             await super().run_operation(operation)
-            return
-        outbox = Outbox(policy, self._outgoing, encode(operation.id))
-        self._outboxes[operation.id] = outbox
-        executions.join(shared, outbox)
-        operation.task = None
 
     async def cleanup_operation(self, operation_id: str) -> None:
         """End an operation, as the client or the end of the socket wants it."""
