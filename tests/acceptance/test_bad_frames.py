@@ -122,6 +122,25 @@ async def test_an_id_is_used_once(served: Api, shared: bool) -> None:
         assert await _close_code(socket, _INIT, watch, done, watch, watch) == 4409
 
 
+@pytest.mark.parametrize("field", ["taskUpdated", "taskLogged"], ids=["shared", "alone"])
+async def test_a_connection_has_twenty_operations_at_most(served: Api, field: str) -> None:
+    """One more is an error of its own; when another has ended there is room for it."""
+    task_id = served.create("task_modules.add", args=[1], delaySeconds=3600)
+    watch = json.loads(_subscribe({"query": f'subscription {{ {field}(id: "{task_id}") {{ __typename }} }}'}))
+    async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
+        await socket.send(_INIT)
+        for number in range(21):
+            await socket.send(json.dumps({**watch, "id": str(number)}))
+        while (answer := json.loads(await asyncio.wait_for(socket.recv(), 20)))["type"] != "error":
+            assert answer["type"] in {"connection_ack", "next"}
+        assert (answer["id"], answer["payload"][0]["message"]) == ("20", "Subscription limit reached")
+        await socket.send('{"type": "complete", "id": "7"}')
+        await socket.send(json.dumps({**watch, "id": "20"}))
+        await socket.send('{"type": "ping"}')
+        while (answer := json.loads(await asyncio.wait_for(socket.recv(), 20)))["type"] != "pong":
+            assert answer["type"] == "next"
+
+
 @pytest.mark.parametrize("subprotocols", [None, ["graphql-ws"], ["unknown"]], ids=repr)
 async def test_no_other_subprotocol_is_spoken(served: Api, subprotocols: list[Subprotocol] | None) -> None:
     """Whoever does not ask for graphql-transport-ws is told 4406, the legacy protocol included."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,6 +19,7 @@ from gql_api.operation import Operation, RefusedOperationError
 from jobs import events
 from jobs.record import writes
 from jobs.record.details import Progress
+from jobs.record.reads import TaskRecord
 from jobs.settings import Settings
 from jobs.store import Store
 
@@ -100,6 +102,21 @@ async def test_many_subscribers_are_one_execution(services: Services, worker: St
     assert {tuple(client.revisions) for client in clients} == {(1, 2, 3)}
     assert len({id(client.payloads[-1]) for client in clients}) == 1
     assert len(services.executions) == 0
+
+
+@pytest.mark.parametrize("selection", ["revision status", "revision parent { id }"], ids=["plain", "not plain"])
+async def test_what_was_told_is_not_kept(services: Services, worker: Store, task_id: str, selection: str) -> None:
+    """Who waits for the next event holds no record: there may be thousands, and it may be long."""
+    client = _Client(services, Operation(_WATCH.replace("revision status", selection), {"id": task_id}))
+    await client.told(1)
+    await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
+    await client.told(2)
+
+    async def nobody_holds_one() -> bool:
+        return not any(type(found) is TaskRecord and found.id == task_id for found in gc.get_objects())
+
+    await wait_until_async(nobody_holds_one)
+    await client.leave()
 
 
 @pytest.mark.parametrize(("selection", "executed"), [("revision status", 1), ("revision parent { id }", 3)])

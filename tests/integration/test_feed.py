@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 import pytest
 from conftest import Databases
 from redis.asyncio import Redis
 from support import own_pubsub, taken, wait_until_async
 
+from gql_api.channels import Channels
 from gql_api.feed import Feed
 from gql_api.store import TaskStore
 from jobs import events
@@ -288,3 +289,56 @@ async def test_a_connection_that_went_dumb_is_given_up(
             assert (await taken(mailbox)).is_final
             assert proxy.accepted > proxy.swallowed
             assert feed.backstop_found == 0
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+@pytest.fixture
+async def allowed(settings: Settings, redis: Redis) -> AsyncIterator[tuple[Settings, Callable[[str], Awaitable[None]]]]:
+    """Settings with a user of Redis who may hear no channel, and a way to allow one."""
+    name = f"user-{uuid.uuid4().hex}"
+
+    async def set_user(*rules: str) -> None:
+        await redis.execute_command("ACL", "SETUSER", name, *rules)  # type: ignore[no-untyped-call] # redis-py
+
+    async def allow(channel: str) -> None:
+        await set_user(f"&{channel}")
+
+    await set_user("on", ">secret", "~*", "+@all", "resetchannels")
+    url = settings.redis_url.replace("redis://", f"redis://{name}:secret@", 1)
+    yield settings.model_copy(update={"redis_url": url}), allow
+    await redis.acl_deluser(name)
+
+
+async def test_what_redis_refuses_is_asked_for_again(
+    allowed: tuple[Settings, Callable[[str], Awaitable[None]]], redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refusal is not passed over, also when it comes with the answers to others: once it is allowed, it is heard."""
+    settings, allow = allowed
+    first, second = (events.channel(str(uuid.uuid4())) for _ in range(2))
+    await allow(first)
+    heard: list[tuple[str, bytes]] = []
+    async with Channels(settings, lambda channel, payload: heard.append((channel, payload)), _nothing) as channels:
+        for name in (first, second):
+            channels.subscribe(name)
+        await channels.acknowledged(second)
+
+        async def refused() -> bool:
+            return "Redis does not answer" in caplog.text
+
+        await wait_until_async(refused)
+        await allow(second)
+
+        async def has_subscribers() -> bool:
+            return [count for _, count in await redis.pubsub_numsub(first, second)] == [1, 1]
+
+        await wait_until_async(has_subscribers)
+        for name in (first, second):
+            await redis.publish(name, name)
+
+        async def has_heard() -> bool:
+            return heard == [(name, name.encode()) for name in (first, second)]
+
+        await wait_until_async(has_heard)
