@@ -130,7 +130,6 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         self._outgoing.close()
 
     def _time_out(self) -> None:
-        self.connection_timed_out = True
         self._closing = asyncio.create_task(self._close_unbegun())
 
     async def _close_unbegun(self) -> None:

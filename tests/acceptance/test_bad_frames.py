@@ -97,13 +97,14 @@ async def test_a_bad_first_frame_is_a_bad_request(served: Api, frame: str | byte
     ("frames", "code"),
     [
         ([_subscribe()], 4401),
+        ([_subscribe({"query": 'subscription { taskUpdated(id: "x") { id } }'})], 4401),
         ([_INIT, _INIT], 4429),
         ([_INIT, _subscribe(), _INIT], 4429),
         (['{"type": "ping"}', '{"type": "pong"}', '{"type": "complete", "id": "1"}', _subscribe()], 4401),
         ([], 4408),
         (['{"type": "ping"}'], 4408),
     ],
-    ids=["subscribe first", "init twice", "init again", "subscribe without init", "silence", "ping only"],
+    ids=["subscribe first", "join first", "init twice", "init again", "subscribe without init", "silence", "ping only"],
 )
 async def test_messages_come_in_their_order(served: Api, frames: list[str], code: int) -> None:
     """A connection is asked for once, in time, and before anything else."""

@@ -80,7 +80,7 @@ async def test_beside_a_query_that_takes_long_there_is_another_and_no_third() ->
 
 
 async def test_who_asks_when_a_query_has_taken_long_already_does_not_wait_for_it() -> None:
-    """The time counts from the beginning of the query, not from the question."""
+    """The time counts from the beginning of the query, not from the question, and anew for each query."""
     store = _Store()
     reads = GatheredReads(store.read, _LONG_SECONDS)
     first = asyncio.create_task(reads.load("a"))
@@ -90,6 +90,14 @@ async def test_who_asks_when_a_query_has_taken_long_already_does_not_wait_for_it
     assert store.queries == [["a"], ["b"]]
     store.answer.set()
     assert [await first, await second] == ["read a", "read b"]
+    store.answer.clear()
+    loads = []
+    for id_ in "cd":
+        loads.append(asyncio.create_task(reads.load(id_)))
+        await _turns()
+    assert store.queries == [["a"], ["b"], ["c"]]
+    store.answer.set()
+    assert await asyncio.gather(*loads) == ["read c", "read d"]
 
 
 async def test_a_query_is_bounded() -> None:
