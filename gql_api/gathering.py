@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -32,9 +33,8 @@ class GatheredReads(Generic[Value]):
         self._long_seconds = long_seconds
         self._waiting: list[tuple[str, asyncio.Future[Value]]] = []
         self._under_way: set[asyncio.Task[None]] = set()
+        self._take_long: set[asyncio.Task[None]] = set()  # of those under way
         self._is_scheduled = False
-        self._takes_long = False
-        self._timer: asyncio.TimerHandle | None = None
 
     async def load(self, id_: str) -> Value:
         """Read one; raises what the query that it was part of raised."""
@@ -47,7 +47,7 @@ class GatheredReads(Generic[Value]):
         return await future
 
     def _may_begin(self) -> bool:
-        return not self._under_way or (self._takes_long and len(self._under_way) < _AT_ONCE)
+        return len(self._under_way) < _AT_ONCE and self._under_way <= self._take_long
 
     def _begin(self) -> None:
         self._is_scheduled = False
@@ -56,25 +56,18 @@ class GatheredReads(Generic[Value]):
         batch, self._waiting = self._waiting[:_MOST_IDS], self._waiting[_MOST_IDS:]
         task = asyncio.create_task(self._answer(batch))
         self._under_way.add(task)
-        task.add_done_callback(self._end)
-        self._takes_long = False
-        self._stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(self._long_seconds, self._go_on)
+        timer = asyncio.get_running_loop().call_later(self._long_seconds, self._go_on_beside, task)
+        task.add_done_callback(functools.partial(self._end, timer))
 
-    def _go_on(self) -> None:
-        self._takes_long = True
+    def _go_on_beside(self, task: asyncio.Task[None]) -> None:
+        self._take_long.add(task)
         self._begin()
 
-    def _end(self, task: asyncio.Task[None]) -> None:
+    def _end(self, timer: asyncio.TimerHandle, task: asyncio.Task[None]) -> None:
+        timer.cancel()
         self._under_way.discard(task)
-        if not self._under_way:
-            self._stop_timer()
+        self._take_long.discard(task)
         self._begin()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     async def _answer(self, batch: list[tuple[str, asyncio.Future[Value]]]) -> None:
         wanted = [(id_, future) for id_, future in batch if not future.done()]

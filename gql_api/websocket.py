@@ -16,6 +16,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     SubscribeMessage,
 )
 
+from gql_api.background import cancelled
 from gql_api.context import Context
 from gql_api.documents import syntax_error
 from gql_api.encoding import encode
@@ -76,7 +77,10 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
             return
         if message.get("payload", ...) is None:
             del message["payload"]  # the protocol takes null for none, Strawberry does not
-        await super().handle_message(message)
+        try:
+            await super().handle_message(message)
+        except RecursionError:  # it could just be read
+            await self.handle_invalid_message("The message is nested too deeply")
 
     @staticmethod
     def _get_pre_execution_close_reason(_error: GraphQLError) -> None:
@@ -90,8 +94,8 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         """Join a shared execution, which needs no task of its own; Strawberry runs the others, or refuses them."""
         payload = message["payload"]
         shared = Operation(payload["query"], payload.get("variables"), payload.get("operationName"))
-        policy = self.context.services.executions.policy(shared)
-        if policy is None or not self._may_begin(message["id"]):
+        policy = self.context.services.executions.policy(shared) if self._may_begin(message["id"]) else None
+        if policy is None:
             await super().handle_subscribe(message)
             return
         self.operations[message["id"]] = handlers.Operation(
@@ -126,10 +130,13 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
     async def shutdown(self) -> None:
         """End all operations, with the socket."""
         self._stop_waiting()
+        if self._closing is not None:
+            await cancelled([self._closing])
         await super().shutdown()
         self._outgoing.close()
 
     def _time_out(self) -> None:
+        self.connection_timed_out = True
         self._closing = asyncio.create_task(self._close_unbegun())
 
     async def _close_unbegun(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from support import Api, process, wait_until
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from gql_api.servers import free_port
@@ -121,6 +122,30 @@ async def test_an_id_is_used_once(served: Api, shared: bool) -> None:
     done = '{"type": "complete", "id": "1"}'
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
         assert await _close_code(socket, _INIT, watch, done, watch, watch) == 4409
+
+
+async def _answer(socket: ClientConnection) -> str | int | None:
+    """The type of what comes behind the acknowledgement, or the code that the socket is closed with."""
+    try:
+        while (answer := json.loads(await asyncio.wait_for(socket.recv(), 20))["type"]) == "connection_ack":
+            pass
+    except ConnectionClosed as closed:
+        return None if closed.rcvd is None else closed.rcvd.code
+    return str(answer)
+
+
+async def test_however_deep_a_value_is_nested_there_is_an_answer(served: Api) -> None:
+    """What can just be read is refused as what cannot: a socket is never lost without a reason."""
+    query = "subscription ($id: ID!) { taskUpdated(id: $id) { id } }"
+    answers = set()
+    for depth in range(900, 1000):
+        payload = f'{{"query": "{query}", "variables": {{"id": "x", "v": {"[" * depth}{"]" * depth}}}}}'
+        async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
+            await socket.send(_INIT)
+            await socket.send(f'{{"type": "subscribe", "id": "1", "payload": {payload}}}')
+            answers.add(await _answer(socket))
+    assert answers == {"next", 4400}
+    assert "Traceback" not in served.log.read_text()
 
 
 @pytest.mark.parametrize("field", ["taskUpdated", "taskLogged"], ids=["shared", "alone"])
