@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -28,17 +29,19 @@ class _Socket:
         self.may_close.set()
 
     async def receive(self) -> Message:
-        """Begin, and be silent."""
-        if not self.sent:
-            return {"type": "websocket.connect"}
-        await asyncio.Event().wait()
-        raise AssertionError
+        """Begin."""
+        return {"type": "websocket.connect"}
 
     async def send(self, message: Message) -> None:
         """Keep what is sent."""
         if message["type"] == "websocket.close":
             await self.may_close.wait()
         self.sent.append(message)
+
+    @property
+    def codes(self) -> list[int | None]:
+        """What was sent: the codes of closes, and None for all else."""
+        return [message.get("code") for message in self.sent]
 
     async def is_closed(self) -> bool:
         """Whether the socket is closed."""
@@ -51,49 +54,66 @@ def socket() -> _Socket:
     return _Socket()
 
 
-@pytest.fixture
-async def handler(socket: _Socket) -> TransportHandler:
-    """The handler of an accepted socket, which waits 10 ms for connection_init."""
+async def _accepted(socket: _Socket) -> TransportHandler:
+    """The handler of a socket, which waits 10 ms for connection_init from now on."""
     websocket = WebSocket({"type": "websocket", "headers": [], "path": "/graphql"}, socket.receive, socket.send)
     await websocket.accept()
     view = GraphQLServer()
     context = Context(cast("Any", SimpleNamespace(turn=Turn(), sockets=set())))
     adapter = ASGIWebSocketAdapter(cast("Any", view), websocket, websocket)
-    return TransportHandler(view, adapter, context, None, view.schema, timedelta(milliseconds=10))
-
-
-async def test_who_begins_too_late_is_not_let_in(handler: TransportHandler, socket: _Socket) -> None:
-    """A connection_init that comes while the socket is being closed, or after that, is not acknowledged."""
-    socket.may_close.clear()
+    handler = TransportHandler(view, adapter, context, None, view.schema, timedelta(milliseconds=10))
     handler.on_request_accepted()
+    return handler
 
-    async def is_over() -> bool:
+
+async def _late(handler: TransportHandler) -> None:
+    """Wait until the time is over."""
+
+    async def is_late() -> bool:
         return handler.connection_timed_out
 
-    await wait_until_async(is_over)
+    await wait_until_async(is_late)
+
+
+async def test_who_begins_too_late_is_not_let_in(socket: _Socket) -> None:
+    """A connection_init that comes while the socket is being closed, or after that, is not acknowledged."""
+    socket.may_close.clear()
+    handler = await _accepted(socket)
+    await _late(handler)
     await handler.handle_message(dict(_INIT))
     socket.may_close.set()
     await wait_until_async(socket.is_closed)
     await handler.handle_message(dict(_INIT))
     assert not handler.connection_acknowledged
-    assert [message.get("code") for message in socket.sent] == [None, 4408]
+    assert socket.codes == [None, 4408]
     await handler.shutdown()
 
 
 async def test_who_is_being_closed_already_is_not_closed_again(
-    handler: TransportHandler, socket: _Socket, caplog: pytest.LogCaptureFixture
+    socket: _Socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The time may be over while a socket is closed for another reason: that takes long if the client reads nothing."""
     socket.may_close.clear()
-    handler.on_request_accepted()
+    handler = await _accepted(socket)
     closing = asyncio.create_task(handler.handle_message([]))
-
-    async def is_over() -> bool:
-        return handler.connection_timed_out
-
-    await wait_until_async(is_over)
+    await _late(handler)
     socket.may_close.set()
     await closing
+    assert socket.codes == [None, 4400]
     await handler.shutdown()
-    assert [message.get("code") for message in socket.sent] == [None, 4400]
+    del handler, closing
+    gc.collect()  # what was raised and met by nobody would be told now
     assert not caplog.records
+
+
+async def test_nothing_is_left_of_a_socket_that_has_ended(socket: _Socket) -> None:
+    """Neither the wait for its beginning nor its close."""
+    socket.may_close.clear()
+    waits, closes = await _accepted(socket), await _accepted(socket)
+    await waits.shutdown()
+    await _late(closes)
+    await closes.shutdown()
+    socket.may_close.set()
+    await asyncio.sleep(0.05)
+    assert not waits.connection_timed_out
+    assert socket.codes == [None, None]
