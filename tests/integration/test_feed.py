@@ -323,7 +323,6 @@ async def test_what_redis_refuses_is_asked_for_again(
     async with Channels(settings, lambda channel, payload: heard.append((channel, payload)), _nothing) as channels:
         for name in (first, second):
             channels.subscribe(name)
-        await channels.acknowledged(second)
 
         async def refused() -> bool:
             return "Redis does not answer" in caplog.text

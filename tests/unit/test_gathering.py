@@ -83,13 +83,14 @@ async def test_beside_a_query_that_takes_long_there_is_another_and_no_third() ->
 
 
 async def test_who_asks_while_a_query_hangs_does_not_wait_for_it() -> None:
-    """Neither the first one nor the next: whether a query takes long counts from its own beginning."""
+    """Nor for one that began beside it and has ended: whether a query takes long counts from its own beginning."""
     store = _Store()
     store.only_hangs = "a"
-    reads = GatheredReads(store.read, 0.5)
+    reads = GatheredReads(store.read, 10 * _LONG_SECONDS)
     hangs = asyncio.create_task(reads.load("a"))
-    await asyncio.sleep(0.6)
-    for id_ in "bcd":
+    await _turns()
+    assert await reads.load("b") == "read b"
+    for id_ in "cd":
         load = asyncio.create_task(reads.load(id_))
         await _turns()
         assert load.done()
@@ -101,18 +102,22 @@ async def test_who_asks_while_a_query_hangs_does_not_wait_for_it() -> None:
 async def test_a_query_does_not_take_long_because_one_before_it_did() -> None:
     """When the one that hung has ended, there is one at a time again."""
     store = _Store()
-    reads = GatheredReads(store.read, 0.5)
-    loads = [asyncio.create_task(reads.load("a"))]
-    await asyncio.sleep(0.6)
+    store.only_hangs = "a"
+    reads = GatheredReads(store.read, 10 * _LONG_SECONDS)
+    hangs = asyncio.create_task(reads.load("a"))
+    await _turns()
+    assert await reads.load("b") == "read b"
     store.answer.set()
-    await loads.pop()
+    await hangs
+    store.only_hangs = "c"
     store.answer.clear()
-    for id_ in "bc":
+    loads = []
+    for id_ in "cd":
         loads.append(asyncio.create_task(reads.load(id_)))
         await _turns()
-    assert store.queries == [["a"], ["b"]]
+    assert store.queries == [["a"], ["b"], ["c"]]
     store.answer.set()
-    assert await asyncio.gather(*loads) == ["read b", "read c"]
+    assert await asyncio.gather(*loads) == ["read c", "read d"]
 
 
 async def test_a_query_is_bounded() -> None:
