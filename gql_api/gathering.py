@@ -32,8 +32,7 @@ class GatheredReads(Generic[Value]):
         self._read = read
         self._long_seconds = long_seconds
         self._waiting: list[tuple[str, asyncio.Future[Value]]] = []
-        self._under_way: set[asyncio.Task[None]] = set()
-        self._take_long: set[asyncio.Task[None]] = set()  # of those under way
+        self._under_way: dict[asyncio.Task[None], bool] = {}  # whether it takes long
         self._is_scheduled = False
 
     async def load(self, id_: str) -> Value:
@@ -47,7 +46,7 @@ class GatheredReads(Generic[Value]):
         return await future
 
     def _may_begin(self) -> bool:
-        return len(self._under_way) < _AT_ONCE and self._under_way <= self._take_long
+        return len(self._under_way) < _AT_ONCE and all(self._under_way.values())
 
     def _begin(self) -> None:
         self._is_scheduled = False
@@ -55,18 +54,17 @@ class GatheredReads(Generic[Value]):
             return
         batch, self._waiting = self._waiting[:_MOST_IDS], self._waiting[_MOST_IDS:]
         task = asyncio.create_task(self._answer(batch))
-        self._under_way.add(task)
+        self._under_way[task] = False
         timer = asyncio.get_running_loop().call_later(self._long_seconds, self._go_on_beside, task)
         task.add_done_callback(functools.partial(self._end, timer))
 
     def _go_on_beside(self, task: asyncio.Task[None]) -> None:
-        self._take_long.add(task)
+        self._under_way[task] = True
         self._begin()
 
     def _end(self, timer: asyncio.TimerHandle, task: asyncio.Task[None]) -> None:
         timer.cancel()
-        self._under_way.discard(task)
-        self._take_long.discard(task)
+        del self._under_way[task]
         self._begin()
 
     async def _answer(self, batch: list[tuple[str, asyncio.Future[Value]]]) -> None:
