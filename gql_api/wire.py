@@ -64,6 +64,48 @@ class AsgiWire:
                 self.on_writable()
 
 
+class TransportWire:
+    """A wire straight to the transport of an open socket, whose owner hears from the transport and passes it on.
+
+    It is an object of its own, and small: an event is written to thousands of sockets, and each piece of memory that is
+    looked at takes its time.
+    """
+
+    __slots__ = ("_transport", "is_writable", "on_paused", "on_writable")
+
+    def __init__(self) -> None:
+        self.on_paused: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
+        self.is_writable = True
+        # None before the handshake, and when the socket is being closed or gone.
+        self._transport: asyncio.Transport | None = None
+
+    def open(self, transport: asyncio.Transport) -> None:
+        """Write from now on."""
+        self._transport = transport
+
+    def close(self) -> None:
+        """Write no more."""
+        self._transport = None
+
+    def write(self, messages: list[bytes]) -> None:
+        """Write at once."""
+        if self._transport is not None:
+            self._transport.write(framed(messages))
+
+    def pause(self) -> None:
+        """Hear that the client has not read enough."""
+        self.is_writable = False
+        if self.on_paused is not None:
+            self.on_paused()
+
+    def resume(self) -> None:
+        """Hear that the client has read, or is gone."""
+        self.is_writable = True
+        if self.on_writable is not None:
+            self.on_writable()
+
+
 def wire_of(websocket: WebSocket) -> Wire:
     """The server's own wire where it has one."""
     offer = websocket.scope.get("extensions", {}).get(EXTENSION)
