@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gql_api.handshake import acceptance
 from gql_api.streamed import ENDLESS
+from gql_api.uvicorn_socket import UvicornSocket
 
 
 class UvicornHttp(HttpToolsProtocol):
@@ -39,6 +41,21 @@ class UvicornHttp(HttpToolsProtocol):
         """End with the connection."""
         super().connection_lost(exc)
         self._keep()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand a client that wants a WebSocket over; uvicorn would write its request down again, to be read anew."""
+        accept = acceptance(self.scope["method"], self.scope["http_version"], self.headers)
+        may_hand_over = self.ws_protocol_class is UvicornSocket and not self.config.ws_per_message_deflate
+        if accept is None or not may_hand_over or not self.url.isascii():
+            super().handle_websocket_upgrade()
+            return
+        self.connections.discard(self)
+        # It holds us, and is done: without it all that is left of the request goes at once, not with the collector.
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does when the connection is lost
+        websocket = UvicornSocket(self.config, self.server_state, self.app_state)
+        websocket.connection_made(self.transport)
+        websocket.begin(self.url, self.headers, accept)
+        self.transport.set_protocol(websocket)
 
     def shutdown(self) -> None:
         """Begin to stop; the server calls this for each connection."""

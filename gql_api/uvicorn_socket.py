@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 from asyncio import BaseTransport
 from typing import Any
+from urllib.parse import unquote
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+from websockets.protocol import State
 
+from gql_api import handshake
 from gql_api.wire import EXTENSION, TransportWire
 
 GOING_AWAY = 1001
@@ -28,6 +32,9 @@ class UvicornSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._wire = TransportWire()
+        # What accepts a plain handshake, until the application has answered it.
+        self._accept: str | None = None
+        self._early: bytes | None = None
         super().__init__(*args, **options)
 
     @property
@@ -46,17 +53,76 @@ class UvicornSocket(WebSocketsSansIOProtocol):
         self.logger = self.conn.logger = _logger
         super().connection_made(transport)
 
+    def begin(self, url: bytes, headers: list[tuple[bytes, bytes]], accept: str) -> None:
+        """Let the application answer a request whose handshake is plain.
+
+        Args:
+            url: the request's target, in ASCII.
+            headers: of the request.
+            accept: what :func:`gql_api.handshake.acceptance` found in it.
+        """
+        raw_path, _, query_string = url.partition(b"?")
+        self._accept = accept
+        self.handshake_initiated = True
+        self.scope = {
+            "type": "websocket",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": self.scheme,
+            "server": self.server,
+            "client": self.client,
+            "root_path": self.root_path,
+            "path": self.root_path + unquote(raw_path.decode()),
+            "raw_path": self.root_path.encode("ascii") + raw_path,
+            "query_string": query_string,
+            "headers": headers,
+            "subprotocols": handshake.subprotocols(headers),
+            "state": self.app_state.copy(),
+            "extensions": {"websocket.http.response": {}, EXTENSION: {"wire": self._wire}},
+        }
+        self.queue.put_nowait({"type": "websocket.connect"})
+        task = self.loop.create_task(self.run_asgi())
+        task.add_done_callback(self.on_task_complete)
+        self.tasks.add(task)
+
     def handle_connect(self, event: Request) -> None:
-        """Begin the handshake, and let the application find the wire."""
+        """Begin any other handshake, and let the application find the wire."""
         super().handle_connect(event)
         if not self.close_sent:
             self.scope["extensions"][EXTENSION] = {"wire": self._wire}
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Take a message of the application's."""
+        if self._accept is None or message["type"] != "websocket.accept" or self.transport.is_closing():
+            await super().send(message)
+            return
+        headers = [*self.default_headers, *message.get("headers", [])]
+        self.transport.write(handshake.response(self._accept, headers, message.get("subprotocol")))
+        self._accept = None
+        self.handshake_complete = True
+        self.conn.state = State.OPEN
+        self.conn.parser = self.conn.parse()  # the first one waits for a request
+        next(self.conn.parser)
+        self.start_keepalive()
+        if self._early is not None:
+            early, self._early = self._early, None
+            self.transport.resume_reading()
+            self.data_received(early)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent; it should have waited for the answer, and then waits until there is one."""
+        if self._accept is None:
+            super().data_received(data)
+        else:
+            self._early = (self._early or b"") + data
+            self.transport.pause_reading()
 
     def start_keepalive(self) -> None:
         """Go on after the handshake, whose headers are a tenth of what a quiet socket holds and not looked at again."""
         super().start_keepalive()
         self._wire.open(self.transport)
-        del self.request, self.response
+        vars(self).pop("request", None)
+        vars(self).pop("response", None)
 
     def pause_writing(self) -> None:
         """Hear from the transport that it holds more than its high-water mark."""
