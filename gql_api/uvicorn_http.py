@@ -44,9 +44,9 @@ class UvicornHttp(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hand a client that wants a WebSocket over; uvicorn would write its request down again, to be read anew."""
-        accept = acceptance(self.scope["method"], self.scope["http_version"], self.headers)
+        accept = acceptance(self.scope["method"], self.scope["http_version"], self.url, self.headers)
         may_hand_over = self.ws_protocol_class is UvicornSocket and not self.config.ws_per_message_deflate
-        if accept is None or not may_hand_over or not self.url.isascii():
+        if accept is None or not may_hand_over:
             super().handle_websocket_upgrade()
             return
         self.connections.discard(self)

@@ -7,7 +7,7 @@ from asyncio import BaseTransport
 from typing import Any
 from urllib.parse import unquote
 
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGISendEvent, WebSocketAcceptEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -21,6 +21,8 @@ GOING_AWAY = 1001
 _logger = logging.getLogger(__name__)
 
 _LINGER_SECONDS = 2.0
+_MOST_EARLY_BYTES = 64 * 1024
+_UNREADABLE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class UvicornSocket(WebSocketsSansIOProtocol):
@@ -34,7 +36,7 @@ class UvicornSocket(WebSocketsSansIOProtocol):
         self._wire = TransportWire()
         # What accepts a plain handshake, until the application has answered it.
         self._accept: str | None = None
-        self._early: bytes | None = None
+        self._early = b""
         super().__init__(*args, **options)
 
     @property
@@ -93,29 +95,51 @@ class UvicornSocket(WebSocketsSansIOProtocol):
 
     async def send(self, message: ASGISendEvent) -> None:
         """Take a message of the application's."""
-        if self._accept is None or message["type"] != "websocket.accept" or self.transport.is_closing():
+        if (
+            self._accept is None
+            or message["type"] != "websocket.accept"
+            or self.initial_response is not None
+            or self.disconnected
+        ):
             await super().send(message)
-            return
+        elif not self.transport.is_closing():
+            self._answer(self._accept, message)
+
+    def _answer(self, accept: str, message: WebSocketAcceptEvent) -> None:
+        """Open the socket. The library reads frames from now on."""
         headers = [*self.default_headers, *message.get("headers", [])]
-        self.transport.write(handshake.response(self._accept, headers, message.get("subprotocol")))
+        self.transport.write(handshake.response(accept, headers, message.get("subprotocol")))
         self._accept = None
         self.handshake_complete = True
         self.conn.state = State.OPEN
         self.conn.parser = self.conn.parse()  # the first one waits for a request
         next(self.conn.parser)
         self.start_keepalive()
-        if self._early is not None:
-            early, self._early = self._early, None
-            self.transport.resume_reading()
+        early, self._early = self._early, b""
+        if early:
             self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent; it should have waited for the answer, and then waits until there is one."""
+        """Take what the client sent. What it should have sent after the answer waits for that, if it is not much."""
         if self._accept is None:
+            self._read(data)
+            return
+        self._early += data
+        if len(self._early) > _MOST_EARLY_BYTES:
+            self.transport.abort()
+
+    def _read(self, data: bytes) -> None:
+        """Read a request or frames. uvicorn never answers a request that the library cannot read, nor lets go of it."""
+        try:
             super().data_received(data)
+        except UnicodeEncodeError:  # a refusal cannot quote what is not ASCII
+            is_readable = False
         else:
-            self._early = (self._early or b"") + data
-            self.transport.pause_reading()
+            is_readable = self.handshake_initiated
+        if not is_readable:
+            self.close_sent = True
+            self.transport.write(_UNREADABLE)
+            self.transport.close()
 
     def start_keepalive(self) -> None:
         """Go on after the handshake, whose headers are a tenth of what a quiet socket holds and not looked at again."""

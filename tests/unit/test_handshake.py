@@ -28,8 +28,11 @@ def _library_accepts(headers: list[tuple[str, str]]) -> str | None:
     return response.headers["Sec-WebSocket-Accept"] if response.status_code == 101 else None
 
 
-def _acceptance(headers: list[tuple[str, str]]) -> str | None:
-    return handshake.acceptance("GET", "1.1", [(name.lower().encode(), value.encode()) for name, value in headers])
+def _acceptance(
+    headers: list[tuple[str, str]], method: str = "GET", version: str = "1.1", url: bytes = b"/"
+) -> str | None:
+    as_asgi = [(name.lower().encode(), value.encode()) for name, value in headers]
+    return handshake.acceptance(method, version, url, as_asgi)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +87,51 @@ def test_what_is_said_twice_is_left_to_the_library(name: str) -> None:
     assert _acceptance([*_PLAIN.items(), (name, _PLAIN.get(name, "a")), ("Origin", "b")]) is None
 
 
-@pytest.mark.parametrize(("method", "version"), [("POST", "1.1"), ("GET", "1.0"), ("GET", "2")])
-def test_only_requests_of_http_1_1_are_plain(method: str, version: str) -> None:
-    """A WebSocket begins with a GET, of HTTP/1.1 or what is compatible with it."""
-    headers = [(name.lower().encode(), value.encode()) for name, value in _PLAIN.items()]
-    assert handshake.acceptance(method, version, headers) is None
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Content-Length", "5"),
+        ("Transfer-Encoding", "chunked"),
+        ("X-One", "a "),
+        ("X-One", "a\t"),
+        ("X-One", "a" * 4097),
+        ("Sec-WebSocket-Protocol", ""),
+        ("Sec-WebSocket-Protocol", "a b"),
+        ("Sec-WebSocket-Protocol", "a,"),
+        ("Sec-WebSocket-Protocol", '"a"'),
+        ("Sec-WebSocket-Protocol", "ä"),
+    ],
+)
+def test_what_is_odd_is_left_to_the_library(header: tuple[str, str]) -> None:
+    """A body would be read as frames, a list may be wrong, and who sends very much may be refused."""
+    assert _acceptance([*_PLAIN.items(), header]) is None
+
+
+def test_what_is_wrong_with_the_connection_is_left_to_the_library() -> None:
+    """It is a list of tokens."""
+    assert _acceptance(list({**_PLAIN, "Connection": "Upgrade, @@ x"}.items())) is None
+
+
+def test_only_so_many_headers_are_plain() -> None:
+    """They are kept as long as the socket."""
+    many = [(f"X-{number}", "a") for number in range(100 - len(_PLAIN))]
+    assert _acceptance([*_PLAIN.items(), *many]) is not None
+    assert _acceptance([*_PLAIN.items(), *many, ("X-Last", "a")]) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "url"),
+    [
+        ("POST", "1.1", b"/"),
+        ("GET", "1.0", b"/"),
+        ("GET", "2", b"/"),
+        ("GET", "1.1", b"/\xe4"),
+        ("GET", "1.1", b"/" * 4097),
+    ],
+)
+def test_only_requests_of_http_1_1_are_plain(method: str, version: str, url: bytes) -> None:
+    """A WebSocket begins with a GET, of HTTP/1.1, and of a target in ASCII."""
+    assert _acceptance(list(_PLAIN.items()), method, version, url) is None
 
 
 @pytest.mark.parametrize("subprotocol", [None, "graphql-transport-ws"])
@@ -109,6 +152,17 @@ def test_the_answer_is_read_by_a_client(subprotocol: str | None) -> None:
         **({} if subprotocol is None else {"sec-websocket-protocol": [subprotocol]}),
     }
     assert not reader.buffer
+
+
+@pytest.mark.parametrize("value", [b"a\r\nX-Evil: 1", b"a\n", b"\0", b"\x7f"])
+def test_an_answer_has_no_header_that_is_none(value: bytes) -> None:
+    """A client must not be told more headers than the application has, nor the end of them too soon."""
+    with pytest.raises(ValueError, match="not a header"):
+        handshake.response("accepted", [(b"x-one", value)], None)
+    with pytest.raises(ValueError, match="not a header"):
+        handshake.response("accepted", [(value, b"1")], None)
+    with pytest.raises(ValueError, match="not a header"):
+        handshake.response("accepted", [], value.decode())
 
 
 def test_subprotocols_keep_the_order_of_the_client() -> None:

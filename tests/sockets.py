@@ -1,0 +1,24 @@
+"""Applications of the tests' own behind the WebSockets of ``gql-api serve``."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+from starlette.types import ASGIApp
+from support import served
+
+from gql_api.uvicorn_http import UvicornHttp
+from gql_api.uvicorn_socket import UvicornSocket
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+"""Written by hand, for a client waits for the answer, and does not look at what comes behind a close."""
+PROTOCOLS = ["httptools", UvicornHttp]
+"""Who begins: uvicorn, and then the websockets library reads the request, or ours, which has the plain handshake."""
+
+
+def socket_of(app: ASGIApp, http: type[UvicornHttp] | str = UvicornHttp) -> AbstractAsyncContextManager[int]:
+    """Serve an application as ``gql-api serve`` does; yields the port."""
+    return served(app, http=http, ws=UvicornSocket, ws_per_message_deflate=False)
