@@ -142,11 +142,9 @@ class UvicornSocket(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def start_keepalive(self) -> None:
-        """Go on after the handshake, whose headers are a tenth of what a quiet socket holds and not looked at again."""
+        """Go on after the handshake."""
         super().start_keepalive()
         self._wire.open(self.transport)
-        vars(self).pop("request", None)
-        vars(self).pop("response", None)
 
     def pause_writing(self) -> None:
         """Hear from the transport that it holds more than its high-water mark."""

@@ -69,17 +69,19 @@ async def test_an_application_is_told_the_same_of_either_handshake(target: str, 
 
 async def test_a_client_that_does_not_wait_for_the_answer_is_heard_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it sends too early is kept, and not read as a request."""
-    came, begun, heard = list[object](), asyncio.Event(), asyncio.Event()
+    came, begun, heard = list[object](), asyncio.Event(), asyncio.Queue[None]()
     take = UvicornSocket.data_received
 
     def hear(socket: UvicornSocket, data: bytes) -> None:
         take(socket, data)
-        heard.set()
+        heard.put_nowait(None)
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         begun.set()
-        await heard.wait()
+        await heard.get()
+        begun.set()
+        await heard.get()
         await send({"type": "websocket.accept"})
         came.extend([(await receive())["text"], (await receive())["text"]])
 
@@ -87,8 +89,10 @@ async def test_a_client_that_does_not_wait_for_the_answer_is_heard_after_it(monk
     async with socket_of(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HANDSHAKE)
-        await begun.wait()
-        writer.write(_text(b"early"))
+        for part in (_text(b"early")[:3], _text(b"early")[3:]):
+            await begun.wait()
+            begun.clear()
+            writer.write(part)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
         writer.write(_text(b"late"))
         assert await asyncio.wait_for(reader.read(), 10) == b""
@@ -145,6 +149,40 @@ async def test_a_handshake_that_cannot_be_read_is_refused_and_forgotten(
         writer.write(HANDSHAKE.replace(b"\r\n\r\n", b"\r\n" + header + b"\r\n\r\n"))
         assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 400 ")
         writer.close()
+
+
+async def test_a_refusal_and_the_end_of_the_server_may_come_together(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client is refused once."""
+    take = UvicornSocket.data_received
+
+    def stop(socket: UvicornSocket, data: bytes) -> None:
+        take(socket, data)
+        socket.shutdown()
+
+    monkeypatch.setattr(UvicornSocket, "data_received", stop)
+    async with socket_of(_echo) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n"))
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+    assert not caplog.records
+
+
+async def test_a_server_that_stops_knows_what_still_runs() -> None:
+    """It waits for an application that a plain handshake has begun."""
+    is_known = list[bool]()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        socket: UvicornSocket = send.__self__  # type: ignore[attr-defined]  # the connection itself
+        is_known.append(asyncio.current_task() in socket.tasks)
+        await send({"type": "websocket.close"})
+
+    async with socket_of(app) as port:
+        with pytest.raises(InvalidStatus, match="403"):
+            await connect(f"ws://127.0.0.1:{port}")
+    assert is_known == [True]
 
 
 async def test_a_plain_handshake_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +244,7 @@ async def test_an_answer_that_comes_too_late_is_none(end: str, caplog: pytest.Lo
         with contextlib.suppress(ConnectionResetError):
             assert not (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 101")
         writer.close()
-    assert [message["type"] for message in heard] == ["websocket.disconnect"]
+    assert heard == [{"type": "websocket.disconnect", "code": 1006}]
     assert not caplog.records
 
 
