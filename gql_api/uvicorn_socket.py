@@ -28,8 +28,8 @@ _UNREADABLE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length:
 class UvicornSocket(WebSocketsSansIOProtocol):
     """Offers the application a :class:`gql_api.wire.Wire`, beside what ASGI has.
 
-    uvicorn frames and writes each message by itself. It also waits without an end for a client to read what was
-    written before a socket is closed; here a client that does not read is cut off.
+    uvicorn frames and writes each message by itself, and reads each request a second time. It also waits without an end
+    for a client to read what was written before a socket is closed; here a client that does not read is cut off.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
