@@ -46,13 +46,21 @@ def _messages(site: Site) -> int:
         return int(redis.llen("celery"))
 
 
+def _takers(site: Site) -> int:
+    """How many connections Redis would give a message to at once: of a worker that is killed, for a moment, one."""
+    with site.broker() as redis:
+        return int(redis.info("clients")["blocked_clients"])
+
+
 def test_a_task_cancelled_while_no_worker_is_online_never_runs(site: Site) -> None:
     """QUEUED, SCHEDULED and RETRY end at once; their messages mean nothing to the workers that come."""
     api = site.api()
     first = site.worker("first")
     retried = site.send("retry_once", 3600.0)
     wait_until(lambda: site.task(retried).status is Status.RETRY)
+    wait_until(lambda: _takers(site) > 0)
     first.kill()
+    wait_until(lambda: _takers(site) == 0)
     queued = site.send("work", 0.0)
     scheduled = site.record("work", 0.0, scheduled_for=datetime.now(UTC) + timedelta(seconds=1))
     for task_id in (queued, scheduled, retried):
