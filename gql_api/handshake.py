@@ -8,7 +8,7 @@ and in which words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from websockets.utils import accept_key
 
@@ -69,7 +69,7 @@ def subprotocols(headers: Headers) -> list[str]:
     return [token.decode() for offer in offers for token in _tokens(offer)]
 
 
-def response(accept: str, headers: Iterable[tuple[bytes, bytes]], subprotocol: str | None) -> bytes:
+def response(accept: str, headers: Headers, subprotocol: str | None) -> bytes:
     """Write the answer that opens a WebSocket.
 
     Args:

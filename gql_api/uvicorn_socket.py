@@ -28,8 +28,9 @@ _UNREADABLE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length:
 class UvicornSocket(WebSocketsSansIOProtocol):
     """Offers the application a :class:`gql_api.wire.Wire`, beside what ASGI has.
 
-    uvicorn frames and writes each message by itself, and reads each request a second time. It also waits without an end
-    for a client to read what was written before a socket is closed; here a client that does not read is cut off.
+    uvicorn frames and writes each message by itself, reads each request a second time, and never answers one that the
+    websockets library cannot read. It also waits without an end for a client to read what was written before a socket
+    is closed; here a client that does not read is cut off.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -129,7 +130,7 @@ class UvicornSocket(WebSocketsSansIOProtocol):
             self.transport.abort()
 
     def _read(self, data: bytes) -> None:
-        """Read a request or frames. uvicorn never answers a request that the library cannot read, nor lets go of it."""
+        """Read frames, or a request that is not plain, and refuse one that the library cannot read."""
         try:
             super().data_received(data)
         except UnicodeEncodeError:  # a refusal cannot quote what is not ASCII

@@ -6,8 +6,8 @@ import asyncio
 import functools
 import logging
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -20,36 +20,51 @@ _TEXT_FRAME = 0x81
 _SHORT, _MEDIUM = 126, 1 << 16
 
 
-class Wire(Protocol):
+class Wire(ABC):
     """A socket that takes several messages at once and says when it has had enough.
 
     ``is_writable`` is whether the client has read enough for more to be written; also of a socket that is gone.
     ``on_paused`` is called when it is so no more, ``on_writable`` when it is so again.
     """
 
-    on_paused: Callable[[], None] | None
-    on_writable: Callable[[], None] | None
-    is_writable: bool
+    # Small: an event is written to thousands of sockets, and each piece of memory that is looked at takes its time.
+    __slots__ = ("is_writable", "on_paused", "on_writable")
 
-    def write(self, messages: list[bytes]) -> None:
-        """Send text messages, whose order is kept. A socket that is being closed drops them."""
-
-
-class AsgiWire:
-    """A wire over any ASGI server: a message at a time, and another write when the server has taken all of them."""
-
-    def __init__(self, websocket: WebSocket) -> None:
+    def __init__(self) -> None:
         self.on_paused: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.is_writable = True
+
+    @abstractmethod
+    def write(self, messages: list[bytes]) -> None:
+        """Send text messages, whose order is kept. A socket that is being closed drops them."""
+
+    def pause(self) -> None:
+        """Hear that the client has not read enough."""
+        self.is_writable = False
+        if self.on_paused is not None:
+            self.on_paused()
+
+    def resume(self) -> None:
+        """Hear that the client has read, or is gone."""
+        self.is_writable = True
+        if self.on_writable is not None:
+            self.on_writable()
+
+
+class AsgiWire(Wire):
+    """A wire over any ASGI server: a message at a time, and another write when the server has taken all of them."""
+
+    __slots__ = ("_sending", "_websocket")
+
+    def __init__(self, websocket: WebSocket) -> None:
+        super().__init__()
         self._websocket = websocket
         self._sending: asyncio.Task[None] | None = None
 
     def write(self, messages: list[bytes]) -> None:
         """Begin to send; not writable until that is done."""
-        self.is_writable = False
-        if self.on_paused is not None:
-            self.on_paused()
+        self.pause()
         self._sending = asyncio.create_task(self._send(messages))
 
     async def _send(self, messages: list[bytes]) -> None:
@@ -59,24 +74,16 @@ class AsgiWire:
         except (RuntimeError, WebSocketDisconnect):
             logger.debug("A socket is closed, which its handler hears by itself")
         finally:
-            self.is_writable = True
-            if self.on_writable is not None:
-                self.on_writable()
+            self.resume()
 
 
-class TransportWire:
-    """A wire straight to the transport of an open socket, whose owner hears from the transport and passes it on.
+class TransportWire(Wire):
+    """A wire straight to the transport of an open socket, whose owner hears from the transport and passes it on."""
 
-    It is an object of its own, and small: an event is written to thousands of sockets, and each piece of memory that is
-    looked at takes its time.
-    """
-
-    __slots__ = ("_transport", "is_writable", "on_paused", "on_writable")
+    __slots__ = ("_transport",)
 
     def __init__(self) -> None:
-        self.on_paused: Callable[[], None] | None = None
-        self.on_writable: Callable[[], None] | None = None
-        self.is_writable = True
+        super().__init__()
         # None before the handshake, and when the socket is being closed or gone.
         self._transport: asyncio.Transport | None = None
 
@@ -92,18 +99,6 @@ class TransportWire:
         """Write at once."""
         if self._transport is not None:
             self._transport.write(framed(messages))
-
-    def pause(self) -> None:
-        """Hear that the client has not read enough."""
-        self.is_writable = False
-        if self.on_paused is not None:
-            self.on_paused()
-
-    def resume(self) -> None:
-        """Hear that the client has read, or is gone."""
-        self.is_writable = True
-        if self.on_writable is not None:
-            self.on_writable()
 
 
 def wire_of(websocket: WebSocket) -> Wire:

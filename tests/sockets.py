@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from starlette.types import ASGIApp
 from support import served
@@ -15,10 +16,12 @@ HANDSHAKE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 """Written by hand, for a client waits for the answer, and does not look at what comes behind a close."""
-PROTOCOLS = ["httptools", UvicornHttp]
+PROTOCOLS: list[type[UvicornHttp] | str] = ["httptools", UvicornHttp]
 """Who begins: uvicorn, and then the websockets library reads the request, or ours, which has the plain handshake."""
 
 
-def socket_of(app: ASGIApp, http: type[UvicornHttp] | str = UvicornHttp) -> AbstractAsyncContextManager[int]:
-    """Serve an application as ``gql-api serve`` does; yields the port."""
-    return served(app, http=http, ws=UvicornSocket, ws_per_message_deflate=False)
+def socket_of(
+    app: ASGIApp, http: type[UvicornHttp] | str = UvicornHttp, **settings: Any
+) -> AbstractAsyncContextManager[int]:
+    """Serve an application as ``gql-api serve`` does, unless settings of uvicorn say otherwise; yields the port."""
+    return served(app, http=http, **{"ws": UvicornSocket, "ws_per_message_deflate": False, **settings})

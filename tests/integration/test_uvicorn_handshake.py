@@ -9,7 +9,7 @@ import gc
 import pytest
 from sockets import HANDSHAKE, PROTOCOLS, socket_of
 from starlette.types import Message, Receive, Scope, Send
-from support import served, wait_until_async
+from support import wait_until_async
 from uvicorn.protocols.utils import ClientDisconnected
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -49,7 +49,7 @@ async def test_an_application_is_told_the_same_of_either_handshake(target: str, 
         await send({"type": "websocket.close"})
 
     for http in PROTOCOLS:
-        async with served(app, http=http, ws=UvicornSocket, root_path=root_path, ws_per_message_deflate=False) as port:
+        async with socket_of(app, http, root_path=root_path) as port:
             url = f"ws://127.0.0.1:{port}{target}"
             async with connect(url, subprotocols=[Subprotocol("a"), Subprotocol("b")]) as client:
                 assert client.subprotocol == "b"
@@ -205,18 +205,30 @@ async def test_a_plain_handshake_is_not_read_again(monkeypatch: pytest.MonkeyPat
 async def test_extensions_are_the_library_s() -> None:
     """A server that compresses negotiates it."""
     async with (
-        served(_echo, http=UvicornHttp, ws=UvicornSocket, ws_per_message_deflate=True) as port,
+        socket_of(_echo, ws_per_message_deflate=True) as port,
         connect(f"ws://127.0.0.1:{port}") as client,
     ):
         assert client.response is not None
         assert "permessage-deflate" in client.response.headers["Sec-WebSocket-Extensions"]
 
 
+async def test_sockets_of_another_kind_begin_as_they_do() -> None:
+    """Who serves with our HTTP connections alone gets the sockets that were asked for."""
+    extensions = list[str]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        extensions.extend(scope["extensions"])
+        await _echo(scope, receive, send)
+
+    async with socket_of(app, ws="websockets-sansio") as port, connect(f"ws://127.0.0.1:{port}") as client:
+        await client.send("hello")
+        assert await client.recv() == "hello"
+    assert extensions == ["websocket.http.response"]
+
+
 async def test_a_socket_is_pinged_after_a_plain_handshake() -> None:
     """A client whose machine is gone is found out."""
-    async with served(
-        _echo, http=UvicornHttp, ws=UvicornSocket, ws_per_message_deflate=False, ws_ping_interval=0.05
-    ) as port:
+    async with socket_of(_echo, ws_ping_interval=0.05) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HANDSHAKE)
         await reader.readuntil(b"\r\n\r\n")
@@ -248,8 +260,8 @@ async def test_an_answer_that_comes_too_late_is_none(end: str, caplog: pytest.Lo
     assert not caplog.records
 
 
-@pytest.mark.parametrize("early", [_text(b"early"), bytes(70_000)])
-async def test_a_client_that_did_not_wait_for_the_answer_may_go_before_it(early: bytes) -> None:
+@pytest.mark.parametrize(("early", "leaves"), [(_text(b"early"), True), (bytes(70_000), False)])
+async def test_a_client_that_did_not_wait_for_the_answer_may_go_before_it(early: bytes, *, leaves: bool) -> None:
     """The application hears of it; one that sends very much is sent away."""
     heard, begun = list[Message](), asyncio.Event()
 
@@ -258,21 +270,19 @@ async def test_a_client_that_did_not_wait_for_the_answer_may_go_before_it(early:
         begun.set()
         heard.append(await receive())
 
+    async def is_heard() -> bool:
+        return bool(heard)
+
     async with socket_of(app) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HANDSHAKE)
         await begun.wait()
         writer.write(early)
-        if len(early) < 1000:
-            await writer.drain()
+        if leaves:
             writer.close()
-
-        async def is_heard() -> bool:
-            return bool(heard)
-
         await wait_until_async(is_heard)
         writer.close()
-    assert heard[0]["type"] == "websocket.disconnect"
+    assert heard == [{"type": "websocket.disconnect", "code": 1006}]
 
 
 async def test_an_application_may_not_change_its_answer() -> None:

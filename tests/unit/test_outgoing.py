@@ -2,39 +2,25 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
 
 import pytest
 
 from gql_api.audience import Audience
 from gql_api.outbox import Ending, Outbox, Policy
 from gql_api.outgoing import Outgoing, Turn
+from gql_api.wire import Wire
 
 
-class _Wire:
+class _Wire(Wire):
     """A socket whose client reads when the test says so."""
 
     def __init__(self) -> None:
-        self.on_paused: Callable[[], None] | None = None
-        self.on_writable: Callable[[], None] | None = None
-        self.is_writable = True
+        super().__init__()
         self.writes: list[list[bytes]] = []
 
     def write(self, messages: list[bytes]) -> None:
         """Keep what is written."""
         self.writes.append(messages)
-
-    def pause(self) -> None:
-        """Let the client read no more."""
-        self.is_writable = False
-        if self.on_paused is not None:
-            self.on_paused()
-
-    def read(self) -> None:
-        """Let the client read again."""
-        self.is_writable = True
-        if self.on_writable is not None:
-            self.on_writable()
 
 
 async def _turn() -> None:
@@ -117,7 +103,7 @@ async def test_nothing_is_taken_for_a_client_that_does_not_read() -> None:
         outbox.put(b"%d" % number)
         await _turn()
     assert wire.writes == []
-    wire.read()
+    wire.resume()
     assert wire.writes == [[b'{"id":"1","type":"next","payload":999}']]
     outbox.put(b"1000")
     await _turn()
@@ -150,7 +136,7 @@ async def test_a_sender_waits_for_a_client_that_does_not_read() -> None:
     await _turn()
     assert not sending.done()
     given_up.cancel()
-    wire.read()
+    wire.resume()
     await asyncio.wait_for(sending, 5)
     assert wire.writes == [[b"1"], [b"2"]]
 
@@ -167,7 +153,7 @@ async def test_a_write_is_bounded() -> None:
     written = len(wire.writes)
     await _turn()
     assert len(wire.writes) == written < 7
-    wire.read()
+    wire.resume()
     while sum(map(len, wire.writes)) < 20:
         await _turn()
     assert all(len(messages) <= 3 for messages in wire.writes)
@@ -181,7 +167,7 @@ async def test_an_operation_that_the_client_ended_is_not_sent() -> None:
     wire.pause()
     outbox.put(b"1")
     outgoing.unmark(outbox)
-    wire.read()
+    wire.resume()
     await _turn()
     assert wire.writes == []
 
