@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
-from celery.worker import request
+from celery.worker import request, state
 from celery.worker.request import task_ready
 
 from jobs.holds import hold_of
@@ -33,6 +33,14 @@ class Request(request.Request):
             hard, soft = self.time_limits
             self.time_limits: tuple[float | None, float | None] = (None, soft)
             self._hard_limit = hard or getattr(self.task, "hard_time_limit", None)
+
+    def revoked(self) -> bool:
+        """Whether it is not to be begun: it was revoked, or the worker is about to end.
+
+        A message can come while a cold shutdown gives back what runs, for kombu ends its last read first: mostly that
+        of a task just given back. It stays unacknowledged, and the end of the worker puts it back.
+        """
+        return state.should_terminate is not None or bool(super().revoked())
 
     def end_for_time_limit(self, pid: int, seconds: float) -> None:
         """End the process whose function has run too long; what became of the task is told when it is gone."""
