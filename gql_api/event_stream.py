@@ -6,8 +6,7 @@ a subscription's beginning. Of our extensions two matter here: documents are rea
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from graphql import ExecutionResult, GraphQLError, create_source_event_stream
@@ -22,8 +21,10 @@ from gql_api.executor import PlannedExecutor
 from gql_api.operation import Operation, RefusedOperationError
 
 
-async def results_of(schema: Schema, operation: Operation, context: object) -> AsyncGenerator[ExecutionResult, None]:
-    """Yield the result of each event of a subscription; the last one has the error when its source raises one.
+async def tell_results(
+    schema: Schema, operation: Operation, context: object, tell: Callable[[ExecutionResult], object]
+) -> None:
+    """Tell the result of each event of a subscription; the last one has the error when its source raises one.
 
     Raises:
         RefusedOperationError: it was not executed, or its source could not be made.
@@ -33,13 +34,14 @@ async def results_of(schema: Schema, operation: Operation, context: object) -> A
     source: AsyncGenerator[Any, None] | ExecutionResult = await _awaited(create_source_event_stream(executor))
     if isinstance(source, ExecutionResult):
         raise _refusal(source.errors or ())
-    async with contextlib.aclosing(source):
-        try:
-            async for event in source:
-                yield await _result(executor, event)
-                del event  # it may be long until the next one, and thousands wait for theirs
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told as an error of a resolver is
-            yield ExecutionResult(None, masked([_as_graphql_error(error)]))
+    try:
+        async for event in source:
+            tell(await _result(executor, event))
+            del event  # it may be long until the next one, and thousands wait for theirs
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told as an error of a resolver is
+        tell(ExecutionResult(None, masked([_as_graphql_error(error)])))
+    finally:
+        await source.aclose()
 
 
 def _executor(schema: Schema, operation: Operation, context: object) -> Executor[Any]:

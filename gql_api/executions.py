@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mappin
 from dataclasses import dataclass
 from typing import Self
 
+import graphql
 from strawberry import Schema
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
@@ -18,7 +19,7 @@ from gql_api.background import cancelled
 from gql_api.documents import subscription_field, syntax_error
 from gql_api.encoding import encode, encode_result
 from gql_api.errors import internal_error
-from gql_api.event_stream import results_of
+from gql_api.event_stream import tell_results
 from gql_api.operation import Operation, RefusedOperationError
 from gql_api.outbox import Alarm, Ending, Outbox, Policy
 
@@ -140,10 +141,7 @@ class Executions:
     async def _run(self, operation: Operation, audience: Audience, key: Hashable) -> None:
         ending = Ending()
         try:
-            async with contextlib.aclosing(results_of(self._schema, operation, self._context(audience))) as results:
-                async for result in results:
-                    audience.publish(encode_result(result), failed=result.data is None)
-                    del result  # it may be long until the next one, and thousands wait for theirs
+            await tell_results(self._schema, operation, self._context(audience), functools.partial(_publish, audience))
         except RefusedOperationError as refusal:
             ending = Ending(refusal.errors, is_refusal=True)
         except Exception as error:  # noqa: BLE001 - it is logged, and told to all
@@ -214,6 +212,10 @@ class Executions:
                 if (found := result.result()) is None:
                     return
                 yield encode_result(found)
+
+
+def _publish(audience: Audience, result: graphql.ExecutionResult) -> None:
+    audience.publish(encode_result(result), failed=result.data is None)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

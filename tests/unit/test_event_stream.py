@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -10,14 +11,16 @@ from typing import Any
 
 import pytest
 import strawberry
+from graphql import ExecutionResult
 from pymongo.errors import ServerSelectionTimeoutError
 from strawberry import Schema
 from strawberry.types.execution import PreExecutionError
 
+from gql_api.background import cancelled
 from gql_api.documents import Documents
 from gql_api.encoding import encode, encode_result
 from gql_api.errors import ClientError, MaskUnexpected
-from gql_api.event_stream import results_of
+from gql_api.event_stream import tell_results
 from gql_api.executor import PlannedExecutor
 from gql_api.operation import Operation, RefusedOperationError
 
@@ -80,9 +83,11 @@ async def _by_strawberry(operation: Operation) -> list[Any]:
 
 async def _by_us(operation: Operation) -> list[Any]:
     try:
-        return [json.loads(encode_result(result)) async for result in results_of(_SCHEMA, operation, None)]
+        told: list[ExecutionResult] = []
+        await tell_results(_SCHEMA, operation, None, told.append)
     except RefusedOperationError as refusal:
         return [json.loads(refusal.errors)]
+    return [json.loads(encode_result(result)) for result in told]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +125,7 @@ async def test_a_document_that_cannot_be_read_is_refused() -> None:
 async def test_a_source_is_closed_with_its_results() -> None:
     """Whoever wants no more results ends the generator of the subscription."""
     closed: list[bool] = []
+    told = asyncio.Queue[ExecutionResult]()
 
     @strawberry.type
     class Endless:
@@ -128,10 +134,13 @@ async def test_a_source_is_closed_with_its_results() -> None:
             try:
                 while True:
                     yield 1
+                    await asyncio.sleep(0)
             finally:
                 closed.append(True)
 
-    results = results_of(Schema(_Query, subscription=Endless), Operation("subscription { ticks }"), None)
-    async with contextlib.aclosing(results):
-        assert (await anext(results)).data == {"ticks": 1}
+    schema, operation = Schema(_Query, subscription=Endless), Operation("subscription { ticks }")
+    telling = asyncio.create_task(tell_results(schema, operation, None, told.put_nowait))
+    assert (await told.get()).data == {"ticks": 1}
+    assert closed == []
+    await cancelled([telling])
     assert closed == [True]

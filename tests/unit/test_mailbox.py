@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import pytest
 from support import taken
 
 from gql_api.mailbox import LogMailbox, Mailbox
@@ -48,6 +49,18 @@ async def test_a_deletion_comes_after_what_was_left() -> None:
     mailbox.delete()
     assert (await taken(mailbox)).revision == 1
     assert await asyncio.wait_for(mailbox.take(), 5) is None
+
+
+async def test_what_comes_for_one_who_was_cancelled_is_kept() -> None:
+    """News between the cancellation of the one who takes and its end breaks nothing, and the next one has it."""
+    mailbox = Mailbox()
+    waiting = asyncio.create_task(mailbox.take())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    mailbox.put(_record(1))
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (await taken(mailbox)).revision == 1
 
 
 async def test_records_are_handed_over_while_the_watcher_waits() -> None:
