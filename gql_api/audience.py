@@ -26,7 +26,7 @@ class Audience:
     A source of states gives :meth:`snapshot` its way to read MongoDB, and says in ``revision`` what it is about to
     yield. Whoever joins later is held back until a read that began after the join has ended, and what was found then
     has been published. One read serves all who wait for one. A source of events, which tells what happens from now on,
-    does neither, and who joins hears the next event.
+    does neither, and who joins hears the next event. Either says by :meth:`open` from when on it misses nothing.
 
     Args:
         holds_back: whether the source is one of states.
@@ -38,6 +38,7 @@ class Audience:
         "_held",
         "_holds_back",
         "_leave_behind",
+        "_opening",
         "_published",
         "_published_revision",
         "_read",
@@ -45,12 +46,15 @@ class Audience:
         "_told",
         "_unread",
         "complete",
+        "is_open",
         "revision",
     )
 
     def __init__(self, leave_behind: Callable[[Iterable[Outbox]], object] = list, *, holds_back: bool = True) -> None:
         self.revision = 0
         self.complete: Callable[[object], dict[str, object]] | None = None
+        self.is_open = False
+        self._opening: asyncio.Event | None = None  # while somebody waits
         self._holds_back = holds_back
         self._leave_behind = leave_behind
         self._published: bytes | None = None
@@ -81,6 +85,19 @@ class Audience:
         """Tell one no more."""
         for group in (self._told, self._unread, self._held):
             group.pop(outbox, None)
+
+    def open(self) -> None:
+        """Let everybody know that nothing which happens from now on is missed."""
+        self.is_open = True
+        if self._opening is not None:
+            self._opening.set()
+            self._opening = None
+
+    async def opened(self) -> None:
+        """Wait until nothing is missed any more, or the execution has ended."""
+        if not self.is_open:
+            self._opening = self._opening or asyncio.Event()
+            await self._opening.wait()
 
     async def snapshot(self, read: Read) -> None:
         """Read for the first time, for all who are here by now; errors are the execution's."""
@@ -113,6 +130,7 @@ class Audience:
 
     def end(self, ending: Ending) -> None:
         """Tell all how the execution ended. Whoever has not been told anything yet is left behind."""
+        self.open()
         if self._reading is not None:
             self._reading.cancel()
         # A source that fails at its first read has been asked by all who are held.

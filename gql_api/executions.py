@@ -126,6 +126,12 @@ class Executions:
         if execution.audience.is_empty and not execution.task.done():
             self._stop(execution)
 
+    async def opened(self, outbox: Outbox) -> None:
+        """Wait until an outbox misses nothing that happens from then on, or its operation has ended."""
+        # One that ended may have been begun anew.
+        while (execution := self._by_outbox.get(outbox)) is not None and not execution.audience.is_open:
+            await execution.audience.opened()
+
     def _start(self, operation: Operation, key: Hashable, principal: Hashable) -> _Execution:
         begin_anew = functools.partial(self._begin_anew, operation, principal)
         audience = Audience(begin_anew, holds_back=self.policy(operation) is Policy.LATEST)

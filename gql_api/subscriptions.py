@@ -44,6 +44,7 @@ class Subscription:
         if not values.is_text(id):
             raise unknown_task(id)
         async with services.feed.watch(id) as mailbox:
+            audience.open()
             await audience.snapshot(functools.partial(_look, id, mailbox, services))
             mailbox.hand_over(services.turn.later, functools.partial(_tell, audience))
             while (news := await mailbox.take()) is not None:
@@ -70,10 +71,11 @@ class Subscription:
         since: datetime | None = strawberry.UNSET,
     ) -> AsyncGenerator[TaskChange, None]:
         """Watch what a filter finds."""
+        audience = info.context.audience or Audience()
         watch = ListWatch(
             info.context.services, readings_of(given(filter, None)), frozenset(_names(info.selected_fields))
         )
-        changes = watch.changes(given(since, None))
+        changes = watch.changes(given(since, None), audience.open)
         async with contextlib.aclosing(changes):
             async for change in changes:
                 yield change

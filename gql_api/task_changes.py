@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -50,13 +50,18 @@ class ListWatch:
     filter: Readings
     selected: frozenset[str]
 
-    async def changes(self, since: datetime | None) -> AsyncGenerator[TaskChange, None]:
+    async def changes(self, since: datetime | None, opened: Callable[[], object]) -> AsyncGenerator[TaskChange, None]:
         """Yield what changes from now on; with ``since`` first the latest of what changed after it.
+
+        Args:
+            since: by the clock of the database.
+            opened: called when nothing which happens from then on is missed.
 
         Raises:
             ClientError: the changes came faster than they were taken; the client resumes with ``since``.
         """
         async with self.services.feed.lists.watch(self.filter.holds) as mailbox:
+            opened()
             if since is not None:
                 async for change in self._replay(since, mailbox):
                     yield change

@@ -13,6 +13,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws import handlers
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     ConnectionInitMessage,
     Message,
+    PingMessage,
     SubscribeMessage,
 )
 
@@ -90,6 +91,11 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         """Send what is this socket's alone; waits for a client that does not read."""
         await self._outgoing.send(encode(message))
 
+    async def handle_ping(self, message: PingMessage) -> None:
+        """Answer when what was subscribed before hears all that happens: the protocol has no other word for that."""
+        await self._opened()
+        await super().handle_ping(message)
+
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         """Join a shared execution, which needs no task of its own; Strawberry runs the others, or refuses them."""
         payload = message["payload"]
@@ -104,6 +110,10 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         outbox = self._outboxes[message["id"]] = Outbox(policy, self._outgoing, encode(message["id"]))
         self.context.services.executions.join(shared, outbox)
 
+    async def _opened(self) -> None:
+        for outbox in list(self._outboxes.values()):
+            await self.context.services.executions.opened(outbox)
+
     def _may_begin(self, operation_id: str) -> bool:
         """Whether Strawberry would not refuse it."""
         most = self.max_subscriptions_per_connection
@@ -111,7 +121,8 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         return self.connection_acknowledged and operation_id not in self.operations and has_room
 
     async def run_operation(self, operation: handlers.Operation[Context, None]) -> None:
-        """Run an operation that is not shared."""
+        """Run an operation that is not shared: what was subscribed before hears what it does."""
+        await self._opened()
         if (error := syntax_error(operation.query)) is not None:
             await operation.send_initial_errors([error])
         else:

@@ -4,19 +4,23 @@ import asyncio
 import contextlib
 import gc
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
+import strawberry
 from graphql import ExecutionResult
 from redis.asyncio import Redis
+from strawberry import Schema
 from support import wait_until_async
 
 from gql_api.app import open_services
+from gql_api.audience import Audience
 from gql_api.context import Context, Services
 from gql_api.executions import DrainedError, Executions
 from gql_api.executor import PlannedExecutor
 from gql_api.operation import Operation, RefusedOperationError
+from gql_api.outbox import Alarm, Outbox, Policy
 from jobs import events
 from jobs.record import writes
 from jobs.record.details import Progress
@@ -285,3 +289,53 @@ async def test_draining_ends_what_is_open(services: Services, task_id: str, fiel
 
 async def _unwatched(services: Services) -> bool:
     return services.feed.watched == 0
+
+
+@pytest.mark.parametrize("query", [_WATCH, "subscription { taskChanges { kind } }"], ids=["task", "list"])
+async def test_an_opened_subscription_misses_nothing(
+    services: Services, settings: Settings, task_id: str, query: str
+) -> None:
+    """When it says so Redis has acknowledged what it hears by."""
+    outbox = Outbox(Policy.EVERY, Alarm())
+    services.executions.join(Operation(query, {"id": task_id} if "$id" in query else None), outbox)
+    await asyncio.wait_for(services.executions.opened(outbox), 10)
+    async with Redis.from_url(settings.redis_url) as redis:
+        assert await redis.publish(events.channel(task_id), b"no event") >= 1
+    services.executions.leave(outbox)
+    await asyncio.wait_for(services.executions.opened(outbox), 10)  # it has ended
+
+
+async def test_a_subscription_that_is_begun_anew_opens_with_the_new_one() -> None:
+    """Who joined too late for an execution that ends is in another, and hears nothing until that one does."""
+    begun, gate = list[Audience](), asyncio.Event()
+
+    @strawberry.type
+    class Query:
+        nothing: int | None = None
+
+    @strawberry.type
+    class Subscription:
+        @strawberry.subscription
+        async def ticks(self, info: strawberry.Info[Audience]) -> AsyncGenerator[int, None]:
+            begun.append(info.context)
+            if len(begun) == 2:
+                await gate.wait()
+                info.context.open()
+                await asyncio.Event().wait()
+            yield 1
+
+    schema = Schema(Query, subscription=Subscription)
+    async with Executions(schema, {"ticks": Policy.LATEST}, lambda audience: audience) as executions:
+        outbox = Outbox(Policy.LATEST, Alarm())
+        executions.join(Operation("subscription { ticks }"), outbox)
+        opened = asyncio.create_task(executions.opened(outbox))
+
+        async def is_begun_anew() -> bool:
+            return len(begun) == 2
+
+        await wait_until_async(is_begun_anew)
+        done, _ = await asyncio.wait([opened], timeout=0.05)
+        assert not done
+        gate.set()
+        await asyncio.wait_for(opened, 5)
+        executions.leave(outbox)

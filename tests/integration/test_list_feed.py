@@ -68,13 +68,10 @@ class Lists:
 
     async def watch(self, wanted: Readings, since: datetime | None = None) -> Client:
         """Begin to watch, and return when Redis has acknowledged it."""
-        client, watchers = Client(), self._feed.lists.watchers
-        self._running.append(asyncio.create_task(self._follow(client, wanted, since)))
-
-        async def watching() -> bool:
-            return self._feed.lists.watchers > watchers and self._feed.lists.is_listening
-
-        await wait_until_async(watching)
+        client, opened = Client(), asyncio.Event()
+        self._running.append(asyncio.create_task(self._follow(client, wanted, since, opened)))
+        await asyncio.wait_for(opened.wait(), 10)
+        assert self._feed.lists.is_listening
         return client
 
     async def close(self) -> None:
@@ -83,10 +80,10 @@ class Lists:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _follow(self, client: Client, wanted: Readings, since: datetime | None) -> None:
+    async def _follow(self, client: Client, wanted: Readings, since: datetime | None, opened: asyncio.Event) -> None:
         watch = ListWatch(self._services, wanted, frozenset({"id", "status", "metadata"}))  # type: ignore[arg-type] # all it uses
         try:
-            async with aclosing(watch.changes(since)) as changes:
+            async with aclosing(watch.changes(since, opened.set)) as changes:
                 async for change in changes:
                     client.take(change)
         except ClientError as error:

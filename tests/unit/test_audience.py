@@ -190,3 +190,17 @@ async def test_an_event_that_cannot_be_completed_is_left_to_graphql_core() -> No
     assert audience.tell(2)
     assert not audience.tell(0)
     assert outbox.take() == ([b'{"data":{"half":0.5}}'], None)
+
+
+@pytest.mark.parametrize("way", ["opens", "ends"])
+async def test_who_has_to_know_waits_until_nothing_is_missed(source: _Source, way: str) -> None:
+    """All who wait hear when the source is subscribed, or that there will be none; later ones need not wait."""
+    waiting = [asyncio.create_task(source.audience.opened()) for _ in range(2)]
+    done, _ = await asyncio.wait(waiting, timeout=0.05)
+    assert not done
+    if way == "opens":
+        source.audience.open()
+    else:
+        source.audience.end(Ending())
+    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    await asyncio.wait_for(source.audience.opened(), 5)
