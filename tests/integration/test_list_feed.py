@@ -57,6 +57,14 @@ class Client:
         change = await asyncio.wait_for(self.changes.get(), 10)
         return change.kind, change.task_id
 
+    async def updated(self, task_id: str, revision: int) -> None:
+        """Wait until a task has come so far; only updates of it come before."""
+        while True:
+            change = await asyncio.wait_for(self.changes.get(), 10)
+            assert (change.kind, change.task_id) == (UPDATED, task_id)
+            if change.task is not None and change.task.revision == revision:
+                return
+
 
 class Lists:
     """Watches lists for the tests."""
@@ -330,9 +338,14 @@ async def test_nothing_is_lost_between_the_replay_and_what_is_live(
                 ids.append(_create(worker, mark))
 
     churning = asyncio.create_task(asyncio.to_thread(churn))
-    clients = []
+    clients = list[Client]()
+
+    async def has_gone_on() -> bool:
+        return churning.done() or len(ids) >= 50 + 4 * len(clients)
+
     while not churning.done():
         clients.append(await lists.watch(wanted, since))
+        await wait_until_async(has_gone_on)
     await churning
     expected = {record.id for record in await _found(store, wanted)}
     for client in clients:
@@ -434,8 +447,7 @@ async def test_a_message_that_went_to_another_queue_lets_a_task_leave(lists: Lis
     task_id = _create(worker, mark)
     _start(worker, task_id)
     worker.change(claims.requeue(task_id, {}, "replaced"))
-    while client.listed.get(task_id) != 3:
-        assert await client.next() == (UPDATED, task_id)
+    await client.updated(task_id, 3)
     worker.note(claims.remember_message(NewTask(id=task_id, name=mark, queue="other"), 60))
     worker.change(control.cancel_waiting(task_id, None))
     assert await client.next() == (LEFT, task_id)
