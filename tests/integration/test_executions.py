@@ -307,7 +307,7 @@ async def test_an_opened_subscription_misses_nothing(
 
 async def test_a_subscription_that_is_begun_anew_opens_with_the_new_one() -> None:
     """Who joined too late for an execution that ends is in another, and hears nothing until that one does."""
-    begun, gate = list[Audience](), asyncio.Event()
+    begun, gates = list[Audience](), [asyncio.Event(), asyncio.Event()]
 
     @strawberry.type
     class Query:
@@ -318,8 +318,8 @@ async def test_a_subscription_that_is_begun_anew_opens_with_the_new_one() -> Non
         @strawberry.subscription
         async def ticks(self, info: strawberry.Info[Audience]) -> AsyncGenerator[int, None]:
             begun.append(info.context)
+            await gates[len(begun) - 1].wait()
             if len(begun) == 2:
-                await gate.wait()
                 info.context.open()
                 await asyncio.Event().wait()
             yield 1
@@ -329,13 +329,9 @@ async def test_a_subscription_that_is_begun_anew_opens_with_the_new_one() -> Non
         outbox = Outbox(Policy.LATEST, Alarm())
         executions.join(Operation("subscription { ticks }"), outbox)
         opened = asyncio.create_task(executions.opened(outbox))
-
-        async def is_begun_anew() -> bool:
-            return len(begun) == 2
-
-        await wait_until_async(is_begun_anew)
-        done, _ = await asyncio.wait([opened], timeout=0.05)
-        assert not done
-        gate.set()
+        for gate in gates:
+            done, _ = await asyncio.wait([opened], timeout=0.05)
+            assert not done
+            gate.set()
         await asyncio.wait_for(opened, 5)
         executions.leave(outbox)

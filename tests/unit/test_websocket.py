@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,6 +13,8 @@ from strawberry.asgi import ASGIWebSocketAdapter
 from support import wait_until_async
 
 from gql_api.context import Context
+from gql_api.operation import Operation
+from gql_api.outbox import Outbox, Policy
 from gql_api.outgoing import Turn
 from gql_api.server import GraphQLServer
 from gql_api.websocket import TransportHandler
@@ -38,6 +41,12 @@ class _Socket:
         self.sent.append(message)
 
     @property
+    def told(self) -> set[tuple[str, str | None]]:
+        """The types and the ids of the messages that were sent."""
+        messages = [json.loads(message["text"]) for message in self.sent if message["type"] == "websocket.send"]
+        return {(message["type"], message.get("id")) for message in messages}
+
+    @property
     def codes(self) -> list[int | None]:
         """What was sent: the codes of closes, and None for all else."""
         return [message.get("code") for message in self.sent]
@@ -53,12 +62,33 @@ def socket() -> _Socket:
     return _Socket()
 
 
-async def _accepted(socket: _Socket) -> TransportHandler:
+class _Executions:
+    """Shares subscriptions, which are being begun until the test says otherwise."""
+
+    def __init__(self) -> None:
+        self.may_open = asyncio.Event()
+
+    def policy(self, operation: Operation) -> Policy | None:
+        """Share subscriptions only."""
+        return Policy.EVERY if operation.query.startswith("subscription") else None
+
+    def join(self, operation: Operation, outbox: Outbox) -> None:
+        """Begin."""
+
+    def leave(self, outbox: Outbox) -> None:
+        """End."""
+
+    async def opened(self, _outbox: Outbox) -> None:
+        """Wait for the test."""
+        await self.may_open.wait()
+
+
+async def _accepted(socket: _Socket, executions: _Executions | None = None) -> TransportHandler:
     """The handler of a socket, which waits 10 ms for connection_init from now on."""
     websocket = WebSocket({"type": "websocket", "headers": [], "path": "/graphql"}, socket.receive, socket.send)
     await websocket.accept()
     view = GraphQLServer()
-    context = Context(cast("Any", SimpleNamespace(turn=Turn(), sockets=set())))
+    context = Context(cast("Any", SimpleNamespace(turn=Turn(), sockets=set(), executions=executions)))
     adapter = ASGIWebSocketAdapter(cast("Any", view), websocket, websocket)
     handler = TransportHandler(view, adapter, context, None, view.schema, timedelta(milliseconds=10))
     handler.on_request_accepted()
@@ -110,3 +140,22 @@ async def test_nothing_is_left_of_a_socket_that_has_ended(socket: _Socket) -> No
     await closes.shutdown()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert socket.codes == [None, None]
+
+
+async def test_what_follows_a_subscription_waits_until_that_misses_nothing(socket: _Socket) -> None:
+    """A pong says that what was subscribed before hears, and the next operation is not run before it does."""
+    executions = _Executions()
+    handler = await _accepted(socket, executions)
+    await handler.handle_message(dict(_INIT))
+    for id_, query in {"watch": "subscription { taskChanges { kind } }", "read": "{ __typename }"}.items():
+        await handler.handle_message({"type": "subscribe", "id": id_, "payload": {"query": query}})
+    pinging = asyncio.create_task(handler.handle_message({"type": "ping"}))
+    await asyncio.wait([pinging], timeout=0.05)
+    assert socket.told == {("connection_ack", None)}
+    executions.may_open.set()
+
+    async def is_answered() -> bool:
+        return socket.told == {("connection_ack", None), ("pong", None), ("next", "read"), ("complete", "read")}
+
+    await wait_until_async(is_answered)
+    await handler.shutdown()
