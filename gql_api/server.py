@@ -187,8 +187,7 @@ class GraphQLServer(GraphQL[Context, None]):
             JSONDecodeError: it is none, or nested deeper or with longer numbers than any value we keep.
         """
         try:
-            # For a frame json.loads would make a decoder of its own each time.
-            value: object = _DECODER.decode(data) if isinstance(data, str) else json.loads(data, parse_constant=_refuse)
+            value: object = json.loads(data, parse_constant=_refuse)
         except json.JSONDecodeError:
             raise
         except (ValueError, RecursionError) as error:
@@ -231,6 +230,3 @@ def _parameter(parameters: dict[str, Any], name: str, kind: type) -> Any:
 
 def _refuse(constant: str) -> NoReturn:
     raise json.JSONDecodeError(f"{constant} is not JSON", constant, 0)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
