@@ -80,17 +80,13 @@ class Feed:
         """How many tasks are being watched."""
         return len(self._mailboxes)
 
-    @contextlib.asynccontextmanager
-    async def watch(self, task_id: str) -> AsyncIterator[Mailbox]:
+    def watch(self, task_id: str) -> contextlib.AbstractAsyncContextManager[Mailbox]:
         """Open a mailbox for the news of one task.
 
-        When this returns Redis has acknowledged the subscription, so that no change after it is missed. While Redis is
-        away it returns after a short wait, and the backstop brings the news.
+        When it is open Redis has acknowledged the subscription, so that no change after it is missed. While Redis is
+        away it opens after a short wait, and the backstop brings the news.
         """
-        mailbox = Mailbox()
-        with self._joined(self._mailboxes, task_id, events.channel(task_id), mailbox) as channel:
-            await self._channels.acknowledged(channel)
-            yield mailbox
+        return _Watch(self._channels, self._mailboxes, task_id)
 
     @contextlib.asynccontextmanager
     async def watch_log(self, task_id: str) -> AsyncIterator[LogMailbox]:
@@ -105,18 +101,11 @@ class Feed:
 
     @contextlib.contextmanager
     def _joined(self, mailboxes: dict[str, set[Box]], task_id: str, channel: str, mailbox: Box) -> Iterator[str]:
-        """Be one of the watchers: the first one subscribes the channel, the last one unsubscribes it."""
-        watchers = mailboxes.setdefault(task_id, set())
-        if not watchers:
-            self._channels.subscribe(channel)
-        watchers.add(mailbox)
+        _join(self._channels, mailboxes, task_id, channel, mailbox)
         try:
             yield channel
         finally:
-            watchers.discard(mailbox)
-            if not watchers:
-                del mailboxes[task_id]
-                self._channels.unsubscribe(channel)
+            _leave(self._channels, mailboxes, task_id, channel, mailbox)
 
     def _hear(self, channel: str, payload: bytes) -> None:
         """Hand an event to those who watch; what nobody watches any more is not even decoded."""
@@ -210,6 +199,51 @@ class Feed:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ON_ITS_WAY.total_seconds()):
                 await self._wake_healer.wait()
+
+
+class _Watch(contextlib.AbstractAsyncContextManager[Mailbox]):
+    """One who watches a task. Of thousands each is kept: a generator, which does the same, is three more objects."""
+
+    __slots__ = ("_channel", "_channels", "_mailbox", "_mailboxes", "_task_id")
+
+    def __init__(self, channels: Channels, mailboxes: dict[str, set[Mailbox | LogMailbox]], task_id: str) -> None:
+        self._channels = channels
+        self._mailboxes = mailboxes
+        self._task_id = task_id
+        self._channel = events.channel(task_id)
+        self._mailbox = Mailbox()
+
+    async def __aenter__(self) -> Mailbox:
+        _join(self._channels, self._mailboxes, self._task_id, self._channel, self._mailbox)
+        try:
+            await self._channels.acknowledged(self._channel)
+        except BaseException:
+            self._leave()
+            raise
+        return self._mailbox
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        _leave(self._channels, self._mailboxes, self._task_id, self._channel, self._mailbox)
+
+
+def _join(channels: Channels, mailboxes: dict[str, set[Box]], task_id: str, channel: str, mailbox: Box) -> None:
+    """Be one of the watchers of a task or its log: the first one subscribes the channel."""
+    watchers = mailboxes.setdefault(task_id, set())
+    if not watchers:
+        channels.subscribe(channel)
+    watchers.add(mailbox)
+
+
+def _leave(channels: Channels, mailboxes: dict[str, set[Box]], task_id: str, channel: str, mailbox: Box) -> None:
+    """Watch no more: the last one unsubscribes."""
+    watchers = mailboxes[task_id]
+    watchers.discard(mailbox)
+    if not watchers:
+        del mailboxes[task_id]
+        channels.unsubscribe(channel)
 
 
 def _deliver(news: TaskRecord | events.Deletion, watchers: set[Mailbox | LogMailbox]) -> None:

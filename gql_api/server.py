@@ -187,7 +187,8 @@ class GraphQLServer(GraphQL[Context, None]):
             JSONDecodeError: it is none, or nested deeper or with longer numbers than any value we keep.
         """
         try:
-            value: object = json.loads(data, parse_constant=_refuse)
+            # For a frame json.loads would make a decoder of its own each time.
+            value: object = _DECODER.decode(data) if isinstance(data, str) else json.loads(data, parse_constant=_refuse)
         except json.JSONDecodeError:
             raise
         except (ValueError, RecursionError) as error:
@@ -230,3 +231,6 @@ def _parameter(parameters: dict[str, Any], name: str, kind: type) -> Any:
 
 def _refuse(constant: str) -> NoReturn:
     raise json.JSONDecodeError(f"{constant} is not JSON", constant, 0)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
