@@ -16,7 +16,7 @@ import httpx
 import psutil
 from noop import running
 
-from gql_api.servers import RedisServer, free_port, is_listening
+from gql_api.cli.embedded_servers import RedisServer, free_port, is_listening
 
 _SAMPLE_SECONDS = 0.1
 

@@ -23,15 +23,16 @@ import httpx
 from noop import running
 from pymongo import MongoClient
 
-from gql_api.servers import MongodbServer, RedisServer, free_port, is_listening
-from jobs.definitions import TaskDefinition
-from jobs.record import fields, workers
+from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening
+from gql_api.record import fields
+from gql_api.registry import workers
+from gql_api.registry.definitions import TaskDefinition
 
 _ONE = "mutation ($input: CreateTaskInput!) { createTask(input: $input) { task { id } userErrors { code } } }"
 _MANY = """mutation ($inputs: [CreateTaskInput!]!) {
   createTasks(inputs: $inputs) { results { task { id } userErrors { code } } userErrors { code } }
 }"""
-_AT_ONCE = 8
+_CONCURRENCY = 8
 
 
 def input_of(number: int) -> dict[str, Any]:
@@ -49,9 +50,9 @@ def one_after_the_other(client: httpx.Client, tasks: range) -> None:
 
 def several_at_a_time(client: httpx.Client, tasks: int) -> None:
     """Create tasks by a call each, from several callers."""
-    share = tasks // _AT_ONCE
-    with ThreadPoolExecutor(_AT_ONCE) as callers:
-        list(callers.map(lambda n: one_after_the_other(client, range(n * share, (n + 1) * share)), range(_AT_ONCE)))
+    share = tasks // _CONCURRENCY
+    with ThreadPoolExecutor(_CONCURRENCY) as callers:
+        list(callers.map(lambda n: one_after_the_other(client, range(n * share, (n + 1) * share)), range(_CONCURRENCY)))
 
 
 def by_one_call(client: httpx.Client, tasks: int) -> None:
@@ -106,13 +107,13 @@ def main() -> None:
             ratios.append((one / many, several / many))
             print(
                 f"round {number}: createTasks {options.tasks / many:.0f}/s; createTask {options.tasks / one:.0f}/s, "
-                f"{_AT_ONCE} at a time {options.tasks / several:.0f}/s; "
+                f"{_CONCURRENCY} at a time {options.tasks / several:.0f}/s; "
                 f"ratio {one / many:.1f} and {several / many:.1f}",
                 flush=True,
             )
         print(
             f"ratio: median {statistics.median(r[0] for r in ratios):.1f} to one after the other, "
-            f"{statistics.median(r[1] for r in ratios):.1f} to {_AT_ONCE} at a time"
+            f"{statistics.median(r[1] for r in ratios):.1f} to {_CONCURRENCY} at a time"
         )
 
 

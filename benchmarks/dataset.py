@@ -23,8 +23,8 @@ from noop import running
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from gql_api.servers import MongodbServer, free_port
-from jobs.record import fields
+from gql_api.cli.embedded_servers import MongodbServer, free_port
+from gql_api.record import fields
 
 DATABASE = "gql_api_benchmark"
 SEED = 6

@@ -30,7 +30,7 @@ from live_sides import OURS, Side, channel_of, sides
 from live_sockets import Crowd, Publisher
 from noop import running
 
-from gql_api.servers import MongodbServer, RedisServer, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening
 
 _SERVER_CORE, _SOCKETS_CORE = 0, 1
 _BURST, _SINGLES = 100, 20

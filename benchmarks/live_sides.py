@@ -15,13 +15,13 @@ from typing import Any
 from live_sockets import mark
 from pymongo import MongoClient
 
-from jobs import events
-from jobs.connections import Connections
-from jobs.record import fields, writes
-from jobs.record.details import NewTask, Progress
-from jobs.record.reads import CODEC
-from jobs.settings import Settings
-from jobs.store import Store
+from gql_api import events
+from gql_api.record import fields, writes
+from gql_api.record.model import NewTask, Progress
+from gql_api.record.reads import CODEC
+from gql_api.settings import Settings
+from gql_api.worker.store.connections import Connections
+from gql_api.worker.store.tasks import Store
 
 _DATABASE = "gql_api_benchmark"
 _PEERS = Path(__file__).parent / "peers"

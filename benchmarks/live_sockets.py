@@ -24,7 +24,7 @@ _SIGN_BYTES, _MARK_BYTES = 2, 10
 _PING, _PONG, _TEXT = 0x89, 0x8A, 0x81
 _UNMASKED = b"\0\0\0\0"  # a mask that changes nothing
 _SHORT = 126
-_AT_ONCE = 128
+_CONCURRENCY = 128
 _TICK_SECONDS = 0.002
 
 
@@ -125,7 +125,7 @@ class Crowd:
 
     async def connect(self, port: int, task_ids: Sequence[str]) -> float:
         """Connect a socket for each, and return how many seconds it took until the last had its first payload."""
-        loop, began, gate = asyncio.get_running_loop(), time.perf_counter(), asyncio.Semaphore(_AT_ONCE)
+        loop, began, gate = asyncio.get_running_loop(), time.perf_counter(), asyncio.Semaphore(_CONCURRENCY)
 
         async def connect(task_id: str) -> Socket:
             async with gate:

@@ -1,7 +1,7 @@
 """The documents of a made history: tasks as a shop's workers would have left them over ninety days.
 
-Every document has the fields that ``jobs.record.writes``, ``claims`` and ``control`` leave behind in its state; a test
-compares them. Chunks are seeded one by one, so that the same seed makes the same tasks in any number of processes.
+Every document has the fields that ``gql_api.record`` gives a task in its state; a test compares
+them. Chunks are seeded one by one, so that the same seed makes the same tasks in any number of processes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 from bson.datetime_ms import DatetimeMS
 
-from jobs import values
-from jobs.record import fields as f
-from jobs.record.fields import Status
+from gql_api import values
+from gql_api.record import fields as f
+from gql_api.record.fields import Status
 
 Document = dict[str, Any]
 

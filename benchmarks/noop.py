@@ -28,8 +28,8 @@ import psutil
 from celery import Celery
 from pymongo import MongoClient
 
-from gql_api.servers import MongodbServer, RedisServer, free_port
-from jobs.record import fields
+from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port
+from gql_api.record import fields
 
 _HERE = Path(__file__).parent
 _SIDES = ("stock", "ours")

@@ -6,9 +6,9 @@ import os
 
 from celery import Celery, shared_task
 
-from jobs.adopt import adopt
-from jobs.backend import Backend
-from jobs.record import chords, fields, logs
+from gql_api.adopt import adopt
+from gql_api.record import canvas, fields, logs
+from gql_api.worker.backend.backend import Backend
 
 
 def stock() -> Celery:
@@ -37,7 +37,7 @@ def fill(slices: int, tasks: int) -> None:
     """Let tasks wait, each slice in a queue of its own; ours gets its indexes first, as by the API's start."""
     if isinstance(app.backend, Backend):
         app.backend.collection.create_indexes([*fields.UNIQUE_INDEXES, *fields.INDEXES])
-        app.backend.database[fields.CHORDS].create_indexes(chords.INDEXES)
+        app.backend.database[fields.CHORDS].create_indexes(canvas.INDEXES)
         app.backend.database[fields.TASK_LOGS].create_indexes(logs.INDEXES)
     for number in range(slices):
         for _ in range(tasks):

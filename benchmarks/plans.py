@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from jobs.record import fields
+from gql_api.record import fields
 
 _OF_THE_API = {"appName": "gql-api"}
 # What of a profiled command explain takes.

@@ -26,11 +26,11 @@ from plans import Plan, plans_of
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from gql_api.cursors import Cursor
-from jobs.record import fields
-from jobs.record.fields import Status
-from jobs.record.lists import Order
-from jobs.record.reads import CODEC, TaskRecord
+from gql_api.api.schema.pagination import Cursor
+from gql_api.query.lists import Order
+from gql_api.record import fields
+from gql_api.record.fields import Status
+from gql_api.record.reads import CODEC, TaskRecord
 
 _PAGE = 100
 _FAR_PAGE = 10_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from redis.asyncio import Redis
 from starlette.applications import Starlette
@@ -12,25 +13,26 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route, WebSocketRoute
 
-from gql_api import rest
-from gql_api.background import background
-from gql_api.bulk import Bulk
-from gql_api.changes import Changes
-from gql_api.context import Context, Services
-from gql_api.control import Controller
-from gql_api.creation import Creator
-from gql_api.executions import Executions
-from gql_api.feed import Feed
-from gql_api.gathering import GatheredReads
-from gql_api.health import alive, ready
-from gql_api.metrics import CountRequests, metrics
-from gql_api.outgoing import Turn
-from gql_api.schema import schema
-from gql_api.server import GraphQLServer
-from gql_api.store import TaskStore
-from gql_api.subscriptions import PERSONAL, SHARED
-from jobs.dispatch import Dispatcher
-from jobs.settings import Settings
+from gql_api.aio.background import background
+from gql_api.aio.batching import BatchedReads
+from gql_api.aio.tick import TickQueue
+from gql_api.api.commands.bulk import Bulk
+from gql_api.api.commands.changes import Changes
+from gql_api.api.commands.control import Controller
+from gql_api.api.commands.create import Creator
+from gql_api.api.context import Context, Services
+from gql_api.api.http import rest
+from gql_api.api.http.health import alive, ready
+from gql_api.api.http.metrics import metrics
+from gql_api.api.http.view import GraphQLView
+from gql_api.api.pubsub.task_feed import TaskFeed
+from gql_api.api.schema.build import schema
+from gql_api.api.schema.subscriptions import PERSONAL, SHARED
+from gql_api.api.store.tasks import TaskStore
+from gql_api.api.subscriptions.executions import Executions
+from gql_api.dispatch import Dispatcher
+from gql_api.settings import Settings
+from gql_api.telemetry.middleware import CountRequests
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
@@ -43,7 +45,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         SettingsError: a variable has a value that cannot work.
     """
     settings = settings or Settings.load()
-    graphql = GraphQLServer()
+    graphql = GraphQLView()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -77,22 +79,22 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         store = TaskStore(settings)
         stack.push_async_callback(store.close)
         await stack.enter_async_context(background(store.indexes.create))
-        feed = await stack.enter_async_context(Feed(settings, store))
+        feed = await stack.enter_async_context(TaskFeed(settings, store))
         dispatcher = Dispatcher(settings)
         stack.callback(dispatcher.close)
         changes = Changes(store, redis)
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
-        executions = Executions(schema, SHARED, lambda audience: Context(services, audience), PERSONAL)
+        executions = Executions(schema, SHARED, lambda fanout: Context(services, fanout), PERSONAL)
         services = Services(
             store=store,
-            tasks=GatheredReads(store.by_ids),
+            tasks=BatchedReads(store.by_ids),
             feed=feed,
             creator=creator,
             controller=Controller(settings, store, changes, creator),
             bulk=Bulk(store, changes, creator),
             executions=executions,
-            turn=Turn(),
+            turn=TickQueue(),
             sockets=set(),
             redis=redis,
         )
@@ -104,4 +106,9 @@ def _to_graphiql(request: Request) -> RedirectResponse:
     return RedirectResponse(f"{request.scope.get('root_path', '')}/graphql")
 
 
-app = create_app()
+def __getattr__(name: str) -> Any:
+    """Build ``app`` from the environment when a server asks for it: importing ``create_app`` reads no settings."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    app = globals()["app"] = create_app()
+    return app

@@ -1,43 +1,5 @@
-"""The schema: ``strawberry export-schema gql_api.schema:schema`` prints it."""
+"""The GraphQL schema, where ``strawberry export-schema gql_api.schema:schema`` finds it."""
 
-from __future__ import annotations
+from gql_api.api.schema.build import schema
 
-from functools import cache
-
-from graphql import GraphQLError
-from strawberry import Schema
-from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.name_converter import NameConverter
-from strawberry.types import ExecutionContext
-
-from gql_api.documents import Documents
-from gql_api.errors import MaskUnexpected
-from gql_api.executor import PlannedExecutor
-from gql_api.mutations import Mutation
-from gql_api.queries import Query
-from gql_api.scalars import SCALARS
-from gql_api.subscriptions import Subscription
-
-
-class _Names(NameConverter):
-    """Strawberry's names, each made once: it makes the name of an argument anew in every call of its field."""
-
-    @cache  # noqa: B019 - there is one, and it lives as long as the process
-    def apply_naming_config(self, name: str) -> str:
-        """Turn a name of Python's into one of GraphQL's."""
-        return super().apply_naming_config(name)
-
-
-class _Schema(Schema):
-    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Log nothing here: MaskUnexpected logs what the client is not told, and the rest is the client's own."""
-
-
-schema = _Schema(
-    query=Query,
-    mutation=Mutation,
-    subscription=Subscription,
-    config=StrawberryConfig(name_converter=_Names(), scalar_map=SCALARS),
-    execution_context_class=PlannedExecutor,
-    extensions=[MaskUnexpected, Documents],
-)
+__all__ = ["schema"]

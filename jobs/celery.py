@@ -1,19 +1,10 @@
-"""The Celery app that workers run: ``celery -A jobs worker``."""
+"""The Celery application of :mod:`gql_api.celery`, with the task functions of this checkout."""
 
 from __future__ import annotations
 
-from celery import Celery
+from gql_api.celery import app, settings
 
-from jobs.adopt import adopt
-from jobs.dispatch import protocol_config
-from jobs.settings import Settings
+__all__ = ["app"]
 
-settings = Settings.load()
-
-app = adopt(Celery("jobs"))
-app.conf.update(
-    protocol_config(settings),
-    include=settings.task_modules,
-    broker_connection_retry_on_startup=True,
-    worker_cancel_long_running_tasks_on_connection_loss=False,
-)
+if "task_modules" not in settings.model_fields_set:
+    app.conf.include = ("jobs.tasks",)

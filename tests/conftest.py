@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
+from databases import Databases
 from pymongo import MongoClient
 from support import process, wait_until
 
-from gql_api.servers import MongodbServer, RedisServer, free_port, is_listening
-from jobs.settings import Settings
+from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening
+from gql_api.settings import Settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the length of a soak be chosen."""
     parser.addoption("--soak-seconds", type=int, default=600, help="how long `-m soak` goes on (default: 600)")
-
-
-@dataclass(frozen=True)
-class Databases:
-    """A running MongoDB and a running Redis."""
-
-    mongodb: MongodbServer
-    redis: RedisServer
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Databases
+from databases import Databases
 from redis import Redis
-from support import ROOT, Api, process, wait_until
+from support import HELPERS, ROOT, Api, process, wait_until
 
-from gql_api.servers import free_port
+from gql_api.cli.embedded_servers import free_port
 
 _JS = ROOT / "tests" / "js"
 _WORKER = ["-m", "celery", "-A", "jobs", "worker", "--concurrency=4", "--loglevel=INFO", "--without-mingle"]
@@ -32,7 +32,7 @@ def environment(databases: Databases) -> dict[str, str]:
         "WORKER_HEARTBEAT_SECONDS": "1",
         "LEASE_SECONDS": "2",
         "RECOVERY_INTERVAL_SECONDS": "0.2",
-        "PYTHONPATH": str(ROOT / "tests"),
+        "PYTHONPATH": str(HELPERS),
         # Left over from another deployment: our settings go before Celery's own variables.
         "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/0",
     }

@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 from support import ROOT, Api, process, wait_until
 
-from jobs.adopt import adopt
+from gql_api.adopt import adopt
 
 _DOCS = (ROOT / "docs" / "adopt.md").read_text()
 _QUEUE = "shop"

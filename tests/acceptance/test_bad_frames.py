@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from gql_api.servers import free_port
+from gql_api.cli.embedded_servers import free_port
 
 _PROTOCOL = Subprotocol("graphql-transport-ws")
 _INIT = '{"type": "connection_init"}'

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from support import ROOT, Api, wait_until
+from support import HELPERS, ROOT, Api, wait_until
 
 Run = Callable[[str], Any]
 
@@ -39,7 +39,7 @@ def run(api: Api, environment: dict[str, str]) -> Run:
             text=True,
             timeout=60,
             check=False,
-            env={**environment, "PYTHONPATH": f"{ROOT}/tests:{ROOT}"},
+            env={**environment, "PYTHONPATH": f"{HELPERS}:{ROOT}"},
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

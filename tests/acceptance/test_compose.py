@@ -25,7 +25,7 @@ from redis.exceptions import AuthenticationError
 from ruamel.yaml import YAML
 from support import ROOT, Api, process, wait_until
 
-from gql_api.servers import MongodbServer, RedisServer, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening
 
 _SECRETS = {"MONGODB_PASSWORD": "m-secret", "MONGODB_ADMIN_PASSWORD": "a-secret", "REDIS_PASSWORD": "r-secret"}
 _IMAGE_FOLDER = "/opt/gql-api"

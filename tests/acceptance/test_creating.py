@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 from support import CREATE, FIELDS, Api, process, wait_until
 
-from gql_api.servers import free_port
+from gql_api.cli.embedded_servers import free_port
 
 MANY = """
 mutation ($inputs: [CreateTaskInput!]!) {

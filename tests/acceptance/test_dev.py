@@ -12,7 +12,7 @@ import psutil
 import pytest
 from support import Api, NotWithinTimeError, process, wait_until
 
-from gql_api.servers import free_port
+from gql_api.cli.embedded_servers import free_port
 
 _COMMAND = [sys.executable, "-m", "gql_api", "dev"]
 

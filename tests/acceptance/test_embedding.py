@@ -9,7 +9,7 @@ from gql import Client, gql
 from gql.transport.websockets import WebsocketsTransport
 from support import ROOT, Api, process, wait_until
 
-from gql_api.servers import free_port
+from gql_api.cli.embedded_servers import free_port
 
 _EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from support import Api, process, wait_until
 
-from gql_api.servers import free_port
+from gql_api.cli.embedded_servers import free_port
 
 
 def test_health_is_told(api: Api) -> None:

@@ -21,13 +21,13 @@ from support import ROOT, Api, process, wait_until, wait_until_async
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from gql_api.servers import free_port
-from jobs import events
-from jobs.connections import Connections
-from jobs.record import writes
-from jobs.record.details import NewTask, Progress
-from jobs.settings import Settings
-from jobs.store import Store
+from gql_api import events
+from gql_api.cli.embedded_servers import free_port
+from gql_api.record import writes
+from gql_api.record.model import NewTask, Progress
+from gql_api.settings import Settings
+from gql_api.worker.store.connections import Connections
+from gql_api.worker.store.tasks import Store
 
 _PROTOCOL = Subprotocol("graphql-transport-ws")
 # Of 300 KB each: more than the buffers of two sockets hold.
@@ -223,7 +223,7 @@ async def test_a_dead_peer_is_dropped(
 ) -> None:
     """One that answers no ping is gone, also when what was written to it before cannot leave."""
     (id_,) = _created(worker)
-    command = ("uvicorn", "gql_api.app:app", "--ws=gql_api.uvicorn_socket:UvicornSocket")
+    command = ("uvicorn", "gql_api.app:app", "--ws=gql_api.server.websocket_protocol:WebSocketProtocol")
     pings = ("--ws-ping-interval=0.5", "--ws-ping-timeout=0.5")
     with _serve(environment, tmp_path / "log", *command, *pings) as (api, _):
         async with _socket(api, max_queue=1, ping_interval=None) as socket:

@@ -11,7 +11,7 @@ from redis import Redis
 from strategies import OBJECTS
 from support import CREATE, Api, wait_until
 
-from jobs import values
+from gql_api import values
 
 
 def _is_accepted(value: dict[str, Any]) -> bool:

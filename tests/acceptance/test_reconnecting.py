@@ -16,9 +16,9 @@ import httpx
 import pytest
 from gate import gate
 from redis import Redis
-from support import ROOT, Api, process, wait_until
+from support import HELPERS, ROOT, Api, process, wait_until
 
-from gql_api.servers import free_port
+from gql_api.cli.embedded_servers import free_port
 
 _JAVASCRIPT = ["graphql-ws", "graphql-sse", "apollo-ws", "apollo-multipart", "urql-ws", "urql-sse", "urql-fetch"]
 
@@ -46,7 +46,7 @@ class Watcher:
 
 def _command(client: str) -> list[str]:
     if client == "gql":
-        return [sys.executable, str(ROOT / "tests" / "watch_with_gql.py")]
+        return [sys.executable, str(HELPERS / "watch_with_gql.py")]
     return ["node", str(ROOT / "tests" / "js" / "watch.mjs"), client]
 
 

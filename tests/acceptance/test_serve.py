@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from gql_api.servers import free_port
+from gql_api.cli.embedded_servers import free_port
 
 _COMMAND = [sys.executable, "-m", "gql_api", "serve"]
 _PROTOCOL = Subprotocol("graphql-transport-ws")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from conftest import Databases
+from databases import Databases
 from pymongo import MongoClient
 from support import Api, wait_until
 
-from jobs.record import fields, queries
+from gql_api.record import fields, queries
 
 
 def test_a_start_told_by_hand_is_no_second_start(api: Api) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 from fault_site import LEASE_SECONDS, Server, Site
-from support import ROOT
 
-from gql_api.servers import MongodbServer, RedisServer, free_port
-from jobs.connections import Connections
-from jobs.dispatch import Dispatcher
-from jobs.settings import Settings
-from jobs.store import Store
+from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port
+from gql_api.dispatch import Dispatcher
+from gql_api.settings import Settings
+from gql_api.worker.store.connections import Connections
+from gql_api.worker.store.tasks import Store
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
             "MONGODB_DATABASE": "faults",
             "CELERY_BROKER_URL": redis.url,
             "TASK_MODULES": "fault_tasks",
-            "PYTHONPATH": str(ROOT / "tests"),
+            "PYTHONPATH": str(Path(__file__).parent / "support"),
             "EXECUTIONS": str(tmp_path / "executions"),
             "LEASE_SECONDS": str(LEASE_SECONDS),
             "RECOVERY_INTERVAL_SECONDS": "0.3",

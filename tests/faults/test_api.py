@@ -14,9 +14,9 @@ import pytest
 from fault_site import Site
 from support import CREATE, Api, process, wait_until
 
-from gql_api.servers import free_port
-from jobs.record import fields
-from jobs.record.fields import Status
+from gql_api.cli.embedded_servers import free_port
+from gql_api.record import fields
+from gql_api.record.fields import Status
 
 pytestmark = pytest.mark.fault
 

@@ -15,10 +15,10 @@ from pymongo import UpdateOne
 from redis import Redis
 from support import ROOT, Api, wait_until
 
-from jobs import events
-from jobs.record import fields, writes
-from jobs.record.details import NewTask
-from jobs.record.fields import Status
+from gql_api import events
+from gql_api.record import fields, writes
+from gql_api.record.fields import Status
+from gql_api.record.model import NewTask
 
 pytestmark = pytest.mark.fault
 

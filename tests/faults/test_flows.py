@@ -11,8 +11,8 @@ from celery import Celery, chain
 from fault_site import LEASE_SECONDS, Site
 from support import wait_until
 
-from jobs.record import fields, queries
-from jobs.record.fields import Status
+from gql_api.record import fields, queries
+from gql_api.record.fields import Status
 
 pytestmark = pytest.mark.fault
 

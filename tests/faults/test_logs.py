@@ -10,8 +10,8 @@ from fault_site import Site
 from pymongo.read_concern import ReadConcern
 from support import wait_until
 
-from jobs.record import fields, logs
-from jobs.record.logs import LogLevel
+from gql_api.record import fields, logs
+from gql_api.record.logs import LogLevel
 
 pytestmark = pytest.mark.fault
 

@@ -8,7 +8,7 @@ import pytest
 from fault_site import LEASE_SECONDS, Site
 from support import wait_until
 
-from jobs.record.fields import Status
+from gql_api.record.fields import Status
 
 pytestmark = pytest.mark.fault
 

@@ -10,9 +10,9 @@ import pytest
 from fault_site import LEASE_SECONDS, Site
 from support import wait_until
 
-from jobs.record import fields, queries
-from jobs.record.fields import Status
-from jobs.settings import Settings
+from gql_api.record import fields, queries
+from gql_api.record.fields import Status
+from gql_api.settings import Settings
 
 pytestmark = pytest.mark.fault
 

@@ -14,16 +14,17 @@ from pymongo.collection import Collection
 from redis.asyncio import Redis
 from support import wait_until_async
 
+from gql_api.api.pubsub.task_feed import TaskFeed
+from gql_api.api.store.tasks import TaskStore
 from gql_api.app import create_app, open_services
-from gql_api.feed import Feed
-from gql_api.store import TaskStore
-from jobs.connections import Connections
-from jobs.definitions import TaskDefinition
-from jobs.record import fields, workers, writes
-from jobs.record.details import NewTask
-from jobs.record.reads import CODEC, Document
-from jobs.settings import Settings
-from jobs.store import Store
+from gql_api.record import fields, writes
+from gql_api.record.model import NewTask
+from gql_api.record.reads import CODEC, Document
+from gql_api.registry import workers
+from gql_api.registry.definitions import TaskDefinition
+from gql_api.settings import Settings
+from gql_api.worker.store.connections import Connections
+from gql_api.worker.store.tasks import Store
 
 
 @pytest.fixture
@@ -42,9 +43,9 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def feed(settings: Settings, store: TaskStore) -> AsyncIterator[Feed]:
+async def feed(settings: Settings, store: TaskStore) -> AsyncIterator[TaskFeed]:
     """A connected feed whose backstop stays out of the way."""
-    async with Feed(settings, store, backstop_seconds=600) as feed:
+    async with TaskFeed(settings, store, backstop_seconds=600) as feed:
 
         async def connected() -> bool:
             return feed.connected
@@ -101,7 +102,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
     """What every store sends that is made from now on."""
     listener = Commands()
     monkeypatch.setattr(
-        "gql_api.store.AsyncMongoClient", functools.partial(AsyncMongoClient, event_listeners=[listener])
+        "gql_api.api.store.tasks.AsyncMongoClient", functools.partial(AsyncMongoClient, event_listeners=[listener])
     )
     return listener
 

@@ -8,12 +8,12 @@ from dataset import Dataset, fill
 from made import CHUNK, Chunk, order_of
 from pymongo import MongoClient
 
-from jobs.record import claims, control, fields, reads, writes
-from jobs.record.details import Claim, ErrorInfo, NewTask, Progress
-from jobs.record.fields import Status
-from jobs.record.reads import Document, TaskRecord
-from jobs.record.writes import Write
-from jobs.settings import Settings
+from gql_api.record import claims, control, fields, reads, writes
+from gql_api.record.fields import Status
+from gql_api.record.model import Claim, ErrorInfo, NewTask, Progress
+from gql_api.record.reads import Document, TaskRecord
+from gql_api.record.writes import Write
+from gql_api.settings import Settings
 
 _NEW = NewTask(id="t", name="add", args=[1], kwargs={"a": 1}, metadata={"m": 1})
 _LATER = NewTask(id="t", name="add", delay=3600.0)

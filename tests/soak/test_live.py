@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import Databases
+from databases import Databases
 from redis import Redis
 from soak_server import BACKSTOP_FOUND, Server
 from soak_tasks import GROUPS, Population, QuietTask
 from soak_watchers import LiveList, Watchers
 from support import Api, wait_until_async
 
-from gql_api.servers import free_port
-from jobs.settings import Settings
+from gql_api.cli.embedded_servers import free_port
+from gql_api.settings import Settings
 
 _PASSERS_BY = 250
 _STAYING = 50
@@ -29,7 +29,7 @@ _CUTS = (0.1, 0.25, 0.4, 0.55, 0.75)
 _STOPS = (0.15, 0.3, 0.45)
 # The backstop looks every ten seconds, and the connection needs some time to come back.
 _AFTER_TROUBLE_SECONDS = 15.0
-_MOST_GROWTH_MIB = 16.0
+_MAX_GROWTH_MIB = 16.0
 # A round is so many visits to a task, so many to its log, and some to a list.
 _VISITS_OF_A_ROUND = 400
 _ROUNDS = 5
@@ -179,7 +179,7 @@ async def test_live_updates_hold_out(server: Server, settings: Settings, redis: 
         assert watchers.ends
         assert watchers.logs
         await wait_until_async(lambda: _nothing_is_left(server, redis), why="subscriptions to be gone")
-        assert server.growth() < _MOST_GROWTH_MIB, server.resident()
+        assert server.growth() < _MAX_GROWTH_MIB, server.resident()
         assert [at for at in server.findings() if not trouble.explains(at)] == []
         await _visits_leave_nothing(server, watchers, QuietTask(settings, groups[0]))
         await server.stop()

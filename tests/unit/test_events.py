@@ -6,10 +6,10 @@ from typing import Any
 import bson
 import pytest
 
-from jobs import events
-from jobs.record import fields
-from jobs.record.fields import Status
-from jobs.record.reads import TaskRecord
+from gql_api import events
+from gql_api.record import fields
+from gql_api.record.fields import Status
+from gql_api.record.reads import TaskRecord
 
 
 def _document(**more: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from jobs.settings import FaultSettings, Settings, SettingsError
+from gql_api.settings import FaultSettings, Settings, SettingsError
 
 _NAMES = ["MONGODB_URL", "MONGODB_HOST", "MONGODB_DATABASE", "CELERY_BROKER_URL", "REDIS_URL", "TASK_MODULES"]
 
@@ -19,7 +19,7 @@ def test_defaults_are_the_servers_usual_addresses() -> None:
     settings = Settings.load()
     assert settings.mongodb_url == "mongodb://localhost:27017"
     assert settings.celery_broker_url == settings.redis_url == "redis://localhost:6379/0"
-    assert settings.task_modules == ("jobs.tasks",)
+    assert settings.task_modules == ("gql_api.worker.bundled",)
 
 
 def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,63 @@
+"""An existing Celery app joins in: its tasks are recorded, run, announced and watched like our own."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from celery import Celery
+
+from gql_api.dispatch import JSON_ONLY, PRIORITY_STEPS
+from gql_api.worker.app.consumer import EagerPolling, NoRestore
+from gql_api.worker.app.task import Task
+from gql_api.worker.attempts.leases import Leases
+from gql_api.worker.recovery.recovery import Recoverer
+from gql_api.worker.registration.announcer import Announcer
+from gql_api.worker.state.cancellation import TaskCancelledError
+
+__all__ = ["Task", "TaskCancelledError", "adopt"]
+
+App = TypeVar("App", bound=Celery)
+
+
+def adopt(app: App) -> App:
+    """Make a Celery app keep its tasks in records. Call it right after making the app, before its tasks.
+
+    Broker, queues, routes and everything else of the app stay its own. MongoDB and Redis are those of the settings.
+
+    Returns:
+        The same app.
+
+    Raises:
+        RuntimeError: the app has tasks already, which would run without records.
+    """
+    if app.finalized or "Task" in vars(app):
+        raise RuntimeError("adopt the Celery app right after making it: it has been set up already")
+    app.task_cls = "gql_api.worker.app.task:Task"
+    app.amqp_cls = "gql_api.worker.app.amqp:RecordingAMQP"
+    app.backend_cls = "gql_api.worker.backend.backend:Backend"
+    app.control_cls = "gql_api.worker.app.control:RecordingControl"
+    app.steps["worker"].update({Leases, Recoverer, Announcer})
+    app.steps["consumer"].update({NoRestore, EagerPolling})
+    app.conf.update(
+        result_backend="gql_api.worker.backend.backend:Backend",
+        **JSON_ONLY,
+        # A message is acknowledged after its task, so that the broker gives it to another worker when this one is lost.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        # The claim tells the start.
+        task_track_started=False,
+        # However long the broker is away, the worker is there when it comes back.
+        broker_connection_max_retries=None,
+        # While MongoDB is away a worker holds what it has to tell, and tells it when MongoDB is back.
+        result_backend_always_retry=True,
+        result_backend_max_sleep_between_retries_ms=2000,
+        result_backend_thread_safe=True,
+    )
+    app.on_after_configure.connect(_use_priorities, weak=False)
+    return app
+
+
+def _use_priorities(source: Any, **_: Any) -> None:
+    """Read the lists that messages of the API are in, beside whatever options the app has for its broker."""
+    source.update(broker_transport_options={**source.broker_transport_options, **PRIORITY_STEPS})

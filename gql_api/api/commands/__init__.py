@@ -1,0 +1,1 @@
+"""Commands of a caller on tasks: validate, store, announce."""

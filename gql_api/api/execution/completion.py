@@ -1,0 +1,152 @@
+"""How values that are nothing special become what an answer carries: as graphql-core does it, without its walk.
+
+https://spec.graphql.org/October2021/#sec-Value-Completion is the rule. What would be an error there, has to be awaited
+or is of an unexpected kind raises :class:`NotPlainError`, or whatever reading it raises: it is left to graphql-core.
+Times stay what they are, for :mod:`gql_api.api.execution.encoding` writes them sooner than they are turned into text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from math import isfinite
+from typing import Any, NamedTuple, NoReturn, TypeAlias
+
+from graphql import (
+    GraphQLBoolean,
+    GraphQLEnumType,
+    GraphQLFloat,
+    GraphQLID,
+    GraphQLLeafType,
+    GraphQLString,
+)
+from graphql.pyutils import Undefined, is_awaitable
+
+from gql_api.api.execution.encoding import write_time
+
+Read: TypeAlias = Callable[[Any], Any]
+Answer: TypeAlias = Callable[[Any], dict[str, Any]]
+
+_NOTHING: frozenset[type] = frozenset()
+_KEPT: dict[object, frozenset[type]] = {
+    GraphQLBoolean: frozenset({bool}),
+    GraphQLID: frozenset({str}),
+    GraphQLString: frozenset({str}),
+}
+# Quickly told to be nothing special.
+_ORDINARY = frozenset({bool, datetime, dict, float, int, list, str})
+
+
+class NotPlainError(Exception):
+    """Only graphql-core knows what becomes of this value."""
+
+
+class Completion(NamedTuple):
+    """How to complete the values of one output type.
+
+    A value whose exact type is in ``kept`` goes into the answer as it is: None where it may be null, and strings where
+    strings are asked for. ``complete`` is for all others.
+    """
+
+    kept: frozenset[type]
+    complete: Read
+
+    @property
+    def required(self) -> Completion:
+        """The same for the non-null type: ``complete`` refuses None by itself."""
+        return self._replace(kept=self.kept - {type(None)})
+
+
+class Step(NamedTuple):
+    """One key of an object in an answer: how its value is read from the object behind, and completed."""
+
+    key: str
+    read: Read
+    completion: Completion
+
+    def __call__(self, source: Any) -> Any:
+        """Read the value and complete it."""
+        value = self.read(source)
+        return value if type(value) in self.completion.kept else self.completion.complete(value)
+
+
+def of_leaf(leaf: GraphQLLeafType) -> Completion:
+    """Complete the values of a scalar or an enum."""
+    kept = _KEPT.get(leaf, _NOTHING) | {type(None)}
+    if leaf.coerce_output_value is write_time:
+        kept |= {datetime}
+    if isinstance(leaf, GraphQLEnumType):
+        return Completion(kept, _complete_enum(leaf))
+    return Completion(kept, _complete_float() if leaf is GraphQLFloat else _complete_scalar(leaf))
+
+
+def of_list(item: Completion) -> Completion:
+    """Complete lists of values."""
+    kept, complete_item = item
+
+    def complete(values: Any) -> list[Any]:
+        if type(values) is not list:
+            _refuse(values)
+        return [value if type(value) in kept else complete_item(value) for value in values]
+
+    return Completion(frozenset({type(None)}), complete)
+
+
+def of_object(kind: type, steps: list[Step]) -> Completion:
+    """Complete objects of exactly this kind, by all steps in their order."""
+    flat = [(step.key, step.read, *step.completion) for step in steps]
+
+    def complete(source: Any) -> dict[str, Any]:
+        if type(source) is not kind:
+            _refuse(source)
+        data = {}
+        for key, read, kept, complete_value in flat:
+            value = read(source)
+            data[key] = value if type(value) in kept else complete_value(value)
+        return data
+
+    return Completion(frozenset({type(None)}), complete)
+
+
+def of_event(key: str, completion: Completion) -> Answer:
+    """Answer events, which are the values of the one field of a subscription."""
+    kept, complete_event = completion
+
+    def answer(event: Any) -> dict[str, Any]:
+        return {key: event if type(event) in kept else complete_event(event)}
+
+    return answer
+
+
+def _refuse(value: Any) -> NoReturn:
+    raise NotPlainError(type(value))
+
+
+def _complete_scalar(scalar: GraphQLLeafType) -> Read:
+    coerce = scalar.coerce_output_value
+
+    def complete(value: Any) -> Any:
+        if type(value) not in _ORDINARY and _is_special(value):
+            _refuse(value)
+        result = coerce(value)
+        if result is None or result is Undefined:
+            _refuse(value)
+        return result
+
+    return complete
+
+
+def _complete_enum(enum: GraphQLEnumType) -> Read:
+    # Strawberry lets resolvers return members, of which there is one object each.
+    names = {id(member): enum.coerce_output_value(member) for member in getattr(enum, "wrapped_cls", ())}
+    complete_other = _complete_scalar(enum)
+    return lambda value: names.get(id(value)) or complete_other(value)
+
+
+def _complete_float() -> Read:
+    complete_other = _complete_scalar(GraphQLFloat)
+    return lambda value: value if type(value) is float and isfinite(value) else complete_other(value)
+
+
+def _is_special(value: Any) -> bool:
+    return value is None or value is Undefined or isinstance(value, Exception) or is_awaitable(value)

@@ -1,0 +1,30 @@
+"""What a client asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from gql_api.api.execution.encoding import encode
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation of a document, with the values of its variables."""
+
+    query: str
+    variables: dict[str, Any] | None = None
+    name: str | None = None
+
+    def key(self, principal: Hashable) -> Hashable:
+        """Whatever has the same key is the same operation of the same caller."""
+        return principal, self.query, self.name, encode(self.variables, sort_keys=True)
+
+
+class RefusedOperationError(Exception):
+    """The operation was not executed: it is not valid, or its variables are not. ``errors`` is a JSON list."""
+
+    def __init__(self, errors: bytes) -> None:
+        super().__init__()
+        self.errors = errors

@@ -1,0 +1,189 @@
+"""What operations select, compiled: the plan of an operation is made once and serves all its executions.
+
+graphql-core itself collects the selected fields, so that fragments, conditions and fields that are selected several
+times mean what they mean there. What is plain is then read by :mod:`gql_api.api.execution.completion`: attributes, and
+resolvers that take nothing but the object. Everything else is left to graphql-core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias, cast
+
+from graphql import (
+    FragmentDefinitionNode,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    TypeNameMetaFieldDef,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+    is_object_type,
+)
+from graphql.execution.collect_fields import CollectedFields, FieldDetails, FieldDetailsList
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.field import StrawberryField
+
+from gql_api.api.execution.completion import Answer, Completion, Read, Step, of_event, of_leaf, of_list, of_object
+
+Collect: TypeAlias = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
+
+_BACK = GraphQLCoreConverter.DEFINITION_BACKREF
+_CONDITIONS = frozenset({"skip", "include"})
+
+
+class Selection(NamedTuple):
+    """What is selected of an object type. It has a completion when all of it is plain."""
+
+    collected: CollectedFields
+    completion: Completion | None
+
+
+class OperationPlan:
+    """The plan of one operation, under given values of the variables that conditions may look at.
+
+    Selections are planned when an object is met that they are of. The nodes of the document are told apart by their
+    identities; the plan keeps them alive.
+    """
+
+    def __init__(
+        self, schema: GraphQLSchema, operation: OperationDefinitionNode, fragments: dict[str, FragmentDefinitionNode]
+    ) -> None:
+        self._schema = schema
+        self._nodes = operation, fragments
+        self._selections: dict[tuple[object, ...], Selection] = {}
+        # By the identity of the collected fields, which the selections keep alive.
+        self.steps: dict[int, Step] = {}
+        self._answers: list[Answer | None] = []
+
+    def selection(self, type_: GraphQLObjectType, details: FieldDetailsList, collect: Collect) -> Selection | None:
+        """Plan what some fields select of an object type; None when graphql-core has to see to it each time.
+
+        ``collect`` is its way to find the selected fields.
+        """
+        key = (type_, *[id(field.node) for field in details])
+        selection = self._selections.get(key)
+        if selection is None and all(map(_is_unconditional, details)):
+            collected = collect(type_, details)
+            if not collected.new_defer_usages:
+                selection = self._selections[key] = Selection(collected, self._object(type_, collected, collect))
+        return selection
+
+    def answer(self, collect_root: Callable[[GraphQLObjectType], CollectedFields], collect: Collect) -> Answer | None:
+        """Plan what a subscription makes of an event; None when that is not plain."""
+        root = self._schema.subscription_type
+        if root is None:
+            return None
+        if not self._answers:
+            fields = collect_root(root).grouped_field_set
+            answers = [self._root_field(root, key, details, collect) for key, details in fields.items()]
+            self._answers = answers if len(answers) == 1 else [None]
+        return self._answers[0]
+
+    def _root_field(
+        self, root: GraphQLObjectType, key: str, details: FieldDetailsList, collect: Collect
+    ) -> Answer | None:
+        """Plan the field that a subscription is of: Strawberry resolves it to the event, whatever its arguments."""
+        field = self._schema.get_field(root, details[0].node.name.value)
+        if field is None or not field.extensions[_BACK].is_subscription or not all(map(_is_plainly_selected, details)):
+            return None
+        completion = self._completion(field.type, details, collect)
+        return None if completion is None else of_event(key, completion)
+
+    def _object(self, type_: GraphQLObjectType, collected: CollectedFields, collect: Collect) -> Completion | None:
+        fields = collected.grouped_field_set
+        steps = {key: self._step(type_, key, details, collect) for key, details in fields.items()}
+        plain = [step for step in steps.values() if step is not None]
+        self.steps.update({id(fields[step.key]): step for step in plain})
+        definition = type_.extensions.get(_BACK)
+        if len(plain) < len(steps) or definition is None or definition.is_type_of is not None:
+            return None
+        # Strawberry's own predicate need not be asked: it is about the kind, except of objects that are cast. None is.
+        kind: type = definition.origin
+        return None if issubclass(kind, Exception) or hasattr(kind, "__await__") else of_object(kind, plain)
+
+    def _step(self, type_: GraphQLObjectType, key: str, details: FieldDetailsList, collect: Collect) -> Step | None:
+        """Plan one field of an object type; None when it is not plain."""
+        if not all(map(_is_plainly_selected, details)) or details[0].node.arguments:
+            return None
+        field = self._schema.get_field(type_, details[0].node.name.value)
+        read = None if field is None else _reader(field, type_)
+        if field is None or read is None:
+            return None
+        completion = self._completion(field.type, details, collect)
+        return None if completion is None else Step(key, read, completion)
+
+    def _completion(self, type_: GraphQLOutputType, details: FieldDetailsList, collect: Collect) -> Completion | None:
+        if is_leaf_type(type_):
+            return of_leaf(type_)
+        if is_object_type(type_):
+            # A condition that cannot be judged is an error where it stands, and only if there is an object.
+            with contextlib.suppress(Exception):
+                selection = self.selection(type_, details, collect)
+                return None if selection is None else selection.completion
+        if is_non_null_type(type_) or is_list_type(type_):
+            inner = self._completion(type_.of_type, details, collect)
+            if inner is not None:
+                return inner.required if is_non_null_type(type_) else of_list(inner)
+        return None
+
+
+def _is_unconditional(field: FieldDetails) -> bool:
+    """Whether it is neither deferred nor in a fragment with variables of its own."""
+    return field.defer_usage is None and field.fragment_variable_values is None
+
+
+def _is_plainly_selected(field: FieldDetails) -> bool:
+    directives = field.node.directives or ()
+    return _is_unconditional(field) and all(directive.name.value in _CONDITIONS for directive in directives)
+
+
+def _reader(field: GraphQLField, type_: GraphQLObjectType) -> Read | None:
+    """Find what reads a field from the object behind it, when that takes nothing but the object."""
+    if field is TypeNameMetaFieldDef:
+        return lambda _: type_.name
+    definition = field.extensions.get(_BACK)
+    if not isinstance(definition, StrawberryField) or definition.extensions or definition.is_async:
+        return None
+    resolver = definition.base_resolver
+    if resolver is None:
+        return attrgetter(definition.python_name) if definition.default_resolver is getattr else None
+    takes_self_only = resolver.self_parameter is not None and len(resolver.signature.parameters) == 1
+    return cast("Read", resolver.wrapped_func) if takes_self_only else None
+
+
+class Plans:
+    """The plans of the operations that were executed last: clients write them, so that only so many are kept."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._plans: OrderedDict[tuple[object, ...], OperationPlan] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def plan(
+        self,
+        schema: GraphQLSchema,
+        operation: OperationDefinitionNode,
+        fragments: dict[str, FragmentDefinitionNode],
+        variables: dict[str, Any],
+    ) -> OperationPlan:
+        """Find the plan of an operation of a valid document, or make a new one."""
+        # In a valid document the condition of a directive is a boolean, or a null that is refused.
+        conditions = [item for item in variables.items() if item[1] is None or type(item[1]) is bool]
+        key = (id(schema), id(operation), *map(id, fragments.values()), *conditions)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = OperationPlan(schema, operation, fragments)
+            if len(self._plans) > self._most:
+                self._plans.popitem(last=False)
+        else:
+            self._plans.move_to_end(key)
+        return plan

@@ -1,0 +1,83 @@
+"""The results of a subscription, by the parts of which graphql-core composes its own ``subscribe``.
+
+Strawberry does the same with its extensions around each operation and each result, which takes longer than all else of
+a subscription's beginning. Of our extensions two matter here: documents are read once, and errors are masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+
+from graphql import ExecutionResult, GraphQLError, create_source_event_stream
+from graphql.execution import Executor
+from graphql.pyutils import is_awaitable
+from strawberry import Schema
+
+from gql_api.api.execution.documents import read
+from gql_api.api.execution.encoding import encode
+from gql_api.api.execution.executor import PlannedExecutor
+from gql_api.api.execution.masking import masked
+from gql_api.api.execution.operation import Operation, RefusedOperationError
+
+
+async def publish_results(
+    schema: Schema, operation: Operation, context: object, tell: Callable[[ExecutionResult], object]
+) -> None:
+    """Tell the result of each event of a subscription; the last one has the error when its source raises one.
+
+    Raises:
+        RefusedOperationError: it was not executed, or its source could not be made.
+    """
+    executor = _executor(schema, operation, context)
+    # Strawberry's resolvers of subscriptions are generators.
+    source: AsyncGenerator[Any, None] | ExecutionResult = await _awaited(create_source_event_stream(executor))
+    if isinstance(source, ExecutionResult):
+        raise _refusal(source.errors or ())
+    try:
+        async for event in source:
+            tell(await _result(executor, event))
+            del event  # it may be long until the next one, and thousands wait for theirs
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told as an error of a resolver is
+        tell(ExecutionResult(None, masked([_as_graphql_error(error)])))
+    finally:
+        await source.aclose()
+
+
+def _executor(schema: Schema, operation: Operation, context: object) -> Executor[Any]:
+    core = schema._schema  # noqa: SLF001 - as Strawberry's own integrations find it
+    try:
+        document, problems = read(core, operation.query)
+    except GraphQLError as error:
+        raise _refusal([error]) from error
+    if problems:
+        raise _refusal(problems)
+    executor = PlannedExecutor.build(
+        core,
+        document,
+        context_value=context,
+        raw_variable_values=operation.variables,
+        operation_name=operation.name,
+    )
+    if isinstance(executor, list):
+        raise _refusal(executor)
+    return executor
+
+
+async def _result(executor: Executor[Any], event: object) -> ExecutionResult:
+    result: ExecutionResult = await _awaited(executor.build_per_event_executor(event).execute_operation(False))
+    if result.errors:
+        result.errors = masked(result.errors)
+    return result
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if is_awaitable(value) else value
+
+
+def _refusal(errors: Sequence[GraphQLError]) -> RefusedOperationError:
+    return RefusedOperationError(encode([error.formatted for error in masked(errors)]))
+
+
+def _as_graphql_error(error: Exception) -> GraphQLError:
+    return error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)

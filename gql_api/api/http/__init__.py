@@ -1,0 +1,1 @@
+"""GraphQL and the plain endpoints over HTTP, streams included."""

@@ -1,0 +1,47 @@
+"""``/metrics``, where Prometheus reads what the process counts, and the counting of HTTP requests."""
+
+from __future__ import annotations
+
+import logging
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pymongo.errors import PyMongoError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gql_api.api.context import Services
+from gql_api.api.errors import ClientError
+from gql_api.query.compile import read
+from gql_api.query.facets import FacetField
+from gql_api.query.filter import TaskFilter
+from gql_api.record.fields import FINAL, Status
+from gql_api.telemetry import counters
+
+logger = logging.getLogger(__name__)
+
+_OPEN = sorted(status for status in Status if status not in FINAL)
+
+
+async def metrics(request: Request) -> Response:
+    """Tell what the process has counted, in the format of Prometheus."""
+    services: Services = request.app.state.services
+    counters.SOCKETS.set(len(services.sockets))
+    counters.SUBSCRIPTIONS.set(sum(map(len, services.sockets)) + services.executions.streams)
+    counters.EXECUTIONS.set(len(services.executions))
+    counters.WATCHED.set(services.feed.watched)
+    await _count_unfinished(services)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _count_unfinished(services: Services) -> None:
+    """Count by status from the index. While MongoDB is away nothing is told of tasks, and the rest all the same."""
+    counters.TASKS_UNFINISHED.clear()
+    try:
+        counts = await services.store.lists.facet(read(TaskFilter(statuses=_OPEN)).query, FacetField.STATUS, len(_OPEN))
+    except (PyMongoError, ClientError) as error:
+        logger.warning("MongoDB does not answer, unfinished tasks are not counted: %s", error)
+        return
+    for status in _OPEN:
+        counters.TASKS_UNFINISHED.labels(status).set(0)
+    for bucket in counts:
+        counters.TASKS_UNFINISHED.labels(bucket.value).set(bucket.count)

@@ -1,0 +1,113 @@
+"""Three REST calls over the same schema: each runs a stored GraphQL document and does nothing else.
+
+``POST /create-task`` with ``{"task_input": ..., "metadata_1": ..., "metadata_2": ...}``, ``GET /task/{id}`` and
+``GET /tasks``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gql_api.api.context import context_of
+from gql_api.api.errors import UNAVAILABLE
+from gql_api.api.schema.build import schema
+
+_CREATE = """
+mutation ($input: CreateTaskInput!) { createTask(input: $input) { task { id } userErrors { code message field } } }
+"""
+_TASK = "query ($id: ID!) { task(id: $id) { id status result metadata error { type message } } }"
+_TASKS = """
+query ($first: Int, $after: String) {
+  tasks(first: $first, after: $after) { nodes { id status result metadata } pageInfo { hasNextPage endCursor } }
+}
+"""
+_TASK_NAME = "long_running_task"
+
+
+class _RefusedError(Exception):
+    """The document could not be run to its end; the response says why."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+async def create_task(request: Request) -> Response:
+    """Create the bundled task and answer its id; everything of the body but ``task_input`` is its metadata."""
+    try:
+        body = json.loads(await request.body(), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return _error(400, "The body must be JSON")
+    if not isinstance(body, dict) or "task_input" not in body:
+        return _error(400, "The body must be a JSON object with a task_input")
+    task_input = body.pop("task_input")
+    wanted = {"name": _TASK_NAME, "kwargs": {"task_input": task_input}, "metadata": body}
+    payload = (await _run(request, _CREATE, input=wanted))["createTask"]
+    if payload["userErrors"]:
+        return JSONResponse({"errors": payload["userErrors"]}, status_code=422)
+    return JSONResponse(payload["task"]["id"])
+
+
+async def task(request: Request) -> Response:
+    """Tell the status and the result of a task."""
+    found = (await _run(request, _TASK, id=request.path_params["id"]))["task"]
+    if found is None:
+        return _error(404, "There is no such task")
+    return JSONResponse(_with_task_id(found))
+
+
+async def tasks(request: Request) -> Response:
+    """List tasks with their metadata, newest first; a ``Link`` header leads to the next page (RFC 8288)."""
+    first, after = request.query_params.get("first", "20"), request.query_params.get("after")
+    if not first.isdecimal():
+        return _error(400, "first must be a number")
+    page = (await _run(request, _TASKS, first=int(first), after=after))["tasks"]
+    response = JSONResponse([_with_task_id(node) for node in page["nodes"]])
+    if page["pageInfo"]["hasNextPage"]:
+        following = request.url.include_query_params(after=page["pageInfo"]["endCursor"])
+        response.headers["Link"] = f'<{following}>; rel="next"'
+    return response
+
+
+async def _run(request: Request, document: str, **variables: Any) -> dict[str, Any]:
+    response = Response()
+    context = context_of(request, response)
+    result = await schema.execute(document, variable_values=variables, context_value=context)
+    if result.errors:
+        error = result.errors[0]
+        code = (error.extensions or {}).get("code")
+        status = 503 if code == UNAVAILABLE else 400 if code == "BAD_USER_INPUT" else 500
+        raise _RefusedError(_error(status, error.message))
+    return result.data or {}
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _with_task_id(node: dict[str, Any]) -> dict[str, Any]:
+    return {"task_id": node["id"], **{name: value for name, value in node.items() if name != "id"}}
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"errors": [{"message": message}]}, status_code=status)
+
+
+def refused(_request: Request, error: Exception) -> Response:
+    """Answer with what :func:`_run` found."""
+    if not isinstance(error, _RefusedError):
+        raise error
+    return error.response
+
+
+ROUTES = [
+    Route("/create-task", create_task, methods=["POST"]),
+    Route("/task/{id}", task),
+    Route("/tasks", tasks),
+]
+EXCEPTION_HANDLERS = {_RefusedError: refused}

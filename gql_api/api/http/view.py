@@ -1,0 +1,236 @@
+"""Strawberry's ASGI server as we run it: GraphQL over HTTP by its specification, and graphql-transport-ws.
+
+Subscriptions over HTTP are ours, in ``streamed.py``: Strawberry's event stream has line ends that urql does not read,
+and its multipart answers lack the boundary before the first part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from typing import Any, NoReturn, cast
+
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from graphql import GraphQLError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.exceptions import MissingQueryError
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData, GraphQLRequestProtocol
+from strawberry.http.base import BaseRequestProtocol
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types import ExecutionResult, SubscriptionExecutionResult
+from strawberry.types.graphql import OperationType
+
+from gql_api.api.context import Context, context_of
+from gql_api.api.execution.encoding import encode
+from gql_api.api.execution.operation import Operation, RefusedOperationError
+from gql_api.api.http.negotiation import EVENT_STREAM, JSON, RESPONSE_JSON, media_type_for, stream_type_for
+from gql_api.api.http.stream_formats import FORMATS
+from gql_api.api.http.streaming import StreamedResponse
+from gql_api.api.schema.build import schema
+from gql_api.api.websocket.handler import TransportHandler
+
+_INIT_TIMEOUT = timedelta(seconds=5)
+_SUBSCRIPTIONS_PER_CONNECTION = 20
+_METHOD_NOT_ALLOWED = 405
+_NO_OPERATION = "The request names no operation to run"
+_NO_STREAM = (
+    "A subscription needs a WebSocket that speaks graphql-transport-ws, or a request that accepts text/event-stream or "
+    'multipart/mixed;subscriptionSpec="1.0"'
+)
+
+
+class GraphQLView(GraphQL[Context, None]):
+    """Answers ``/graphql``. The services are those of the application that the request came to.
+
+    Follows the GraphQL over HTTP specification (https://graphql.github.io/graphql-over-http/draft/): a client that
+    accepts ``application/graphql-response+json`` gets it, and then a request that could not be executed has a 4xx
+    status and no ``data``; to others a well-formed GraphQL answer is a 200.
+    """
+
+    graphql_transport_ws_handler_class = TransportHandler
+
+    def __init__(self) -> None:
+        super().__init__(
+            schema,
+            graphql_ide="graphiql",
+            subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
+            connection_init_wait_timeout=_INIT_TIMEOUT,
+            max_subscriptions_per_connection=_SUBSCRIPTIONS_PER_CONNECTION,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and answer what is refused in the form of a GraphQL error too."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            response = await self.run(request)
+        except HTTPException as refusal:
+            response = self._refusal(request, refusal)
+        await response(scope, receive, send)
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
+        """Make the context of one request."""
+        return context_of(request, response)
+
+    async def get_sub_response(self, request: Request | WebSocket) -> Response:
+        """Note what the client accepts, for the answer is made without the request at hand."""
+        response = await super().get_sub_response(request)
+        response.media_type = media_type_for(request.headers.get("accept", ""))
+        return response
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
+        """Read the parameters of a request: a JSON object in the body, or the query string."""
+        if request.method == "GET":
+            parameters: Any = self.parse_query_params(request.query_params)
+        elif (request.content_type or "").partition(";")[0].strip().lower() == "application/json":
+            parameters = self.parse_json(await request.get_body())
+        else:
+            raise HTTPException(415, "The body must be application/json")
+        if not isinstance(parameters, dict):
+            raise HTTPException(400, "The request must be one JSON object")
+        return GraphQLRequestData(
+            query=_parameter(parameters, "query", str),
+            variables=_parameter(parameters, "variables", dict),
+            operation_name=_parameter(parameters, "operationName", str),
+            extensions=_parameter(parameters, "extensions", dict),
+        )
+
+    def is_request_allowed(self, request: BaseRequestProtocol) -> bool:
+        """Refuse other methods, among them the reservations of GraphQL over SSE in single connection mode."""
+        if request.method not in {"GET", "POST"}:
+            raise HTTPException(405, "Use GET or POST; GraphQL over SSE is spoken in distinct connections mode only")
+        return True
+
+    async def execute_operation(
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,
+        request_data: GraphQLRequestData | list[GraphQLRequestData],
+        context: Context,
+        root_value: None,
+        sub_response: Response,
+    ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
+        """Run one operation: mutations only by POST, subscriptions only for who takes a stream."""
+        assert isinstance(request_data, GraphQLRequestData)  # noqa: S101 - parse_http_body makes no list
+        mutations = {OperationType.MUTATION} if request_adapter.method == "POST" else set[OperationType]()
+        try:
+            return await self.schema.execute(
+                request_data.query,
+                root_value=root_value,
+                variable_values=request_data.variables,
+                context_value=context,
+                operation_name=request_data.operation_name,
+                allowed_operation_types={OperationType.QUERY} | mutations,
+                operation_extensions=request_data.extensions,
+            )
+        except MissingQueryError as error:
+            raise HTTPException(400, _NO_OPERATION) from error
+        except CannotGetOperationTypeError as error:
+            if sub_response.media_type in FORMATS:
+                return ExecutionResult(data=None, errors=[GraphQLError(_NO_OPERATION)])
+            raise HTTPException(400, _NO_OPERATION) from error
+        except InvalidOperationTypeError as error:
+            if error.operation_type is OperationType.MUTATION:
+                raise HTTPException(405, "A mutation has to be sent by POST") from error
+            if stream_type_for(request.headers.get("accept", "")) is None:
+                raise HTTPException(400, _NO_STREAM) from error
+            operation = Operation(request_data.query or "", request_data.variables, request_data.operation_name)
+            # An asynchronous generator is one, though its types differ in what __anext__ is called.
+            return cast(SubscriptionExecutionResult, _results(operation, context))
+
+    async def _create_streaming_response(
+        self,
+        request: Request,
+        result: SubscriptionExecutionResult,
+        protocol: GraphQLRequestProtocol,  # noqa: ARG002 - Strawberry's own guess
+        sub_response: Response,  # noqa: ARG002 - the same
+    ) -> Response:
+        """Answer with the results as they come, in the format that the client likes best."""
+        how = FORMATS[stream_type_for(request.headers.get("accept", "")) or EVENT_STREAM]
+        return StreamedResponse(cast(AsyncGenerator[bytes, None], result), how)
+
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
+        """Shape the answer: without ``data`` when nothing was executed, which is when no error has a path."""
+        answer = await super().process_result(request, result)
+        if result.data is None and result.errors and not any(error.path for error in result.errors):
+            del answer["data"]
+        return answer
+
+    def create_response(
+        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
+    ) -> Response:
+        """Give the answer the media type that the client accepts, and the status that goes with it."""
+        media_type = sub_response.media_type
+        if media_type in FORMATS:
+            how = FORMATS[media_type]
+            body = how.opening + how.of_result(encode(response_data)) + how.end
+            return Response(body, headers=how.headers)
+        response = super().create_response(response_data, sub_response)
+        response.headers["content-type"] = f"{media_type}; charset=utf-8"
+        if media_type == RESPONSE_JSON and "data" not in response_data:
+            response.status_code = 400
+        return response
+
+    def decode_json(self, data: str | bytes) -> object:
+        """Read JSON, and only JSON: Python's own parser would take ``NaN`` too.
+
+        Raises:
+            JSONDecodeError: it is none, or nested deeper or with longer numbers than any value we keep.
+        """
+        try:
+            # For a frame json.loads would make a decoder of its own each time.
+            value: object = _DECODER.decode(data) if isinstance(data, str) else json.loads(data, parse_constant=_refuse)
+        except json.JSONDecodeError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise json.JSONDecodeError(str(error), "", 0) from error
+        return value
+
+    def encode_json(self, data: object) -> str:
+        """Write JSON."""
+        return encode(data).decode()
+
+    def _refusal(self, request: Request, refusal: HTTPException) -> Response:
+        """Answer a request that is no GraphQL request, or comes by the wrong method."""
+        media_type = media_type_for(request.headers.get("accept", ""))
+        allow = {"Allow": "POST" if request.method == "GET" else "GET, POST"}
+        return Response(
+            self.encode_json({"errors": [{"message": refusal.reason}]}),
+            status_code=refusal.status_code,
+            headers=allow if refusal.status_code == _METHOD_NOT_ALLOWED else None,
+            media_type=JSON if media_type in FORMATS else media_type,
+        )
+
+
+async def _results(operation: Operation, context: Context) -> AsyncGenerator[bytes, None]:
+    """Yield the results of a subscription; an operation that is not executed has one, its errors."""
+    try:
+        async with contextlib.aclosing(context.services.executions.subscribe(operation, context)) as results:
+            async for result in results:
+                yield result
+    except RefusedOperationError as refusal:
+        yield b'{"errors":%b}' % refusal.errors
+
+
+def _parameter(parameters: dict[str, Any], name: str, kind: type) -> Any:
+    value = parameters.get(name)
+    if value is not None and not isinstance(value, kind):
+        words = "a string" if kind is str else "an object"
+        raise HTTPException(400, f"{name} must be {words} or null")
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise json.JSONDecodeError(f"{constant} is not JSON", constant, 0)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)

@@ -1,0 +1,1 @@
+"""Shared executions: the subscribers of one operation share its execution."""

@@ -1,0 +1,231 @@
+"""Shared executions: subscribers of the same operation are told the same bytes, made once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import graphql
+from strawberry import Schema
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+
+from gql_api.aio.background import cancelled
+from gql_api.api.execution.documents import subscription_field, syntax_error
+from gql_api.api.execution.encoding import encode, encode_result
+from gql_api.api.execution.masking import internal_error
+from gql_api.api.execution.operation import Operation, RefusedOperationError
+from gql_api.api.execution.subscribe import publish_results
+from gql_api.api.subscriptions.fanout import Fanout
+from gql_api.api.subscriptions.send_buffer import Alarm, Ending, Policy, SendBuffer
+
+
+class DrainedError(Exception):
+    """The process is about to stop, and the operation has not come to its end."""
+
+
+class Executions:
+    """Runs the subscriptions of the process.
+
+    An execution begins with the first subscriber of an operation and ends with the last. There is no authentication
+    yet: the principal of all callers is None.
+
+    Args:
+        schema: what to run operations on.
+        policies: the fields of the subscription type whose executions are shared, by name.
+        context: makes the context of a shared execution, which is nobody's own.
+        personal: the arguments that make an execution its caller's own, for example to resume after a time.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        policies: Mapping[str, Policy],
+        context: Callable[[Fanout], object],
+        personal: frozenset[str] = frozenset(),
+    ) -> None:
+        self._schema = schema
+        self._policies = policies
+        self._personal = personal
+        self._context = context
+        self._running: dict[Hashable, _Execution] = {}
+        self._by_outbox: dict[SendBuffer, _Execution] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self.executed = 0
+        self.streams = 0  # that are being yielded
+
+    async def __aenter__(self) -> Self:
+        self._draining = asyncio.get_running_loop().create_future()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self.drain()
+        for execution in list(self._running.values()):
+            self._stop(execution)
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def drain(self) -> None:
+        """End what :meth:`subscribe` yields: the process is about to stop. Sockets are closed by the server."""
+        if not self._draining.done():
+            self._draining.set_result(None)
+
+    def policy(self, operation: Operation) -> Policy | None:
+        """How an operation is shared; None when it is not."""
+        field = subscription_field(operation.query, operation.name)
+        if field is None or any(argument.name.value in self._personal for argument in field.arguments or ()):
+            return None
+        return self._policies.get(field.name.value)
+
+    async def subscribe(
+        self, operation: Operation, context: object, principal: Hashable = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the results of an operation of any kind, each a GraphQL response in JSON.
+
+        Args:
+            operation: what to run.
+            context: the context to run it in when it is not shared.
+            principal: who asks; only the same principal's executions are shared.
+
+        Raises:
+            RefusedOperationError: it was not executed.
+            DrainedError: the process is about to stop; the client resumes elsewhere.
+        """
+        policy = self.policy(operation)
+        results = self._alone(operation, context) if policy is None else self._shared(operation, policy, principal)
+        self.streams += 1
+        try:
+            async with contextlib.aclosing(results):
+                async for payload in results:
+                    yield payload
+        finally:
+            self.streams -= 1
+
+    def join(self, operation: Operation, outbox: SendBuffer, principal: Hashable = None) -> None:
+        """Let an outbox have the results of an operation that is shared, until it leaves or they end."""
+        key = operation.key(principal)
+        execution = self._running.get(key)
+        if execution is None:
+            execution = self._running[key] = self._start(operation, key, principal)
+        self._by_outbox[outbox] = execution
+        execution.fanout.join(outbox)
+
+    def leave(self, outbox: SendBuffer) -> None:
+        """Let an outbox have no more results. The last one to leave ends the execution."""
+        execution = self._by_outbox.pop(outbox, None)
+        if execution is None:
+            return
+        execution.fanout.leave(outbox)
+        if execution.fanout.is_empty and not execution.task.done():
+            self._stop(execution)
+
+    async def opened(self, outbox: SendBuffer) -> None:
+        """Wait until an outbox misses nothing that happens from then on, or its operation has ended."""
+        # One that ended may have been begun anew.
+        while (execution := self._by_outbox.get(outbox)) is not None and not execution.fanout.is_open:
+            await execution.fanout.opened()
+
+    def _start(self, operation: Operation, key: Hashable, principal: Hashable) -> _Execution:
+        begin_anew = functools.partial(self._begin_anew, operation, principal)
+        fanout = Fanout(begin_anew, holds_back=self.policy(operation) is Policy.LATEST)
+        self.executed += 1
+        task = asyncio.create_task(self._run(operation, fanout, key))
+        return _Execution(key, fanout, task)
+
+    def _begin_anew(self, operation: Operation, principal: Hashable, late: Iterable[SendBuffer]) -> None:
+        for outbox in late:
+            if self._by_outbox.pop(outbox, None) is not None and not self._draining.done():
+                self.join(operation, outbox, principal)
+
+    async def _run(self, operation: Operation, fanout: Fanout, key: Hashable) -> None:
+        ending = Ending()
+        try:
+            await publish_results(self._schema, operation, self._context(fanout), functools.partial(_publish, fanout))
+        except RefusedOperationError as refusal:
+            ending = Ending(refusal.errors, is_refusal=True)
+        except Exception as error:  # noqa: BLE001 - it is logged, and told to all
+            ending = Ending(encode([internal_error(error).formatted]))
+        finally:
+            # One that nobody is left of has been replaced, or is about to be.
+            if (execution := self._running.get(key)) is not None and execution.fanout is fanout:
+                del self._running[key]
+            fanout.end(ending)
+
+    def _stop(self, execution: _Execution) -> None:
+        if self._running.get(execution.key) is execution:
+            del self._running[execution.key]
+        stopping = asyncio.create_task(cancelled([execution.task]))
+        self._ending.add(stopping)
+        stopping.add_done_callback(self._ending.discard)
+
+    async def _results(self, operation: Operation, context: object) -> AsyncGenerator[ExecutionResult, None]:
+        # Strawberry's stream raises it when its parser cache does.
+        if (error := syntax_error(operation.query)) is not None:
+            raise RefusedOperationError(encode([error.formatted]))
+        stream = await self._schema.stream(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.name,
+        )
+        async with contextlib.aclosing(stream):
+            async for result in stream:
+                if isinstance(result, PreExecutionError):
+                    raise RefusedOperationError(encode([error.formatted for error in result.errors or ()]))
+                if isinstance(result, ExecutionResult):  # the others are of @defer, which is off
+                    yield result
+
+    async def _shared(self, operation: Operation, policy: Policy, principal: Hashable) -> AsyncGenerator[bytes, None]:
+        alarm = Alarm()
+        outbox = SendBuffer(policy, alarm)
+        self._draining.add_done_callback(alarm.mark)
+        self.join(operation, outbox, principal)
+        try:
+            while True:
+                await alarm.wait()
+                payloads, ending = outbox.take()
+                for payload in payloads:
+                    yield payload
+                if ending is not None:
+                    if ending.is_refusal:
+                        raise RefusedOperationError(ending.errors or b"[]")
+                    if ending.errors is not None:
+                        yield b'{"errors":%b}' % ending.errors
+                    return
+                if self._draining.done():
+                    raise DrainedError
+        finally:
+            self._draining.remove_done_callback(alarm.mark)
+            self.leave(outbox)
+
+    async def _alone(self, operation: Operation, context: object) -> AsyncGenerator[bytes, None]:
+        async with contextlib.aclosing(self._results(operation, context)) as results:
+            while True:
+                result = asyncio.ensure_future(anext(results, None))
+                try:
+                    await asyncio.wait({result, self._draining}, return_when=asyncio.FIRST_COMPLETED)
+                    if not result.done():
+                        raise DrainedError
+                finally:
+                    await cancelled([result])
+                if (found := result.result()) is None:
+                    return
+                yield encode_result(found)
+
+
+def _publish(fanout: Fanout, result: graphql.ExecutionResult) -> None:
+    fanout.publish(encode_result(result), failed=result.data is None)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Execution:
+    key: Hashable
+    fanout: Fanout
+    task: asyncio.Task[None]

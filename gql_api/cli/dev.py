@@ -1,0 +1,216 @@
+"""``gql-api dev``: MongoDB, Redis, a worker and the API as one command with one readable log."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+from honcho.manager import SIGNALS, Manager
+from honcho.printer import Message, Printer
+from honcho.process import Popen, Process
+
+import gql_api
+from gql_api.cli.embedded_servers import HOST, MongodbServer, RedisServer, ServerError, free_port, is_listening
+
+_READY_SECONDS = 120.0
+_POLL_SECONDS = 0.2
+_DRAIN_SECONDS = 3
+_DEFINITIONS = json.dumps({"query": "{ taskDefinitions { workers } }"})
+_STOPPED_BY_USER = {signal_["rc"] for signal_ in SIGNALS.values()}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What runs where."""
+
+    host: str
+    port: int
+    concurrency: int
+    data: Path
+    mongodb: MongodbServer
+    redis: RedisServer
+
+    @property
+    def mongodb_log(self) -> Path:
+        """MongoDB logs in JSON, which is better read from a file."""
+        return self.data / "mongodb.log"
+
+    def commands(self) -> dict[str, list[str]]:
+        """What starts each part, by name."""
+        addresses = [
+            f"MONGODB_URL={self.mongodb.url}",
+            f"CELERY_BROKER_URL={self.redis.url}",
+            f"REDIS_URL={self.redis.url}",
+        ]
+        python = ["env", "PYTHONUNBUFFERED=1", *addresses, sys.executable, "-m"]
+        worker = ["celery", "-A", "gql_api", "worker", f"--concurrency={self.concurrency}", "--loglevel=INFO"]
+        api = ["uvicorn", "gql_api.app:app", f"--host={self.host}", f"--port={self.port}", "--reload"]
+        return {
+            "mongodb": self.mongodb.command(self.mongodb_log),
+            "redis": self.redis.command(),
+            "worker": [*python, *worker, "--without-mingle", "--without-gossip"],
+            "api": [
+                *python,
+                *api,
+                f"--reload-dir={Path(str(gql_api.__file__)).parent}",
+                f"--timeout-graceful-shutdown={_DRAIN_SECONDS}",
+            ],
+        }
+
+
+def run(host: str, port: int, concurrency: int, data: Path) -> int:
+    """Run everything until Ctrl-C, SIGTERM or the end of any part; return the exit code.
+
+    Raises:
+        ServerError: the port or the folder is in use, or a database server cannot be had.
+    """
+    _refuse_taken(host, port)
+    data = data.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    with _only_user_of(data):
+        mongodb, redis = MongodbServer(data / "mongodb", free_port()), RedisServer(data / "redis", free_port())
+        stack = Stack(host, port, concurrency, data, mongodb, redis)
+        manager = _Manager()
+        for name, command in stack.commands().items():
+            manager.add_process(name, f"exec {shlex.join(command)}")
+        click.echo(f"Starting; the data is kept in {data}, MongoDB's log is {stack.mongodb_log}")
+        ended = threading.Event()
+        threading.Thread(target=_tell_when_ready, args=(stack, manager, ended), daemon=True).start()
+        manager.loop()
+        ended.set()
+    return 0 if manager.returncode in _STOPPED_BY_USER else manager.returncode or 1
+
+
+class _Popen(Popen):  # type: ignore[misc] # honcho has no types
+    """Ends the rest of a process's group with it: honcho waits for an output that such a rest would keep open."""
+
+    def __init__(self, command: str, **options: Any) -> None:
+        super().__init__(command, **options)
+        threading.Thread(target=self._end_group, daemon=True).start()
+
+    def _end_group(self) -> None:
+        self.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGTERM)
+
+
+class _Process(Process):  # type: ignore[misc] # honcho has no types
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._child_ctor = _Popen
+
+
+class _Printer(Printer):  # type: ignore[misc] # honcho has no types
+    """Prints line by line: ``print`` writes a line and its end apart, between which another thread's would come.
+
+    The lock is re-entrant because honcho's signal handlers print too, amid the main thread's lines.
+    """
+
+    def __init__(self, output: TextIO) -> None:
+        super().__init__(output)
+        self._lock = threading.RLock()
+
+    def write(self, message: Message) -> None:
+        with self._lock:
+            super().write(message)
+
+
+class _Manager(Manager):  # type: ignore[misc] # honcho has no types
+    _processes: dict[str, dict[str, Any]]
+
+    def __init__(self) -> None:
+        super().__init__(_Printer(sys.stdout))
+        self._process_ctor = _Process
+
+    def say(self, line: str, colour: str) -> None:
+        """Print a line of our own, from any thread."""
+        self._system_print(click.style(line, fg=colour) if sys.stdout.isatty() else line)
+
+    def _killall(self, force: bool = False) -> None:
+        """Leave out what has not started yet, when a signal comes early: honcho kills that later by force."""
+        everything = self._processes
+        self._processes = {name: process for name, process in everything.items() if "pid" in process}
+        try:
+            super()._killall(force)
+        finally:
+            self._processes = everything
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServerError(
+                f"Port {port} on {host} cannot be used ({error.strerror}); choose one with --port"
+            ) from None
+
+
+@contextlib.contextmanager
+def _only_user_of(data: Path) -> Iterator[None]:
+    """Two Redis servers would both write to the one file and spoil it."""
+    with (data / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ServerError(f"{data} is in use by another gql-api dev; choose another with --data-dir") from None
+        yield
+
+
+def _tell_when_ready(stack: Stack, manager: _Manager, ended: threading.Event) -> None:
+    """Make MongoDB a replica set, then say in one line that createTask works."""
+    try:
+        _wait_until(lambda: is_listening(stack.mongodb.port), ended)
+        if not ended.is_set():
+            stack.mongodb.initiate()
+        _wait_until(lambda: _answers(stack), ended)
+    except (ServerError, TimeoutError) as error:
+        if not ended.is_set():
+            manager.say(f"Not ready: {error}", "red")
+            manager.returncode = 1
+            manager.terminate()
+        return
+    if not ended.is_set():
+        shown = "localhost" if stack.host in {HOST, "0.0.0.0", "::1", "::"} else stack.host  # noqa: S104 - compared only
+        line = f"Ready: GraphiQL and API on http://{shown}:{stack.port}/graphql"
+        manager.say(f"{line} · MongoDB {stack.mongodb.url} · Redis {stack.redis.url} · Ctrl-C ends all", "green")
+
+
+def _wait_until(holds: Callable[[], bool], ended: threading.Event) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while not ended.is_set() and not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"createTask did not work within {_READY_SECONDS:g} seconds")
+        ended.wait(_POLL_SECONDS)
+
+
+def _answers(stack: Stack) -> bool:
+    """Whether the API reaches both servers and a live worker has announced its tasks: then createTask works."""
+    host = HOST if stack.host in {"0.0.0.0", "::"} else stack.host  # noqa: S104 - compared only
+    connection = http.client.HTTPConnection(host, stack.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        if "down" in connection.getresponse().read().decode():
+            return False
+        connection.request("POST", "/graphql", _DEFINITIONS, {"Content-Type": "application/json"})
+        answer = json.loads(connection.getresponse().read())
+        return any(definition["workers"] for definition in answer["data"]["taskDefinitions"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,143 @@
+"""Facets: how many of some tasks have each value of a field, or each value at a path of their metadata.
+
+A value at a path counts a task exactly when the filter ``eq`` with that value finds it: each element of an array
+counts, once for a task, and a task that has nothing there counts nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import reduce
+from typing import Any
+
+from gql_api import values
+from gql_api.record import fields as f
+from gql_api.record.fields import Status
+from gql_api.record.reads import Document
+from gql_api.values import paths
+
+_COUNT = "count"
+_VALUES = "values"
+
+
+class FacetField(StrEnum):
+    """What tasks are counted by."""
+
+    STATUS = f.STATUS
+    NAME = f.NAME
+    QUEUE = f.QUEUE
+    WORKER = f.WORKER
+    METADATA = f.METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A value, and how many tasks have it."""
+
+    value: Any
+    count: int
+
+
+def statuses_in(wanted: Document) -> list[Status] | None:
+    """The statuses that a query asks for when it asks for nothing else: counted from the index, each by itself."""
+    if not set(wanted) <= {f.STATUS}:
+        return None
+    asked: list[Status] = wanted[f.STATUS]["$in"] if wanted else sorted(Status)
+    return asked
+
+
+def of_status(status: Status) -> Document:
+    """The filter that finds the tasks in one status."""
+    return {f.STATUS: status}
+
+
+def by_field(wanted: Document, field: FacetField, first: int) -> list[dict[str, Any]]:
+    """The aggregation over TASKS that counts by a field; tasks without a value are left out."""
+    has_value = {f.ID: {"$ne": None}}
+    return [{"$match": wanted}, _counted(f"${field}"), {"$match": has_value}, *_largest(first)]
+
+
+def by_parent(parent_ids: list[str]) -> list[dict[str, Any]]:
+    """The aggregation over TASKS that counts the children of each of some tasks; one that has none is in no row."""
+    return [{"$match": {f.PARENT_ID: {"$in": parent_ids}}}, _counted(f"${f.PARENT_ID}")]
+
+
+def by_metadata(wanted: Document, path: str, first: int) -> list[dict[str, Any]]:
+    """The aggregation over TASKS that counts by what is at a path of the metadata.
+
+    Raises:
+        PathError: it is no path.
+    """
+    keys = [values.escape_key(key) for key in paths.parse(path)]
+    return [
+        {"$match": wanted},
+        {"$project": {f.ID: 0, _VALUES: _value_or_values(keys)}},
+        {"$unwind": f"${_VALUES}"},
+        _counted(f"${_VALUES}"),
+        {"$match": {f.ID: {"$not": {"$type": ["object", "array"]}}}},
+        *_largest(first),
+    ]
+
+
+def bucket_from(document: Document) -> Bucket:
+    """Read one row."""
+    return Bucket(document[f.ID], document[_COUNT])
+
+
+def _counted(by: str) -> dict[str, Any]:
+    return {"$group": {f.ID: by, _COUNT: {"$sum": 1}}}
+
+
+def _largest(first: int) -> list[dict[str, Any]]:
+    return [{"$sort": {_COUNT: -1, f.ID: 1}}, {"$limit": first}]
+
+
+def _value_or_values(keys: list[str]) -> Any:
+    """The value at a path when no array is on the way, an array of all values otherwise.
+
+    MongoDB's own way along a path is fast, but knows no index, and what it finds in arrays within arrays cannot be told
+    apart. Then the filter's way is taken.
+    """
+    found = "$" + ".".join([f.METADATA, *keys])
+    if any(paths.index(key) is not None for key in keys):
+        prefixes = ["$" + ".".join([f.METADATA, *keys[:length]]) for length in range(1, len(keys) + 1)]
+        has_array: dict[str, Any] = {"$or": [{"$isArray": prefix} for prefix in prefixes]}
+        several = _all_values(keys)
+    else:
+        nested = {"$anyElementTrue": [{"$map": {"input": found, "in": {"$isArray": "$$this"}}}]}
+        has_array = {"$isArray": found}
+        several = {"$cond": [nested, _all_values(keys), {"$setUnion": [found]}]}
+    single: Any = {"$cond": [{"$eq": [found, None]}, [None], found]}  # taking arrays apart, MongoDB drops null
+    return {"$cond": [has_array, several, single]}
+
+
+def _all_values(keys: list[str]) -> Any:
+    """The values that a filter would reach, each once; the same way as :func:`gql_api.query.compile._reached`."""
+    reached = reduce(_one_step, keys, [f"${f.METADATA}"])
+    return {"$setUnion": [_each_of(reached, {"$cond": [{"$isArray": "$$this"}, "$$this", ["$$this"]]})]}
+
+
+def _one_step(reached: Any, key: str) -> Any:
+    index = paths.index(key)
+    element = [] if index is None else {"$slice": ["$$this", index, 1]}
+    inside = {
+        "$map": {
+            "input": {"$filter": {"input": "$$this", "cond": _has_key("$$this", key)}},
+            "in": {"$getField": {"field": key, "input": "$$this"}},
+        }
+    }
+    of_object = {"$cond": [_has_key("$$this", key), [{"$getField": {"field": key, "input": "$$this"}}], []]}
+    of_array = {"$concatArrays": [element, inside]}
+    return _each_of(reached, {"$cond": [{"$isArray": "$$this"}, of_array, of_object]})
+
+
+def _has_key(value: Any, key: str) -> Any:
+    there = {"$ne": [{"$type": {"$getField": {"field": key, "input": value}}}, "missing"]}
+    return {"$and": [{"$eq": [{"$type": value}, "object"]}, there]}
+
+
+def _each_of(reached: Any, found: Any) -> Any:
+    """Put together what is found in each value that was reached, ``$$this``."""
+    each = {"$map": {"input": reached, "in": found}}
+    return {"$reduce": {"input": each, "initialValue": [], "in": {"$concatArrays": ["$$value", "$$this"]}}}

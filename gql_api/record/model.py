@@ -1,0 +1,98 @@
+"""What a task record consists of, beyond plain fields: as values that can be passed around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from gql_api.record.fields import Status
+
+
+@dataclass(frozen=True, slots=True)
+class MessageParts:
+    """What a task's message carries beyond its record, as JSON: Celery's headers and the embedded callbacks.
+
+    The message of a retry or a replacement may also name another function and other arguments than the record, which
+    keeps those that the task was created with.
+    """
+
+    headers: dict[str, Any] = field(default_factory=dict)
+    embed: dict[str, Any] = field(default_factory=dict)
+    task: str | None = None
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What is known of a task before it has a record."""
+
+    id: str
+    name: str
+    args: list[Any] = field(default_factory=list)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    queue: str = "celery"
+    priority: int = 0
+    parent_id: str | None = None
+    root_id: str | None = None
+    message: MessageParts | None = None
+    scheduled_for: datetime | None = None
+    expires_at: datetime | None = None
+    # In seconds, by the database's clock: from now, and from when it may start.
+    delay: float | None = None
+    expires_in: float | None = None
+    idempotency_key: str | None = None
+    input_digest: str | None = None
+    replay_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's taking of an attempt. ``token`` is its own: a claim whose reply was lost knows itself by it."""
+
+    token: str
+    worker: str
+    run: str
+    pid: int
+    lease_seconds: float
+
+
+# A tuple, for one is made of each event.
+class Progress(NamedTuple):
+    """How far a task says it is. ``data`` is whatever else ``update_state(state="PROGRESS", meta=...)`` carried."""
+
+    current: float | None = None
+    total: float | None = None
+    message: str | None = None
+    data: Any = None
+
+    @property
+    def percent(self) -> float | None:
+        """``current`` of ``total`` in percent, from 0 to 100; None when that cannot be said."""
+        if self.current is None or not self.total or self.total < 0:
+            return None
+        return min(100.0, max(0.0, 100.0 * self.current / self.total))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """Why an attempt ended without a result. ``args`` are the exception's, in kombu's JSON form."""
+
+    type: str
+    message: str
+    module: str | None = None
+    args: Any = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of a task's life."""
+
+    revision: int
+    status: Status
+    at: datetime
+    worker: str | None
+    message: str | None

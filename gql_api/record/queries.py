@@ -1,0 +1,48 @@
+"""The filters and projections by which task records are found, other than a caller's own filter."""
+
+from __future__ import annotations
+
+from gql_api.record import fields as f
+from gql_api.record.reads import Document
+
+
+def by_id(task_id: str) -> Document:
+    """The filter that finds one task."""
+    return {f.ID: task_id}
+
+
+def by_ids(task_ids: list[str]) -> Document:
+    """The filter that finds the tasks with these ids."""
+    return {f.ID: {"$in": task_ids}}
+
+
+def untouched_for(seconds: float) -> Document:
+    """The filter that finds what nothing has happened to for so long, by the database's clock."""
+    return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": ["$$NOW", round(seconds * 1000)]}]}}
+
+
+ID_ONLY = {f.ID: 1}
+REVISION_ONLY = {f.REVISION: 1}
+STATE_ONLY = {f.REVISION: 1, f.STATUS: 1}
+POSITION_ONLY = {**STATE_ONLY, f.CREATED_AT: 1}
+CHANGE_ONLY = {**STATE_ONLY, f.UPDATED_AT: 1}
+# What filters ask for, and no more.
+FILTERED_ONLY = {
+    **CHANGE_ONLY,
+    **dict.fromkeys((f.NAME, f.QUEUE, f.METADATA, f.CREATED_AT, f.FINISHED_AT, f.PARENT_ID), 1),
+}
+
+
+def revisions_of(documents: list[Document]) -> dict[str, int]:
+    """Read what a find with :data:`REVISION_ONLY` gave, by id."""
+    return {document[f.ID]: document[f.REVISION] for document in documents}
+
+
+def children_of(task_id: str) -> Document:
+    """The filter that finds the tasks that a task sent."""
+    return {f.PARENT_ID: task_id}
+
+
+def children_of_any(task_ids: list[str]) -> Document:
+    """The filter that finds the tasks that any of some tasks sent."""
+    return {f.PARENT_ID: {"$in": task_ids}}

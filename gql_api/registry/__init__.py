@@ -1,0 +1,1 @@
+"""The task definitions, workers and queues that workers announce."""

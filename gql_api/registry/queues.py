@@ -1,0 +1,60 @@
+"""What waits in each queue, as the records tell: the truth that is left when the broker is away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gql_api.record import fields as f
+from gql_api.record.fields import Status
+from gql_api.record.reads import Document
+from gql_api.registry import workers
+
+_DEPTH = "depth"
+_OLDEST = "oldest"
+
+# When a task began to wait: the first of the QUEUED entries that its history ends with. One that was rescheduled in
+# its queue has several, and has kept its place; updated_at rises also when somebody changes its metadata.
+_QUEUED_AT = {
+    "$reduce": {
+        "input": f"${f.HISTORY}",
+        "initialValue": None,
+        "in": {
+            "$cond": [
+                {"$eq": [f"$$this.{f.STATUS}", Status.QUEUED]},
+                {"$ifNull": ["$$value", f"$$this.{f.AT}"]},
+                None,
+            ]
+        },
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue, and how many tasks have waited in it since when."""
+
+    name: str
+    depth: int
+    oldest_queued_at: datetime | None
+
+
+def depths() -> list[dict[str, Any]]:
+    """The aggregation over TASKS that reads the queues by name.
+
+    It knows those in which tasks wait, those that live workers serve, and those that announced tasks are sent to.
+    """
+    return [
+        {"$match": {f.STATUS: Status.QUEUED}},
+        {"$group": {f.ID: f"${f.QUEUE}", _DEPTH: {"$sum": 1}, _OLDEST: {"$min": _QUEUED_AT}}},
+        {"$unionWith": {"coll": f.WORKERS, "pipeline": workers.queues_served()}},
+        {"$unionWith": {"coll": f.DEFINITIONS, "pipeline": [{"$project": {f.ID: f"${f.QUEUE}"}}]}},
+        {"$group": {f.ID: f"${f.ID}", _DEPTH: {"$sum": f"${_DEPTH}"}, _OLDEST: {"$min": f"${_OLDEST}"}}},
+        {"$sort": {f.ID: 1}},
+    ]
+
+
+def queue_from(document: Document) -> Queue:
+    """Read one row of :func:`depths`."""
+    return Queue(document[f.ID], document[_DEPTH], document[_OLDEST])

@@ -1,0 +1,153 @@
+"""What workers say of themselves: the tasks they can run, and that they are alive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gql_api import values
+from gql_api.record import fields as f
+from gql_api.record.fields import Status
+from gql_api.record.reads import Document
+from gql_api.record.writes import Write
+from gql_api.registry.definitions import TaskDefinition
+
+_DESCRIPTION = "description"
+_INPUT_SCHEMA = "input_schema"
+_POSITIONAL = "positional"
+_EXTRA_ARGS = "extra_args"
+_MAX_RETRIES = "max_retries"
+_TIME_LIMIT = "time_limit"
+_SOFT_TIME_LIMIT = "soft_time_limit"
+_WORKERS = "workers"
+
+_POOL = "pool"
+_CONCURRENCY = "concurrency"
+_TASK_NAMES = "task_names"
+_QUEUES = "queues"
+_BEAT_AT = "beat_at"
+_GOOD_FOR = "good_for_ms"
+_ACTIVE = "active"
+# Alive is a worker whose last beat is not older, by the database's clock, than the worker itself said it may get.
+_ALIVE = {"$match": {"$expr": {"$gt": [{"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}, "$$NOW"]}}}
+
+
+def announce(definition: TaskDefinition) -> Write:
+    """Make known what a task takes. Run as an upsert; the last worker that announced it is right."""
+    stage: dict[str, Any] = {
+        _DESCRIPTION: {"$literal": definition.description},
+        _INPUT_SCHEMA: {"$literal": values.dump(definition.input_schema)},
+        _POSITIONAL: {"$literal": list(definition.positional)},
+        _EXTRA_ARGS: definition.extra_args,
+        f.QUEUE: {"$literal": definition.queue},
+        _MAX_RETRIES: definition.max_retries,
+        _TIME_LIMIT: definition.time_limit,
+        _SOFT_TIME_LIMIT: definition.soft_time_limit,
+        f.UPDATED_AT: "$$NOW",
+    }
+    return {f.ID: definition.name}, [{"$set": stage}]
+
+
+def beat(
+    hostname: str, *, pool: str, concurrency: int, task_names: list[str], queues: list[str], good_for_seconds: float
+) -> Write:
+    """Say that a worker is alive, and what it serves. Run as an upsert."""
+    stage: dict[str, Any] = {
+        _POOL: pool,
+        _CONCURRENCY: concurrency,
+        _TASK_NAMES: {"$literal": task_names},
+        _QUEUES: {"$literal": queues},
+        _BEAT_AT: "$$NOW",
+        _GOOD_FOR: round(good_for_seconds * 1000),
+    }
+    return {f.ID: hostname}, [{"$set": stage}]
+
+
+def by_hostname(hostname: str) -> Document:
+    """The filter that finds a worker's own entry, which is deleted when it stops."""
+    return {f.ID: hostname}
+
+
+def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, Any]]:
+    """The aggregation over DEFINITIONS that reads them by name, with the number of live workers for each."""
+    able = {
+        "from": f.WORKERS,
+        "localField": f.ID,
+        "foreignField": _TASK_NAMES,
+        "pipeline": [_ALIVE, {"$project": {_QUEUES: 1}}],
+        "as": _WORKERS,
+    }
+    wanted = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
+    return [*wanted, {"$sort": {f.ID: 1}}, {"$lookup": able}]
+
+
+def definition_from(document: Document) -> TaskDefinition:
+    """Read one row of :func:`definitions_with_workers`."""
+    return TaskDefinition(
+        name=document[f.ID],
+        description=document[_DESCRIPTION],
+        input_schema=values.load(document[_INPUT_SCHEMA]),
+        positional=tuple(document[_POSITIONAL]),
+        extra_args=document[_EXTRA_ARGS],
+        queue=document[f.QUEUE],
+        max_retries=document[_MAX_RETRIES],
+        time_limit=document[_TIME_LIMIT],
+        soft_time_limit=document[_SOFT_TIME_LIMIT],
+        workers=len(document[_WORKERS]),
+        queues=tuple(sorted({queue for worker in document[_WORKERS] for queue in worker.get(_QUEUES, [])})),
+    )
+
+
+def pool_of(document: Document) -> str:
+    """Read which pool a worker has, by the name of Celery's module: ``prefork``, ``thread``, ``solo``, ``gevent``."""
+    return str(document[_POOL])
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A live worker. ``active`` is how many tasks it has claimed and not ended."""
+
+    hostname: str
+    pool: str
+    concurrency: int
+    active: int
+    beat_at: datetime
+
+
+def live() -> list[dict[str, Any]]:
+    """The aggregation over TASKS that reads the live workers, by hostname.
+
+    It counts what is STARTED once for all workers, however many there are.
+    """
+    return [
+        {"$match": {f.STATUS: Status.STARTED}},
+        {"$group": {f.ID: f"${f.WORKER}", _ACTIVE: {"$sum": 1}}},
+        {"$unionWith": {"coll": f.WORKERS, "pipeline": [_ALIVE, {"$project": {_QUEUES: 0, _TASK_NAMES: 0}}]}},
+        {
+            "$group": {
+                f.ID: f"${f.ID}",
+                _ACTIVE: {"$sum": f"${_ACTIVE}"},
+                **{name: {"$max": f"${name}"} for name in (_POOL, _CONCURRENCY, _BEAT_AT)},
+            }
+        },
+        # A worker that is gone may still hold tasks, until recovery takes them.
+        {"$match": {_BEAT_AT: {"$ne": None}}},
+        {"$sort": {f.ID: 1}},
+    ]
+
+
+def worker_from(document: Document) -> Worker:
+    """Read one row of :func:`live`."""
+    return Worker(
+        hostname=document[f.ID],
+        pool=pool_of(document),
+        concurrency=document[_CONCURRENCY],
+        active=document[_ACTIVE],
+        beat_at=document[_BEAT_AT],
+    )
+
+
+def queues_served() -> list[dict[str, Any]]:
+    """The aggregation over WORKERS that names, as ids, the queues that live workers serve."""
+    return [_ALIVE, {"$unwind": f"${_QUEUES}"}, {"$project": {f.ID: f"${_QUEUES}"}}]

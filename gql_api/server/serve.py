@@ -1,0 +1,68 @@
+"""``gql-api serve``: uvicorn with what an API open to clients needs."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import socket
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+
+from gql_api.api.context import Services
+from gql_api.app import create_app
+from gql_api.server.http_protocol import HttpProtocol
+from gql_api.server.websocket_protocol import WebSocketProtocol
+
+# A frame holds one operation. Without a limit a client makes the process hold what it likes.
+_MAX_FRAME_BYTES = 64 * 1024
+# A client whose machine is gone says nothing: an unanswered ping ends its socket.
+_PING_SECONDS = 20.0
+# Python's own thresholds are for programs that hold little: here they would look at every connection again and again.
+# The first look is at what a processor's cache holds: at 50,000 objects it takes twice as long for each of them.
+_GC_THRESHOLDS = (5_000, 200, 100)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, app: Starlette, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        services: Services = self._app.state.services
+        services.executions.drain()
+        await super().shutdown(sockets)
+
+
+def run(host: str, port: int, drain_seconds: int) -> None:
+    """Serve until SIGTERM or SIGINT; open requests then have ``drain_seconds`` to end."""
+    app = create_app()
+    server = _Server(
+        app,
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            access_log=False,
+            server_header=False,
+            http=HttpProtocol,
+            ws=WebSocketProtocol,
+            ws_max_size=_MAX_FRAME_BYTES,
+            ws_ping_interval=_PING_SECONDS,
+            ws_ping_timeout=_PING_SECONDS,
+            # A small compressed frame may unpack to a large one, and compressing costs more than it saves on events.
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=drain_seconds,
+        ),
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has stopped in an orderly way, and raises it again
+        server.run()
+    if not server.started:
+        sys.exit(1)

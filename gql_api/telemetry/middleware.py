@@ -1,0 +1,48 @@
+"""Middleware that counts HTTP requests."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gql_api.telemetry import counters
+
+# Paths and methods are a client's to choose: each other one would be a series for ever.
+_PATHS = frozenset({"/graphql", "/create-task", "/tasks", "/healthz", "/readyz", "/metrics"})
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+_TASK = "/task/"
+
+
+class CountRequests:
+    """Middleware that counts HTTP requests by method, path and status, and the time until their answers begin."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, path = time.perf_counter(), _path(scope)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+
+        async def counting_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                counters.REQUESTS.labels(method, path, message.get("status")).inc()
+                counters.REQUEST_SECONDS.labels(path).observe(time.perf_counter() - began)
+            await send(message)
+
+        await self._app(scope, receive, counting_send)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    if path.startswith(_TASK):
+        return "/task/{id}"
+    return path if path in _PATHS else "other"

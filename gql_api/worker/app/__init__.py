@@ -1,0 +1,1 @@
+"""The Celery classes that ``adopt`` plugs into an application."""

@@ -1,0 +1,109 @@
+"""A task as the worker's main process knows it: how it ends when its own process cannot tell."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import WorkerLostError
+from celery.worker import request, state
+from celery.worker.request import task_ready
+
+from gql_api.worker.attempts.lost import give_back
+from gql_api.worker.attempts.time_limits import hard_limits
+from gql_api.worker.state.attempt import hold_of
+from gql_api.worker.state.process import has_pool_processes
+
+if TYPE_CHECKING:
+    from gql_api.worker.backend.backend import Backend
+
+
+class Request(request.Request):
+    """Celery's, for tasks that are claimed. A task that is taken from its process goes back to its queue at once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.timed_out_after: float | None = None
+        self._hard_limit: float | None = None
+        if has_pool_processes():
+            # The pool would count on while the end is told; see gql_api.worker.attempts.time_limits.
+            hard, soft = self.time_limits
+            self.time_limits: tuple[float | None, float | None] = (None, soft)
+            self._hard_limit = hard or getattr(self.task, "hard_time_limit", None)
+
+    def revoked(self) -> bool:
+        """Whether it is not to be begun: it was revoked, or the worker is about to end.
+
+        A message can come while a cold shutdown gives back what runs, for kombu ends its last read first: mostly that
+        of a task just given back. It stays unacknowledged, and the end of the worker puts it back.
+        """
+        return state.should_terminate is not None or bool(super().revoked())
+
+    def end_for_time_limit(self, pid: int, seconds: float) -> None:
+        """End the process whose function has run too long; what became of the task is told when it is gone."""
+        self.timed_out_after = seconds
+        _kill(pid)
+
+    def end_by_force(self, pid: int) -> None:
+        """End the process that runs it, for somebody asked for that; the task's end is told when it is gone."""
+        _kill(pid)
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        """Note which process runs it: what the main process writes is about that attempt only."""
+        if has_pool_processes():
+            hard_limits.accepted(pid, self._hard_limit, self.end_for_time_limit)
+        # Pools without processes give the number of a thread or a greenlet.
+        hold_of(self._context).run_by = pid if has_pool_processes() else os.getpid()
+        super().on_accepted(pid, time_accepted)
+
+    def acknowledge(self) -> None:
+        """Acknowledge the message, unless its connection was lost: it comes again then, and is refused."""
+        if self._message.channel.closed:
+            self.acknowledged = True
+        super().acknowledge()
+
+    def reject(self, requeue: bool = False) -> None:
+        """Reject the message, with the same exception."""
+        if self._message.channel.closed:
+            self.acknowledged = True
+        super().reject(requeue)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """Let another process run a task whose process is gone; everything else is as in Celery."""
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        lost = isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt)
+        if not lost or self._already_revoked or self._already_cancelled:
+            return super().on_failure(exc_info, send_failed_event, return_ok)
+        if self.timed_out_after is not None:
+            return self.on_timeout(soft=False, timeout=self.timed_out_after)
+        task_ready(self)
+        self.acknowledge()
+        give_back(self._backend, self._context, f"its process was lost: {error}", lost=True)
+        return None
+
+    def _announce_cancelled(self, emit_retry: bool = True) -> None:  # noqa: ARG002 - Celery's
+        """Give a task back that was taken from its process, by a shutdown or the loss of the broker."""
+        task_ready(self)
+        self.send_event("task-cancelled")
+        self._already_cancelled = True
+        give_back(self._backend, self._context, "it was taken from its worker")
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        if self.time_start is None:
+            hold_of(self._context).not_started = True
+        super()._announce_revoked(reason, terminated, signum, expired)
+
+    @property
+    def _backend(self) -> Backend:
+        backend: Backend = self.task.backend
+        return backend
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

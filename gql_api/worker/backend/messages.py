@@ -1,0 +1,63 @@
+"""What a message carries beyond its task's record, taken from a message or a request of Celery's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gql_api.record.model import MessageParts
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+# ``apply_async(headers={"metadata": {...}})``: what plain Celery code gives a task along.
+METADATA_HEADER = "metadata"
+
+# Before the name of a time that left the message for the record.
+ORIGINAL = "original_"
+
+# What the record holds itself, or nobody needs a second time.
+_NOT_KEPT = {
+    "id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "eta", "expires", METADATA_HEADER,
+}  # fmt: skip
+_NOTHING: tuple[Any, ...] = (None, "", [], {}, [None, None])
+_DEFAULTS = {"retries": 0, "replaced_task_nesting": 0, "ignore_result": False}
+_OF_REQUEST = [
+    "group", "group_index", "retries", "timelimit", "ignore_result", "shadow", "replaced_task_nesting",
+    "stamped_headers", "stamps",
+]  # fmt: skip
+_EMBEDDED = ["callbacks", "errbacks", "chain", "chord"]
+
+
+def parts_of_message(
+    headers: Mapping[str, Any], embed: Mapping[str, Any], json_form: Callable[[Any], Any]
+) -> MessageParts:
+    """The parts of a message that is about to be sent."""
+    return MessageParts(json_form(_kept(headers)) or {}, json_form(_kept(embed)) or {})
+
+
+def parts_of_request(request: Any, json_form: Callable[[Any], Any]) -> MessageParts:
+    """The parts of a message that a worker was given."""
+    headers = {
+        **(getattr(request, "headers", None) or {}),
+        **{name: getattr(request, name, None) for name in _OF_REQUEST},
+    }
+    return parts_of_message(headers, {name: getattr(request, name, None) for name in _EMBEDDED}, json_form)
+
+
+def queue_of(app: Celery, queue: str | None, exchange: str | None, routing_key: str | None) -> str:
+    """The queue that a message goes to: named, or bound to its exchange by its routing key."""
+    if queue:
+        return queue
+    for name, known in app.amqp.queues.items():
+        if exchange and known.exchange and known.exchange.name == exchange and known.routing_key == routing_key:
+            return str(name)
+    return str(routing_key or app.conf.task_default_queue)
+
+
+def _kept(parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in parts.items()
+        if name not in _NOT_KEPT and value not in _NOTHING and value != _DEFAULTS.get(name)
+    }

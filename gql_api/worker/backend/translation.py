@@ -1,0 +1,213 @@
+"""Celery's words for how an attempt goes (result, meta, exception dict) and ours, each translated into the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery, states
+from celery.canvas import Signature
+
+from gql_api.record import canvas, writes
+from gql_api.record.fields import Status
+from gql_api.record.model import ErrorInfo, NewTask, Progress
+from gql_api.record.reads import TaskRecord
+from gql_api.record.writes import Filter, Write
+from gql_api.worker.backend.messages import METADATA_HEADER, parts_of_request, queue_of
+
+JsonForm = Callable[[Any], Any]
+PythonForm = Callable[[Any], Any]
+
+# The state of ``update_state`` that is no state but a report.
+PROGRESS = "PROGRESS"
+ENDS_ATTEMPT = states.READY_STATES | {states.RETRY}
+_PENDING = {Status.SCHEDULED, Status.QUEUED}
+_KNOWN_META = {"current", "total", "message"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is known of a task when Celery stores a state: its request, if any, the tasks it sent, its last report."""
+
+    task_id: str
+    request: Any
+    children: Any = None
+    last_progress: Progress | None = None
+    ignored: bool = False
+    fence: Filter | None = None
+    retry_guard_seconds: float = 0.0
+    next_message: NewTask | None = None
+
+
+def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, json_form: JsonForm) -> Write:
+    """The change of the record that a Celery state stands for."""
+    if state == states.STARTED and attempt.fence is None:
+        return writes.start(attempt.task_id, worker=worker_of(result, attempt.request))
+    if state == PROGRESS:
+        return writes.progress(attempt.task_id, progress_from(result, json_form), fence=attempt.fence)
+    if state not in ENDS_ATTEMPT:
+        return writes.custom_state(attempt.task_id, state, json_form(result), fence=attempt.fence)
+    extras: dict[str, Any] = {
+        "children": attempt.children,
+        "last_progress": attempt.last_progress,
+        "fence": attempt.fence,
+    }
+    if state == states.SUCCESS:
+        return _success(attempt, json_form(result), extras)
+    # A retry without an exception has no error to tell.
+    error = None if result is None else error_info(result, traceback, json_form)
+    if state == states.RETRY:
+        return writes.retry(
+            attempt.task_id, error, due_in=attempt.retry_guard_seconds, message=attempt.next_message, **extras
+        )
+    return writes.fail(attempt.task_id, error, status=Status(state), **extras)
+
+
+def _success(attempt: Attempt, result: Any, extras: dict[str, Any]) -> Write:
+    """The end of a task that returned. What it ignores its chord still wants, whatever becomes of its worker."""
+    if not attempt.ignored:
+        return writes.succeed(attempt.task_id, result, **extras)
+    ending = writes.succeed(attempt.task_id, None, ignored=True, **extras)
+    return canvas.keep_result(ending, result) if attempt.request.chord else ending
+
+
+def progress_from(meta: Any, json_form: JsonForm) -> Progress:
+    """Read ``update_state(state="PROGRESS", meta=...)``: what we have a field for goes there, the rest into ``data``.
+
+    Nothing of the meta is lost: a ``current`` that is no number is data like any other key.
+    """
+    plain = json_form(meta)
+    if not isinstance(plain, dict):
+        return Progress(data=plain)
+    message = plain.get("message")
+    known: dict[str, Any] = {
+        "current": _number(plain.get("current")),
+        "total": _number(plain.get("total")),
+        "message": message if isinstance(message, str) else None,
+    }
+    rest = {key: value for key, value in plain.items() if known.get(key) is None}
+    return Progress(**known, data=rest or None)
+
+
+def progress_meta(progress: Progress) -> Any:
+    """The meta that Celery's ``AsyncResult.info`` shows for a report: the reverse of :func:`progress_from`."""
+    known = {key: getattr(progress, key) for key in sorted(_KNOWN_META) if getattr(progress, key) is not None}
+    if progress.data is not None and not isinstance(progress.data, dict):
+        return progress.data
+    return {**known, **(progress.data or {})}
+
+
+def error_info(stored: Any, traceback: Any, json_form: JsonForm) -> ErrorInfo:
+    """Read what Celery stores for an exception.
+
+    A task function may also have told a failure by hand, ``update_state(state="FAILURE", meta=...)``, with any meta.
+    """
+    text = None if traceback is None else str(traceback)
+    if not isinstance(stored, dict) or "exc_type" not in stored:
+        plain = json_form(stored)
+        return ErrorInfo(type="Exception", message=str(plain), module="builtins", args=[plain], traceback=text)
+    args = json_form(stored.get("exc_message"))
+    return ErrorInfo(
+        type=str(stored["exc_type"]),
+        message=str(stored.get("message", args)),
+        module=stored.get("exc_module"),
+        args=args,
+        traceback=text,
+    )
+
+
+def worker_of(meta: Any, request: Any) -> str:
+    """STARTED comes with the host name in its meta; a start told by hand may have it in the request only."""
+    told = meta.get("hostname") if isinstance(meta, dict) else None
+    return str(told or getattr(request, "hostname", None) or "unknown")
+
+
+def arrival(attempt: Attempt, json_form: JsonForm, app: Celery) -> NewTask:
+    """What a message tells of a task that no record was made for; without a request that is little."""
+    request = attempt.request
+    if request is None:
+        return NewTask(id=attempt.task_id, name="unknown", queue=app.conf.task_default_queue)
+    delivery = getattr(request, "delivery_info", None) or {}
+    return NewTask(
+        id=attempt.task_id,
+        name=getattr(request, "task", None) or "unknown",
+        args=list(json_form(getattr(request, "args", None)) or []),
+        kwargs=dict(json_form(getattr(request, "kwargs", None)) or {}),
+        queue=queue_of(app, None, delivery.get("exchange"), delivery.get("routing_key")),
+        metadata=_metadata_of(request, json_form),
+        priority=delivery.get("priority") or 0,
+        parent_id=getattr(request, "parent_id", None),
+        root_id=getattr(request, "root_id", None),
+        message=parts_of_request(request, json_form),
+    )
+
+
+def unsent(signature: Signature, json_form: JsonForm, *, parent_id: str | None, default_queue: str) -> NewTask:
+    """A task that will never be sent, as its signature tells of it."""
+    options = signature.options
+    return NewTask(
+        id=signature.id,
+        name=signature.task,
+        args=list(json_form(signature.args) or []),
+        kwargs=dict(json_form(signature.kwargs) or {}),
+        queue=options.get("queue") or default_queue,
+        parent_id=parent_id,
+        root_id=options.get("root_id"),
+    )
+
+
+def _metadata_of(request: Any, json_form: JsonForm) -> dict[str, Any]:
+    """The ``metadata`` header of a message from an app that does not record what it sends; anything else is dropped."""
+    metadata = json_form((getattr(request, "headers", None) or {}).get(METADATA_HEADER))
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def celery_meta(task_id: str, record: TaskRecord | None, python_form: PythonForm) -> dict[str, Any]:
+    """What Celery's ``AsyncResult`` reads of a task. An id without a record reads as Celery's PENDING there."""
+    if record is None or record.forgotten or record.status in _PENDING:
+        return {"task_id": task_id, "status": states.PENDING, "result": None}
+    error = record.error
+    state, result = _state_and_result(record, error, python_form)
+    return {
+        "task_id": task_id,
+        "status": state,
+        "result": result,
+        "traceback": error.traceback if error else None,
+        "children": record.children,
+        "date_done": record.finished_at,
+        "name": record.name,
+        "args": python_form(record.args),
+        "kwargs": python_form(record.kwargs),
+        "worker": record.worker,
+        "retries": max(0, record.attempts - 1),
+        "queue": record.queue,
+        "parent_id": record.parent_id,
+    }
+
+
+def _state_and_result(record: TaskRecord, error: ErrorInfo | None, python_form: PythonForm) -> tuple[str, Any]:
+    status = record.status.value
+    if record.status is Status.SUCCESS:
+        return status, python_form(record.result)
+    if record.status is not Status.STARTED:
+        # A retry needs no exception, and a failure may have been told by hand.
+        told = error or ErrorInfo(type="Exception", message="", module="builtins", args=[])
+        return status, {"exc_type": told.type, "exc_module": told.module, "exc_message": python_form(told.args)}
+    if record.custom_state is not None:
+        name, meta = record.custom_state
+        return name, python_form(meta)
+    if record.progress is not None:
+        return PROGRESS, python_form(progress_meta(record.progress))
+    return status, {"hostname": record.worker}
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

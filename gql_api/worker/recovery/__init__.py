@@ -1,0 +1,1 @@
+"""Recovery of tasks that no living worker holds."""

@@ -1,0 +1,1 @@
+"""The announcement of what a worker can run."""

@@ -1,0 +1,98 @@
+"""A worker tells MongoDB what it can run and that it is alive, from a thread that never holds the worker up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from celery import bootsteps
+from pymongo.errors import PyMongoError
+
+from gql_api.outage import is_outage
+from gql_api.record import fields
+from gql_api.record.writes import Write
+from gql_api.registry import workers
+from gql_api.worker.backend.backend import Backend
+from gql_api.worker.registration.signatures import definitions_of
+from gql_api.worker.store.connections import Connections
+
+logger = logging.getLogger(__name__)
+
+_MISSED_BEATS = 3
+_GOODBYE_SECONDS = 2.0
+
+
+class Announcer(bootsteps.StartStopStep):
+    """Runs in the worker's main process, after the pool has forked its children."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, parent: Any) -> None:
+        """Begin to beat."""
+        self._thread = threading.Thread(target=self._run, args=(parent,), name="announcer", daemon=True)
+        self._thread.start()
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - the bootstep's signature
+        """Stop, and say so; when MongoDB does not answer the missing beats will tell."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=_GOODBYE_SECONDS)
+        self._thread = None
+
+    def terminate(self, parent: Any) -> None:
+        """Stop the same way when the worker is told to stop at once."""
+        self.stop(parent)
+
+    def _run(self, worker: Any) -> None:
+        backend = worker.app.backend
+        if not isinstance(backend, Backend):
+            logger.warning("Tasks are not announced: the result backend is %r, not ours", backend)
+            return
+        interval = backend.settings.worker_heartbeat_seconds
+        definitions = definitions_of(worker.app)
+        announced = False
+        while True:
+            try:
+                if not announced:
+                    for definition in definitions:
+                        _upsert(backend.connections, fields.DEFINITIONS, workers.announce(definition))
+                    announced = True
+                _upsert(backend.connections, fields.WORKERS, _beat(worker, [d.name for d in definitions], interval))
+            except Exception as error:
+                if is_outage(error):
+                    logger.warning("MongoDB does not answer, this worker cannot announce its tasks: %s", error)
+                else:
+                    logger.exception("This worker cannot announce its tasks")
+            if self._stopping.wait(interval):
+                break
+        _say_goodbye(backend.connections, worker.hostname)
+
+
+def _beat(worker: Any, task_names: list[str], interval: float) -> Write:
+    return workers.beat(
+        worker.hostname,
+        pool=str(worker.pool_cls.__module__).rpartition(".")[2],
+        concurrency=int(worker.concurrency or 1),
+        task_names=task_names,
+        # As of this beat: consumers can be added and cancelled.
+        queues=sorted(worker.app.amqp.queues.consume_from),
+        good_for_seconds=interval * _MISSED_BEATS,
+    )
+
+
+def _upsert(connections: Connections, collection: str, write: Write) -> None:
+    filter_, update = write
+    connections.database()[collection].update_one(filter_, update, upsert=True)
+
+
+def _say_goodbye(connections: Connections, hostname: str) -> None:
+    try:
+        connections.database()[fields.WORKERS].delete_one(workers.by_hostname(hostname))
+    except PyMongoError as error:
+        logger.warning("MongoDB does not answer, this worker could not say that it stops: %s", error)

@@ -1,0 +1,115 @@
+"""What a task function takes, read from its signature by Pydantic: the making of a definition, in workers only."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any
+
+import celery
+from pydantic import create_model
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+
+from gql_api.record.fields import is_internal
+from gql_api.registry.definitions import TaskDefinition
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+_BY_POSITION = {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
+
+
+class _Schema(GenerateJsonSchema):
+    # A default that JSON has no word for is left out of the schema; that is no reason to warn.
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
+
+
+def definitions_of(app: Celery) -> list[TaskDefinition]:
+    """Describe every task function of an app but Celery's internal ones, by name."""
+    return [define(app.tasks[name], app) for name in sorted(app.tasks) if not is_internal(name)]
+
+
+def define(task: celery.Task, app: Celery) -> TaskDefinition:
+    """Describe one task function: signature, docstring, queue and limits."""
+    parameters = list(_signature(task).parameters.values())
+    return TaskDefinition(
+        name=task.name,
+        description=inspect.cleandoc(task.run.__doc__) if task.run.__doc__ else None,
+        input_schema=input_schema(parameters),
+        positional=tuple(p.name for p in parameters if p.kind in _BY_POSITION),
+        extra_args=any(p.kind is Parameter.VAR_POSITIONAL for p in parameters),
+        queue=_queue(task, app),
+        max_retries=task.max_retries,
+        time_limit=getattr(task, "hard_time_limit", None) or task.time_limit or app.conf.task_time_limit,
+        soft_time_limit=task.soft_time_limit or app.conf.task_soft_time_limit,
+    )
+
+
+def input_schema(parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the parameters as the properties of one object.
+
+    A parameter without an annotation takes anything, and so does one whose annotation JSON Schema cannot express.
+    """
+    named = [p for p in parameters if p.kind not in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}]
+    generated = _generate([p if _is_expressible(p) else p.replace(annotation=Any) for p in named])
+    properties = {p.name: generated["properties"][_neutral(n)] for n, p in enumerate(named)}
+    for schema in properties.values():
+        schema.pop("title", None)
+    required = [p.name for p in named if p.default is Parameter.empty]
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": any(p.kind is Parameter.VAR_KEYWORD for p in parameters),
+        **({"required": required} if required else {}),
+        **({"$defs": generated["$defs"]} if "$defs" in generated else {}),
+    }
+
+
+def _is_expressible(parameter: Parameter) -> bool:
+    try:
+        _generate([parameter])
+    except Exception:  # noqa: BLE001 - whatever an annotation makes Pydantic raise, the task is announced without it
+        return False
+    return True
+
+
+def _generate(parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """Make one model of all parameters, so that different models of the same name are told apart."""
+    fields: dict[str, Any] = {_neutral(n): (_annotation(p), _field(p)) for n, p in enumerate(parameters)}
+    model = create_model("Parameters", **fields)
+    return model.model_json_schema(by_alias=False, schema_generator=_Schema)
+
+
+def _neutral(position: int) -> str:
+    """A parameter may have a name that Pydantic keeps for itself, ``schema`` or ``_x``."""
+    return f"p{position}"
+
+
+def _annotation(parameter: Parameter) -> Any:
+    return Any if parameter.annotation is Parameter.empty else parameter.annotation
+
+
+def _field(parameter: Parameter) -> FieldInfo:
+    if isinstance(parameter.default, FieldInfo):
+        return parameter.default
+    return FieldInfo(default=... if parameter.default is Parameter.empty else parameter.default)
+
+
+def _signature(task: celery.Task) -> inspect.Signature:
+    try:
+        return inspect.signature(task.run, eval_str=True)
+    except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything
+        # An annotation that only exists for type checkers: the names of the parameters still say most of it.
+        signature = inspect.signature(task.run)
+        unknown = [p.replace(annotation=Parameter.empty) for p in signature.parameters.values()]
+        return signature.replace(parameters=unknown)
+
+
+def _queue(task: celery.Task, app: Celery) -> str:
+    own = getattr(task, "queue", None)
+    if own:
+        return str(own)
+    route = app.amqp.router.route({}, task.name)
+    return str(route["queue"].name)

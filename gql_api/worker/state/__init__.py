@@ -1,0 +1,1 @@
+"""The state of a worker process and of the attempts it runs."""

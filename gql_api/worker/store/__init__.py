@@ -1,0 +1,1 @@
+"""A worker's access to MongoDB and Redis."""

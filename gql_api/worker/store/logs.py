@@ -1,0 +1,92 @@
+"""Lines of log in MongoDB: numbered by the record of their task, stored, then announced."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.write_concern import WriteConcern
+from redis.exceptions import RedisError
+
+from gql_api import events
+from gql_api.outage import is_outage
+from gql_api.record import fields, logs
+from gql_api.record.logs import Entry, Limits, LogBatch
+from gql_api.record.reads import Document
+from gql_api.worker.store.connections import DURABLE, QUICK, Connections
+
+logger = logging.getLogger(__name__)
+
+_OUTAGE_SECONDS = 1.0
+_DUPLICATE_KEY = 11000
+
+
+class LogStore:
+    """The lines as a worker stores them.
+
+    Their numbers are acknowledged at once, the lines when they are durable: then so are the numbers, which were written
+    before, and nothing is announced that could vanish.
+    """
+
+    def __init__(self, connections: Connections, limits: Limits) -> None:
+        self._connections = connections
+        self._limits = limits
+
+    def write(self, task_id: str, attempt: int, entries: list[Entry]) -> bool | None:
+        """Store what an attempt has logged, as far as there is room, and tell the watchers. Waits out outages.
+
+        Returns:
+            Whether the log is full; None when the task is not the attempt's any more, and nothing was stored.
+        """
+        # Made once: by these a repeated write knows its own. One more is for the note that the log is full.
+        ids = [ObjectId() for _ in range(len(entries) + 1)]
+        is_first = True
+        while True:
+            try:
+                return self._write(task_id, attempt, entries, ids, is_first=is_first)
+            except PyMongoError as error:
+                if not is_outage(error):
+                    raise
+                logger.warning("MongoDB does not answer, lines of log wait: %s", error)
+            is_first = False
+            time.sleep(_OUTAGE_SECONDS)
+
+    def _write(
+        self, task_id: str, attempt: int, entries: list[Entry], ids: list[ObjectId], *, is_first: bool
+    ) -> bool | None:
+        filter_, update = logs.reserve(task_id, attempt, entries, ids[0])
+        sent_at = time.monotonic()
+        document = self._collection(fields.TASKS, QUICK).find_one_and_update(
+            filter_, update, projection=logs.COUNTS_ONLY, return_document=ReturnDocument.AFTER
+        )
+        if document is None:
+            return None
+        room = logs.room_from(document, entries)
+        lines = logs.lines_of(entries, room, self._limits, sent_at)
+        if lines:
+            documents = [logs.document_of(id_, task_id, line) for id_, line in zip(ids, lines, strict=False)]
+            self._insert(documents, is_first=is_first)
+            self._announce(task_id, LogBatch(room.lines + 1, room.lines + len(entries), tuple(lines)))
+        return logs.is_full(entries, room, self._limits)
+
+    def _insert(self, documents: list[Document], *, is_first: bool) -> None:
+        """Insert lines, the first ones first, for readers go by position; or what is missing of them."""
+        try:
+            self._collection(fields.TASK_LOGS, DURABLE).insert_many(documents, ordered=is_first)
+        except BulkWriteError as error:
+            problems = error.details["writeErrors"]
+            if is_first or error.details["writeConcernErrors"] or any(p["code"] != _DUPLICATE_KEY for p in problems):
+                raise
+
+    def _collection(self, name: str, concern: WriteConcern) -> Collection[Document]:
+        return self._connections.database().get_collection(name, write_concern=concern)
+
+    def _announce(self, task_id: str, batch: LogBatch) -> None:
+        try:
+            self._connections.publisher().publish(events.log_channel(task_id), events.encode_log(batch))
+        except (RedisError, OSError):
+            logger.warning("Lines of log of task %s were not announced", task_id, exc_info=True)

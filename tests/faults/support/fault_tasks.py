@@ -1,0 +1,186 @@
+"""Task functions for the fault ring. Each run writes down that it began and that it returned, beside all databases."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from celery import chain, chord, group, shared_task
+
+from gql_api.worker.app.task import Task
+
+
+@contextlib.contextmanager
+def _written_down(self: Task) -> Iterator[None]:
+    _write("begin", self)
+    yield
+    _write("end", self)
+
+
+def _write(event: str, task: Task) -> None:
+    # One short line by one write: lines of several processes do not mix.
+    line = f"{event} {task.request.id} {task.name.rpartition('.')[2]} {os.getpid()} {task.request.hostname}\n"
+    file = os.open(os.environ["EXECUTIONS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, line.encode())
+    os.close(file)
+
+
+@shared_task(bind=True)
+def work(self: Task, seconds: float = 0.0, result: Any = None) -> Any:
+    """Take some time."""
+    with _written_down(self):
+        time.sleep(seconds)
+    return result
+
+
+@shared_task(bind=True)
+def tell(self: Task, file: str, lines: int) -> None:
+    """Log lines, each once the file has that many; begin again when it begins again."""
+    with _written_down(self):
+        for line in range(lines):
+            while not os.path.exists(file) or os.path.getsize(file) <= line:  # noqa: PTH110, PTH202 - what is cheapest
+                time.sleep(0.01)
+            self.log(f"line {line}")
+
+
+@shared_task(bind=True)
+def poison(self: Task) -> None:
+    """Take its process down."""
+    with _written_down(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(bind=True, max_retries=3)
+def retry_once(self: Task, countdown: float) -> str:
+    """Ask for one retry."""
+    with _written_down(self):
+        if self.request.retries == 0:
+            raise self.retry(countdown=countdown)
+    return "retried"
+
+
+@shared_task(bind=True)
+def replace_me(self: Task, seconds: float) -> Any:
+    """Let a chain do the work."""
+    with _written_down(self):
+        return self.replace(chain(work.si(seconds), work.si(seconds, "replaced")))
+
+
+@shared_task(bind=True)
+def replace_by_work(self: Task, countdown: float) -> Any:
+    """Let one other task do the work, now or later, on a queue of its own."""
+    with _written_down(self):
+        return self.replace(work.si(0.0, "by work").set(countdown=countdown or None, queue="nobody"))
+
+
+@shared_task(bind=True)
+def total(self: Task, numbers: list[int]) -> int:
+    """Add up."""
+    with _written_down(self):
+        return sum(numbers)
+
+
+@shared_task(bind=True)
+def start_chord(self: Task, seconds: float, members: int) -> str:
+    """Send a chord and return the id of its body."""
+    with _written_down(self):
+        body = chord([work.si(seconds, n) for n in range(members)], total.s()).apply_async()
+    return str(body.id)
+
+
+@shared_task(bind=True, ignore_result=True)
+def return_and_die(self: Task, result: int) -> int:
+    """Return, and take the process down between the end and what follows it."""
+    with _written_down(self):
+        self.backend.on_chord_part_return = _die  # type: ignore[method-assign] # the process is gone thereafter
+    return result
+
+
+def _die(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(bind=True)
+def start_chord_of_dying(self: Task, members: int) -> str:
+    """Send a chord of members that die and return the id of its body."""
+    with _written_down(self):
+        body = chord([return_and_die.si(n) for n in range(members)], total.s()).apply_async()
+    return str(body.id)
+
+
+@shared_task(bind=True)
+def start_chain(self: Task, seconds: float) -> list[str]:
+    """Send a chain of a slow step, a group and a last step, and return the ids of the first and the last."""
+    with _written_down(self):
+        steps = chain(work.si(seconds, 1), group(work.si(0, 1), work.si(0, 2)), total.s())
+        last = steps.apply_async()
+    return [str(last.parent.parent.id), str(last.id)]
+
+
+@shared_task(bind=True)
+def start_late_chain(self: Task, countdown: float) -> list[str]:
+    """Send a chain that begins later, and return the ids of its steps."""
+    with _written_down(self):
+        last = chain(work.si(0.0, 1), work.si(0.0, 2)).apply_async(countdown=countdown)
+    return [str(last.parent.id), str(last.id)]
+
+
+@shared_task(bind=True)
+def start_linked(self: Task, seconds: float) -> str:
+    """Send a task with a callback, and return its id."""
+    with _written_down(self):
+        return str(work.apply_async((seconds,), link=total.si([1, 2])).id)
+
+
+def _return_when_there_is(self: Task, file: str) -> str:
+    with _written_down(self):
+        while not os.path.exists(file):  # noqa: PTH110 - what is cheapest
+            time.sleep(0.01)
+    return "in time"
+
+
+@shared_task(bind=True, soft_time_limit=3)
+def return_before_soft_limit(self: Task, file: str) -> str:
+    """Return when a file is there, before the time limit."""
+    return _return_when_there_is(self, file)
+
+
+@shared_task(bind=True, time_limit=3)
+def return_before_hard_limit(self: Task, file: str) -> str:
+    """Return when a file is there, before the hard time limit."""
+    return _return_when_there_is(self, file)
+
+
+@shared_task(bind=True, time_limit=1)
+def short(self: Task) -> None:
+    """Return at once, with a hard time limit that others do not have."""
+    with _written_down(self):
+        pass
+
+
+@shared_task(bind=True, time_limit=1)
+def runaway(self: Task) -> None:
+    """Run into the hard time limit."""
+    with _written_down(self):
+        time.sleep(60)
+
+
+@shared_task(bind=True)
+def until_cancelled(self: Task) -> None:
+    """Report progress until that is answered by an exception."""
+    with _written_down(self):
+        while True:
+            self.report_progress(1)
+            time.sleep(0.05)
+
+
+@shared_task(bind=True, ignore_result=True)
+def unwanted(self: Task, seconds: float) -> str:
+    """Return what nobody wants."""
+    with _written_down(self):
+        time.sleep(seconds)
+    return "unwanted"

@@ -1,0 +1,203 @@
+"""What the tests share: waiting for conditions, and processes that end with their test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+import uvicorn
+from redis.asyncio import Redis
+from starlette.types import ASGIApp
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from gql_api.api.pubsub.mailbox import Mailbox
+from gql_api.cli.embedded_servers import free_port
+from gql_api.record.reads import TaskRecord
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[2]
+HELPERS = Path(__file__).parent
+_POLL_SECONDS = 0.02
+
+
+class NotWithinTimeError(AssertionError):
+    """What was waited for did not come."""
+
+
+def wait_until(condition: Callable[[], T], timeout: float = 20.0, why: str = "") -> T:
+    """Return the condition's value as soon as it is truthy; fail when it is not within ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise NotWithinTimeError(f"not within {timeout:g} s: {why or condition}")
+        time.sleep(_POLL_SECONDS)
+    return value
+
+
+async def wait_until_async(condition: Callable[[], Awaitable[T]], seconds: float = 20.0, why: str = "") -> T:
+    """Do the same without holding the event loop up."""
+    deadline = time.monotonic() + seconds
+    while not (value := await condition()):
+        if time.monotonic() > deadline:
+            raise NotWithinTimeError(f"not within {seconds:g} s: {why or condition}")
+        await asyncio.sleep(_POLL_SECONDS)
+    return value
+
+
+async def own_pubsub(redis: Redis) -> int:
+    """How many pub/sub connections this very process has; servers of other tests have theirs on the same Redis."""
+    ports = {connection.laddr.port for connection in psutil.Process().net_connections(kind="tcp")}
+    clients = await redis.client_list(_type="pubsub")
+    return sum(int(client["addr"].rpartition(":")[2]) in ports for client in clients)
+
+
+async def taken(mailbox: Mailbox, seconds: float = 10.0) -> TaskRecord:
+    """What comes to a mailbox next; its task is not deleted."""
+    record = await asyncio.wait_for(mailbox.take(), seconds)
+    assert record is not None
+    return record
+
+
+@contextlib.contextmanager
+def process(
+    command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process in a group of its own, which is gone when the block ends."""
+    with log.open("ab") as output:
+        started = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+            cwd=cwd,
+            start_new_session=True,
+        )
+    try:
+        yield started
+    finally:
+        started.terminate()
+        try:
+            started.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+
+
+@contextlib.asynccontextmanager
+async def served(app: ASGIApp, **settings: Any) -> AsyncIterator[int]:
+    """Serve an application of the test's own, by uvicorn in this very process; yields the port."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_level="warning", **settings))
+    serving = asyncio.create_task(server.serve())
+
+    async def started() -> bool:
+        return server.started
+
+    await wait_until_async(started)
+    yield port
+    server.should_exit = True
+    await serving
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running API, driven over HTTP."""
+
+    url: str
+    log: Path
+    worker_log: Path
+
+    @property
+    def graphql(self) -> str:
+        """Where GraphQL is."""
+        return f"{self.url}/graphql"
+
+    @property
+    def websocket(self) -> str:
+        """Where GraphQL is over WebSocket."""
+        return self.graphql.replace("http://", "ws://")
+
+    def is_ready(self) -> bool:
+        """Whether it answers and reaches MongoDB."""
+        try:
+            return httpx.get(f"{self.url}/readyz").is_success
+        except httpx.TransportError:
+            return False
+
+    def post(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Run an operation and return the whole answer."""
+        # As ASCII, in which JSON can spell also what UTF-8 cannot.
+        content = json.dumps({"query": query, "variables": variables})
+        answer = httpx.post(self.graphql, content=content, headers={"Content-Type": "application/json"}, timeout=30)
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def data(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Run an operation that must succeed and return its data."""
+        body = self.post(query, **variables)
+        assert "errors" not in body, body
+        data: dict[str, Any] = body["data"]
+        return data
+
+    def refusal(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Run an operation that must fail by the client's own fault, and return its only error."""
+        body = self.post(query, **variables)
+        (error,) = body["errors"]
+        assert "Internal error" not in error["message"], body
+        result: dict[str, Any] = error
+        return result
+
+    def create(self, name: str, **rest: Any) -> str:
+        """Create a task that must be accepted and return its id."""
+        payload = self.data(CREATE, input={"name": name, **rest})["createTask"]
+        assert payload["userErrors"] == []
+        assert payload["created"] is True
+        task_id: str = payload["task"]["id"]
+        return task_id
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        """Read all of a task."""
+        task: dict[str, Any] = self.data(TASK, id=task_id)["task"]
+        return task
+
+    def watch(self, subscription: str) -> Iterator[dict[str, Any]]:
+        """Yield the data of a subscription until it completes."""
+        with connect(self.websocket, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
+            socket.send('{"type": "connection_init"}')
+            socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": subscription}}))
+            while (message := json.loads(socket.recv(timeout=30)))["type"] != "complete":
+                if message["type"] == "next":
+                    yield message["payload"]["data"]
+
+    def finished(self, task_id: str, timeout: float = 30.0) -> dict[str, Any]:
+        """Wait until a task is final and return all of it."""
+        wait_until(lambda: self.task(task_id)["isFinal"], timeout, f"{task_id} to finish")
+        return self.task(task_id)
+
+
+FIELDS = """
+  id name status isFinal revision args kwargs metadata result
+  error { type message traceback } progress { current total percent message data }
+  attempts queue priority worker createdAt startedAt finishedAt updatedAt
+  history { revision status at worker message }
+"""
+TASK = f"query ($id: ID!) {{ task(id: $id) {{ {FIELDS} }} }}"
+CREATE = """
+mutation ($input: CreateTaskInput!) {
+  createTask(input: $input) { created task { id status revision metadata } userErrors { code message field } }
+}
+"""

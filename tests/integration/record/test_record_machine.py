@@ -1,0 +1,208 @@
+"""The record against a model of it: whatever writes come, in whatever order, from whichever attempt."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from gql_api.record import claims, control, writes
+from gql_api.record.fields import Status
+from gql_api.record.model import Claim, ErrorInfo, NewTask, Progress
+from gql_api.record.reads import TaskRecord
+from gql_api.record.writes import Write
+from gql_api.settings import Settings
+from gql_api.worker.store.connections import Connections
+from gql_api.worker.store.tasks import Store
+
+_METADATA = {"a.b": {"$set": 1}}
+_ERROR = ErrorInfo("ValueError", "no")
+_WAITING = {Status.SCHEDULED, Status.QUEUED, Status.RETRY}
+_workers = st.sampled_from([("first", 11), ("first", 12), ("second", 11)])
+# Attempts that are, were, or never will be.
+_attempts = st.integers(min_value=0, max_value=4)
+
+
+class RecordMachine(RuleBasedStateMachine):
+    """Workers, recovery and late writers at one record. The model says what each may do."""
+
+    store: Store
+
+    @initialize()
+    def create(self) -> None:
+        """Make the record."""
+        self.id = str(uuid.uuid4())
+        self.store.change(writes.create(NewTask(id=self.id, name="add", metadata=_METADATA)), upsert=True)
+        self.status = Status.QUEUED
+        self.attempts = self.lost = 0
+        self.revision = 1
+        self.holder: tuple[str, int] | None = None
+        self.asked = self.forced = False
+        self.metadata: dict[str, object] = dict(_METADATA)
+        self.metadata_revision: int | None = None
+
+    @rule(worker=_workers)
+    def claim(self, worker: tuple[str, int]) -> None:
+        """A worker tries to take it: only what waits can be taken, and only while nobody asked for its end."""
+        taking = Claim(uuid.uuid4().hex, worker[0], worker[0], worker[1], 60.0)
+        taken = self.status in {Status.QUEUED, Status.RETRY} and not self.asked
+        if self._expect(claims.claim(self.id, taking), taken=taken):
+            self.status, self.holder, self.attempts = Status.STARTED, worker, self.attempts + 1
+
+    @rule(attempt=_attempts, outcome=st.sampled_from([Status.SUCCESS, Status.FAILURE, Status.RETRY]))
+    def end(self, attempt: int, outcome: Status) -> None:
+        """An attempt tells how it ended: only the one that holds the task is believed."""
+        fence = claims.held(attempt)
+        write = {
+            Status.SUCCESS: writes.succeed(self.id, 1, fence=fence),
+            Status.FAILURE: writes.fail(self.id, _ERROR, fence=fence),
+            Status.RETRY: writes.retry(self.id, _ERROR, due_in=60.0, fence=fence),
+        }[outcome]
+        if self._expect(write, taken=self._holds(attempt)):
+            self.status, self.holder = outcome, None
+
+    @rule(attempt=_attempts)
+    def report(self, attempt: int) -> None:
+        """An attempt reports progress."""
+        self._expect(writes.progress(self.id, Progress(1.0), fence=claims.held(attempt)), taken=self._holds(attempt))
+
+    @rule(worker=_workers, lost=st.booleans())
+    def give_back(self, worker: tuple[str, int], lost: bool) -> None:
+        """A main process takes it from one of its processes."""
+        fence = claims.run_by(*worker)
+        taken = self.status is Status.STARTED and self.holder == worker
+        if self._expect(claims.requeue(self.id, fence, "given back", lost=lost), taken=taken):
+            self.status, self.holder, self.lost = Status.QUEUED, None, self.lost + lost
+
+    @rule(attempt=_attempts)
+    def recover(self, attempt: int) -> None:
+        """Recovery judges an attempt whose lease has an hour to go: never."""
+        self._expect(claims.requeue(self.id, claims.lease_over(attempt), "lost", lost=True), taken=False)
+
+    @rule()
+    def enqueue_early(self) -> None:
+        """Nothing is sent before it is due; what is due at once is QUEUED already."""
+        self._expect(claims.enqueue(self.id), taken=False)
+
+    @rule()
+    def expire(self) -> None:
+        """What has no time limit for its start never expires."""
+        self._expect(claims.expire(self.id), taken=False)
+
+    @rule()
+    def revoke_waiting(self) -> None:
+        """A main process revokes what it never started: not what another worker runs."""
+        write = writes.fail(self.id, _ERROR, status=Status.REVOKED, fence=claims.waiting())
+        if self._expect(write, taken=self.status in _WAITING):
+            self.status = Status.REVOKED
+
+    @rule()
+    def cancel_waiting(self) -> None:
+        """A caller ends what nobody runs, at once."""
+        if self._expect(control.cancel_waiting(self.id, "no"), taken=self.status in _WAITING):
+            self.status, self.asked = Status.REVOKED, True
+
+    @rule(force=st.booleans())
+    def request_cancel(self, force: bool) -> None:
+        """A caller asks for the end of what runs: once, and once more by force."""
+        news = not self.forced if force else not self.asked
+        write = control.request_cancel(self.id, "no", force=force)
+        if self._expect(write, taken=self.status is Status.STARTED and news):
+            self.asked, self.forced = True, self.forced or force
+
+    @rule()
+    def end_as_asked(self) -> None:
+        """Who meets a task that waits after its end was asked for ends it."""
+        fence = {**claims.waiting(), **control.cancel_requested()}
+        write = writes.fail(self.id, control.revoked_error("no"), status=Status.REVOKED, fence=fence)
+        if self._expect(write, taken=self.status in _WAITING and self.asked):
+            self.status = Status.REVOKED
+
+    @rule(seen=st.booleans(), value=st.integers(0, 9))
+    def change_metadata(self, seen: bool, value: int) -> None:
+        """A caller changes metadata in any state, unless somebody else has since it was read."""
+        before = self.metadata_revision if seen else -1
+        changed: dict[str, object] = {**_METADATA, "n": value}
+        if self._expect(control.replace_metadata(self.id, changed, before), taken=seen):
+            self.metadata, self.metadata_revision = changed, self.revision
+
+    @rule(attempt=_attempts)
+    def change_own_metadata(self, attempt: int) -> None:
+        """An attempt changes the metadata of its task while it holds it."""
+        changed: dict[str, object] = {"by": attempt}
+        fence = claims.held(attempt)
+        write = control.replace_metadata(self.id, changed, self.metadata_revision, mark="mark", fence=fence)
+        if self._expect(write, taken=self._holds(attempt)):
+            self.metadata, self.metadata_revision = changed, self.revision
+
+    @rule(run=st.sampled_from(["first", "second"]))
+    def extend(self, run: str) -> None:
+        """A heartbeat finds the task of its own worker only, and no client hears of it."""
+        holds = self.status is Status.STARTED and self.holder is not None and self.holder[0] == run
+        assert self.store.note(claims.extend(run, [self.id], 60.0)) == holds
+
+    @precondition(lambda self: self.status.is_final)
+    @rule(forced=st.sampled_from(["succeed", "fail", "start"]))
+    def late(self, forced: str) -> None:
+        """Once final, not even a write without a fence changes anything."""
+        write = {
+            "succeed": writes.succeed(self.id, "late"),
+            "fail": writes.fail(self.id, _ERROR),
+            "start": writes.start(self.id, worker="late"),
+        }[forced]
+        self._expect(write, taken=False)
+
+    @invariant()
+    def is_as_the_model_says(self) -> None:
+        """What is stored is what was taken, and what nobody may touch is untouched."""
+        record = self._record()
+        assert (record.status, record.attempts, record.lost_attempts) == (self.status, self.attempts, self.lost)
+        assert record.revision == self.revision
+        assert record.metadata == self.metadata
+        assert record.metadata_revision == self.metadata_revision
+        assert (record.cancel_requested_at is not None) == self.asked
+        assert (record.claim is not None) == (self.status is Status.STARTED)
+        assert (record.finished_at is not None) == self.status.is_final
+        assert (record.due_at is None) == self.status.is_final
+        assert record.history[-1].status is self.status
+
+    def _holds(self, attempt: int) -> bool:
+        return self.status is Status.STARTED and attempt == self.attempts
+
+    def _expect(self, write: Write, *, taken: bool) -> bool:
+        record = self.store.change(write)
+        assert (record is not None) == taken
+        self.revision += taken
+        return taken
+
+    def _record(self) -> TaskRecord:
+        record = self.store.find(self.id)
+        assert record is not None
+        return record
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    """The records of the test's own database."""
+    connections = Connections(settings)
+    yield Store(connections)
+    connections.close()
+
+
+def test_the_record_keeps_to_its_model(store: Store) -> None:
+    """Only who holds a task writes it, attempts and revisions only rise, and final is final."""
+    machine = type("Machine", (RecordMachine,), {"store": store})
+    run_state_machine_as_test(
+        machine, settings=hypothesis_settings(max_examples=60, stateful_step_count=30, deadline=None)
+    )

@@ -1,0 +1,348 @@
+"""How the WebSockets of ``gql-api serve`` begin, under a real uvicorn: plainly, or by the websockets library."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+
+import pytest
+from sockets import HANDSHAKE, PROTOCOLS, socket_of
+from starlette.types import Message, Receive, Scope, Send
+from support import wait_until_async
+from uvicorn.protocols.utils import ClientDisconnected
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from gql_api.api.websocket.transport import EXTENSION, DirectTransport
+from gql_api.server.http_protocol import HttpProtocol
+from gql_api.server.websocket_protocol import WebSocketProtocol
+
+
+def _text(payload: bytes) -> bytes:
+    """Frame a text as a client does, masked with nothing."""
+    return bytes([0x81, 0x80 | len(payload)]) + bytes(4) + payload
+
+
+async def _echo(_scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that sends back the first message."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    message = await receive()
+    if message["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+        await receive()
+
+
+@pytest.mark.parametrize("target", ["/", "/a%20b/c?d=%C3%A4&e", "/?"])
+@pytest.mark.parametrize("root_path", ["", "/api"])
+async def test_an_application_is_told_the_same_of_either_handshake(target: str, root_path: str) -> None:
+    """Its scope does not tell who read the request."""
+    scopes = list[Scope]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await send({"type": "websocket.accept", "subprotocol": "b", "headers": [(b"x-one", b"1")]})
+        await receive()
+        await send({"type": "websocket.close"})
+
+    for http in PROTOCOLS:
+        async with socket_of(app, http, root_path=root_path) as port:
+            url = f"ws://127.0.0.1:{port}{target}"
+            async with connect(url, subprotocols=[Subprotocol("a"), Subprotocol("b")]) as client:
+                assert client.subprotocol == "b"
+                assert client.response is not None
+                assert client.response.headers["x-one"] == "1"
+    for scope in scopes:
+        port = scope["server"][1]
+        assert isinstance(scope["extensions"][EXTENSION].pop("wire"), DirectTransport)
+        scope["server"], scope["client"] = scope["server"][0], scope["client"][0]
+        scope["headers"] = [
+            (name, value.replace(str(port).encode(), b"port"))
+            for name, value in scope["headers"]
+            if name != b"sec-websocket-key"
+        ]
+    assert scopes[0] == scopes[1]
+
+
+async def test_a_client_that_does_not_wait_for_the_answer_is_heard_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it sends too early is kept, and not read as a request."""
+    came, begun, heard = list[object](), asyncio.Event(), asyncio.Queue[None]()
+    take = WebSocketProtocol.data_received
+
+    def hear(socket: WebSocketProtocol, data: bytes) -> None:
+        take(socket, data)
+        heard.put_nowait(None)
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        begun.set()
+        await heard.get()
+        begun.set()
+        await heard.get()
+        await send({"type": "websocket.accept"})
+        came.extend([(await receive())["text"], (await receive())["text"]])
+
+    monkeypatch.setattr(WebSocketProtocol, "data_received", hear)
+    async with socket_of(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE)
+        for part in (_text(b"early")[:3], _text(b"early")[3:]):
+            await begun.wait()
+            begun.clear()
+            writer.write(part)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        writer.write(_text(b"late"))
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+    assert came == ["early", "late"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        (("Version: 13", "Version: 8"), b"invalid Sec-WebSocket-Version header: 8"),
+        (("dGhlIHNhbXBsZSBub25jZQ==", "dGhl"), b"invalid Sec-WebSocket-Key header: dGhl"),
+        (("Version: 13", "Version: 13\r\nSec-WebSocket-Version: 13"), b"multiple values"),
+    ],
+)
+async def test_a_handshake_that_is_wrong_is_refused_with_what_is_wrong(
+    changed: tuple[str, str], problem: bytes
+) -> None:
+    """The library has the words for it."""
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError("it does not come here")
+
+    async with socket_of(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE.decode().replace(*changed).encode())
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert problem in answer
+        writer.close()
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Length: 5",
+        b"Transfer-Encoding: chunked",
+        b"X-One: " + b"a" * 9000,
+        b"\r\n".join(b"X-%d: a" % number for number in range(130)),
+        b"Sec-WebSocket-Protocol: \xe4",
+    ],
+)
+async def test_a_handshake_that_cannot_be_read_is_refused_and_forgotten(
+    http: type[HttpProtocol] | str, header: bytes
+) -> None:
+    """Its client does not wait for ever, nor does a server that is to stop."""
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError("it does not come here")
+
+    async with socket_of(app, http) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE.replace(b"\r\n\r\n", b"\r\n" + header + b"\r\n\r\n"))
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+
+
+async def test_a_refusal_and_the_end_of_the_server_may_come_together(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client is refused once."""
+    take = WebSocketProtocol.data_received
+
+    def stop(socket: WebSocketProtocol, data: bytes) -> None:
+        take(socket, data)
+        socket.shutdown()
+
+    monkeypatch.setattr(WebSocketProtocol, "data_received", stop)
+    async with socket_of(_echo) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n"))
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+    assert not caplog.records
+
+
+async def test_a_server_that_stops_knows_what_still_runs() -> None:
+    """It waits for an application that a plain handshake has begun."""
+    is_known = list[bool]()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        socket: WebSocketProtocol = send.__self__  # type: ignore[attr-defined]  # the connection itself
+        is_known.append(asyncio.current_task() in socket.tasks)
+        await send({"type": "websocket.close"})
+
+    async with socket_of(app) as port:
+        with pytest.raises(InvalidStatus, match="403"):
+            await connect(f"ws://127.0.0.1:{port}")
+    assert is_known == [True]
+
+
+async def test_a_plain_handshake_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library has no part in it, and nothing of the request is left for the collector."""
+    gc.collect()
+    monkeypatch.setattr(ServerProtocol, "accept", None)
+    async with socket_of(_echo) as port:
+        gc.disable()
+        try:
+            async with connect(f"ws://127.0.0.1:{port}", ping_interval=None) as client:
+                await client.send("hello")
+                assert await client.recv() == "hello"
+                assert client.response is not None
+                assert "date" in client.response.headers
+                assert not [held for held in gc.get_objects() if type(held) is HttpProtocol]
+        finally:
+            gc.enable()
+
+
+async def test_extensions_are_the_library_s() -> None:
+    """A server that compresses negotiates it."""
+    async with (
+        socket_of(_echo, ws_per_message_deflate=True) as port,
+        connect(f"ws://127.0.0.1:{port}") as client,
+    ):
+        assert client.response is not None
+        assert "permessage-deflate" in client.response.headers["Sec-WebSocket-Extensions"]
+
+
+async def test_sockets_of_another_kind_begin_as_they_do() -> None:
+    """Who serves with our HTTP connections alone gets the sockets that were asked for."""
+    extensions = list[str]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        extensions.extend(scope["extensions"])
+        await _echo(scope, receive, send)
+
+    async with socket_of(app, ws="websockets-sansio") as port, connect(f"ws://127.0.0.1:{port}") as client:
+        await client.send("hello")
+        assert await client.recv() == "hello"
+    assert extensions == ["websocket.http.response"]
+
+
+async def test_a_socket_is_pinged_after_a_plain_handshake() -> None:
+    """A client whose machine is gone is found out."""
+    async with socket_of(_echo, ws_ping_interval=0.05) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        assert await asyncio.wait_for(reader.readexactly(2), 10) == b"\x89\x04"
+        writer.close()
+
+
+@pytest.mark.parametrize("end", ["abort", "close", "shutdown"])
+async def test_an_answer_that_comes_too_late_is_none(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The application hears that the client is gone, and nothing goes wrong."""
+    heard = list[Message]()
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        socket: WebSocketProtocol = send.__self__  # type: ignore[attr-defined]  # the connection itself
+        getattr(socket if end == "shutdown" else socket.transport, end)()
+        await send({"type": "websocket.accept"})
+        heard.append(await receive())
+        with pytest.raises(ClientDisconnected):
+            await send({"type": "websocket.accept"})
+
+    async with socket_of(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE)
+        with contextlib.suppress(ConnectionResetError):
+            assert not (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 101")
+        writer.close()
+    assert heard == [{"type": "websocket.disconnect", "code": 1006}]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("early", "leaves"), [(_text(b"early"), True), (bytes(70_000), False)])
+async def test_a_client_that_did_not_wait_for_the_answer_may_go_before_it(early: bytes, *, leaves: bool) -> None:
+    """The application hears of it; one that sends very much is sent away."""
+    heard, begun = list[Message](), asyncio.Event()
+
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+        begun.set()
+        heard.append(await receive())
+
+    async def is_heard() -> bool:
+        return bool(heard)
+
+    async with socket_of(app) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE)
+        await begun.wait()
+        writer.write(early)
+        if leaves:
+            writer.close()
+        await wait_until_async(is_heard)
+        writer.close()
+    assert heard == [{"type": "websocket.disconnect", "code": 1006}]
+
+
+async def test_an_application_may_not_change_its_answer() -> None:
+    """What it began over HTTP it has to end there."""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 403, "headers": []})
+        with pytest.raises(RuntimeError, match=r"websocket\.http\.response\.body"):
+            await send({"type": "websocket.accept"})
+        await send({"type": "websocket.http.response.body", "body": b"no"})
+
+    async with socket_of(app) as port:
+        with pytest.raises(InvalidStatus, match="403"):
+            await connect(f"ws://127.0.0.1:{port}")
+
+
+async def test_an_application_may_not_add_lines_to_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """A header with a line break fails before anything is written."""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "headers": [(b"x-one", b"1\r\nX-Evil: 1")]})
+
+    async with socket_of(app) as port:
+        with pytest.raises(InvalidStatus, match="500"):
+            await connect(f"ws://127.0.0.1:{port}")
+    assert "not a header" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [{"type": "websocket.close"}],
+        [
+            {"type": "websocket.http.response.start", "status": 403, "headers": []},
+            {"type": "websocket.http.response.body", "body": b"no"},
+        ],
+    ],
+)
+async def test_an_application_may_refuse_a_plain_handshake(answer: list[Message]) -> None:
+    """The client is told so, over HTTP."""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        for message in answer:
+            await send(message)
+
+    async with socket_of(app) as port:
+        with pytest.raises(InvalidStatus, match="403"):
+            await connect(f"ws://127.0.0.1:{port}")
+
+
+async def test_an_application_may_fail_at_a_plain_handshake(caplog: pytest.LogCaptureFixture) -> None:
+    """The client hears of it, and the log says why."""
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise ValueError("no reason")
+
+    async with socket_of(app) as port:
+        with pytest.raises(InvalidStatus, match="500"):
+            await connect(f"ws://127.0.0.1:{port}")
+    assert "no reason" in caplog.text

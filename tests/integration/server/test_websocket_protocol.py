@@ -1,0 +1,97 @@
+"""The WebSockets of ``gql-api serve``, under a real uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+import pytest
+from sockets import HANDSHAKE, PROTOCOLS, socket_of
+from starlette.types import Receive, Scope, Send
+from support import wait_until_async
+from websockets.asyncio.client import connect
+
+from gql_api.api.websocket.transport import EXTENSION
+from gql_api.server.http_protocol import HttpProtocol
+
+_FRAMES = b"\x81\x03one" + b"\x81\x03two" + b"\x88\x02" + struct.pack("!H", 4400)
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+async def test_messages_are_written_between_the_handshake_and_the_end(http: type[HttpProtocol] | str) -> None:
+    """Two written together are two frames; what is written before the socket is open or after its close is dropped."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        wire = scope["extensions"][EXTENSION]["wire"]
+        await receive()
+        wire.write([b"early"])
+        await send({"type": "websocket.accept"})
+        wire.write([b"one", b"two"])
+        await send({"type": "websocket.close", "code": 4400})
+        wire.write([b"late"])
+        await receive()
+
+    async with socket_of(app, http) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101")
+        frames = await reader.readexactly(len(_FRAMES))
+        writer.write_eof()
+        assert frames + await asyncio.wait_for(reader.read(), 10) == _FRAMES
+        writer.close()
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+async def test_a_socket_that_is_gone_drops_what_is_written(
+    http: type[HttpProtocol] | str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Writing to it is no error, and nobody waits for its client to read."""
+    gone = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        wire = scope["extensions"][EXTENSION]["wire"]
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        for _ in range(10):
+            wire.write([b"x" * 100_000])
+        assert wire.is_writable
+        gone.set()
+
+    async with socket_of(app, http) as port:
+        client = await connect(f"ws://127.0.0.1:{port}")
+        client.transport.abort()
+        await asyncio.wait_for(gone.wait(), 10)
+    assert not caplog.records
+
+
+async def test_a_client_that_does_not_read_pauses_its_wire() -> None:
+    """Who writes is told when the client has had enough, and again when it has read."""
+    told = list[str]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        wire = scope["extensions"][EXTENSION]["wire"]
+        wire.on_paused, wire.on_writable = (lambda: told.append("paused")), (lambda: told.append("writable"))
+        await receive()
+        await send({"type": "websocket.accept"})
+        while wire.is_writable:
+            wire.write([b"x" * 100_000])
+        await receive()
+
+    async def is_writable() -> bool:
+        return told == ["paused", "writable"]
+
+    async with socket_of(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        writer.write(HANDSHAKE)
+
+        async def is_paused() -> bool:
+            return told == ["paused"]
+
+        await wait_until_async(is_paused)
+        reading = asyncio.create_task(reader.read())
+        await wait_until_async(is_writable)
+        writer.write_eof()
+        await reading
+        writer.close()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+from support import process, wait_until
+
+from gql_api.cli.embedded_servers import RedisServer, free_port, is_listening
+from gql_api.worker.store.publisher import Publisher
+
+_CHANNEL = "task:t"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> RedisServer:
+    """A Redis of the test's own, not started yet."""
+    return RedisServer(tmp_path / "redis", free_port())
+
+
+@pytest.fixture
+def publisher(server: RedisServer) -> Iterator[Publisher]:
+    """What is tested."""
+    publisher = Publisher(server.url, 1.0)
+    yield publisher
+    publisher.close()
+
+
+def _publish(publisher: Publisher, payload: bytes) -> bool:
+    try:
+        publisher.publish(_CHANNEL, payload)
+    except (RedisError, OSError):
+        return False
+    return True
+
+
+def test_events_arrive_in_their_order(server: RedisServer, publisher: Publisher, tmp_path: Path) -> None:
+    """A thousand events that nobody waits for arrive, each once, as they were sent."""
+    with process(server.command(), tmp_path / "log"), Redis.from_url(server.url) as redis:
+        wait_until(lambda: is_listening(server.port))
+        with redis.pubsub() as pubsub:
+            pubsub.subscribe(_CHANNEL)
+            pubsub.get_message(timeout=5)
+            for number in range(1000):
+                publisher.publish(_CHANNEL, str(number).encode())
+            heard = [pubsub.get_message(timeout=5) for _ in range(1000)]
+    assert [int(message["data"]) for message in heard if message] == list(range(1000))
+
+
+def test_a_redis_that_went_away_is_an_error_until_it_is_back(
+    server: RedisServer, publisher: Publisher, tmp_path: Path
+) -> None:
+    """Without Redis an event is refused at once; the first event after its return is heard."""
+    assert not _publish(publisher, b"nobody")
+    for payload in (b"first", b"second"):
+        with process(server.command(), tmp_path / "log"), Redis.from_url(server.url) as redis:
+            wait_until(lambda: is_listening(server.port))
+            with redis.pubsub() as pubsub:
+                pubsub.subscribe(_CHANNEL)
+                pubsub.get_message(timeout=5)
+                assert _publish(publisher, payload)
+                message = pubsub.get_message(timeout=5)
+                assert message is not None
+                assert message["data"] == payload
+        assert not _publish(publisher, b"nobody")

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import pytest
+from starlette.types import Message
+from support import wait_until_async
+
+from gql_api.api.http.negotiation import EVENT_STREAM, MULTIPART
+from gql_api.api.http.stream_formats import FORMATS, StreamFormat
+from gql_api.api.http.streaming import StreamedResponse
+from gql_api.api.subscriptions.executions import DrainedError
+
+FAST = dataclasses.replace(FORMATS[EVENT_STREAM], beat_seconds=0.01)
+
+
+class Client:
+    """The other side of an ASGI application: takes what it is sent, when it is let."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.gone = asyncio.Event()
+
+    @property
+    def body(self) -> bytes:
+        """What it was sent."""
+        return b"".join(message.get("body", b"") for message in self.messages)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer has come to its end."""
+        return self.messages[-1].get("more_body") is False
+
+    async def send(self, message: Message) -> None:
+        """Take a message."""
+        await self.reads.wait()
+        self.messages.append(message)
+
+    async def receive(self) -> Message:
+        """Say that it is gone, when it is."""
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def gets(self, results: AsyncGenerator[bytes, None], how: StreamFormat) -> None:
+        """Get an answer to its end."""
+        await asyncio.wait_for(StreamedResponse(results, how)({"type": "http"}, self.receive, self.send), 10)
+
+
+async def _until(condition: Callable[[], Any]) -> None:
+    async def holds() -> object:
+        return condition()
+
+    await wait_until_async(holds)
+
+
+async def _ended(by: Exception | None) -> AsyncGenerator[bytes, None]:
+    yield b"1"
+    if by is not None:
+        raise by
+
+
+@pytest.mark.parametrize(
+    ("media_type", "expected"),
+    [
+        (EVENT_STREAM, b":\n\nevent: next\ndata: 1\n\nevent: complete\ndata:\n\n"),
+        (MULTIPART, b'--graphql\r\nContent-Type: application/json\r\n\r\n{"payload":1}\r\n--graphql--\r\n'),
+    ],
+)
+async def test_results_are_written_in_the_format(media_type: str, expected: bytes) -> None:
+    """Beginning, results and end, to the byte."""
+    client = Client()
+    await client.gets(_ended(None), FORMATS[media_type])
+    assert client.body == expected
+    assert client.is_complete
+
+
+@pytest.mark.parametrize(
+    ("media_type", "before"),
+    [
+        (EVENT_STREAM, b'event: next\ndata: {"errors":[{"message":"Internal error '),
+        (MULTIPART, b'Content-Type: application/json\r\n\r\n{"payload":null,"errors":[{"message":"Internal error '),
+    ],
+)
+async def test_what_breaks_off_says_so(media_type: str, before: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """The client is told an id, and no more; the log has the same id with the reason."""
+    client = Client()
+    with caplog.at_level(logging.ERROR):
+        await client.gets(_ended(RuntimeError("secret")), FORMATS[media_type])
+    assert before in client.body
+    assert client.body.endswith(FORMATS[media_type].end)
+    assert b"secret" not in client.body
+    (record,) = caplog.records
+    assert record.getMessage().rpartition(" ")[2].encode() in client.body
+
+
+@pytest.mark.parametrize("media_type", [EVENT_STREAM, MULTIPART])
+async def test_what_is_drained_stays_unfinished(media_type: str) -> None:
+    """When the process stops first, nothing claims that the operation has come to its end."""
+    client = Client()
+    await client.gets(_ended(DrainedError()), FORMATS[media_type])
+    assert FORMATS[media_type].of_result(b"1") in client.body
+    assert not client.body.endswith(FORMATS[media_type].end)
+    assert not client.is_complete
+
+
+async def test_no_result_is_asked_for_before_it_is_wanted() -> None:
+    """While a client does not read, nothing is made for it."""
+    asked = 0
+
+    async def results() -> AsyncGenerator[bytes, None]:
+        nonlocal asked
+        for asked in range(1, 4):  # noqa: B007 - what is asked for
+            yield b"1"
+
+    client = Client()
+    client.reads.clear()
+    getting = asyncio.create_task(client.gets(results(), FORMATS[EVENT_STREAM]))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert asked == 0
+    client.reads.set()
+    await getting
+    assert asked == 3
+
+
+async def test_a_client_that_goes_ends_its_operation() -> None:
+    """The source is closed, also while the client is not reading."""
+    closed = asyncio.Event()
+
+    async def results() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"1"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    client = Client()
+    getting = asyncio.create_task(client.gets(results(), FORMATS[EVENT_STREAM]))
+    await _until(lambda: b"next" in client.body)
+    client.gone.set()
+    await getting
+    assert closed.is_set()
+    assert not client.is_complete
+
+
+async def test_signs_of_life_stand_between_results() -> None:
+    """They come while nothing else does, whole."""
+    more = asyncio.Event()
+
+    async def results() -> AsyncGenerator[bytes, None]:
+        await more.wait()
+        yield b"1"
+
+    client = Client()
+    getting = asyncio.create_task(client.gets(results(), FAST))
+    await _until(lambda: client.body.count(FAST.beat) > 3)
+    more.set()
+    await getting
+    quiet, _, rest = client.body.partition(FAST.of_result(b"1"))
+    assert quiet == FAST.beat * (len(quiet) // len(FAST.beat))
+    assert rest == FAST.end

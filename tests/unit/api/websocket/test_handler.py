@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from starlette.types import Message
+from starlette.websockets import WebSocket
+from strawberry.asgi import ASGIWebSocketAdapter
+from support import wait_until_async
+
+from gql_api.aio.tick import TickQueue
+from gql_api.api.context import Context
+from gql_api.api.execution.operation import Operation
+from gql_api.api.http.view import GraphQLView
+from gql_api.api.subscriptions.send_buffer import Policy, SendBuffer
+from gql_api.api.websocket.handler import TransportHandler
+
+_INIT = {"type": "connection_init"}
+
+
+class _Socket:
+    """A socket that is accepted, and whose client says nothing. Closing it takes as long as the test says."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.may_close = asyncio.Event()
+        self.may_close.set()
+
+    async def receive(self) -> Message:
+        """Begin."""
+        return {"type": "websocket.connect"}
+
+    async def send(self, message: Message) -> None:
+        """Keep what is sent."""
+        if message["type"] == "websocket.close":
+            await self.may_close.wait()
+        self.sent.append(message)
+
+    @property
+    def told(self) -> set[tuple[str, str | None]]:
+        """The types and the ids of the messages that were sent."""
+        messages = [json.loads(message["text"]) for message in self.sent if message["type"] == "websocket.send"]
+        return {(message["type"], message.get("id")) for message in messages}
+
+    @property
+    def codes(self) -> list[int | None]:
+        """What was sent: the codes of closes, and None for all else."""
+        return [message.get("code") for message in self.sent]
+
+    async def is_closed(self) -> bool:
+        """Whether the socket is closed."""
+        return bool(self.sent[-1]["type"] == "websocket.close")
+
+
+@pytest.fixture
+def socket() -> _Socket:
+    """What the client would see."""
+    return _Socket()
+
+
+class _Executions:
+    """Shares subscriptions, which are being begun until the test says otherwise."""
+
+    def __init__(self) -> None:
+        self.may_open = asyncio.Event()
+
+    def policy(self, operation: Operation) -> Policy | None:
+        """Share subscriptions only."""
+        return Policy.EVERY if operation.query.startswith("subscription") else None
+
+    def join(self, operation: Operation, outbox: SendBuffer) -> None:
+        """Begin."""
+
+    def leave(self, outbox: SendBuffer) -> None:
+        """End."""
+
+    async def opened(self, _outbox: SendBuffer) -> None:
+        """Wait for the test."""
+        await self.may_open.wait()
+
+
+async def _accepted(socket: _Socket, executions: _Executions | None = None) -> TransportHandler:
+    """The handler of a socket, which waits 10 ms for connection_init from now on."""
+    websocket = WebSocket({"type": "websocket", "headers": [], "path": "/graphql"}, socket.receive, socket.send)
+    await websocket.accept()
+    view = GraphQLView()
+    context = Context(cast("Any", SimpleNamespace(turn=TickQueue(), sockets=set(), executions=executions)))
+    adapter = ASGIWebSocketAdapter(cast("Any", view), websocket, websocket)
+    handler = TransportHandler(view, adapter, context, None, view.schema, timedelta(milliseconds=10))
+    handler.on_request_accepted()
+    return handler
+
+
+async def _late(handler: TransportHandler) -> None:
+    """Wait until the time is over."""
+
+    async def is_late() -> bool:
+        return handler.connection_timed_out
+
+    await wait_until_async(is_late)
+
+
+async def test_who_begins_too_late_is_not_let_in(socket: _Socket) -> None:
+    """A connection_init that comes while the socket is being closed, or after that, is not acknowledged."""
+    socket.may_close.clear()
+    handler = await _accepted(socket)
+    await _late(handler)
+    await handler.handle_message(dict(_INIT))
+    socket.may_close.set()
+    await wait_until_async(socket.is_closed)
+    await handler.handle_message(dict(_INIT))
+    assert not handler.connection_acknowledged
+    assert socket.codes == [None, 4408]
+    await handler.shutdown()
+
+
+async def test_who_is_being_closed_already_is_not_closed_again(socket: _Socket) -> None:
+    """The time may be over while a socket is closed for another reason: that takes long if the client reads nothing."""
+    socket.may_close.clear()
+    handler = await _accepted(socket)
+    closing = asyncio.create_task(handler.handle_message([]))
+    await _late(handler)
+    socket.may_close.set()
+    await closing
+    assert socket.codes == [None, 4400]
+    await handler.shutdown()
+
+
+async def test_nothing_is_left_of_a_socket_that_has_ended(socket: _Socket) -> None:
+    """Neither the wait for its beginning nor its close."""
+    socket.may_close.clear()
+    waits, closes = await _accepted(socket), await _accepted(socket)
+    await waits.shutdown()
+    await _late(closes)  # the other one's time would have been over before
+    assert not waits.connection_timed_out
+    await closes.shutdown()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert socket.codes == [None, None]
+
+
+async def test_what_follows_a_subscription_waits_until_that_misses_nothing(socket: _Socket) -> None:
+    """A pong says that what was subscribed before hears, and the next operation is not run before it does."""
+    executions = _Executions()
+    handler = await _accepted(socket, executions)
+    await handler.handle_message(dict(_INIT))
+    for id_, query in {"watch": "subscription { taskChanges { kind } }", "read": "{ __typename }"}.items():
+        await handler.handle_message({"type": "subscribe", "id": id_, "payload": {"query": query}})
+    pinging = asyncio.create_task(handler.handle_message({"type": "ping"}))
+    await asyncio.wait([pinging], timeout=0.05)
+    assert socket.told == {("connection_ack", None)}
+    executions.may_open.set()
+
+    async def is_answered() -> bool:
+        return socket.told == {("connection_ack", None), ("pong", None), ("next", "read"), ("complete", "read")}
+
+    await wait_until_async(is_answered)
+    await handler.shutdown()
