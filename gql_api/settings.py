@@ -1,4 +1,4 @@
-"""The settings, all of them: read once from the environment, checked, then frozen."""
+"""All settings of the API and of workers, read from the environment, validated and frozen."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class SettingsError(Exception):
-    """A setting has a value that cannot work. The message names the variable."""
+    """Raised for invalid settings. The message names each variable."""
 
 
 def _with_scheme(url: str) -> str:
-    """``MONGODB_HOST=db.internal`` is how many deployments already name their server."""
+    # Many deployments set MONGODB_HOST to a bare host name, such as db.internal.
     return url if "://" in url else f"mongodb://{url}"
 
 
@@ -47,7 +47,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
-    """What a deployment can choose. Each field is read from the variable of the same name in capitals."""
+    """The settings of a deployment. Each field is read from the environment variable of the same name in capitals."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
 
@@ -55,119 +55,119 @@ class Settings(BaseSettings):
         default="mongodb://localhost:27017",
         validation_alias=AliasChoices("MONGODB_URL", "MONGODB_HOST"),
         repr=False,
-        description="MongoDB, where the task records are. `MONGODB_HOST` is another name for it.",
+        description="The address of MongoDB, which stores the task records. `MONGODB_HOST` is an alias.",
     )
     mongodb_database: str = Field(
         default="gql_api",
         pattern=r'^[^/\\. "$*<>:|?]{1,63}$',
-        description="The database that holds our collections.",
+        description="The MongoDB database that holds the collections.",
     )
     celery_broker_url: BrokerUrl = Field(
         default="redis://localhost:6379/0",
         repr=False,
-        description="Redis, Celery's broker.",
+        description="The address of the Redis that is Celery's broker.",
     )
     redis_url: RedisUrl = Field(
         default="",
         validate_default=False,
         repr=False,
-        description="Redis, for the events behind live updates. The broker's unless set.",
+        description="The address of the Redis that carries the events of live updates.",
     )
     task_modules: Names = Field(
         default=("gql_api.worker.bundled",),
-        description="Comma-separated modules with your task functions, imported by workers only.",
+        description="The modules with your task functions, separated by commas. Only workers import them.",
     )
     progress_interval_seconds: float = Field(
         default=0.2,
         ge=0.0,
         le=60.0,
-        description="The least time between two stored progress reports of one task.",
+        description="The minimum time between two stored progress reports of one task.",
     )
     worker_heartbeat_seconds: float = Field(
         default=5.0,
         gt=0.0,
         le=3600.0,
-        description="How often a worker says that it is alive; three missed beats count as gone.",
+        description="The time between two heartbeats of a worker. Three missed heartbeats mean that it is gone.",
     )
     lease_seconds: float = Field(
         default=10.0,
         ge=0.5,
         le=3600.0,
-        description="How long a started task is its worker's without a sign of life; then it runs again elsewhere.",
+        description="How long a task's lease lasts. If its worker stops extending it, the task runs again elsewhere.",
     )
     recovery_interval_seconds: float = Field(
         default=2.0,
         gt=0.0,
         le=600.0,
-        description="How often each worker looks for tasks that are due, were lost or have expired.",
+        description="The time between two scans of each worker for tasks that are due, lost or expired.",
     )
     max_lost_attempts: int = Field(
         default=3,
         ge=1,
         le=1000,
-        description="After so many attempts that took their worker down, a task fails with `WorkerLostError`.",
+        description="After this many attempts that were lost with their worker, a task fails with `WorkerLostError`.",
     )
     store_timeout_seconds: float = Field(
         default=5.0,
         gt=0.0,
         le=600.0,
-        description="How long the API waits for MongoDB or Redis before it answers with an error.",
+        description="How long the API waits for MongoDB or Redis before it returns an error.",
     )
     query_timeout_seconds: float = Field(
         default=10.0,
         gt=0.0,
         le=600.0,
-        description="How long a list, a count or a facet may take before it is ended with an error.",
+        description="How long a list, a count or a facet may take before the API returns an error.",
     )
     metadata_max_bytes: int = Field(
         default=64 * 1024,
         gt=0,
         le=8 * 1024 * 1024,
-        description="The largest metadata object of a task, as JSON in UTF-8.",
+        description="The maximum size of a task's metadata, as JSON in UTF-8.",
     )
     idempotency_key_seconds: float = Field(
         default=86400.0,
         gt=0.0,
         le=366 * 86400.0,
-        description="How long an idempotency key stands for the task that was created with it.",
+        description="How long an idempotency key refers to the task that was created with it.",
     )
     retention_days: float = Field(
         default=0.0,
         ge=0.0,
         le=36500.0,
-        description="Finished tasks are deleted so many days after their end; 0 keeps them for ever.",
+        description="How many days after their end finished tasks are deleted. 0 keeps them forever.",
     )
     arguments_max_bytes: int = Field(
         default=1024 * 1024,
         gt=0,
         le=6 * 1024 * 1024,
-        description="The largest `args` and the largest `kwargs` of a task, as JSON in UTF-8.",
+        description="The maximum size of a task's `args`, and also of its `kwargs`, as JSON in UTF-8.",
     )
 
     log_max_lines: int = Field(
         default=1000,
         ge=1,
         le=100_000,
-        description="How many lines of log a task keeps, over all its attempts.",
+        description="The maximum number of log lines kept for a task, over all its attempts.",
     )
     log_max_bytes: int = Field(
         default=1024 * 1024,
         ge=1,
         le=64 * 1024 * 1024,
-        description="How much text a task's log keeps, in UTF-8, over all its attempts.",
+        description="The maximum size of the log text kept for a task, in UTF-8, over all its attempts.",
     )
 
     def model_post_init(self, _context: Any, /) -> None:
-        """Let the broker carry the events too, unless another Redis was named."""
+        """Default ``redis_url`` to the broker's address."""
         if not self.redis_url:
             object.__setattr__(self, "redis_url", self.celery_broker_url)
 
     @classmethod
     def load(cls) -> Self:
-        """Read the environment.
+        """Read the settings from the environment.
 
         Raises:
-            SettingsError: a value cannot work; the message names each such variable.
+            SettingsError: a value is invalid. The message names each such variable.
         """
         try:
             return cls()
@@ -176,9 +176,9 @@ class Settings(BaseSettings):
 
 
 class FaultSettings(BaseSettings):
-    """What the tests of faults can choose, and nobody else: no deployment's setting, so in no table of settings.
+    """Settings for the fault tests only. A deployment must not set them, and the README does not list them.
 
-    ``FAIL_POINT`` names the instant at which the API is to die. It counts only beside ``GQL_API_TESTS=1``.
+    ``FAIL_POINT`` names the point at which the API process kills itself. Without ``GQL_API_TESTS=1`` it has no effect.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -187,7 +187,7 @@ class FaultSettings(BaseSettings):
     fail_point: str | None = None
 
     def fails_at(self, point: str) -> bool:
-        """Whether a test wants this process to die at an instant."""
+        """Return whether a test wants this process to kill itself at a point."""
         return self.gql_api_tests and self.fail_point == point
 
 
