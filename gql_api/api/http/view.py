@@ -30,7 +30,14 @@ from strawberry.types.graphql import OperationType
 from gql_api.api.context import Context, context_of
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError
-from gql_api.api.http.negotiation import EVENT_STREAM, JSON, RESPONSE_JSON, media_type_for, stream_type_for
+from gql_api.api.http.negotiation import (
+    EVENT_STREAM,
+    JSON,
+    RESPONSE_JSON,
+    accept_of,
+    media_type_for,
+    stream_type_for,
+)
 from gql_api.api.http.stream_formats import FORMATS
 from gql_api.api.http.streaming import StreamedResponse
 from gql_api.api.schema.build import schema
@@ -84,7 +91,7 @@ class GraphQLView(GraphQL[Context, None]):
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
         """Note what the client accepts, for the answer is made without the request at hand."""
         response = await super().get_sub_response(request)
-        response.media_type = media_type_for(request.headers.get("accept", ""))
+        response.media_type = media_type_for(accept_of(request.headers))
         return response
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
@@ -141,7 +148,7 @@ class GraphQLView(GraphQL[Context, None]):
         except InvalidOperationTypeError as error:
             if error.operation_type is OperationType.MUTATION:
                 raise HTTPException(405, "A mutation has to be sent by POST") from error
-            if stream_type_for(request.headers.get("accept", "")) is None:
+            if stream_type_for(accept_of(request.headers)) is None:
                 raise HTTPException(400, _NO_STREAM) from error
             operation = Operation(request_data.query or "", request_data.variables, request_data.operation_name)
             # An asynchronous generator is one, though its types differ in what __anext__ is called.
@@ -155,7 +162,7 @@ class GraphQLView(GraphQL[Context, None]):
         sub_response: Response,  # noqa: ARG002 - the same
     ) -> Response:
         """Answer with the results as they come, in the format that the client likes best."""
-        how = FORMATS[stream_type_for(request.headers.get("accept", "")) or EVENT_STREAM]
+        how = FORMATS[stream_type_for(accept_of(request.headers)) or EVENT_STREAM]
         return StreamedResponse(cast(AsyncGenerator[bytes, None], result), how)
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
@@ -201,7 +208,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     def _refusal(self, request: Request, refusal: HTTPException) -> Response:
         """Answer a request that is no GraphQL request, or comes by the wrong method."""
-        media_type = media_type_for(request.headers.get("accept", ""))
+        media_type = media_type_for(accept_of(request.headers))
         allow = {"Allow": "POST" if request.method == "GET" else "GET, POST"}
         return Response(
             self.encode_json({"errors": [{"message": refusal.reason}]}),
