@@ -61,7 +61,7 @@ _APOLLO = 'multipart/mixed;subscriptionSpec="1.0"'
     ],
 )
 def test_the_client_chooses_the_media_type(accept: str, chosen: str) -> None:
-    """The newer media type goes to those who name it and do not prefer the older one."""
+    """A client gets the newer media type when it names it and does not prefer the older one."""
     assert media_type_for(accept) == chosen
 
 
@@ -102,7 +102,7 @@ def test_the_client_chooses_the_media_type(accept: str, chosen: str) -> None:
     ],
 )
 def test_the_client_chooses_the_stream(accept: str, chosen: str | None) -> None:
-    """A stream is a stream only by name, and multipart only for subscriptions."""
+    """A client gets a stream only when it names one, and multipart only for subscriptions."""
     assert stream_type_for(accept) == chosen
 
 
