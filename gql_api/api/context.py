@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -24,6 +23,7 @@ from gql_api.api.store.lists import ChildPage
 from gql_api.api.store.tasks import TaskStore
 from gql_api.api.subscriptions.executions import Executions
 from gql_api.api.subscriptions.fanout import Fanout
+from gql_api.api.subscriptions.sockets import OpenSocket
 from gql_api.record.reads import TaskRecord
 
 
@@ -32,7 +32,7 @@ class Services:
     """What lives as long as the application.
 
     ``tasks`` gathers reads by id that arrive together, from whichever requests, into one query. It keeps nothing.
-    ``sockets`` are the open WebSockets, each as large as it has operations.
+    ``sockets`` are the open WebSockets.
     """
 
     store: TaskStore
@@ -43,7 +43,7 @@ class Services:
     bulk: Bulk
     executions: Executions
     turn: TickQueue
-    sockets: set[Sized]
+    sockets: set[OpenSocket]
     redis: Redis
 
 

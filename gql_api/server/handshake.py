@@ -1,8 +1,8 @@
-"""The opening handshake of a WebSocket that has nothing special to it, which is nearly every one.
+"""The plain opening handshake of a WebSocket, which nearly all clients send.
 
-The websockets library reads a request anew that uvicorn has read already, which is a sixth of what a connection costs
-until it is subscribed. What is not plain here, and what is not right, is left to the library: it knows what to refuse,
-and in which words.
+The websockets library parses a request that uvicorn has parsed already, which is a sixth of the cost of a connection
+until it is subscribed. Every other handshake, and every invalid one, is left to the library, which rejects it with a
+reason.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections.abc import Sequence
 from websockets.utils import accept_key
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""As ASGI has them: names in lower case."""
+"""Headers as in ASGI: names in lower case."""
 
-_ONCE = frozenset({b"connection", b"upgrade", b"origin", b"sec-websocket-key", b"sec-websocket-version"})
-_LISTS = frozenset({b"connection", b"sec-websocket-protocol"})
-# What follows the request would be taken for frames.
-_OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
+_SINGLE = frozenset({b"connection", b"upgrade", b"origin", b"sec-websocket-key", b"sec-websocket-version"})
+_TOKEN_LISTS = frozenset({b"connection", b"sec-websocket-protocol"})
+# The bytes of a body would be parsed as frames.
+_BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 # 16 bytes in Base64.
 _KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
-_NAME = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_LIST = re.compile(rb"%b(?:[ \t]*,[ \t]*%b)*" % (_NAME, _NAME))
-_HEADER = re.compile(rb"%b: [\t\x20-\x7e\x80-\xff]*" % _NAME)
-# A scope lives as long as its socket. The library's own limits are above these.
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_TOKEN_LIST = re.compile(rb"%b(?:[ \t]*,[ \t]*%b)*" % (_TOKEN, _TOKEN))
+_HEADER = re.compile(rb"%b: [\t\x20-\x7e\x80-\xff]*" % _TOKEN)
+# The headers are kept as long as the socket. The library's own limits are higher.
 _MAX_HEADERS = 100
 _MAX_LENGTH = 4096
 
 
 def acceptance(method: str, http_version: str, url: bytes, headers: Headers) -> str | None:
-    """Find what accepts a plain request for a WebSocket: the value of Sec-WebSocket-Accept; None for any other request.
+    """Return the value of Sec-WebSocket-Accept for a plain handshake; None for any other request.
 
     https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
     """
@@ -38,7 +38,7 @@ def acceptance(method: str, http_version: str, url: bytes, headers: Headers) -> 
         return None
     found: dict[bytes, bytes] = {}
     for name, value in headers:
-        if not _is_plain(name, value) or (name in _ONCE and name in found):
+        if not _is_plain(name, value) or (name in _SINGLE and name in found):
             return None
         found[name] = value
     key = found.get(b"sec-websocket-key", b"")
@@ -53,10 +53,10 @@ def acceptance(method: str, http_version: str, url: bytes, headers: Headers) -> 
 
 
 def _is_plain(name: bytes, value: bytes) -> bool:
-    """Whether a header is none that the library would refuse, or hand on otherwise than uvicorn has read it."""
-    if name in _OF_A_BODY or len(value) > _MAX_LENGTH or value.endswith((b" ", b"\t")):
+    """Return whether the library would accept the header, and pass it on as uvicorn has parsed it."""
+    if name in _BODY_HEADERS or len(value) > _MAX_LENGTH or value.endswith((b" ", b"\t")):
         return False
-    return name not in _LISTS or _LIST.fullmatch(value) is not None
+    return name not in _TOKEN_LISTS or _TOKEN_LIST.fullmatch(value) is not None
 
 
 def _tokens(value: bytes) -> list[bytes]:
@@ -64,21 +64,21 @@ def _tokens(value: bytes) -> list[bytes]:
 
 
 def subprotocols(headers: Headers) -> list[str]:
-    """List what subprotocols the client of a plain request offers, in its order."""
+    """Return the subprotocols that the client of a plain handshake offers, in its order."""
     offers = [value for name, value in headers if name == b"sec-websocket-protocol"]
     return [token.decode() for offer in offers for token in _tokens(offer)]
 
 
 def response(accept: str, headers: Headers, subprotocol: str | None) -> bytes:
-    """Write the answer that opens a WebSocket.
+    """Return the answer that opens a WebSocket.
 
     Args:
-        accept: what :func:`acceptance` found.
-        headers: the application's own.
-        subprotocol: the one that was chosen of those offered.
+        accept: the result of :func:`acceptance`.
+        headers: the application's headers.
+        subprotocol: the offered subprotocol that the application chose.
 
     Raises:
-        ValueError: a header is none, such as one with a line break.
+        ValueError: a header is not valid, for example because of a line break.
     """
     chosen = [] if not subprotocol else [(b"Sec-WebSocket-Protocol", subprotocol.encode())]
     lines = [name + b": " + value for name, value in [*headers, *chosen]]

@@ -1,4 +1,4 @@
-"""``gql-api serve``: uvicorn with what an API open to clients needs."""
+"""``gql-api serve``: uvicorn with the limits that an API open to clients needs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gql_api.app import create_app
 from gql_api.server.http_protocol import HttpProtocol
 from gql_api.server.websocket_protocol import WebSocketProtocol
 
-# A frame holds one operation. Without a limit a client makes the process hold what it likes.
+# A frame holds one operation. Without a limit a client decides how much memory the process uses.
 _MAX_FRAME_BYTES = 64 * 1024
-# A client whose machine is gone says nothing: an unanswered ping ends its socket.
+# A client whose machine is gone closes nothing: an unanswered ping ends its socket.
 _PING_SECONDS = 20.0
-# Python's own thresholds are for programs that hold little: here they would look at every connection again and again.
-# The first look is at what a processor's cache holds: at 50,000 objects it takes twice as long for each of them.
+# Python's own thresholds are for small programs: here the collector would traverse all connections again and again.
+# The youngest generation has to fit in a processor's cache: with 50,000 objects each of them takes twice as long.
 _GC_THRESHOLDS = (5_000, 200, 100)
 
 
@@ -42,7 +42,7 @@ class _Server(uvicorn.Server):
 
 
 def run(host: str, port: int, drain_seconds: int) -> None:
-    """Serve until SIGTERM or SIGINT; open requests then have ``drain_seconds`` to end."""
+    """Serve until SIGTERM or SIGINT; open requests then have ``drain_seconds`` to finish."""
     app = create_app()
     server = _Server(
         app,
@@ -57,12 +57,12 @@ def run(host: str, port: int, drain_seconds: int) -> None:
             ws_max_size=_MAX_FRAME_BYTES,
             ws_ping_interval=_PING_SECONDS,
             ws_ping_timeout=_PING_SECONDS,
-            # A small compressed frame may unpack to a large one, and compressing costs more than it saves on events.
+            # A small compressed frame may expand to a large one, and compression costs more than it saves on events.
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=drain_seconds,
         ),
     )
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has stopped in an orderly way, and raises it again
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has shut down in order, then raises it again
         server.run()
     if not server.started:
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket as ``gql-api serve`` runs it: many messages a write, and an end for clients that do not read."""
+"""uvicorn's WebSocket as ``gql-api serve`` runs it: many messages per write, and an abort for slow clients."""
 
 from __future__ import annotations
 
@@ -17,52 +17,53 @@ from gql_api.server import handshake
 
 GOING_AWAY = 1001
 
-# Not uvicorn's, which tells of every socket that is opened though there is no access log.
+# Not uvicorn's logger, which logs every socket that is opened even without an access log.
 _logger = logging.getLogger(__name__)
 
 _LINGER_SECONDS = 2.0
 _MAX_EARLY_BYTES = 64 * 1024
-_UNREADABLE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Offers the application a :class:`gql_api.api.websocket.transport.Transport`, beside what ASGI has.
+    """A WebSocket that offers the application a :class:`gql_api.api.websocket.transport.Transport` beside ASGI.
 
-    uvicorn frames and writes each message by itself, reads each request a second time, and never answers one that the
-    websockets library cannot read. It also waits without an end for a client to read what was written before a socket
-    is closed; here a client that does not read is cut off.
+    uvicorn frames and writes each message by itself, parses each request a second time, and never answers one that the
+    websockets library cannot parse. It also waits without a limit for a client to read what was written before a close;
+    this class aborts the connection of a client that does not read.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._wire = DirectTransport()
-        # What accepts a plain handshake, until the application has answered it.
+        self._direct = DirectTransport()
+        # The value of Sec-WebSocket-Accept of a plain handshake, until the application has answered it.
         self._accept: str | None = None
+        # The bytes that the client sent before that answer.
         self._early = b""
         super().__init__(*args, **options)
 
     @property
     def close_sent(self) -> bool:
-        """Whether nothing more may be written, which uvicorn sets wherever it closes."""
+        """Whether a close frame was sent. uvicorn sets it wherever it closes; nothing may be written after that."""
         return self._close_sent
 
     @close_sent.setter
     def close_sent(self, is_sent: bool) -> None:
         self._close_sent = is_sent
         if is_sent:
-            self._wire.close()
+            self._direct.close()
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Begin, quietly."""
+        """Start without uvicorn's log of each connection."""
         self.logger = self.conn.logger = _logger
         super().connection_made(transport)
 
-    def begin(self, url: bytes, headers: list[tuple[bytes, bytes]], accept: str) -> None:
-        """Let the application answer a request whose handshake is plain.
+    def start(self, url: bytes, headers: list[tuple[bytes, bytes]], accept: str) -> None:
+        """Run the application on a request with a plain handshake.
 
         Args:
             url: the request's target, in ASCII.
-            headers: of the request.
-            accept: what :func:`gql_api.server.handshake.acceptance` found in it.
+            headers: the request's headers.
+            accept: the result of :func:`gql_api.server.handshake.acceptance`.
         """
         raw_path, _, query_string = url.partition(b"?")
         self._accept = accept
@@ -81,7 +82,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             "headers": headers,
             "subprotocols": handshake.subprotocols(headers),
             "state": self.app_state.copy(),
-            "extensions": {"websocket.http.response": {}, EXTENSION: {"wire": self._wire}},
+            "extensions": {"websocket.http.response": {}, EXTENSION: {"transport": self._direct}},
         }
         self.queue.put_nowait({"type": "websocket.connect"})
         task = self.loop.create_task(self.run_asgi())
@@ -89,13 +90,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.tasks.add(task)
 
     def handle_connect(self, event: Request) -> None:
-        """Begin any other handshake, and let the application find the wire."""
+        """Run the application on any other handshake, and offer it the transport."""
         super().handle_connect(event)
         if not self.close_sent:
-            self.scope["extensions"][EXTENSION] = {"wire": self._wire}
+            self.scope["extensions"][EXTENSION] = {"transport": self._direct}
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Take a message of the application's."""
+        """Send an event of the application."""
         if (
             self._accept is None
             or message["type"] != "websocket.accept"
@@ -104,16 +105,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         ):
             await super().send(message)
         elif not self.transport.is_closing():
-            self._answer(self._accept, message)
+            self._accept_plain(self._accept, message)
 
-    def _answer(self, accept: str, message: WebSocketAcceptEvent) -> None:
-        """Open the socket. The library reads frames from now on."""
+    def _accept_plain(self, accept: str, message: WebSocketAcceptEvent) -> None:
+        """Answer a plain handshake; the library parses frames from now on."""
         headers = [*self.default_headers, *message.get("headers", [])]
         self.transport.write(handshake.response(accept, headers, message.get("subprotocol")))
         self._accept = None
         self.handshake_complete = True
         self.conn.state = State.OPEN
-        self.conn.parser = self.conn.parse()  # the first one waits for a request
+        self.conn.parser = self.conn.parse()  # the initial parser expects a request
         next(self.conn.parser)
         self.start_keepalive()
         early, self._early = self._early, b""
@@ -121,57 +122,57 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent. What it should have sent after the answer waits for that, if it is not much."""
+        """Parse what the client sent. Bytes that come before the answer to its handshake wait for it, up to a limit."""
         if self._accept is None:
-            self._read(data)
+            self._parse(data)
             return
         self._early += data
         if len(self._early) > _MAX_EARLY_BYTES:
             self.transport.abort()
 
-    def _read(self, data: bytes) -> None:
-        """Read frames, or a request that is not plain, and refuse one that the library cannot read."""
+    def _parse(self, data: bytes) -> None:
+        """Parse frames, or a request that is not plain; reject one that the library cannot parse."""
         try:
             super().data_received(data)
-        except UnicodeEncodeError:  # a refusal cannot quote what is not ASCII
-            is_readable = False
+        except UnicodeEncodeError:  # the library's rejection quotes what is not ASCII
+            is_parsed = False
         else:
-            is_readable = self.handshake_initiated
-        if not is_readable:
+            is_parsed = self.handshake_initiated
+        if not is_parsed:
             self.close_sent = True
-            self.transport.write(_UNREADABLE)
+            self.transport.write(_BAD_REQUEST)
             self.transport.close()
 
     def start_keepalive(self) -> None:
-        """Go on after the handshake."""
+        """Open the transport; uvicorn calls this after each handshake."""
         super().start_keepalive()
-        self._wire.open(self.transport)
+        self._direct.open(self.transport)
 
     def pause_writing(self) -> None:
-        """Hear from the transport that it holds more than its high-water mark."""
+        """Pause: the client has left more than the high-water mark unread."""
         super().pause_writing()
-        self._wire.pause()
+        self._direct.pause()
 
     def resume_writing(self) -> None:
-        """Hear from the transport that the client has read."""
+        """Resume: the client has read."""
         super().resume_writing()
-        self._wire.resume()
+        self._direct.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let nobody wait any more for the client to read."""
-        self._wire.close()
+        """Release all who wait for the client to read."""
+        self._direct.close()
         super().connection_lost(exc)
-        self._wire.resume()
+        self._direct.resume()
 
     def keepalive_timeout(self) -> None:
-        """Close the socket of a client that has not answered a ping, and do not wait for it to read what is written."""
+        """Close the socket of a client that has not answered a ping, without waiting for it to read."""
         has_unread = self.transport.get_write_buffer_size() > 0
         super().keepalive_timeout()
         if has_unread:
             self.transport.abort()
 
     def shutdown(self) -> None:
-        """Tell the client to connect elsewhere and wait for its answer, but not for long."""
+        """Send the close code of a server that goes away, and wait a short time for the client's answer."""
         if self.close_sent or not self.handshake_complete:
             super().shutdown()
             return

@@ -71,6 +71,22 @@ def test_a_task_is_watched_by_parts(api: Api, method: str) -> None:
     assert revisions == sorted(set(revisions))
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        [("Accept", 'multipart/mixed;boundary="a,b";subscriptionSpec="1.0"')],
+        [("Accept", "application/json"), ("Accept", r'multipart/mixed;boundary="a\",;\"b";subscriptionSpec="1.0"')],
+    ],
+    ids=["quoted comma", "two headers"],
+)
+def test_quoted_strings_in_accept_are_understood(api: Api, accept: list[tuple[str, str]]) -> None:
+    """A quoted comma, semicolon or quote does not end a media type, and several headers are one list."""
+    body = {"query": WATCH, "variables": {"id": api.create("task_modules.add", args=[1])}}
+    answer = httpx.post(api.graphql, json=body, headers=accept, timeout=30)
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "multipart/mixed")
+    assert _parts(answer.text)[-1]["payload"]["data"]["taskUpdated"]["status"] == "SUCCESS"
+
+
 def test_a_log_is_watched_by_events(api: Api) -> None:
     """What is not shared goes the same way: each line is an event."""
     task_id = api.create("task_modules.floods", args=[50])

@@ -1,4 +1,4 @@
-"""A door between clients and the API, which a test can slam and can lead elsewhere."""
+"""A TCP proxy between clients and the API, whose connections a test can reset and redirect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Gate:
-    """Passes TCP connections on to a port of this machine."""
+    """A proxy that forwards TCP connections to a port of this machine, ``leads_to``."""
 
     def __init__(self, listener: socket.socket, port: int) -> None:
         self._listener = listener
@@ -22,14 +22,14 @@ class Gate:
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     def slam(self) -> None:
-        """Reset all connections, on both sides; new ones may come at once."""
+        """Reset all connections on both sides; new ones are accepted at once."""
         for end in list(self._open):
             with contextlib.suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._close(end, socket.SHUT_RD)
 
     def accept(self) -> None:
-        """Pass connections on until the listener is closed."""
+        """Forward connections until the listener is closed."""
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
@@ -40,9 +40,9 @@ class Gate:
                     continue
                 self._open |= {client, server}
                 for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+                    threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while chunk := source.recv(65536):
                 sink.sendall(chunk)
@@ -50,8 +50,8 @@ class Gate:
         self._close(sink)
 
     def _close(self, end: socket.socket, how: int = socket.SHUT_RDWR) -> None:
-        """Wake the thread that reads from it, then close it: a reset says nothing before."""
         self._open.discard(end)
+        # The shutdown wakes the thread that reads: a close alone does not.
         with contextlib.suppress(OSError):
             end.shutdown(how)
         end.close()
@@ -59,11 +59,11 @@ class Gate:
 
 @contextlib.contextmanager
 def gate(port: int) -> Iterator[Gate]:
-    """Open a gate that leads to a port; it is shut with the block."""
+    """Open a gate that leads to a port; it closes with the block."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        door = Gate(listener, port)
-        threading.Thread(target=door.accept, daemon=True).start()
-        yield door
+        opened = Gate(listener, port)
+        threading.Thread(target=opened.accept, daemon=True).start()
+        yield opened
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
-        door.slam()
+        opened.slam()

@@ -1,4 +1,4 @@
-"""Applications of the tests' own behind the WebSockets of ``gql-api serve``."""
+"""Servers of test applications with the WebSockets of ``gql-api serve``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-"""Written by hand, for a client waits for the answer, and does not look at what comes behind a close."""
+"""The bytes of a request, for a client library waits for the answer and ignores what follows a close frame."""
 PROTOCOLS: list[type[HttpProtocol] | str] = ["httptools", HttpProtocol]
-"""Who begins: uvicorn, and then the websockets library reads the request, or ours, which has the plain handshake."""
+"""The HTTP protocols to test with: under uvicorn's the websockets library answers the handshake, under ours we do."""
 
 
 def socket_of(
     app: ASGIApp, http: type[HttpProtocol] | str = HttpProtocol, **settings: Any
 ) -> AbstractAsyncContextManager[int]:
-    """Serve an application as ``gql-api serve`` does, unless settings of uvicorn say otherwise; yields the port."""
+    """Serve an application as ``gql-api serve`` does, with other settings of uvicorn if given; yield the port."""
     return served(app, http=http, **{"ws": WebSocketProtocol, "ws_per_message_deflate": False, **settings})

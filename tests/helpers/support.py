@@ -1,4 +1,4 @@
-"""What the tests share: waiting for conditions, and processes that end with their test."""
+"""Helpers of all tests: waits for conditions, processes that end with their test, and a client of the API."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _POLL_SECONDS = 0.02
 
 
 class NotWithinTimeError(AssertionError):
-    """What was waited for did not come."""
+    """A condition was not met in time."""
 
 
 def wait_until(condition: Callable[[], T], timeout: float = 20.0, why: str = "") -> T:
-    """Return the condition's value as soon as it is truthy; fail when it is not within ``timeout`` seconds."""
+    """Return the value of the condition as soon as it is truthy; fail after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -48,7 +48,7 @@ def wait_until(condition: Callable[[], T], timeout: float = 20.0, why: str = "")
 
 
 async def wait_until_async(condition: Callable[[], Awaitable[T]], seconds: float = 20.0, why: str = "") -> T:
-    """Do the same without holding the event loop up."""
+    """Do the same as :func:`wait_until` without blocking the event loop."""
     deadline = time.monotonic() + seconds
     while not (value := await condition()):
         if time.monotonic() > deadline:
@@ -58,14 +58,14 @@ async def wait_until_async(condition: Callable[[], Awaitable[T]], seconds: float
 
 
 async def own_pubsub(redis: Redis) -> int:
-    """How many pub/sub connections this very process has; servers of other tests have theirs on the same Redis."""
+    """Count the pub/sub connections of this process; servers of other tests use the same Redis."""
     ports = {connection.laddr.port for connection in psutil.Process().net_connections(kind="tcp")}
     clients = await redis.client_list(_type="pubsub")
     return sum(int(client["addr"].rpartition(":")[2]) in ports for client in clients)
 
 
 async def taken(mailbox: Mailbox, seconds: float = 10.0) -> TaskRecord:
-    """What comes to a mailbox next; its task is not deleted."""
+    """Return the next record in a mailbox, whose task must not be deleted."""
     record = await asyncio.wait_for(mailbox.take(), seconds)
     assert record is not None
     return record
@@ -75,7 +75,7 @@ async def taken(mailbox: Mailbox, seconds: float = 10.0) -> TaskRecord:
 def process(
     command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, cwd: Path = ROOT
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process in a group of its own, which is gone when the block ends."""
+    """Run a process in a group of its own, which is ended with the block."""
     with log.open("ab") as output:
         started = subprocess.Popen(
             command,
@@ -99,7 +99,7 @@ def process(
 
 @contextlib.asynccontextmanager
 async def served(app: ASGIApp, **settings: Any) -> AsyncIterator[int]:
-    """Serve an application of the test's own, by uvicorn in this very process; yields the port."""
+    """Serve a test application by uvicorn in this process; yield the port."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_level="warning", **settings))
     serving = asyncio.create_task(server.serve())
@@ -123,16 +123,16 @@ class Api:
 
     @property
     def graphql(self) -> str:
-        """Where GraphQL is."""
+        """The URL of GraphQL."""
         return f"{self.url}/graphql"
 
     @property
     def websocket(self) -> str:
-        """Where GraphQL is over WebSocket."""
+        """The URL of GraphQL over WebSocket."""
         return self.graphql.replace("http://", "ws://")
 
     def is_ready(self) -> bool:
-        """Whether it answers and reaches MongoDB."""
+        """Return whether the API answers and reaches MongoDB."""
         try:
             return httpx.get(f"{self.url}/readyz").is_success
         except httpx.TransportError:
@@ -140,7 +140,7 @@ class Api:
 
     def post(self, query: str, **variables: Any) -> dict[str, Any]:
         """Run an operation and return the whole answer."""
-        # As ASCII, in which JSON can spell also what UTF-8 cannot.
+        # In ASCII, for escapes can express lone surrogates, which UTF-8 cannot.
         content = json.dumps({"query": query, "variables": variables})
         answer = httpx.post(self.graphql, content=content, headers={"Content-Type": "application/json"}, timeout=30)
         body: dict[str, Any] = answer.json()
@@ -154,7 +154,7 @@ class Api:
         return data
 
     def refusal(self, query: str, **variables: Any) -> dict[str, Any]:
-        """Run an operation that must fail by the client's own fault, and return its only error."""
+        """Run an operation that must fail by the client's fault, and return its only error."""
         body = self.post(query, **variables)
         (error,) = body["errors"]
         assert "Internal error" not in error["message"], body
@@ -170,7 +170,7 @@ class Api:
         return task_id
 
     def task(self, task_id: str) -> dict[str, Any]:
-        """Read all of a task."""
+        """Return all fields of a task."""
         task: dict[str, Any] = self.data(TASK, id=task_id)["task"]
         return task
 
@@ -184,7 +184,7 @@ class Api:
                     yield message["payload"]["data"]
 
     def finished(self, task_id: str, timeout: float = 30.0) -> dict[str, Any]:
-        """Wait until a task is final and return all of it."""
+        """Wait until a task is final and return all its fields."""
         wait_until(lambda: self.task(task_id)["isFinal"], timeout, f"{task_id} to finish")
         return self.task(task_id)
 

@@ -12,18 +12,18 @@ from starlette.responses import JSONResponse
 
 from gql_api.api.context import Services
 
-_SECONDS = 2.0
+_PING_TIMEOUT_SECONDS = 2.0
 
 
 async def alive(_request: Request) -> JSONResponse:
-    """``/healthz``: the process answers."""
+    """Answer ``/healthz``: the process runs."""
     return JSONResponse({"status": "ok"})
 
 
 async def ready(request: Request) -> JSONResponse:
-    """``/readyz``: 200 when MongoDB answers, 503 when it does not.
+    """Answer ``/readyz``: 200 when MongoDB responds, 503 when it does not.
 
-    Without Redis the API still accepts and reads tasks: it stays ready, and says that Redis is down.
+    Without Redis the API still accepts and reads tasks: it stays ready, and the body reports that Redis is down.
     """
     services: Services = request.app.state.services
     mongodb, redis = await asyncio.gather(_state(services.store.ping()), _state(services.redis.ping()))
@@ -32,7 +32,7 @@ async def ready(request: Request) -> JSONResponse:
 
 async def _state(ping: Awaitable[object]) -> str:
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(_PING_TIMEOUT_SECONDS):
             await ping
     except (PyMongoError, RedisError, OSError, TimeoutError):
         return "down"

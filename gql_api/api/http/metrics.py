@@ -1,4 +1,4 @@
-"""``/metrics``, where Prometheus reads what the process counts, and the counting of HTTP requests."""
+"""``/metrics``, from which Prometheus scrapes the counters and gauges of the process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from gql_api.api.context import Services
 from gql_api.api.errors import ClientError
+from gql_api.api.store.lists import TaskLists
 from gql_api.query.compile import read
 from gql_api.query.facets import FacetField
 from gql_api.query.filter import TaskFilter
@@ -23,21 +24,25 @@ _OPEN = sorted(status for status in Status if status not in FINAL)
 
 
 async def metrics(request: Request) -> Response:
-    """Tell what the process has counted, in the format of Prometheus."""
+    """Return the counters and gauges of the process in the format of Prometheus."""
     services: Services = request.app.state.services
     counters.SOCKETS.set(len(services.sockets))
-    counters.SUBSCRIPTIONS.set(sum(map(len, services.sockets)) + services.executions.streams)
+    socket_operations = sum(socket.operation_count for socket in services.sockets)
+    counters.SUBSCRIPTIONS.set(socket_operations + services.executions.streams)
     counters.EXECUTIONS.set(len(services.executions))
     counters.WATCHED.set(services.feed.watched)
-    await _count_unfinished(services)
+    await _count_unfinished(services.store.lists)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _count_unfinished(services: Services) -> None:
-    """Count by status from the index. While MongoDB is away nothing is told of tasks, and the rest all the same."""
+async def _count_unfinished(lists: TaskLists) -> None:
+    """Count unfinished tasks by status, from the index.
+
+    While MongoDB is away the answer has no figures of tasks, and all others.
+    """
     counters.TASKS_UNFINISHED.clear()
     try:
-        counts = await services.store.lists.facet(read(TaskFilter(statuses=_OPEN)).query, FacetField.STATUS, len(_OPEN))
+        counts = await lists.facet(read(TaskFilter(statuses=_OPEN)).query, FacetField.STATUS, len(_OPEN))
     except (PyMongoError, ClientError) as error:
         logger.warning("MongoDB does not answer, unfinished tasks are not counted: %s", error)
         return

@@ -1,12 +1,12 @@
-"""Which media type an answer has, chosen by the ``Accept`` header (RFC 9110, 12.5.1).
-
-One result goes as one of the two of GraphQL over HTTP, or as a stream for those who want nothing else. A subscription
-goes as a stream of results only.
-"""
+"""The only place that reads ``Accept`` (RFC 9110, 12.5.1) and chooses the media type of an answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
+from werkzeug.http import parse_accept_header, parse_options_header
 
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
@@ -15,44 +15,51 @@ MULTIPART = "multipart/mixed"
 
 _STREAMS = (EVENT_STREAM, MULTIPART)
 _ALL_JSON = (RESPONSE_JSON, JSON, "application/*", "*/*")
+# Clients send up to 200 characters. The library reads a header character by character, so a longer one is not read.
+_MAX_LENGTH = 4096
+
+
+def accept_of(headers: Headers) -> str:
+    """Return the ``Accept`` of a request, whose lines are one list (RFC 9110, 5.3)."""
+    return ", ".join(headers.getlist("accept"))
 
 
 def media_type_for(accept: str) -> str:
-    """Choose for one result. Who asks for nothing by name gets ``application/json``, as clients always did.
+    """Choose the media type of one result.
 
-    A stream is chosen when it is wanted more than JSON: clients that name both mean the stream for subscriptions.
+    A client that names no type gets ``application/json``, as clients did before GraphQL had a media type of its own.
+    A stream is chosen only when its weight is above that of JSON: clients that name both use the stream for
+    subscriptions.
     """
-    weights = dict(_weights(accept))
+    weights = _weights(accept)
     stream = stream_type_for(accept)
     if stream and weights[stream] > max(weights.get(name, 0.0) for name in _ALL_JSON):
         return stream
-    wanted = weights.get(RESPONSE_JSON, 0.0)
-    return RESPONSE_JSON if wanted and wanted >= weights.get(JSON, 0.0) else JSON
+    response_weight = weights.get(RESPONSE_JSON, 0.0)
+    return RESPONSE_JSON if response_weight and response_weight >= weights.get(JSON, 0.0) else JSON
 
 
 def stream_type_for(accept: str) -> str | None:
-    """Choose for a subscription; None when the client takes no stream."""
-    weights = {name: weight for name, weight in _weights(accept) if name in _STREAMS and weight}
-    return max(weights, key=weights.__getitem__, default=None)
+    """Choose the media type of a subscription; None when the client accepts no stream."""
+    weights = _weights(accept)
+    return next((name for name, weight in weights.items() if name in _STREAMS and weight), None)
 
 
-def _weights(accept: str) -> Iterator[tuple[str, float]]:
-    """Yield media types with their weights; ``multipart/mixed`` only where subscriptions are meant, not ``@defer``."""
-    for entry in accept.split(","):
-        name, _, rest = entry.partition(";")
-        media_type, parameters = name.strip().lower(), dict(_parameters(rest))
+# Every request is negotiated, and clients send few different headers.
+@functools.lru_cache(128)
+def _weights(accept: str) -> Mapping[str, float]:
+    """Return the weight of each media type, in the order of preference.
+
+    ``multipart/mixed`` counts only with the parameter of Apollo's subscriptions: without it a client means ``@defer``.
+    """
+    if len(accept) > _MAX_LENGTH:
+        return {}
+    # RFC 9110 allows no space around "=", and the library drops such a parameter; this API has always accepted it.
+    compact = "=".join(part.strip(" \t") for part in accept.split("="))
+    weights: dict[str, float] = {}
+    for media_range, weight in parse_accept_header(compact):
+        media_type, parameters = parse_options_header(media_range.lower())
         if media_type != MULTIPART or parameters.get("subscriptionspec", "").startswith("1."):
-            yield media_type, _weight(parameters.get("q", "1"))
-
-
-def _parameters(text: str) -> Iterator[tuple[str, str]]:
-    for parameter in text.split(";"):
-        name, _, value = parameter.partition("=")
-        yield name.strip().lower(), value.strip().strip("\"'")
-
-
-def _weight(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        return 0.0
+            # The library sorts by weight: of a type that is named twice the higher weight counts.
+            weights.setdefault(media_type, weight)
+    return weights

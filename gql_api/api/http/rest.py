@@ -1,4 +1,4 @@
-"""Three REST calls over the same schema: each runs a stored GraphQL document and does nothing else.
+"""Three REST endpoints over the same schema: each runs a stored GraphQL document and does nothing else.
 
 ``POST /create-task`` with ``{"task_input": ..., "metadata_1": ..., "metadata_2": ...}``, ``GET /task/{id}`` and
 ``GET /tasks``.
@@ -29,8 +29,8 @@ query ($first: Int, $after: String) {
 _TASK_NAME = "long_running_task"
 
 
-class _RefusedError(Exception):
-    """The document could not be run to its end; the response says why."""
+class _DocumentError(Exception):
+    """A stored document failed; ``response`` reports the error to the client."""
 
     def __init__(self, response: Response) -> None:
         super().__init__()
@@ -38,23 +38,23 @@ class _RefusedError(Exception):
 
 
 async def create_task(request: Request) -> Response:
-    """Create the bundled task and answer its id; everything of the body but ``task_input`` is its metadata."""
+    """Create the bundled task and return its id; the fields of the body beside ``task_input`` are its metadata."""
     try:
-        body = json.loads(await request.body(), parse_constant=_refuse)
+        body = json.loads(await request.body(), parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         return _error(400, "The body must be JSON")
     if not isinstance(body, dict) or "task_input" not in body:
         return _error(400, "The body must be a JSON object with a task_input")
     task_input = body.pop("task_input")
-    wanted = {"name": _TASK_NAME, "kwargs": {"task_input": task_input}, "metadata": body}
-    payload = (await _run(request, _CREATE, input=wanted))["createTask"]
+    create_input = {"name": _TASK_NAME, "kwargs": {"task_input": task_input}, "metadata": body}
+    payload = (await _run(request, _CREATE, input=create_input))["createTask"]
     if payload["userErrors"]:
         return JSONResponse({"errors": payload["userErrors"]}, status_code=422)
     return JSONResponse(payload["task"]["id"])
 
 
 async def task(request: Request) -> Response:
-    """Tell the status and the result of a task."""
+    """Return the status and the result of a task."""
     found = (await _run(request, _TASK, id=request.path_params["id"]))["task"]
     if found is None:
         return _error(404, "There is no such task")
@@ -62,15 +62,15 @@ async def task(request: Request) -> Response:
 
 
 async def tasks(request: Request) -> Response:
-    """List tasks with their metadata, newest first; a ``Link`` header leads to the next page (RFC 8288)."""
+    """Return tasks with their metadata, newest first; a ``Link`` header has the next page (RFC 8288)."""
     first, after = request.query_params.get("first", "20"), request.query_params.get("after")
     if not first.isdecimal():
         return _error(400, "first must be a number")
     page = (await _run(request, _TASKS, first=int(first), after=after))["tasks"]
     response = JSONResponse([_with_task_id(node) for node in page["nodes"]])
     if page["pageInfo"]["hasNextPage"]:
-        following = request.url.include_query_params(after=page["pageInfo"]["endCursor"])
-        response.headers["Link"] = f'<{following}>; rel="next"'
+        next_url = request.url.include_query_params(after=page["pageInfo"]["endCursor"])
+        response.headers["Link"] = f'<{next_url}>; rel="next"'
     return response
 
 
@@ -82,11 +82,11 @@ async def _run(request: Request, document: str, **variables: Any) -> dict[str, A
         error = result.errors[0]
         code = (error.extensions or {}).get("code")
         status = 503 if code == UNAVAILABLE else 400 if code == "BAD_USER_INPUT" else 500
-        raise _RefusedError(_error(status, error.message))
+        raise _DocumentError(_error(status, error.message))
     return result.data or {}
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
@@ -98,9 +98,9 @@ def _error(status: int, message: str) -> JSONResponse:
     return JSONResponse({"errors": [{"message": message}]}, status_code=status)
 
 
-def refused(_request: Request, error: Exception) -> Response:
-    """Answer with what :func:`_run` found."""
-    if not isinstance(error, _RefusedError):
+def document_error(_request: Request, error: Exception) -> Response:
+    """Return the response of an error that :func:`_run` raised."""
+    if not isinstance(error, _DocumentError):
         raise error
     return error.response
 
@@ -110,4 +110,4 @@ ROUTES = [
     Route("/task/{id}", task),
     Route("/tasks", tasks),
 ]
-EXCEPTION_HANDLERS = {_RefusedError: refused}
+EXCEPTION_HANDLERS = {_DocumentError: document_error}

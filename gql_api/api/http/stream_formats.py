@@ -1,4 +1,4 @@
-"""How results are written into an HTTP answer that goes on: the wire formats, and nothing else."""
+"""The wire formats of a streamed HTTP answer: the only place for their bytes."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from gql_api.api.http.negotiation import EVENT_STREAM, MULTIPART
 class StreamFormat:
     """One format, in bytes.
 
-    ``result`` and ``failure`` are what stands before and after the JSON of a result, and before and after the JSON list
-    of errors of a stream that breaks off. ``beat`` says that the stream lives, every ``beat_seconds``.
+    ``result`` is the prefix and the suffix of the JSON of a result, ``failure`` those of the JSON list of errors of a
+    stream that breaks off. ``heartbeat`` is sent every ``heartbeat_seconds``.
     """
 
     content_type: str
-    beat_seconds: float
+    heartbeat_seconds: float
     opening: bytes
     result: tuple[bytes, bytes]
     failure: tuple[bytes, bytes]
-    beat: bytes
+    heartbeat: bytes
     end: bytes
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of an answer: nobody on the way may keep, change or gather what it says."""
+        """The headers of an answer, which forbid proxies to store, transform or buffer it."""
         return {
             "Content-Type": self.content_type,
             "Cache-Control": "no-store, no-transform",
             "X-Accel-Buffering": "no",
         }
 
-    def of_result(self, result: bytes) -> bytes:
-        """Write one result, which is JSON on one line."""
+    def format_result(self, result: bytes) -> bytes:
+        """Format one result, which is JSON on one line."""
         before, after = self.result
         return before + result + after
 
-    def of_failure(self, errors: bytes) -> bytes:
-        """Write why no more results come."""
+    def format_failure(self, errors: bytes) -> bytes:
+        """Format the errors that end a stream."""
         before, after = self.failure
         return before + errors + after
 
@@ -48,28 +48,28 @@ _BOUNDARY = b"\r\n--graphql"
 
 FORMATS = {
     # GraphQL over SSE, distinct connections mode
-    # (https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md). The comment at the beginning is there because
-    # some browsers show no answer before its first byte; the empty ``data`` because EventSource drops events without;
-    # lines end in a bare newline because urql reads no other.
+    # (https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md). It opens with a comment because some browsers
+    # do not expose an answer before its first byte. ``complete`` has an empty ``data`` because EventSource drops events
+    # without one. Lines end in a bare newline because urql parses no other line end.
     EVENT_STREAM: StreamFormat(
         content_type="text/event-stream; charset=utf-8",
-        beat_seconds=12.0,
+        heartbeat_seconds=12.0,
         opening=b":\n\n",
         result=(b"event: next\ndata: ", b"\n\n"),
         failure=(b'event: next\ndata: {"errors":', b"}\n\n"),
-        beat=b":\n\n",
+        heartbeat=b":\n\n",
         end=b"event: complete\ndata:\n\n",
     ),
     # Apollo's multipart subscriptions
-    # (https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol). Each part is
-    # followed by its boundary at once: a client knows by it that the part is whole.
+    # (https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol). The boundary
+    # follows each part at once: it is what completes the part for a client.
     MULTIPART: StreamFormat(
         content_type='multipart/mixed;boundary="graphql";subscriptionSpec=1.0',
-        beat_seconds=5.0,
+        heartbeat_seconds=5.0,
         opening=b"--graphql",
         result=(_PART + b'{"payload":', b"}" + _BOUNDARY),
         failure=(_PART + b'{"payload":null,"errors":', b"}" + _BOUNDARY),
-        beat=_PART + b"{}" + _BOUNDARY,
+        heartbeat=_PART + b"{}" + _BOUNDARY,
         end=b"--\r\n",
     ),
 }

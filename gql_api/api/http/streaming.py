@@ -1,4 +1,4 @@
-"""An HTTP answer that goes on: each result as it comes, until the last one or until the client is gone."""
+"""A streamed HTTP answer: each result as it arrives, until the last one or until the client disconnects."""
 
 from __future__ import annotations
 
@@ -15,67 +15,67 @@ from gql_api.api.execution.masking import internal_error
 from gql_api.api.http.stream_formats import StreamFormat
 from gql_api.api.subscriptions.executions import DrainedError
 
-# In the scope of a request whose answer goes on: the server may end the connection, for it does not end by itself.
-ENDLESS = "gql_api.endless"
+STREAMED = "gql_api.streamed"
+"""The key in the scope of a request with a streamed answer, whose connection a stopping server may close."""
 
 
 class StreamedResponse(Response):
-    """Passes results on in a format, with signs of life between them.
+    """A response that sends results in a stream format, with heartbeats between them.
 
-    Each result is asked for when the one before has been taken by the server, whose ``send`` waits for the client: who
-    reads slowly holds up its own results only.
+    The next result is requested when the server has taken the one before. The server's ``send`` waits for the client,
+    so that a slow client delays its own results only.
 
     Args:
-        results: the results of one operation, each as JSON. They are closed with the answer.
-        how: the format.
+        results: the results of one operation, each as JSON. They are closed with the response.
+        stream_format: the format to write them in.
     """
 
-    def __init__(self, results: AsyncGenerator[bytes, None], how: StreamFormat) -> None:
-        super().__init__(headers=how.headers)
+    def __init__(self, results: AsyncGenerator[bytes, None], stream_format: StreamFormat) -> None:
+        super().__init__(headers=stream_format.headers)
         del self.headers["content-length"]
         self._results = results
-        self._how = how
-        # One chunk at a time: a sign of life may fall due while a result is on its way.
-        self._turn = asyncio.Lock()
+        self._format = stream_format
+        # One chunk at a time: a heartbeat may fall due while a result is being sent.
+        self._lock = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer. A client that goes away ends its operation at once."""
-        scope[ENDLESS] = True
+        """Send the results. A client that disconnects ends its operation at once."""
+        scope[STREAMED] = True
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        passing = asyncio.create_task(self._pass_on(send))
-        beating = asyncio.create_task(self._beat(send))
-        leaving = asyncio.create_task(_left(receive))
+        sending = asyncio.create_task(self._send_results(send))
+        beating = asyncio.create_task(self._send_heartbeats(send))
+        disconnecting = asyncio.create_task(_wait_for_disconnect(receive))
         try:
-            await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await cancelled({passing, beating, leaving})
-        # Unfinished is what the answer stays when the process stops first: the client resumes elsewhere.
-        if not passing.cancelled() and passing.result():
-            await send({"type": "http.response.body", "body": self._how.end, "more_body": False})
+            await cancelled({sending, beating, disconnecting})
+        # When the process stops first the response stays incomplete, and the client resumes at another server.
+        if not sending.cancelled() and sending.result():
+            await send({"type": "http.response.body", "body": self._format.end, "more_body": False})
 
-    async def _pass_on(self, send: Send) -> bool:
-        """Write the results; tell whether the operation has come to its end."""
-        await self._write(send, self._how.opening)
+    async def _send_results(self, send: Send) -> bool:
+        """Send the results, and return whether the operation has completed."""
+        await self._send(send, self._format.opening)
         async with contextlib.aclosing(self._results) as results:
             try:
                 async for result in results:
-                    await self._write(send, self._how.of_result(result))
+                    await self._send(send, self._format.format_result(result))
             except DrainedError:
                 return False
-            except Exception as error:  # noqa: BLE001 - it is logged, and the answer has begun
-                await self._write(send, self._how.of_failure(encode([internal_error(error).formatted])))
+            except Exception as error:  # noqa: BLE001 - it is logged, and the response has started
+                await self._send(send, self._format.format_failure(encode([internal_error(error).formatted])))
         return True
 
-    async def _beat(self, send: Send) -> None:
+    async def _send_heartbeats(self, send: Send) -> None:
         while True:
-            await asyncio.sleep(self._how.beat_seconds)
-            await self._write(send, self._how.beat)
+            await asyncio.sleep(self._format.heartbeat_seconds)
+            await self._send(send, self._format.heartbeat)
 
-    async def _write(self, send: Send, chunk: bytes) -> None:
-        async with self._turn:
+    async def _send(self, send: Send, chunk: bytes) -> None:
+        async with self._lock:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-async def _left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,7 +1,7 @@
-"""Strawberry's ASGI server as we run it: GraphQL over HTTP by its specification, and graphql-transport-ws.
+"""Strawberry's ASGI view as the API runs it: GraphQL over HTTP by its specification, and graphql-transport-ws.
 
-Subscriptions over HTTP are ours, in ``streamed.py``: Strawberry's event stream has line ends that urql does not read,
-and its multipart answers lack the boundary before the first part.
+Subscriptions over HTTP are in :mod:`gql_api.api.http.streaming`: Strawberry's event stream has line ends that urql
+does not parse, and its multipart answers lack the boundary before the first part.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ from strawberry.types.graphql import OperationType
 from gql_api.api.context import Context, context_of
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError
-from gql_api.api.http.negotiation import EVENT_STREAM, JSON, RESPONSE_JSON, media_type_for, stream_type_for
+from gql_api.api.http.negotiation import (
+    EVENT_STREAM,
+    JSON,
+    RESPONSE_JSON,
+    accept_of,
+    media_type_for,
+    stream_type_for,
+)
 from gql_api.api.http.stream_formats import FORMATS
 from gql_api.api.http.streaming import StreamedResponse
 from gql_api.api.schema.build import schema
@@ -39,19 +46,19 @@ from gql_api.api.websocket.handler import TransportHandler
 _INIT_TIMEOUT = timedelta(seconds=5)
 _SUBSCRIPTIONS_PER_CONNECTION = 20
 _METHOD_NOT_ALLOWED = 405
-_NO_OPERATION = "The request names no operation to run"
+_NO_OPERATION = "The request does not name an operation to run"
 _NO_STREAM = (
-    "A subscription needs a WebSocket that speaks graphql-transport-ws, or a request that accepts text/event-stream or "
-    'multipart/mixed;subscriptionSpec="1.0"'
+    "A subscription needs a WebSocket with the subprotocol graphql-transport-ws, or a request that accepts "
+    'text/event-stream or multipart/mixed;subscriptionSpec="1.0"'
 )
 
 
 class GraphQLView(GraphQL[Context, None]):
-    """Answers ``/graphql``. The services are those of the application that the request came to.
+    """The view of ``/graphql``. It takes the services from the application that received the request.
 
     Follows the GraphQL over HTTP specification (https://graphql.github.io/graphql-over-http/draft/): a client that
-    accepts ``application/graphql-response+json`` gets it, and then a request that could not be executed has a 4xx
-    status and no ``data``; to others a well-formed GraphQL answer is a 200.
+    accepts ``application/graphql-response+json`` gets it, with a 4xx status and no ``data`` when the request could not
+    be executed; other clients get a 200 for every well-formed GraphQL answer.
     """
 
     graphql_transport_ws_handler_class = TransportHandler
@@ -66,29 +73,29 @@ class GraphQLView(GraphQL[Context, None]):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, and answer what is refused in the form of a GraphQL error too."""
+        """Answer a request; a rejected one gets a GraphQL error too."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
         request = Request(scope, receive)
         try:
             response = await self.run(request)
-        except HTTPException as refusal:
-            response = self._refusal(request, refusal)
+        except HTTPException as error:
+            response = self._error_response(request, error)
         await response(scope, receive, send)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
-        """Make the context of one request."""
+        """Return the context of one request."""
         return context_of(request, response)
 
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
-        """Note what the client accepts, for the answer is made without the request at hand."""
+        """Return a response with the media type that the client accepts, for :meth:`create_response` has no request."""
         response = await super().get_sub_response(request)
-        response.media_type = media_type_for(request.headers.get("accept", ""))
+        response.media_type = media_type_for(accept_of(request.headers))
         return response
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
-        """Read the parameters of a request: a JSON object in the body, or the query string."""
+        """Parse the parameters of a request: a JSON object in the body, or the query string."""
         if request.method == "GET":
             parameters: Any = self.parse_query_params(request.query_params)
         elif (request.content_type or "").partition(";")[0].strip().lower() == "application/json":
@@ -105,9 +112,12 @@ class GraphQLView(GraphQL[Context, None]):
         )
 
     def is_request_allowed(self, request: BaseRequestProtocol) -> bool:
-        """Refuse other methods, among them the reservations of GraphQL over SSE in single connection mode."""
+        """Reject all methods but GET and POST.
+
+        The others include the reservations of GraphQL over SSE in single connection mode, which is not supported.
+        """
         if request.method not in {"GET", "POST"}:
-            raise HTTPException(405, "Use GET or POST; GraphQL over SSE is spoken in distinct connections mode only")
+            raise HTTPException(405, "Use GET or POST; GraphQL over SSE is supported in distinct connections mode only")
         return True
 
     async def execute_operation(
@@ -119,8 +129,8 @@ class GraphQLView(GraphQL[Context, None]):
         root_value: None,
         sub_response: Response,
     ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
-        """Run one operation: mutations only by POST, subscriptions only for who takes a stream."""
-        assert isinstance(request_data, GraphQLRequestData)  # noqa: S101 - parse_http_body makes no list
+        """Run one operation: mutations only by POST, subscriptions only for clients that accept a stream."""
+        assert isinstance(request_data, GraphQLRequestData)  # noqa: S101 - parse_http_body returns no list
         mutations = {OperationType.MUTATION} if request_adapter.method == "POST" else set[OperationType]()
         try:
             return await self.schema.execute(
@@ -140,26 +150,26 @@ class GraphQLView(GraphQL[Context, None]):
             raise HTTPException(400, _NO_OPERATION) from error
         except InvalidOperationTypeError as error:
             if error.operation_type is OperationType.MUTATION:
-                raise HTTPException(405, "A mutation has to be sent by POST") from error
-            if stream_type_for(request.headers.get("accept", "")) is None:
+                raise HTTPException(405, "A mutation must be sent by POST") from error
+            if stream_type_for(accept_of(request.headers)) is None:
                 raise HTTPException(400, _NO_STREAM) from error
             operation = Operation(request_data.query or "", request_data.variables, request_data.operation_name)
-            # An asynchronous generator is one, though its types differ in what __anext__ is called.
+            # Strawberry's protocol fits an asynchronous generator, whose __anext__ mypy declares differently.
             return cast(SubscriptionExecutionResult, _results(operation, context))
 
     async def _create_streaming_response(
         self,
         request: Request,
         result: SubscriptionExecutionResult,
-        protocol: GraphQLRequestProtocol,  # noqa: ARG002 - Strawberry's own guess
+        protocol: GraphQLRequestProtocol,  # noqa: ARG002 - Strawberry's guess; `Accept` decides
         sub_response: Response,  # noqa: ARG002 - the same
     ) -> Response:
-        """Answer with the results as they come, in the format that the client likes best."""
-        how = FORMATS[stream_type_for(request.headers.get("accept", "")) or EVENT_STREAM]
-        return StreamedResponse(cast(AsyncGenerator[bytes, None], result), how)
+        """Return a response that streams the results in the format that the client prefers."""
+        stream_format = FORMATS[stream_type_for(accept_of(request.headers)) or EVENT_STREAM]
+        return StreamedResponse(cast(AsyncGenerator[bytes, None], result), stream_format)
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
-        """Shape the answer: without ``data`` when nothing was executed, which is when no error has a path."""
+        """Return the answer, without ``data`` when nothing was executed, which is when no error has a path."""
         answer = await super().process_result(request, result)
         if result.data is None and result.errors and not any(error.path for error in result.errors):
             del answer["data"]
@@ -168,12 +178,12 @@ class GraphQLView(GraphQL[Context, None]):
     def create_response(
         self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
     ) -> Response:
-        """Give the answer the media type that the client accepts, and the status that goes with it."""
+        """Return the answer in the media type that the client accepts, with the status that goes with it."""
         media_type = sub_response.media_type
         if media_type in FORMATS:
-            how = FORMATS[media_type]
-            body = how.opening + how.of_result(encode(response_data)) + how.end
-            return Response(body, headers=how.headers)
+            stream_format = FORMATS[media_type]
+            body = stream_format.opening + stream_format.format_result(encode(response_data)) + stream_format.end
+            return Response(body, headers=stream_format.headers)
         response = super().create_response(response_data, sub_response)
         response.headers["content-type"] = f"{media_type}; charset=utf-8"
         if media_type == RESPONSE_JSON and "data" not in response_data:
@@ -181,14 +191,16 @@ class GraphQLView(GraphQL[Context, None]):
         return response
 
     def decode_json(self, data: str | bytes) -> object:
-        """Read JSON, and only JSON: Python's own parser would take ``NaN`` too.
+        """Parse JSON strictly: Python's default parser also accepts ``NaN``.
 
         Raises:
-            JSONDecodeError: it is none, or nested deeper or with longer numbers than any value we keep.
+            JSONDecodeError: the text is not JSON, is nested too deeply, or has a number that is too long.
         """
         try:
-            # For a frame json.loads would make a decoder of its own each time.
-            value: object = _DECODER.decode(data) if isinstance(data, str) else json.loads(data, parse_constant=_refuse)
+            # json.loads with parse_constant creates a decoder on each call, which is too slow for frames.
+            value: object = (
+                _DECODER.decode(data) if isinstance(data, str) else json.loads(data, parse_constant=_reject_constant)
+            )
         except json.JSONDecodeError:
             raise
         except (ValueError, RecursionError) as error:
@@ -196,41 +208,42 @@ class GraphQLView(GraphQL[Context, None]):
         return value
 
     def encode_json(self, data: object) -> str:
-        """Write JSON."""
+        """Encode a value as JSON."""
         return encode(data).decode()
 
-    def _refusal(self, request: Request, refusal: HTTPException) -> Response:
-        """Answer a request that is no GraphQL request, or comes by the wrong method."""
-        media_type = media_type_for(request.headers.get("accept", ""))
+    def _error_response(self, request: Request, error: HTTPException) -> Response:
+        """Return the answer to a request that is not a GraphQL request, or has the wrong method."""
+        media_type = media_type_for(accept_of(request.headers))
         allow = {"Allow": "POST" if request.method == "GET" else "GET, POST"}
         return Response(
-            self.encode_json({"errors": [{"message": refusal.reason}]}),
-            status_code=refusal.status_code,
-            headers=allow if refusal.status_code == _METHOD_NOT_ALLOWED else None,
+            self.encode_json({"errors": [{"message": error.reason}]}),
+            status_code=error.status_code,
+            headers=allow if error.status_code == _METHOD_NOT_ALLOWED else None,
             media_type=JSON if media_type in FORMATS else media_type,
         )
 
 
 async def _results(operation: Operation, context: Context) -> AsyncGenerator[bytes, None]:
-    """Yield the results of a subscription; an operation that is not executed has one, its errors."""
+    """Yield the results of a subscription; an operation that cannot be executed has one result, its errors."""
+    executions = context.services.executions
     try:
-        async with contextlib.aclosing(context.services.executions.subscribe(operation, context)) as results:
+        async with contextlib.aclosing(executions.subscribe(operation, context)) as results:
             async for result in results:
                 yield result
-    except RefusedOperationError as refusal:
-        yield b'{"errors":%b}' % refusal.errors
+    except RefusedOperationError as error:
+        yield b'{"errors":%b}' % error.errors
 
 
 def _parameter(parameters: dict[str, Any], name: str, kind: type) -> Any:
     value = parameters.get(name)
     if value is not None and not isinstance(value, kind):
-        words = "a string" if kind is str else "an object"
-        raise HTTPException(400, f"{name} must be {words} or null")
+        expected = "a string" if kind is str else "an object"
+        raise HTTPException(400, f"{name} must be {expected} or null")
     return value
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject_constant(constant: str) -> NoReturn:
     raise json.JSONDecodeError(f"{constant} is not JSON", constant, 0)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)

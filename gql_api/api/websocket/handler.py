@@ -1,4 +1,4 @@
-"""graphql-transport-ws: shared subscriptions, and the protocol's close code for every kind of bad frame."""
+"""graphql-transport-ws: shared subscriptions, and the protocol's close code for every kind of malformed frame."""
 
 from __future__ import annotations
 
@@ -30,29 +30,30 @@ _SUBSCRIBE_FIELDS = {"query": str, "variables": dict, "operationName": str, "ext
 
 
 class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
-    """Strawberry's handler, with shared executions, our wire, and a look at each frame before Strawberry's.
+    """Strawberry's handler with shared executions and a :class:`SocketWriter`.
 
-    Strawberry takes the shape of a frame for granted.
+    It validates each frame first, for Strawberry does not check the shape of one.
     """
 
     def __init__(self, *args: Any, **rest: Any) -> None:
         super().__init__(*args, **rest)
         if not isinstance(self.websocket, ASGIWebSocketAdapter):
             raise TypeError("this handler is for Strawberry's ASGI view")
-        self._outgoing = SocketWriter(transport_of(self.websocket.ws), self._sent_all, self.context.services.turn)
-        self._outboxes: dict[str, SendBuffer] = {}
-        self._unbegun: asyncio.TimerHandle | None = None
+        services = self.context.services
+        self._executions = services.executions
+        self._writer = SocketWriter(transport_of(self.websocket.ws), self._on_ended, services.turn)
+        # Of the shared operations.
+        self._buffers: dict[str, SendBuffer] = {}
+        self._init_timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
-    def __len__(self) -> int:
-        """How many operations there are."""
+    @property
+    def operation_count(self) -> int:
+        """The number of operations under way, for the gauges."""
         return len(self.operations)
 
-    def __bool__(self) -> bool:
-        return True
-
     async def handle(self) -> None:
-        """Serve the socket until its end."""
+        """Serve the socket until it is closed."""
         sockets = self.context.services.sockets
         sockets.add(self)
         try:
@@ -61,13 +62,14 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
             sockets.discard(self)
 
     def on_request_accepted(self) -> None:
-        """Begin to wait for connection_init, by a timer: of Strawberry's task each socket keeps the cancelled rest."""
+        """Start to wait for connection_init."""
+        # A timer: of Strawberry's task each socket would keep the cancelled remains.
         seconds = self.connection_init_wait_timeout.total_seconds()
-        self._unbegun = asyncio.get_running_loop().call_later(seconds, self._time_out)
+        self._init_timer = asyncio.get_running_loop().call_later(seconds, self._time_out)
 
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
-        """Begin, unless it comes too late."""
-        self._stop_waiting()
+        """Acknowledge the connection, unless its time is over."""
+        self._cancel_init_timer()
         await super().handle_connection_init(message)
 
     async def handle_message(self, message: Any) -> None:
@@ -77,97 +79,97 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
             await self.handle_invalid_message(problem)
             return
         if message.get("payload", ...) is None:
-            del message["payload"]  # the protocol takes null for none, Strawberry does not
+            del message["payload"]  # the protocol allows null, Strawberry does not
         try:
             await super().handle_message(message)
-        except RecursionError:  # it could just be read
+        except RecursionError:  # the JSON decoder allows deeper nesting than Strawberry
             await self.handle_invalid_message("The message is nested too deeply")
 
     @staticmethod
     def _get_pre_execution_close_reason(_error: GraphQLError) -> None:
-        """Let a document without the operation that is meant be an error of its own: the socket's others go on."""
+        """Keep the socket open for a document without the named operation, which is an error of that operation only."""
 
     async def send_message(self, message: Message) -> None:
-        """Send what is this socket's alone; waits for a client that does not read."""
-        await self._outgoing.send(encode(message))
+        """Send a message of this socket alone; wait for a client that does not read."""
+        await self._writer.send(encode(message))
 
     async def handle_ping(self, message: PingMessage) -> None:
-        """Answer when what was subscribed before hears all that happens: the protocol has no other word for that."""
-        await self._opened()
+        """Send a pong once all earlier subscriptions miss no event: the protocol has no other message for that."""
+        await self._wait_until_open()
         await super().handle_ping(message)
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        """Join a shared execution, which needs no task of its own; Strawberry runs the others, or refuses them."""
+        """Join a shared execution, which needs no task of its own; Strawberry runs or rejects all other operations."""
         payload = message["payload"]
         shared = Operation(payload["query"], payload.get("variables"), payload.get("operationName"))
-        policy = self.context.services.executions.policy(shared) if self._may_begin(message["id"]) else None
+        policy = self._executions.policy(shared) if self._can_start(message["id"]) else None
         if policy is None:
             await super().handle_subscribe(message)
             return
         self.operations[message["id"]] = handlers.Operation(
             self, message["id"], shared.query, shared.variables, shared.name
         )
-        outbox = self._outboxes[message["id"]] = SendBuffer(policy, self._outgoing, encode(message["id"]))
-        self.context.services.executions.join(shared, outbox)
+        buffer = self._buffers[message["id"]] = SendBuffer(policy, self._writer, encode(message["id"]))
+        self._executions.join(shared, buffer)
 
-    async def _opened(self) -> None:
-        for outbox in list(self._outboxes.values()):
-            await self.context.services.executions.opened(outbox)
+    async def _wait_until_open(self) -> None:
+        for buffer in list(self._buffers.values()):
+            await self._executions.opened(buffer)
 
-    def _may_begin(self, operation_id: str) -> bool:
-        """Whether Strawberry would not refuse it."""
-        most = self.max_subscriptions_per_connection
-        has_room = most is None or len(self.operations) < most
+    def _can_start(self, operation_id: str) -> bool:
+        """Return whether Strawberry would accept the operation."""
+        limit = self.max_subscriptions_per_connection
+        has_room = limit is None or len(self.operations) < limit
         return self.connection_acknowledged and operation_id not in self.operations and has_room
 
     async def run_operation(self, operation: handlers.Operation[Context, None]) -> None:
-        """Run an operation that is not shared: what was subscribed before hears what it does."""
-        await self._opened()
+        """Run an operation that is not shared, once all earlier subscriptions receive the events that it causes."""
+        await self._wait_until_open()
         if (error := syntax_error(operation.query)) is not None:
             await operation.send_initial_errors([error])
         else:
             await super().run_operation(operation)
 
     async def cleanup_operation(self, operation_id: str) -> None:
-        """End an operation, as the client or the end of the socket wants it."""
-        outbox = self._outboxes.pop(operation_id, None)
-        if outbox is None:
+        """End an operation that the client completed, or whose socket is closed."""
+        buffer = self._buffers.pop(operation_id, None)
+        if buffer is None:
             await super().cleanup_operation(operation_id)
         else:
             del self.operations[operation_id]
-            self._outgoing.unmark(outbox)
-            self.context.services.executions.leave(outbox)
+            self._writer.discard(buffer)
+            self._executions.leave(buffer)
 
     async def shutdown(self) -> None:
-        """End all operations, with the socket."""
-        self._stop_waiting()
+        """End all operations of a closed socket."""
+        self._cancel_init_timer()
         if self._closing is not None:
             await cancelled([self._closing])
         await super().shutdown()
-        self._outgoing.close()
+        self._writer.close()
 
     def _time_out(self) -> None:
         self.connection_timed_out = True
-        self._closing = asyncio.create_task(self._close_unbegun())
+        self._closing = asyncio.create_task(self._close_uninitialized())
 
-    async def _close_unbegun(self) -> None:
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it is closed already
+    async def _close_uninitialized(self) -> None:
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the socket is closed already
             await self.websocket.close(code=4408, reason="Connection initialisation timeout")
 
-    def _stop_waiting(self) -> None:
-        if self._unbegun is not None:
-            self._unbegun.cancel()
-            self._unbegun = None
+    def _cancel_init_timer(self) -> None:
+        if self._init_timer is not None:
+            self._init_timer.cancel()
+            self._init_timer = None
 
-    def _sent_all(self, outbox: SendBuffer) -> None:
+    def _on_ended(self, buffer: SendBuffer) -> None:
         """Free the id of an operation whose end has been sent."""
-        operation_id = next(id_ for id_, other in self._outboxes.items() if other is outbox)
-        del self._outboxes[operation_id], self.operations[operation_id]
-        self.context.services.executions.leave(outbox)
+        operation_id = next(id_ for id_, other in self._buffers.items() if other is buffer)
+        del self._buffers[operation_id], self.operations[operation_id]
+        self._executions.leave(buffer)
 
 
 def frame_problem(message: Any) -> str | None:
-    """Say what is wrong with a frame by the protocol; None when nothing is.
+    """Return how a frame violates the protocol; None for a valid one.
 
     https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
     """

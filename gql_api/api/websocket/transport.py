@@ -1,4 +1,4 @@
-"""The sockets of a server, which take several messages at once and say when they have had enough."""
+"""The transports of WebSocket messages: the only place that frames them and that tracks slow clients."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 logger = logging.getLogger(__name__)
 
-EXTENSION = "gql_api.api.websocket.transport"
-"""The name in ``scope["extensions"]`` under which a server offers a :class:`Transport`, as ``wire``."""
+EXTENSION = "gql_api.transport"
+"""The name in ``scope["extensions"]`` under which a server offers its :class:`Transport`, as ``transport``."""
 
 _TEXT_FRAME = 0x81
 _SHORT, _MEDIUM = 126, 1 << 16
 
 
 class Transport(ABC):
-    """A socket that takes several messages at once and says when it has had enough.
+    """A socket that accepts several messages at once and reports when its client reads too slowly.
 
-    ``is_writable`` is whether the client has read enough for more to be written; also of a socket that is gone.
-    ``on_paused`` is called when it is so no more, ``on_writable`` when it is so again.
+    ``is_writable`` is False while the client has too much left to read; it is True for a socket that is gone.
+    ``on_paused`` is called when it becomes False, ``on_writable`` when it becomes True.
     """
 
-    # Small: an event is written to thousands of sockets, and each piece of memory that is looked at takes its time.
+    # Slots: an event is written to thousands of sockets, whose memory is not in the processor's caches.
     __slots__ = ("is_writable", "on_paused", "on_writable")
 
     def __init__(self) -> None:
@@ -37,23 +37,23 @@ class Transport(ABC):
 
     @abstractmethod
     def write(self, messages: list[bytes]) -> None:
-        """Send text messages, whose order is kept. A socket that is being closed drops them."""
+        """Send text messages in order. A socket that is being closed drops them."""
 
     def pause(self) -> None:
-        """Hear that the client has not read enough."""
+        """Report that the client has too much left to read."""
         self.is_writable = False
         if self.on_paused is not None:
             self.on_paused()
 
     def resume(self) -> None:
-        """Hear that the client has read, or is gone."""
+        """Report that the client has read, or is gone."""
         self.is_writable = True
         if self.on_writable is not None:
             self.on_writable()
 
 
 class AsgiTransport(Transport):
-    """A wire over any ASGI server: a message at a time, and another write when the server has taken all of them."""
+    """A transport over any ASGI server: it sends one message after the other, and is paused meanwhile."""
 
     __slots__ = ("_sending", "_websocket")
 
@@ -63,7 +63,7 @@ class AsgiTransport(Transport):
         self._sending: asyncio.Task[None] | None = None
 
     def write(self, messages: list[bytes]) -> None:
-        """Begin to send; not writable until that is done."""
+        """Start to send messages; the transport is not writable until the server has taken them all."""
         self.pause()
         self._sending = asyncio.create_task(self._send(messages))
 
@@ -72,44 +72,44 @@ class AsgiTransport(Transport):
             for message in messages:
                 await self._websocket.send_text(message.decode())
         except (RuntimeError, WebSocketDisconnect):
-            logger.debug("A socket is closed, which its handler hears by itself")
+            logger.debug("A socket is closed; its handler receives the disconnect")
         finally:
             self.resume()
 
 
 class DirectTransport(Transport):
-    """A wire straight to the transport of an open socket, whose owner hears from the transport and passes it on."""
+    """A transport that writes frames straight to the connection; the connection reports pauses to it."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_connection",)
 
     def __init__(self) -> None:
         super().__init__()
-        # None before the handshake, and when the socket is being closed or gone.
-        self._transport: asyncio.Transport | None = None
+        # None before the handshake, and once the socket is being closed or is gone.
+        self._connection: asyncio.Transport | None = None
 
-    def open(self, transport: asyncio.Transport) -> None:
-        """Write from now on."""
-        self._transport = transport
+    def open(self, connection: asyncio.Transport) -> None:
+        """Start to write to a connection whose handshake is complete."""
+        self._connection = connection
 
     def close(self) -> None:
-        """Write no more."""
-        self._transport = None
+        """Drop all messages from now on."""
+        self._connection = None
 
     def write(self, messages: list[bytes]) -> None:
-        """Write at once."""
-        if self._transport is not None:
-            self._transport.write(framed(messages))
+        """Write messages at once."""
+        if self._connection is not None:
+            self._connection.write(encode_frames(messages))
 
 
 def transport_of(websocket: WebSocket) -> Transport:
-    """The server's own wire where it has one."""
+    """Return the transport that the server offers, or one over plain ASGI."""
     offer = websocket.scope.get("extensions", {}).get(EXTENSION)
-    wire: Transport = AsgiTransport(websocket) if offer is None else offer["wire"]
-    return wire
+    transport: Transport = AsgiTransport(websocket) if offer is None else offer["transport"]
+    return transport
 
 
-def framed(messages: list[bytes]) -> bytes:
-    """Frame text messages as a server does: whole, unmasked, not compressed.
+def encode_frames(messages: list[bytes]) -> bytes:
+    """Encode text messages as frames of a server: whole, unmasked, not compressed.
 
     https://www.rfc-editor.org/rfc/rfc6455#section-5.2
     """

@@ -1,4 +1,4 @@
-"""What leaves on a WebSocket: what comes together in one write, and what the client does not read waits bounded."""
+"""The writer of a WebSocket: the only place that orders and bounds what its operations send."""
 
 from __future__ import annotations
 
@@ -9,83 +9,87 @@ from gql_api.aio.tick import TickQueue
 from gql_api.api.subscriptions.send_buffer import SendBuffer
 from gql_api.api.websocket.transport import Transport
 
-_WRITE_BYTES = 256 * 1024
-# What a socket holds beside its outboxes within a turn, where most events are alike: small.
+_MAX_WRITE_BYTES = 256 * 1024
+# The limits of what a socket keeps within a tick, beside its send buffers.
 _MAX_MESSAGES = 64
-_MESSAGE_BYTES = _WRITE_BYTES // _MAX_MESSAGES
+_MAX_MESSAGE_BYTES = _MAX_WRITE_BYTES // _MAX_MESSAGES
 
 
 class SocketWriter:
-    """What is to be sent on one socket, of all its operations.
+    """The writer of one socket, for all its operations.
 
-    What is offered within a turn of the event loop leaves in one write at its end, or at once when nothing else came up
-    in it: each of a thousand sockets is then looked at once, not twice. While the client does not read, or when there
-    is very much, what is offered stays in its outbox, which knows what may be left out.
+    All payloads of one tick of the event loop leave in one write at its end. A payload that is alone in its tick is
+    written at once: with a thousand sockets, a second pass over all of them costs as much as the first. While the
+    client does not read, or when there is too much to write, payloads stay in their send buffers, whose policy decides
+    which of them may be skipped.
 
     Args:
-        wire: the socket.
-        ended: told when the end of an operation has been sent.
-        turn: shared by all sockets.
+        transport: the socket.
+        on_ended: called with the send buffer of an operation whose end has been sent.
+        tick: the queue that all sockets share.
     """
 
-    __slots__ = ("_drained", "_ended", "_is_clear", "_messages", "_turn", "_waiting", "_wire")
+    __slots__ = ("_drained", "_is_clear", "_messages", "_on_ended", "_tick", "_transport", "_waiting")
 
-    def __init__(self, wire: Transport, ended: Callable[[SendBuffer], None], turn: TickQueue) -> None:
-        self._wire = wire
-        self._ended = ended
-        self._turn = turn
-        # Nothing is to be sent before what comes next, and the client reads.
+    def __init__(self, transport: Transport, on_ended: Callable[[SendBuffer], None], tick: TickQueue) -> None:
+        self._transport = transport
+        self._on_ended = on_ended
+        self._tick = tick
+        # True while nothing waits to be written and the client reads.
         self._is_clear = True
         self._messages: list[bytes] = []
         self._waiting: dict[SendBuffer, None] = {}
         self._drained: asyncio.Future[None] | None = None
-        wire.on_paused = self._pause
-        wire.on_writable = self._flush
+        transport.on_paused = self._pause
+        transport.on_writable = self._flush
 
     def close(self) -> None:
-        """Send no more."""
-        self._wire.on_paused = self._wire.on_writable = None
+        """Drop all that waits, and send nothing from now on."""
+        self._transport.on_paused = self._transport.on_writable = None
         self._waiting.clear()
         self._messages.clear()
 
-    def offer(self, outbox: SendBuffer, payload: bytes) -> bool:
-        """Send a payload of an outbox that holds nothing; False when it has to be kept."""
-        if self._is_clear and self._turn.is_alone:
+    def offer(self, buffer: SendBuffer, payload: bytes) -> bool:
+        """Send a payload of an empty send buffer; return False when the buffer has to keep it."""
+        if self._is_clear and self._tick.is_alone:
             try:
-                self._wire.write([_next(outbox, payload)])
-            except Exception:  # noqa: BLE001 - the end of the turn meets it again and logs it; others are told meanwhile
+                self._transport.write([_next(buffer, payload)])
+            except Exception:  # noqa: BLE001 - the flush at the end of the tick fails again and logs it
                 return False
             return True
-        if len(payload) > _MESSAGE_BYTES or len(self._messages) == _MAX_MESSAGES:
+        if len(payload) > _MAX_MESSAGE_BYTES or len(self._messages) == _MAX_MESSAGES:
             return False
         if self._is_clear:
             self._is_clear = False
-            self._turn.later(self._flush)
-        elif not self._wire.is_writable:
+            self._tick.later(self._flush)
+        elif not self._transport.is_writable:
             return False
-        self._messages.append(_next(outbox, payload))
+        self._messages.append(_next(buffer, payload))
         return True
 
-    def mark(self, outbox: SendBuffer) -> None:
-        """Empty an outbox as soon as the socket takes it."""
+    def mark(self, buffer: SendBuffer) -> None:
+        """Schedule a send buffer to be flushed as soon as the socket is writable."""
         if self._is_clear:
             self._is_clear = False
-            self._turn.later(self._flush)
-        self._waiting[outbox] = None
+            self._tick.later(self._flush)
+        self._waiting[buffer] = None
 
-    def unmark(self, outbox: SendBuffer) -> None:
-        """Forget an outbox: its client wants no more of it."""
-        self._waiting.pop(outbox, None)
+    def discard(self, buffer: SendBuffer) -> None:
+        """Drop what a send buffer has left: its client ended the operation."""
+        self._waiting.pop(buffer, None)
 
     async def send(self, message: bytes) -> None:
-        """Send a message, before and after waiting for a client that does not read: whoever waits holds it, not we."""
+        """Send a message; wait before and after it for a client that does not read.
+
+        The caller keeps the message while it waits, and produces no other one.
+        """
         await self._writable()
         self._messages.append(message)
         self._flush()
         await self._writable()
 
     async def _writable(self) -> None:
-        while not self._wire.is_writable:
+        while not self._transport.is_writable:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
@@ -94,40 +98,40 @@ class SocketWriter:
         self._is_clear = False
 
     def _flush(self) -> None:
-        wire = self._wire
-        if not wire.is_writable:
+        transport = self._transport
+        if not transport.is_writable:
             return
         if self._waiting:
-            self._empty_outboxes()
+            self._take_from_buffers()
         if self._messages:
             messages, self._messages = self._messages, []
-            wire.write(messages)
+            transport.write(messages)
         if self._waiting:
-            self._turn.later(self._flush)
+            self._tick.later(self._flush)
         else:
-            self._is_clear = wire.is_writable
-        if self._drained is not None and wire.is_writable:
+            self._is_clear = transport.is_writable
+        if self._drained is not None and transport.is_writable:
             self._drained.set_result(None)
             self._drained = None
 
-    def _empty_outboxes(self) -> None:
+    def _take_from_buffers(self) -> None:
         size = 0
-        while self._waiting and size < _WRITE_BYTES:
-            outbox = next(iter(self._waiting))
-            del self._waiting[outbox]
-            size += self._empty(outbox)
+        while self._waiting and size < _MAX_WRITE_BYTES:
+            buffer = next(iter(self._waiting))
+            del self._waiting[buffer]
+            size += self._take(buffer)
 
-    def _empty(self, outbox: SendBuffer) -> int:
-        payloads, ending = outbox.take()
-        self._messages += [_next(outbox, payload) for payload in payloads]
+    def _take(self, buffer: SendBuffer) -> int:
+        payloads, ending = buffer.take()
+        self._messages += [_next(buffer, payload) for payload in payloads]
         if ending is not None:
             if ending.errors is None:
-                self._messages.append(b'{"id":%b,"type":"complete"}' % outbox.label)
+                self._messages.append(b'{"id":%b,"type":"complete"}' % buffer.label)
             else:
-                self._messages.append(b'{"id":%b,"type":"error","payload":%b}' % (outbox.label, ending.errors))
-            self._ended(outbox)
+                self._messages.append(b'{"id":%b,"type":"error","payload":%b}' % (buffer.label, ending.errors))
+            self._on_ended(buffer)
         return sum(map(len, payloads))
 
 
-def _next(outbox: SendBuffer, payload: bytes) -> bytes:
-    return b'{"id":%b,"type":"next","payload":%b}' % (outbox.label, payload)
+def _next(buffer: SendBuffer, payload: bytes) -> bytes:
+    return b'{"id":%b,"type":"next","payload":%b}' % (buffer.label, payload)

@@ -1,4 +1,4 @@
-"""How the WebSockets of ``gql-api serve`` begin, under a real uvicorn: plainly, or by the websockets library."""
+"""The handshakes of ``gql-api serve``, under a real uvicorn: plain ones, and those of the websockets library."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from gql_api.server.websocket_protocol import WebSocketProtocol
 
 
 def _text(payload: bytes) -> bytes:
-    """Frame a text as a client does, masked with nothing."""
+    """Return a text frame of a client, with a mask of zeros."""
     return bytes([0x81, 0x80 | len(payload)]) + bytes(4) + payload
 
 
 async def _echo(_scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that sends back the first message."""
+    """Run an application that sends back the first message."""
     await receive()
     await send({"type": "websocket.accept"})
     message = await receive()
@@ -39,7 +39,7 @@ async def _echo(_scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize("target", ["/", "/a%20b/c?d=%C3%A4&e", "/?"])
 @pytest.mark.parametrize("root_path", ["", "/api"])
 async def test_an_application_is_told_the_same_of_either_handshake(target: str, root_path: str) -> None:
-    """Its scope does not tell who read the request."""
+    """The application gets the same scope whichever code parsed the request."""
     scopes = list[Scope]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +57,7 @@ async def test_an_application_is_told_the_same_of_either_handshake(target: str, 
                 assert client.response.headers["x-one"] == "1"
     for scope in scopes:
         port = scope["server"][1]
-        assert isinstance(scope["extensions"][EXTENSION].pop("wire"), DirectTransport)
+        assert isinstance(scope["extensions"][EXTENSION].pop("transport"), DirectTransport)
         scope["server"], scope["client"] = scope["server"][0], scope["client"][0]
         scope["headers"] = [
             (name, value.replace(str(port).encode(), b"port"))
@@ -67,25 +67,25 @@ async def test_an_application_is_told_the_same_of_either_handshake(target: str, 
     assert scopes[0] == scopes[1]
 
 
-async def test_a_client_that_does_not_wait_for_the_answer_is_heard_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it sends too early is kept, and not read as a request."""
-    came, begun, heard = list[object](), asyncio.Event(), asyncio.Queue[None]()
-    take = WebSocketProtocol.data_received
+async def test_a_client_that_does_not_wait_for_the_answer_is_received_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that come before the answer are kept, and not parsed as a request."""
+    texts, begun, received = list[object](), asyncio.Event(), asyncio.Queue[None]()
+    data_received = WebSocketProtocol.data_received
 
-    def hear(socket: WebSocketProtocol, data: bytes) -> None:
-        take(socket, data)
-        heard.put_nowait(None)
+    def receive_data(socket: WebSocketProtocol, data: bytes) -> None:
+        data_received(socket, data)
+        received.put_nowait(None)
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         begun.set()
-        await heard.get()
+        await received.get()
         begun.set()
-        await heard.get()
+        await received.get()
         await send({"type": "websocket.accept"})
-        came.extend([(await receive())["text"], (await receive())["text"]])
+        texts.extend([(await receive())["text"], (await receive())["text"]])
 
-    monkeypatch.setattr(WebSocketProtocol, "data_received", hear)
+    monkeypatch.setattr(WebSocketProtocol, "data_received", receive_data)
     async with socket_of(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HANDSHAKE)
@@ -97,7 +97,7 @@ async def test_a_client_that_does_not_wait_for_the_answer_is_heard_after_it(monk
         writer.write(_text(b"late"))
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
-    assert came == ["early", "late"]
+    assert texts == ["early", "late"]
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ async def test_a_client_that_does_not_wait_for_the_answer_is_heard_after_it(monk
 async def test_a_handshake_that_is_wrong_is_refused_with_what_is_wrong(
     changed: tuple[str, str], problem: bytes
 ) -> None:
-    """The library has the words for it."""
+    """The library's answer names the invalid header."""
 
     async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
-        raise AssertionError("it does not come here")
+        raise AssertionError("the application must not run")
 
     async with socket_of(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -139,10 +139,10 @@ async def test_a_handshake_that_is_wrong_is_refused_with_what_is_wrong(
 async def test_a_handshake_that_cannot_be_read_is_refused_and_forgotten(
     http: type[HttpProtocol] | str, header: bytes
 ) -> None:
-    """Its client does not wait for ever, nor does a server that is to stop."""
+    """Neither its client nor a stopping server waits for ever."""
 
     async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
-        raise AssertionError("it does not come here")
+        raise AssertionError("the application must not run")
 
     async with socket_of(app, http) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -155,10 +155,10 @@ async def test_a_refusal_and_the_end_of_the_server_may_come_together(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A client is refused once."""
-    take = WebSocketProtocol.data_received
+    data_received = WebSocketProtocol.data_received
 
     def stop(socket: WebSocketProtocol, data: bytes) -> None:
-        take(socket, data)
+        data_received(socket, data)
         socket.shutdown()
 
     monkeypatch.setattr(WebSocketProtocol, "data_received", stop)
@@ -186,7 +186,7 @@ async def test_a_server_that_stops_knows_what_still_runs() -> None:
 
 
 async def test_a_plain_handshake_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library has no part in it, and nothing of the request is left for the collector."""
+    """The library does not parse the request, and reference counting frees all of it."""
     gc.collect()
     monkeypatch.setattr(ServerProtocol, "accept", None)
     async with socket_of(_echo) as port:
@@ -197,13 +197,13 @@ async def test_a_plain_handshake_is_not_read_again(monkeypatch: pytest.MonkeyPat
                 assert await client.recv() == "hello"
                 assert client.response is not None
                 assert "date" in client.response.headers
-                assert not [held for held in gc.get_objects() if type(held) is HttpProtocol]
+                assert not [object_ for object_ in gc.get_objects() if type(object_) is HttpProtocol]
         finally:
             gc.enable()
 
 
 async def test_extensions_are_the_library_s() -> None:
-    """A server that compresses negotiates it."""
+    """A server with compression leaves its negotiation to the library."""
     async with (
         socket_of(_echo, ws_per_message_deflate=True) as port,
         connect(f"ws://127.0.0.1:{port}") as client,
@@ -213,7 +213,7 @@ async def test_extensions_are_the_library_s() -> None:
 
 
 async def test_sockets_of_another_kind_begin_as_they_do() -> None:
-    """Who serves with our HTTP connections alone gets the sockets that were asked for."""
+    """A server with our HTTP protocol only has the WebSocket implementation that it configured."""
     extensions = list[str]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -227,7 +227,7 @@ async def test_sockets_of_another_kind_begin_as_they_do() -> None:
 
 
 async def test_a_socket_is_pinged_after_a_plain_handshake() -> None:
-    """A client whose machine is gone is found out."""
+    """A ping detects a client whose machine is gone."""
     async with socket_of(_echo, ws_ping_interval=0.05) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HANDSHAKE)
@@ -238,15 +238,15 @@ async def test_a_socket_is_pinged_after_a_plain_handshake() -> None:
 
 @pytest.mark.parametrize("end", ["abort", "close", "shutdown"])
 async def test_an_answer_that_comes_too_late_is_none(end: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The application hears that the client is gone, and nothing goes wrong."""
-    heard = list[Message]()
+    """The application receives the disconnect, and nothing fails."""
+    received = list[Message]()
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         socket: WebSocketProtocol = send.__self__  # type: ignore[attr-defined]  # the connection itself
         getattr(socket if end == "shutdown" else socket.transport, end)()
         await send({"type": "websocket.accept"})
-        heard.append(await receive())
+        received.append(await receive())
         with pytest.raises(ClientDisconnected):
             await send({"type": "websocket.accept"})
 
@@ -256,22 +256,22 @@ async def test_an_answer_that_comes_too_late_is_none(end: str, caplog: pytest.Lo
         with contextlib.suppress(ConnectionResetError):
             assert not (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 101")
         writer.close()
-    assert heard == [{"type": "websocket.disconnect", "code": 1006}]
+    assert received == [{"type": "websocket.disconnect", "code": 1006}]
     assert not caplog.records
 
 
 @pytest.mark.parametrize(("early", "leaves"), [(_text(b"early"), True), (bytes(70_000), False)])
 async def test_a_client_that_did_not_wait_for_the_answer_may_go_before_it(early: bytes, *, leaves: bool) -> None:
-    """The application hears of it; one that sends very much is sent away."""
-    heard, begun = list[Message](), asyncio.Event()
+    """The application receives the disconnect; a client that sends very much early is disconnected."""
+    received, begun = list[Message](), asyncio.Event()
 
     async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
         await receive()
         begun.set()
-        heard.append(await receive())
+        received.append(await receive())
 
-    async def is_heard() -> bool:
-        return bool(heard)
+    async def is_received() -> bool:
+        return bool(received)
 
     async with socket_of(app) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -280,13 +280,13 @@ async def test_a_client_that_did_not_wait_for_the_answer_may_go_before_it(early:
         writer.write(early)
         if leaves:
             writer.close()
-        await wait_until_async(is_heard)
+        await wait_until_async(is_received)
         writer.close()
-    assert heard == [{"type": "websocket.disconnect", "code": 1006}]
+    assert received == [{"type": "websocket.disconnect", "code": 1006}]
 
 
 async def test_an_application_may_not_change_its_answer() -> None:
-    """What it began over HTTP it has to end there."""
+    """An answer that the application started over HTTP has to end as HTTP."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -324,7 +324,7 @@ async def test_an_application_may_not_add_lines_to_the_answer(caplog: pytest.Log
     ],
 )
 async def test_an_application_may_refuse_a_plain_handshake(answer: list[Message]) -> None:
-    """The client is told so, over HTTP."""
+    """The client gets the application's HTTP answer."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -337,7 +337,7 @@ async def test_an_application_may_refuse_a_plain_handshake(answer: list[Message]
 
 
 async def test_an_application_may_fail_at_a_plain_handshake(caplog: pytest.LogCaptureFixture) -> None:
-    """The client hears of it, and the log says why."""
+    """The client gets a 500, and the log has the reason."""
 
     async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise ValueError("no reason")

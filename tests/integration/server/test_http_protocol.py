@@ -15,58 +15,58 @@ _PIECE = b"x" * 65536
 
 
 class _Endless:
-    """An application that answers without an end, and tells when it was let go."""
+    """An application whose answer has no end, until its client disconnects."""
 
     def __init__(self) -> None:
         self.sent = 0
         self.ended = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Send pieces until the client disconnects."""
         assert scope["type"] == "http"
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        gone = asyncio.create_task(_gone(receive))
-        while not gone.done():
+        disconnecting = asyncio.create_task(_disconnect(receive))
+        while not disconnecting.done():
             await send({"type": "http.response.body", "body": _PIECE, "more_body": True})
             self.sent += len(_PIECE)
             await asyncio.sleep(0.001)
         self.ended = True
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def _ask(port: int) -> socket.socket:
+def _request(port: int) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", port))
     client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
     return client
 
 
 async def test_who_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that is there, and takes nothing of what it asked for, does not hold its answer for ever."""
+    """A connected client that reads nothing does not keep its answer open for ever."""
     monkeypatch.setattr(HttpProtocol, "unread_seconds", 0.2)
     app = _Endless()
     async with served(app, http=HttpProtocol) as port:
-        with _ask(port):
+        with _request(port):
 
-            async def is_let_go() -> bool:
+            async def is_closed() -> bool:
                 return app.ended
 
-            await wait_until_async(is_let_go)
+            await wait_until_async(is_closed)
 
 
 async def test_who_reads_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time begins anew whenever the client has read what was waiting."""
+    """The timer restarts whenever the client has read what was waiting."""
     monkeypatch.setattr(HttpProtocol, "unread_seconds", 0.5)
     app, read = _Endless(), 0
     async with served(app, http=HttpProtocol) as port:
-        with _ask(port) as client:
+        with _request(port) as client:
             client.setblocking(False)
             loop = asyncio.get_running_loop()
             began = loop.time()
-            # Longer than a client may read nothing, with the server waiting for it all the while.
+            # Twice as long as a client may read nothing; the server waits for it all the time.
             while loop.time() - began < 2 * HttpProtocol.unread_seconds:
                 read += len(await loop.sock_recv(client, len(_PIECE) // 4))
                 await asyncio.sleep(0.001)

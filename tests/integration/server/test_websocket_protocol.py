@@ -19,16 +19,16 @@ _FRAMES = b"\x81\x03one" + b"\x81\x03two" + b"\x88\x02" + struct.pack("!H", 4400
 
 @pytest.mark.parametrize("http", PROTOCOLS)
 async def test_messages_are_written_between_the_handshake_and_the_end(http: type[HttpProtocol] | str) -> None:
-    """Two written together are two frames; what is written before the socket is open or after its close is dropped."""
+    """Two messages of one write are two frames; those before the handshake or after the close are dropped."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        wire = scope["extensions"][EXTENSION]["wire"]
+        transport = scope["extensions"][EXTENSION]["transport"]
         await receive()
-        wire.write([b"early"])
+        transport.write([b"early"])
         await send({"type": "websocket.accept"})
-        wire.write([b"one", b"two"])
+        transport.write([b"one", b"two"])
         await send({"type": "websocket.close", "code": 4400})
-        wire.write([b"late"])
+        transport.write([b"late"])
         await receive()
 
     async with socket_of(app, http) as port:
@@ -46,17 +46,17 @@ async def test_messages_are_written_between_the_handshake_and_the_end(http: type
 async def test_a_socket_that_is_gone_drops_what_is_written(
     http: type[HttpProtocol] | str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Writing to it is no error, and nobody waits for its client to read."""
+    """A write to it does not fail, and no writer waits for its client."""
     gone = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        wire = scope["extensions"][EXTENSION]["wire"]
+        transport = scope["extensions"][EXTENSION]["transport"]
         await receive()
         await send({"type": "websocket.accept"})
         await receive()
         for _ in range(10):
-            wire.write([b"x" * 100_000])
-        assert wire.is_writable
+            transport.write([b"x" * 100_000])
+        assert transport.is_writable
         gone.set()
 
     async with socket_of(app, http) as port:
@@ -67,27 +67,30 @@ async def test_a_socket_that_is_gone_drops_what_is_written(
 
 
 async def test_a_client_that_does_not_read_pauses_its_wire() -> None:
-    """Who writes is told when the client has had enough, and again when it has read."""
-    told = list[str]()
+    """The transport reports when the client has too much to read, and when it has read."""
+    reports = list[str]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        wire = scope["extensions"][EXTENSION]["wire"]
-        wire.on_paused, wire.on_writable = (lambda: told.append("paused")), (lambda: told.append("writable"))
+        transport = scope["extensions"][EXTENSION]["transport"]
+        transport.on_paused, transport.on_writable = (
+            (lambda: reports.append("paused")),
+            (lambda: reports.append("writable")),
+        )
         await receive()
         await send({"type": "websocket.accept"})
-        while wire.is_writable:
-            wire.write([b"x" * 100_000])
+        while transport.is_writable:
+            transport.write([b"x" * 100_000])
         await receive()
 
     async def is_writable() -> bool:
-        return told == ["paused", "writable"]
+        return reports == ["paused", "writable"]
 
     async with socket_of(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
         writer.write(HANDSHAKE)
 
         async def is_paused() -> bool:
-            return told == ["paused"]
+            return reports == ["paused"]
 
         await wait_until_async(is_paused)
         reading = asyncio.create_task(reader.read())

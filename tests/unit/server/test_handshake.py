@@ -1,4 +1,4 @@
-"""The plain handshake of a WebSocket, beside that of the websockets library."""
+"""The plain handshake of a WebSocket, compared with that of the websockets library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLAIN = {
 
 
 def _library_accepts(headers: list[tuple[str, str]]) -> str | None:
-    """Ask the library for what accepts a request; None when it refuses it."""
+    """Return the key with which the library accepts a request; None when the library rejects it."""
     logger = logging.getLogger("refused")
     response = ServerProtocol(logger=logger).accept(Request("/", Headers(headers)))
     return response.headers["Sec-WebSocket-Accept"] if response.status_code == 101 else None
@@ -49,7 +49,7 @@ def _acceptance(
     ],
 )
 def test_what_clients_send_is_plain(changed: dict[str, str]) -> None:
-    """It is accepted as the library would."""
+    """A plain handshake is accepted with the same key as by the library."""
     headers = list({**_PLAIN, **changed}.items())
     assert _acceptance(headers) == _library_accepts(headers) is not None
 
@@ -69,21 +69,21 @@ def test_what_clients_send_is_plain(changed: dict[str, str]) -> None:
     ],
 )
 def test_what_is_wrong_is_left_to_the_library(changed: dict[str, str]) -> None:
-    """The library refuses it, and says why."""
+    """The library rejects an invalid handshake, and reports why."""
     headers = list({**_PLAIN, **changed}.items())
     assert (_acceptance(headers), _library_accepts(headers)) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["Connection", "Upgrade", "Sec-WebSocket-Version", "Sec-WebSocket-Key"])
 def test_what_is_missing_is_left_to_the_library(name: str) -> None:
-    """There is no default for it."""
+    """A missing header has no default."""
     headers = [item for item in _PLAIN.items() if item[0] != name]
     assert (_acceptance(headers), _library_accepts(headers)) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["Connection", "Upgrade", "Origin", "Sec-WebSocket-Version", "Sec-WebSocket-Key"])
 def test_what_is_said_twice_is_left_to_the_library(name: str) -> None:
-    """Which of the two counts is not for us to say."""
+    """Only the library decides which of two values counts."""
     assert _acceptance([*_PLAIN.items(), (name, _PLAIN.get(name, "a")), ("Origin", "b")]) is None
 
 
@@ -103,17 +103,17 @@ def test_what_is_said_twice_is_left_to_the_library(name: str) -> None:
     ],
 )
 def test_what_is_odd_is_left_to_the_library(header: tuple[str, str]) -> None:
-    """A body would be read as frames, a list may be wrong, and who sends very much may be refused."""
+    """A body, a list that may be malformed, and a very long value are not plain."""
     assert _acceptance([*_PLAIN.items(), header]) is None
 
 
 def test_what_is_wrong_with_the_connection_is_left_to_the_library() -> None:
-    """It is a list of tokens."""
+    """Connection must be a list of tokens."""
     assert _acceptance(list({**_PLAIN, "Connection": "Upgrade, @@ x"}.items())) is None
 
 
 def test_only_so_many_headers_are_plain() -> None:
-    """They are kept as long as the socket."""
+    """The number of headers is limited, for they are kept as long as the socket."""
     many = [(f"X-{number}", "a") for number in range(100 - len(_PLAIN))]
     assert _acceptance([*_PLAIN.items(), *many]) is not None
     assert _acceptance([*_PLAIN.items(), *many, ("X-Last", "a")]) is None
@@ -130,13 +130,13 @@ def test_only_so_many_headers_are_plain() -> None:
     ],
 )
 def test_only_requests_of_http_1_1_are_plain(method: str, version: str, url: bytes) -> None:
-    """A WebSocket begins with a GET, of HTTP/1.1, and of a target in ASCII."""
+    """A plain handshake is a GET of HTTP/1.1 with an ASCII target."""
     assert _acceptance(list(_PLAIN.items()), method, version, url) is None
 
 
 @pytest.mark.parametrize("subprotocol", [None, "graphql-transport-ws"])
 def test_the_answer_is_read_by_a_client(subprotocol: str | None) -> None:
-    """It has what the handshake asks for, and the application's headers as they are."""
+    """The answer has the headers of the handshake, and those of the application unchanged."""
     reader = StreamReader()
     reader.feed_data(handshake.response("accepted", [(b"x-one", b"1"), (b"x-one", b"2")], subprotocol))
     parsing = Response.parse(reader.read_line, reader.read_exact, reader.read_to_eof)
@@ -156,7 +156,7 @@ def test_the_answer_is_read_by_a_client(subprotocol: str | None) -> None:
 
 @pytest.mark.parametrize("value", [b"a\r\nX-Evil: 1", b"a\n", b"\0", b"\x7f"])
 def test_an_answer_has_no_header_that_is_none(value: bytes) -> None:
-    """A client must not be told more headers than the application has, nor the end of them too soon."""
+    """The application cannot inject headers or end them early."""
     with pytest.raises(ValueError, match="not a header"):
         handshake.response("accepted", [(b"x-one", value)], None)
     with pytest.raises(ValueError, match="not a header"):
@@ -166,6 +166,6 @@ def test_an_answer_has_no_header_that_is_none(value: bytes) -> None:
 
 
 def test_subprotocols_keep_the_order_of_the_client() -> None:
-    """They may stand in one header or in several."""
+    """Subprotocols may be in one header or in several."""
     headers = [(b"sec-websocket-protocol", b"a, b"), (b"host", b"c"), (b"sec-websocket-protocol", b"d")]
     assert handshake.subprotocols(headers) == ["a", "b", "d"]

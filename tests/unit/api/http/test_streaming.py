@@ -15,11 +15,11 @@ from gql_api.api.http.stream_formats import FORMATS, StreamFormat
 from gql_api.api.http.streaming import StreamedResponse
 from gql_api.api.subscriptions.executions import DrainedError
 
-FAST = dataclasses.replace(FORMATS[EVENT_STREAM], beat_seconds=0.01)
+FAST = dataclasses.replace(FORMATS[EVENT_STREAM], heartbeat_seconds=0.01)
 
 
 class Client:
-    """The other side of an ASGI application: takes what it is sent, when it is let."""
+    """The client side of an ASGI application, which reads while ``reads`` is set."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -29,27 +29,28 @@ class Client:
 
     @property
     def body(self) -> bytes:
-        """What it was sent."""
+        """All that it received."""
         return b"".join(message.get("body", b"") for message in self.messages)
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer has come to its end."""
+        """Whether the answer is complete."""
         return self.messages[-1].get("more_body") is False
 
     async def send(self, message: Message) -> None:
-        """Take a message."""
+        """Receive a message."""
         await self.reads.wait()
         self.messages.append(message)
 
     async def receive(self) -> Message:
-        """Say that it is gone, when it is."""
+        """Return its disconnect, once it has disconnected."""
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
-    async def gets(self, results: AsyncGenerator[bytes, None], how: StreamFormat) -> None:
-        """Get an answer to its end."""
-        await asyncio.wait_for(StreamedResponse(results, how)({"type": "http"}, self.receive, self.send), 10)
+    async def gets(self, results: AsyncGenerator[bytes, None], stream_format: StreamFormat) -> None:
+        """Receive an answer to its end."""
+        response = StreamedResponse(results, stream_format)
+        await asyncio.wait_for(response({"type": "http"}, self.receive, self.send), 10)
 
 
 async def _until(condition: Callable[[], Any]) -> None:
@@ -73,7 +74,7 @@ async def _ended(by: Exception | None) -> AsyncGenerator[bytes, None]:
     ],
 )
 async def test_results_are_written_in_the_format(media_type: str, expected: bytes) -> None:
-    """Beginning, results and end, to the byte."""
+    """The opening, the results and the end are right to the byte."""
     client = Client()
     await client.gets(_ended(None), FORMATS[media_type])
     assert client.body == expected
@@ -88,7 +89,7 @@ async def test_results_are_written_in_the_format(media_type: str, expected: byte
     ],
 )
 async def test_what_breaks_off_says_so(media_type: str, before: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """The client is told an id, and no more; the log has the same id with the reason."""
+    """The client receives an id only; the log has the same id with the reason."""
     client = Client()
     with caplog.at_level(logging.ERROR):
         await client.gets(_ended(RuntimeError("secret")), FORMATS[media_type])
@@ -104,18 +105,18 @@ async def test_what_is_drained_stays_unfinished(media_type: str) -> None:
     """When the process stops first, nothing claims that the operation has come to its end."""
     client = Client()
     await client.gets(_ended(DrainedError()), FORMATS[media_type])
-    assert FORMATS[media_type].of_result(b"1") in client.body
+    assert FORMATS[media_type].format_result(b"1") in client.body
     assert not client.body.endswith(FORMATS[media_type].end)
     assert not client.is_complete
 
 
 async def test_no_result_is_asked_for_before_it_is_wanted() -> None:
-    """While a client does not read, nothing is made for it."""
+    """While a client does not read, no result is produced for it."""
     asked = 0
 
     async def results() -> AsyncGenerator[bytes, None]:
         nonlocal asked
-        for asked in range(1, 4):  # noqa: B007 - what is asked for
+        for asked in range(1, 4):  # noqa: B007 - the test reads it
             yield b"1"
 
     client = Client()
@@ -130,7 +131,7 @@ async def test_no_result_is_asked_for_before_it_is_wanted() -> None:
 
 
 async def test_a_client_that_goes_ends_its_operation() -> None:
-    """The source is closed, also while the client is not reading."""
+    """The source is closed at once, though it has more to come."""
     closed = asyncio.Event()
 
     async def results() -> AsyncGenerator[bytes, None]:
@@ -150,7 +151,7 @@ async def test_a_client_that_goes_ends_its_operation() -> None:
 
 
 async def test_signs_of_life_stand_between_results() -> None:
-    """They come while nothing else does, whole."""
+    """Heartbeats are sent whole, while there is no result to send."""
     more = asyncio.Event()
 
     async def results() -> AsyncGenerator[bytes, None]:
@@ -159,9 +160,9 @@ async def test_signs_of_life_stand_between_results() -> None:
 
     client = Client()
     getting = asyncio.create_task(client.gets(results(), FAST))
-    await _until(lambda: client.body.count(FAST.beat) > 3)
+    await _until(lambda: client.body.count(FAST.heartbeat) > 3)
     more.set()
     await getting
-    quiet, _, rest = client.body.partition(FAST.of_result(b"1"))
-    assert quiet == FAST.beat * (len(quiet) // len(FAST.beat))
+    quiet, _, rest = client.body.partition(FAST.format_result(b"1"))
+    assert quiet == FAST.heartbeat * (len(quiet) // len(FAST.heartbeat))
     assert rest == FAST.end

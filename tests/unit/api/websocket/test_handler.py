@@ -23,7 +23,7 @@ _INIT = {"type": "connection_init"}
 
 
 class _Socket:
-    """A socket that is accepted, and whose client says nothing. Closing it takes as long as the test says."""
+    """An accepted socket whose client sends nothing. It closes once ``may_close`` is set."""
 
     def __init__(self) -> None:
         self.sent: list[Message] = []
@@ -31,60 +31,60 @@ class _Socket:
         self.may_close.set()
 
     async def receive(self) -> Message:
-        """Begin."""
+        """Return the only message of the client."""
         return {"type": "websocket.connect"}
 
     async def send(self, message: Message) -> None:
-        """Keep what is sent."""
+        """Record a message."""
         if message["type"] == "websocket.close":
             await self.may_close.wait()
         self.sent.append(message)
 
     @property
-    def told(self) -> set[tuple[str, str | None]]:
-        """The types and the ids of the messages that were sent."""
+    def messages(self) -> set[tuple[str, str | None]]:
+        """The types and the ids of the messages sent."""
         messages = [json.loads(message["text"]) for message in self.sent if message["type"] == "websocket.send"]
         return {(message["type"], message.get("id")) for message in messages}
 
     @property
     def codes(self) -> list[int | None]:
-        """What was sent: the codes of closes, and None for all else."""
+        """The code of each close sent, and None for each other message."""
         return [message.get("code") for message in self.sent]
 
     async def is_closed(self) -> bool:
-        """Whether the socket is closed."""
+        """Return whether the socket is closed."""
         return bool(self.sent[-1]["type"] == "websocket.close")
 
 
 @pytest.fixture
 def socket() -> _Socket:
-    """What the client would see."""
+    """Return the client's side of a socket."""
     return _Socket()
 
 
 class _Executions:
-    """Shares subscriptions, which are being begun until the test says otherwise."""
+    """Shared executions of subscriptions, which open once ``may_open`` is set."""
 
     def __init__(self) -> None:
         self.may_open = asyncio.Event()
 
     def policy(self, operation: Operation) -> Policy | None:
-        """Share subscriptions only."""
+        """Return a policy for subscriptions only."""
         return Policy.EVERY if operation.query.startswith("subscription") else None
 
     def join(self, operation: Operation, outbox: SendBuffer) -> None:
-        """Begin."""
+        """Do nothing."""
 
     def leave(self, outbox: SendBuffer) -> None:
-        """End."""
+        """Do nothing."""
 
     async def opened(self, _outbox: SendBuffer) -> None:
-        """Wait for the test."""
+        """Wait until the test lets it open."""
         await self.may_open.wait()
 
 
 async def _accepted(socket: _Socket, executions: _Executions | None = None) -> TransportHandler:
-    """The handler of a socket, which waits 10 ms for connection_init from now on."""
+    """Return the handler of a socket that has 10 ms from now for its connection_init."""
     websocket = WebSocket({"type": "websocket", "headers": [], "path": "/graphql"}, socket.receive, socket.send)
     await websocket.accept()
     view = GraphQLView()
@@ -96,7 +96,7 @@ async def _accepted(socket: _Socket, executions: _Executions | None = None) -> T
 
 
 async def _late(handler: TransportHandler) -> None:
-    """Wait until the time is over."""
+    """Wait until the time for connection_init is over."""
 
     async def is_late() -> bool:
         return handler.connection_timed_out
@@ -131,7 +131,7 @@ async def test_who_is_being_closed_already_is_not_closed_again(socket: _Socket) 
 
 
 async def test_nothing_is_left_of_a_socket_that_has_ended(socket: _Socket) -> None:
-    """Neither the wait for its beginning nor its close."""
+    """Neither the wait for connection_init nor the close goes on."""
     socket.may_close.clear()
     waits, closes = await _accepted(socket), await _accepted(socket)
     await waits.shutdown()
@@ -143,7 +143,7 @@ async def test_nothing_is_left_of_a_socket_that_has_ended(socket: _Socket) -> No
 
 
 async def test_what_follows_a_subscription_waits_until_that_misses_nothing(socket: _Socket) -> None:
-    """A pong says that what was subscribed before hears, and the next operation is not run before it does."""
+    """A pong, and the next operation, wait until the earlier subscriptions miss no event."""
     executions = _Executions()
     handler = await _accepted(socket, executions)
     await handler.handle_message(dict(_INIT))
@@ -151,11 +151,11 @@ async def test_what_follows_a_subscription_waits_until_that_misses_nothing(socke
         await handler.handle_message({"type": "subscribe", "id": id_, "payload": {"query": query}})
     pinging = asyncio.create_task(handler.handle_message({"type": "ping"}))
     await asyncio.wait([pinging], timeout=0.05)
-    assert socket.told == {("connection_ack", None)}
+    assert socket.messages == {("connection_ack", None)}
     executions.may_open.set()
 
     async def is_answered() -> bool:
-        return socket.told == {("connection_ack", None), ("pong", None), ("next", "read"), ("complete", "read")}
+        return socket.messages == {("connection_ack", None), ("pong", None), ("next", "read"), ("complete", "read")}
 
     await wait_until_async(is_answered)
     await handler.shutdown()
