@@ -62,7 +62,7 @@ class Recovery:
                 self._take_from_lost_workers(now)
             if self._holds_leader_lock(now):
                 self._send_what_the_broker_lost(now)
-                self._backend.look_after_chords(now - self._lease)
+                self._backend.repair_chords(now - self._lease)
                 sweep(self._backend, now)
         except PyMongoError:
             self._answering_since = None
