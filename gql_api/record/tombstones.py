@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from pymongo import UpdateOne
+
 from gql_api.record import fields as f
 from gql_api.record.fields import FINAL_NAMES
 from gql_api.record.reads import Document
-from gql_api.record.writes import NOW, Write
+from gql_api.record.writes import NOW
 
 
-def save_tombstone(task_id: str) -> Write:
-    """Remember that an id was deleted, before it is: no late message may revive it. Run as an upsert."""
-    return {f.ID: task_id}, [{"$set": {f.DELETED_AT: NOW}}]
+def save_tombstones(task_ids: Sequence[str]) -> list[UpdateOne]:
+    """Return the writes that leave tombstones. Run before the tasks are deleted: no late message may revive them."""
+    return [UpdateOne({f.ID: task_id}, [{"$set": {f.DELETED_AT: NOW}}], upsert=True) for task_id in task_ids]
 
 
 def tombstones_of(task_ids: Sequence[str]) -> Document:
@@ -29,6 +31,14 @@ def tombstones_since(time: datetime) -> Document:
 def tombstone_from(document: Document) -> tuple[str, datetime]:
     """Read a tombstone: whose it is, and from when."""
     return document[f.ID], document[f.DELETED_AT]
+
+
+def with_deletion_times(
+    documents: Sequence[Document], tombstones: Sequence[Document]
+) -> list[tuple[Document, datetime]]:
+    """Pair deleted tasks with the times of their tombstones. A task whose tombstone has expired is left out."""
+    last = {document[f.ID]: document for document in documents}
+    return [(last[task_id], at) for task_id, at in map(tombstone_from, tombstones)]
 
 
 def deletable(task_ids: Sequence[str]) -> Document:

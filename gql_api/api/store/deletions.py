@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from pymongo import UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
 
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
@@ -41,16 +40,12 @@ class Deletions:
         documents = await self._tasks.find(tombstones.deletable(task_ids), queries.FILTERED_ONLY).to_list()
         if not documents:
             return [], 0
-        found = {TaskRecord(document).id: document for document in documents}
-        graves = [UpdateOne(*tombstones.save_tombstone(task_id), upsert=True) for task_id in found]
-        await self._tombstones.bulk_write(graves, ordered=False)
-        deleted = [
-            tombstones.tombstone_from(grave)
-            async for grave in self._tombstones.find(tombstones.tombstones_of([*found]))
-        ]
-        await self._log_lines.delete_many(logs.of_tasks([*found]))
-        count = (await self._tasks.delete_many(tombstones.deletable([*found]))).deleted_count
-        return [(found[task_id], at) for task_id, at in deleted], count
+        found = [TaskRecord(document).id for document in documents]
+        await self._tombstones.bulk_write(tombstones.save_tombstones(found), ordered=False)
+        saved = await self._tombstones.find(tombstones.tombstones_of(found)).to_list()
+        await self._log_lines.delete_many(logs.of_tasks(found))
+        count = (await self._tasks.delete_many(tombstones.deletable(found))).deleted_count
+        return tombstones.with_deletion_times(documents, saved), count
 
     async def since(self, time: datetime) -> AsyncIterator[tuple[str, datetime]]:
         """Read which tasks were deleted from a time on, and when; the oldest first."""

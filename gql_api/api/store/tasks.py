@@ -19,6 +19,7 @@ from gql_api.api.store.indexes import Indexes
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.api.store.lists import TaskLists
 from gql_api.api.store.logs import LogLines
+from gql_api.outage import found_only_duplicates
 from gql_api.record import control, fields, queries, reads, writes
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
@@ -37,7 +38,6 @@ _CALLS_CONCURRENCY = 16
 _LISTS_CONCURRENCY = 16
 # The indexes are built beside all calls.
 _CONNECTIONS = _CALLS_CONCURRENCY + _LISTS_CONCURRENCY + 1
-_DUPLICATE_KEY = 11000
 # So many records are encoded and decoded in one go at most: other requests wait for that.
 _CHUNK = 100
 
@@ -140,8 +140,7 @@ class TaskStore:
         try:
             return set(((await self._tasks.bulk_write(inserts, ordered=False)).upserted_ids or {}).values())
         except BulkWriteError as error:
-            problems = error.details["writeErrors"]
-            if error.details["writeConcernErrors"] or any(p["code"] != _DUPLICATE_KEY for p in problems):
+            if not found_only_duplicates(error):
                 raise
             return {upserted[fields.ID] for upserted in error.details["upserted"]}
 

@@ -102,14 +102,14 @@ def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTas
     return NewTask(
         id=headers["id"],
         name=headers["task"],
-        args=list(backend.json_form(args) or []),
-        kwargs=dict(backend.json_form(kwargs) or {}),
+        args=list(backend.codec.json_form(args) or []),
+        kwargs=dict(backend.codec.json_form(kwargs) or {}),
         metadata=_metadata(backend, own),
         queue=queue_of(backend.app, _queue_name(options), _name(options.get("exchange")), options.get("routing_key")),
         priority=options.get("priority") or 0,
         parent_id=parent_of_message(headers["parent_id"]),
         root_id=headers["root_id"],
-        message=parts_of_message({**headers, **own}, embed, backend.json_form),
+        message=parts_of_message({**headers, **own}, embed, backend.codec.json_form),
         scheduled_for=eta if eta is not None and eta > datetime.now(UTC) else None,
         expires_at=expires,
     )
@@ -139,7 +139,7 @@ def _metadata(backend: Backend, headers: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: it is no JSON object, or cannot be given back unchanged.
     """
-    metadata = backend.json_form(headers.get(METADATA_HEADER)) or {}
+    metadata = backend.codec.json_form(headers.get(METADATA_HEADER)) or {}
     if not isinstance(metadata, dict):
         raise ValueError("metadata must be a JSON object")  # noqa: TRY004 - the value is wrong, not its Python type
     problems = values.check(metadata, (METADATA_HEADER,), backend.settings.metadata_max_bytes)

@@ -1,9 +1,8 @@
-"""A recorded task's message, made from its record and sent once more."""
+"""The messages of recorded tasks, made from their records and sent again."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Context
@@ -18,20 +17,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What a message shows people of its arguments. Who sent it first may have had reasons to hide them.
+# Celery shows these texts to people. The first sender may have hidden the arguments.
 _HIDDEN = "..."
 
 
-def publish(app: Celery, record: TaskRecord) -> None:
-    """Send the message of a recorded task.
+def publish(app: Celery, *records: TaskRecord) -> None:
+    """Send the messages of recorded tasks, several of them by one pipeline.
 
-    When the broker does not take it, that is no error: the task is still recorded as waiting, and is found again.
+    A broker that is away is not an error: the tasks are still recorded as waiting, and recovery sends them again.
     """
-    publish_many(app, [record])
-
-
-def publish_many(app: Celery, records: Sequence[TaskRecord]) -> None:
-    """Send the messages of recorded tasks, several of them by one pipeline; as :func:`publish`."""
     try:
         with app.producer_or_acquire() as producer:
             if len(records) == 1:
@@ -44,17 +38,17 @@ def publish_many(app: Celery, records: Sequence[TaskRecord]) -> None:
         logger.warning("The broker did not take the messages of %s: %s", [record.id for record in records], error)
 
 
+def request_of(app: Celery, record: TaskRecord) -> Any:
+    """Return the request that a worker would make of the message."""
+    headers, _, (args, kwargs, embed), _ = _message_of(app, record)
+    return Context({**headers, **embed, "args": args, "kwargs": kwargs})
+
+
 def _send(app: Celery, producer: Any, record: TaskRecord) -> None:
     message = _message_of(app, record)
     app.amqp.send_unrecorded(
         producer, message.headers["task"], message, queue=record.queue, priority=record.priority, retry=False
     )
-
-
-def request_of(app: Celery, record: TaskRecord) -> Any:
-    """The request that a worker would make of the message."""
-    headers, _, (args, kwargs, embed), _ = _message_of(app, record)
-    return Context({**headers, **embed, "args": args, "kwargs": kwargs})
 
 
 def _message_of(app: Celery, record: TaskRecord) -> Any:

@@ -1,74 +1,141 @@
-"""The result backend: Celery's side of a task's life, written into its record instead of over it."""
+"""The result backend: the only class through which Celery stores and reads the states of tasks."""
 
 from __future__ import annotations
 
 import functools
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 from celery import states
+from celery.backends.mongodb import MongoBackend
+from celery.canvas import Signature
 from celery.exceptions import Ignore, TaskRevokedError
+from celery.result import AsyncResult, GroupResult
 from kombu.exceptions import EncodeError
-from pymongo.errors import DocumentTooLarge, OperationFailure
+from pymongo.collection import Collection
+from pymongo.database import Database
 
-from gql_api.record import control, fields, writes
+from gql_api.outage import is_outage
+from gql_api.record import control, fields
 from gql_api.record.control import CancelRequest
-from gql_api.record.fields import Status, is_internal
+from gql_api.record.fields import Status
 from gql_api.record.logs import Entry
 from gql_api.record.model import NewTask, Progress
-from gql_api.record.reads import TaskRecord
-from gql_api.record.writes import Filter, Write
+from gql_api.record.reads import Document, TaskRecord
+from gql_api.record.writes import Filter
 from gql_api.settings import Settings
 from gql_api.values.operations import Operation, apply_operations
-from gql_api.worker.backend.canvas import CanvasBackend
+from gql_api.worker.backend.canvas import Groups, tasks_in
+from gql_api.worker.backend.chords import Chords
+from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.log_writer import log_writer_for
 from gql_api.worker.backend.progress_writer import progress_writer_for
-from gql_api.worker.backend.translation import (
-    ENDS_ATTEMPT,
-    PROGRESS,
-    Attempt,
-    arrival,
-    change_of,
-    progress_from,
-    worker_of,
-)
+from gql_api.worker.backend.records import Records
+from gql_api.worker.backend.translation import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from
 from gql_api.worker.state.attempt import fence_of, hold_of
-from gql_api.worker.state.process import background, in_event_loop
-from gql_api.worker.store.tasks import Store
+from gql_api.worker.state.process import background, in_event_loop, is_worker
+from gql_api.worker.store.chords import Answer, ChordStore
+from gql_api.worker.store.connections import connections_for
 
 if TYPE_CHECKING:
     from celery import Celery
 
 logger = logging.getLogger(__name__)
 
-# MongoDB's codes for a document that an update made larger than 16 MiB.
-_TOO_LARGE_CODES = {10334, 17419}
-_TOO_LARGE = "the result makes the task's document larger than MongoDB's 16 MiB"
 
+class Backend(MongoBackend):
+    """Celery's MongoDB backend on our connections, with a task's state in the record that holds its metadata too.
 
-class Backend(CanvasBackend):
-    """Keeps the state of a task in its record, next to everything its caller stored there.
-
-    Each method of Celery's that stores becomes one conditional update; a change that was made is announced, one that
-    the record refused (it is final, or not in a state for it) changes and announces nothing. Threads may share one.
+    Each storing method of Celery's becomes one conditional update. A change that was made is announced; a change that
+    the record refused (it is final, or in another state) has no effect. Threads may share a backend.
     """
 
+    supports_result_compression = False
+
     def __init__(self, app: Celery, settings: Settings | None = None, **kwargs: Any) -> None:
-        super().__init__(app, settings, **kwargs)
+        super().__init__(app, **kwargs)
+        self.settings = settings or Settings.load()
+        self.connections = connections_for(self.settings)
+        self.codec = Codec(self.encode, self.decode, self.meta_from_decoded)
+        self._records = Records(self.connections)
+        self.store = self._records.store
+        self._groups = Groups(app, self.connections, self.codec)
+        retry, chord_store = self.when_store_answers, ChordStore(self.connections, self.when_store_answers)
+        self._chords = Chords(app, chord_store, self._records, self.codec, retry, self.chord_error_from_stack)
         self._progress = progress_writer_for(self.settings)
         self._logs = log_writer_for(self.settings)
 
+    def as_uri(self, include_password: bool = False) -> str:
+        """Return the address for the worker's banner."""
+        url = self.settings.mongodb_url
+        # kombu's sanitizer takes a single host; a replica set has several.
+        return url if include_password else re.sub(r"(?<=:)[^:/@]*(?=@)", "**", url)
+
+    @property
+    def database(self) -> Database[Document]:
+        """This process's database handle."""
+        return self.connections.database()
+
+    @property
+    def collection(self) -> Collection[Document]:
+        """The task records."""
+        return self.database[fields.TASKS]
+
+    @property
+    def group_collection(self) -> Collection[Document]:
+        """The saved groups."""
+        return self._groups.collection
+
+    def exception_safe_to_retry(self, exc: BaseException) -> bool:
+        """Return whether to repeat what failed: a worker waits out an outage, any other program gets the error."""
+        return is_worker() and is_outage(exc)
+
+    def when_store_answers(self, operation: Callable[[], Answer]) -> Answer:
+        """Run an operation on the store. A worker waits out an outage; in any other program it is an error."""
+        if not is_worker():
+            return operation()
+        answer: Answer = self._ensure_retryable(operation)
+        return answer
+
+    def wait_for(
+        self,
+        task_id: str,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        on_interval: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
+        """Poll until a task is ready, as Celery does, and check its parents once more then.
+
+        Their error takes precedence over the error that it caused, in whatever order the poll found them: Celery's
+        Redis backend has that order.
+        """
+        meta: dict[str, Any] = super().wait_for(task_id, timeout, interval, no_ack, on_interval)
+        if on_interval is not None:
+            on_interval()
+        return meta
+
+    def task_result_exists(self, task_id: str) -> bool:
+        """Return whether the id has a record."""
+        return self._records.find(task_id) is not None
+
+    def is_recorded(self, task_id: str) -> bool:
+        """Return whether the id belongs to a task that clients see."""
+        return self.when_store_answers(lambda: self.store.find(task_id)) is not None
+
     def report_progress(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
-        """Hand over a progress report; see :class:`gql_api.worker.backend.progress_writer.ProgressWriter`."""
+        """Write a report soon; see :class:`gql_api.worker.backend.progress_writer.ProgressWriter`."""
         self._progress.report(task_id, progress, fence)
 
     def log(self, request: Any, level: int, text: Callable[[], str]) -> None:
-        """Keep a line of what a task logs, made only if it may be kept, while this worker runs the task.
+        """Store a log line of a task soon, while this worker runs the task. ``text`` is called only if there is room.
 
         See :class:`gql_api.worker.backend.log_writer.LogWriter`.
         """
@@ -77,7 +144,7 @@ class Backend(CanvasBackend):
             self._logs.add(request.id, attempt, Entry.of(level, text(), time.monotonic()))
 
     def store_log(self, request: Any) -> None:
-        """Store what an attempt has logged so far: once it does not hold the task, its lines are refused."""
+        """Store the log lines of an attempt now: the record refuses them once the attempt does not hold the task."""
         attempt = hold_of(request).attempt
         if attempt:
             self._logs.finish(request.id, attempt)
@@ -88,10 +155,10 @@ class Backend(CanvasBackend):
         """Store a state as Celery asks; ``PROGRESS`` becomes a progress report.
 
         Raises:
-            EncodeError: the result is nothing that can be stored; Celery then stores that as the failure.
+            EncodeError: the result cannot be stored; Celery then stores this error as the failure.
         """
         if state == PROGRESS and request is not None:
-            self.report_progress(task_id, progress_from(result, self.json_form), fence_of(task_id, request))
+            self.report_progress(task_id, progress_from(result, self.codec.json_form), fence_of(task_id, request))
             return result
         if state in ENDS_ATTEMPT:
             kwargs["last_progress"] = self._progress.take(task_id)
@@ -107,7 +174,7 @@ class Backend(CanvasBackend):
         store_result: bool = True,
         state: str = states.SUCCESS,
     ) -> None:
-        """Record the end also of a task with ``ignore_result``: that drops the result, not the state."""
+        """Store a success, for a task with ``ignore_result`` without its result."""
         ignored = request is not None and not request.is_eager and (request.ignore_result or not store_result)
         if ignored:
             self.store_result(task_id, result if request.chord else None, state, request=request, ignored=True)
@@ -126,7 +193,7 @@ class Backend(CanvasBackend):
         call_errbacks: bool = True,
         state: str = states.FAILURE,
     ) -> None:
-        """Record a failure, and let it have its consequences unless the task is not this attempt's any more."""
+        """Store a failure; errbacks, chain and chord follow only if this attempt still holds the task."""
         if in_event_loop():
             again = functools.partial(self.mark_as_failure, task_id, exc, traceback, request)
             background.submit(functools.partial(again, store_result, call_errbacks, state))
@@ -149,7 +216,7 @@ class Backend(CanvasBackend):
         store_result: bool = True,
         state: str = states.REVOKED,
     ) -> None:
-        """Record that a task was revoked, and count it in its chord unless it is not this worker's to revoke."""
+        """Store that a task was revoked, and count it in its chord only if the record took that."""
         if in_event_loop():
             background.submit(functools.partial(self.mark_as_revoked, task_id, reason, request, store_result, state))
             return
@@ -160,22 +227,22 @@ class Backend(CanvasBackend):
             self.on_chord_part_return(request, state, error)
 
     def change_metadata(self, request: Any, operations: Sequence[Operation]) -> TaskRecord:
-        """Change the metadata of the task that is running, as its attempt.
+        """Change the metadata of the running task in the name of its attempt.
 
         Raises:
             MetadataError: the operations cannot be applied.
-            Ignore: the task is not this attempt's any more.
+            Ignore: this attempt does not hold the task any more.
         """
-        fence, mark = fence_of(request.id, request), uuid.uuid4().hex
-        operations = [replace(operation, value=self.json_form(operation.value)) for operation in operations]
+        fence, token = fence_of(request.id, request), uuid.uuid4().hex
+        operations = [replace(operation, value=self.codec.json_form(operation.value)) for operation in operations]
         while True:
             record = self.when_store_answers(lambda: self.store.find(request.id))
             if record is None:
                 raise Ignore("the task is gone")
-            if mark in record.metadata_marks:
+            if token in record.metadata_marks:
                 return record
             metadata = apply_operations(record.metadata, operations, self.settings.metadata_max_bytes)
-            write = control.replace_metadata(request.id, metadata, record.metadata_revision, mark=mark, fence=fence)
+            write = control.replace_metadata(request.id, metadata, record.metadata_revision, mark=token, fence=fence)
             stored = self.when_store_answers(functools.partial(self.store.change, write))
             if stored is not None:
                 return stored
@@ -184,15 +251,14 @@ class Backend(CanvasBackend):
                 raise Ignore("the task was taken away while it ran")
 
     def cancels_among(self, task_ids: list[str], run: str) -> list[CancelRequest]:
-        """Which of the tasks that a worker runs somebody wants to end."""
+        """Return the requests to cancel tasks that a worker runs."""
         return [
             control.cancel_request_from(found) for found in self.collection.find(*control.cancels_among(task_ids, run))
         ]
 
     def record_arrival(self, request: Any) -> None:
-        """Make the record of a task that had none when it was sent."""
-        attempt = Attempt(request.id, request)
-        self.create_record(self.store, arrival(attempt, self.json_form, self.app))
+        """Create the record of a task that was sent without one."""
+        self._records.create(self.store, self._arrival(Attempt(request.id, request)))
 
     def mark_as_retry(
         self,
@@ -203,7 +269,7 @@ class Backend(CanvasBackend):
         store_result: bool = True,
         state: str = states.RETRY,
     ) -> Any:
-        """Record a retry, unless that was done before the next attempt was sent; see :meth:`store_retry`."""
+        """Store a retry, unless :meth:`store_retry` did so before the next attempt was sent."""
         if request is not None and hold_of(request).retry_stored:
             return None
         return super().mark_as_retry(
@@ -211,7 +277,7 @@ class Backend(CanvasBackend):
         )
 
     def store_retry(self, request: Any, message: NewTask) -> bool:
-        """Record a retry with the message of the next attempt, before that is sent; tells whether it was taken.
+        """Store a retry and the message of the next attempt before that is sent, and return whether it was stored.
 
         Celery stores RETRY after it has published the next attempt, which may be running, or done, by then.
         """
@@ -224,7 +290,7 @@ class Backend(CanvasBackend):
         return not hold.refused
 
     def encode_result(self, result: Any, state: str) -> Any:
-        """Keep an exception's own text beside what Celery keeps of it."""
+        """Add an exception's own text to what Celery keeps of it."""
         encoded = super().encode_result(result, state)
         if state in self.EXCEPTION_STATES and isinstance(result, BaseException):
             return {**encoded, fields.MESSAGE: str(result)}
@@ -233,71 +299,90 @@ class Backend(CanvasBackend):
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
     ) -> Any:
-        store = self._store_of(task_id, request)
-        if store is self.internal_store and request is not None and state not in states.READY_STATES:
+        store = self._records.store_of(task_id, getattr(request, "task", None))
+        if store is self._records.internal_store and request is not None and state not in states.READY_STATES:
             return result
         own = request is not None and getattr(request, "id", None) == task_id
         sent = self.current_task_children(request) if own else None
         attempt = Attempt(
             task_id,
             request,
-            children=self.json_form(sent) if sent else None,
+            children=self.codec.json_form(sent) if sent else None,
             last_progress=kwargs.get("last_progress"),
             ignored=kwargs.get("ignored", False),
             fence=fence_of(task_id, request),
             retry_guard_seconds=self.settings.lease_seconds,
             next_message=hold_of(request).next_message if own else None,
+            number=None if request is None else hold_of(request).attempt,
         )
+
+        def store_state(attempt: Attempt) -> bool:
+            write = change_of(attempt, state, result, traceback, self.codec.json_form)
+            return self._records.store_state(store, attempt, state, write, lambda: self._arrival(attempt))
+
         try:
-            taken = self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
+            stored = store_state(attempt)
         except EncodeError:
             if attempt.last_progress is None:
                 raise
             # A report that cannot be stored must not decide how the task ends.
-            attempt = replace(attempt, last_progress=None)
-            taken = self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
-        if own and not taken:
+            stored = store_state(replace(attempt, last_progress=None))
+        if own and not stored:
             logger.info("Task %s is not this attempt's any more: its %s is dropped", task_id, state)
             hold_of(request).refused = True
         return result
 
-    def _record(self, store: Store, attempt: Attempt, state: str, write: Write) -> bool:
-        """Make a change; tells whether it is made, now or by an earlier try whose reply was lost."""
-        if self._change(store, write):
-            return True
-        record = store.find(attempt.task_id)
-        if record is not None:
-            return (
-                record.status == state and record.attempts == hold_of(attempt.request).attempt
-                if attempt.request is not None
-                else False
-            )
-        self.create_record(store, arrival(attempt, self.json_form, self.app))
-        if state not in ENDS_ATTEMPT | {states.STARTED}:
-            # A state of its own, told by hand from outside: what it tells is of a task that runs.
-            self._change(store, writes.start(attempt.task_id, worker=worker_of(None, attempt.request)))
-        return self._change(store, write)
+    def _arrival(self, attempt: Attempt) -> NewTask:
+        return arrival(attempt, self.codec.json_form, self.app)
 
-    def _store_of(self, task_id: str, request: Any) -> Store:
-        """What Celery stores for its own tasks, or under an id with no task to its name, is no client's task.
-
-        Unless the id is one: ``Task.replace`` lets ``celery.accumulate`` end under the id of the task it replaces.
-        """
-        name = getattr(request, "task", None)
-        if name is not None and not is_internal(name):
-            return self.store
-        return self.internal_store if self.store.find(task_id) is None else self.store
-
-    def _change(self, store: Store, write: Write) -> bool:
-        try:
-            return store.change(write) is not None
-        except DocumentTooLarge as error:
-            raise EncodeError(_TOO_LARGE) from error
-        except OperationFailure as error:
-            if error.code in _TOO_LARGE_CODES:
-                raise EncodeError(_TOO_LARGE) from error
-            raise
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        return self.codec.meta(task_id, self._records.find(task_id))
 
     def _forget(self, task_id: str) -> None:
-        if not self.store.change(writes.forget(task_id)):
-            self.internal_store.change(writes.forget(task_id))
+        self._records.forget(task_id)
+
+    def apply_chord(self, header_result_args: Any, body: Signature, **_: Any) -> None:
+        """Prepare for the members of a chord, which are sent next. Celery's options for polling have no effect."""
+        self._chords.begin(self.app.GroupResult(*header_result_args), body)
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        """Set how many members of a chord have to finish."""
+        self._chords.expect(group_id, chord_size)
+
+    def add_to_chord(self, chord_id: str, result: AsyncResult) -> None:
+        """Add a task to the chord of the running task."""
+        self._chords.join(chord_id, result.id)
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Count a finished member of a chord, whose result is in its record; the last member sends the body."""
+        if request.id and request.group:
+            self._chords.finish(request)
+
+    def chord_error_from_stack(self, callback: Signature, exc: BaseException | None = None) -> Any:
+        """Fail the body of a chord in its members' place."""
+        self._chords.create_body_records(callback)
+        return super().chord_error_from_stack(callback, exc)
+
+    def repair_chords(self, unchanged_since: datetime) -> None:
+        """Finish chords that workers left undone; see :meth:`gql_api.worker.backend.chords.Chords.repair`."""
+        self._chords.repair(unchanged_since)
+
+    def cleanup(self) -> None:
+        """Delete expired groups and chords. Tasks are kept, for ``RETENTION_DAYS``."""
+        if self.expires:
+            self._groups.expire(self.expires)
+            self._chords.expire(self.expires)
+
+    def _fail_chain(self, chain: Any, *args: Any, **kwargs: Any) -> None:
+        """Fail the tasks after a failed one, those in groups too: clients may wait for them."""
+        super()._fail_chain(list(tasks_in(chain)), *args, **kwargs)
+
+    def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
+        self._groups.save(group_id, result)
+        return result
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        return self._groups.restore(group_id)
+
+    def _delete_group(self, group_id: str) -> None:
+        self._groups.delete(group_id)

@@ -1,8 +1,9 @@
 """Chords without polling: the member that finishes last sends the body.
 
-Who has finished is kept as a set (``jobs/record/chords.py``), so it does no harm when a member is told twice; each adds
-itself, and only the one that finds all of them there reads the set. Whoever finds it complete and the chord not done
-sends the body, whose tasks have had their ids since the chord was made: sent twice, they are still the same tasks.
+The finished members are a set (:mod:`gql_api.record.canvas`), so a member that is reported twice counts once. Each
+member adds itself, and only a member that finds the set complete reads it. Every process that finds the set complete
+and the chord not done sends the body. The body's tasks have had their ids since the chord was made: sent twice, they
+are still the same tasks.
 """
 
 from __future__ import annotations
@@ -10,46 +11,44 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celery import states
 from celery.canvas import Signature, maybe_signature
 from celery.exceptions import ChordError
 from celery.result import GroupResult, ResultBase, result_from_tuple
-from pymongo import ReturnDocument
-from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
-from pymongo.write_concern import WriteConcern
 
-from gql_api.record import canvas, fields, queries
+from gql_api.record import canvas
 from gql_api.record.canvas import Chord, Part, Shape
-from gql_api.record.reads import Document, TaskRecord
-from gql_api.record.writes import Write
-from gql_api.worker.store.connections import DURABLE, QUICK
+from gql_api.record.reads import TaskRecord
+from gql_api.worker.backend.canvas import tasks_waited_for
+from gql_api.worker.backend.codec import Codec, Meta
+from gql_api.worker.backend.records import Records
+from gql_api.worker.backend.translation import unsent
+from gql_api.worker.store.chords import ChordStore, Retry
 
 if TYPE_CHECKING:
-    from gql_api.worker.backend.base import BaseBackend
-
-Meta = dict[str, Any]
+    from celery import Celery
 
 logger = logging.getLogger(__name__)
 
-# While a body is being sent: the task that made the chord. The one whose end sends the body is just the last of many.
+# While a body is being sent: the task that made the chord. The task whose end sends the body is only the last of many.
 _launched_by: ContextVar[tuple[str | None] | None] = ContextVar("launched_by", default=None)
 
 
 def parent_of_message(parent_id: str | None) -> str | None:
-    """The parent of a task that is being sent, for which Celery names the task that happens to send it."""
+    """Return the parent of a task that is being sent; Celery's ``parent_id`` is the task that happens to send it."""
     launched_by = _launched_by.get()
     return parent_id if launched_by is None else launched_by[0]
 
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    """Those of a complete chord: the planned ones, nested as they are, the ids of those that joined, the records."""
+    """The members of a complete chord: the planned ones, nested as they are, the ids of later ones, and the records."""
 
     header: list[ResultBase]
     joined: list[str]
@@ -57,157 +56,134 @@ class _Members:
 
 
 class Chords:
-    """The chords of one backend."""
+    """The chords of one backend.
 
-    def __init__(self, backend: BaseBackend) -> None:
-        self._backend = backend
+    Args:
+        app: sends the bodies.
+        store: holds the chords.
+        records: holds the members.
+        codec: between stored values and Celery's.
+        retry: waits out outages in a worker.
+        fail_body: fails a body in its members' place.
+    """
+
+    def __init__(
+        self,
+        app: Celery,
+        store: ChordStore,
+        records: Records,
+        codec: Codec,
+        retry: Retry,
+        fail_body: Callable[[Any, BaseException], object],
+    ) -> None:
+        self._app = app
+        self._store = store
+        self._records = records
+        self._codec = codec
+        self._retry = retry
+        self._fail_body = fail_body
 
     def begin(self, header: GroupResult, body: Signature) -> None:
-        """Keep the shape of a chord before its members are sent."""
-        json_form, sender = self._backend.json_form, self._backend.app.current_worker_task
+        """Store the definition of a chord before its members are sent."""
+        json_form, sender = self._codec.json_form, self._app.current_worker_task
         parent_id = parent_of_message(None if sender is None else sender.request.id)
-        shape = Shape(json_form(header.as_tuple()), json_form(body))
-        filter_, update = canvas.draw(header.id, shape)
-        self._backend.when_store_answers(lambda: self._shapes.update_one(filter_, update, upsert=True))
-        self._change(canvas.begin(header.id, parent_id))
+        self._store.save_definition(header.id, Shape(json_form(header.as_tuple()), json_form(body)))
+        self._store.change(canvas.begin(header.id, parent_id))
 
     def expect(self, chord_id: str, size: int) -> None:
         """Set how many members have to finish; Celery knows that before it sends the last of them."""
-        self._change(canvas.expect(chord_id, size))
+        self._store.change(canvas.expect(chord_id, size))
 
     def join(self, chord_id: str, task_id: str) -> None:
-        """Let one more member have to finish: ``Task.add_to_chord``."""
-        self._change(canvas.join(chord_id, task_id))
+        """Add a member that has to finish too: ``Task.add_to_chord``."""
+        self._store.change(canvas.join(chord_id, task_id))
 
     def finish(self, request: Any) -> None:
-        """Note that a member has finished, and send the body after the last."""
-        if self._add(request.group, Part(request.id, request.group_index)):
-            counted = self._count(request.group)
+        """Store that a member has finished, and send the body after the last."""
+        if self._store.add_part(request.group, Part(request.id, request.group_index)):
+            # The counter may be lost with a server: the members are not, and are counted again then.
+            counted = self._store.change(canvas.count(request.group), quick=True)
         else:
-            # Whoever told it first may have died, or not heard that it was taken, before it was counted.
+            # The process that added the member may have died before it counted it, or may not have had an answer.
             counted = self._recount(request.group)
         self._complete(counted, request.chord)
 
-    def look_after(self, document: Document) -> None:
-        """Finish what a worker that died may have left undone: members not counted, or the body not sent."""
-        look = canvas.look_after(document)
-        if not self._collection.update_one(*look).matched_count:
-            return
-        chord = canvas.chord_from(document)
-        told = {part.task_id for part in self._parts(chord.id)}
-        shape = self._shape(chord.id)
-        members = [*_leaves(self._header(shape)), *chord.joined]
-        for record in self._backend.records_of([member for member in members if member not in told]):
-            if record.is_final:
-                self._add(chord.id, Part(record.id))
-        self._complete(self._recount(chord.id), shape.body)
+    def repair(self, unchanged_since: datetime) -> None:
+        """Finish what workers that died left undone: members that were not counted, and bodies that were not sent."""
+        for chord in self._store.take_unfinished(unchanged_since):
+            finished = {part.task_id for part in self._store.parts(chord.id)}
+            definition = self._store.definition(chord.id)
+            members = [*_leaves(self._header(definition)), *chord.joined]
+            for record in self._records.find_all([member for member in members if member not in finished]):
+                if record.is_final:
+                    self._store.add_part(chord.id, Part(record.id))
+            self._complete(self._recount(chord.id), definition.body)
 
     def expire(self, seconds: float) -> None:
-        """Delete the chords that nothing has happened to for so long, and with each what was noted of its members."""
-        untouched = queries.untouched_for(seconds)
-        for document in self._collection.find(untouched):
-            chord_id = canvas.chord_from(document).id
-            if self._collection.delete_one({**queries.by_id(chord_id), **untouched}).deleted_count:
-                self._finished.delete_many(canvas.parts_of(chord_id))
-                self._shapes.delete_one(queries.by_id(chord_id))
+        """Delete the chords that have not changed for so long."""
+        self._store.expire(seconds)
 
-    @property
-    def _collection(self) -> Collection[Document]:
-        return self._backend.database[fields.CHORDS]
-
-    @property
-    def _finished(self) -> Collection[Document]:
-        return self._backend.database[fields.CHORD_PARTS]
-
-    @property
-    def _shapes(self) -> Collection[Document]:
-        return self._backend.database[fields.CHORD_DEFINITIONS]
-
-    def _add(self, chord_id: str, part: Part) -> bool:
-        """Add a member to those that have finished; tells whether it was not among them."""
-
-        def add() -> bool:
-            try:
-                self._finished.insert_one(canvas.part(chord_id, part))
-            except DuplicateKeyError:
-                return False
-            return True
-
-        return self._backend.when_store_answers(add)
-
-    def _count(self, chord_id: str) -> Chord:
-        # The counter need not outlive a server that is lost: the members do, and are counted again then.
-        return self._change(canvas.count(chord_id), QUICK)
+    def create_body_records(self, body: Signature) -> None:
+        """Create the records of a body that will not be sent, for clients that wait for its tasks."""
+        for task in tasks_waited_for(body):
+            parent_id, queue = parent_of_message(task.options.get("parent_id")), self._app.conf.task_default_queue
+            new = unsent(task, self._codec.json_form, parent_id=parent_id, default_queue=queue)
+            self._retry(functools.partial(self._records.create, self._records.store, new))
 
     def _recount(self, chord_id: str) -> Chord:
-        return self._change(canvas.recount(chord_id, self._number_of_parts(chord_id)))
-
-    def _number_of_parts(self, chord_id: str) -> int:
-        return self._backend.when_store_answers(lambda: self._finished.count_documents(canvas.parts_of(chord_id)))
-
-    def _parts(self, chord_id: str) -> list[Part]:
-        documents = self._backend.when_store_answers(lambda: list(self._finished.find(canvas.parts_of(chord_id))))
-        return canvas.in_order([canvas.part_from(document) for document in documents])
+        return self._store.change(canvas.recount(chord_id, self._store.count_parts(chord_id)))
 
     def _complete(self, counted: Chord, body: Any) -> None:
-        """Send the body of a chord whose members have all finished."""
+        """Send the body of a chord if all of its members have finished."""
         if counted.done or not counted.is_complete(counted.finished):
             return
-        # A counter can be ahead: a count whose reply was lost is made again.
-        if not counted.is_complete(self._number_of_parts(counted.id)):
+        # The counter can be ahead: a count whose reply was lost is made again.
+        if not counted.is_complete(self._store.count_parts(counted.id)):
             return
         members = self._members(counted.id)
-        if self._is_done(counted.id):
-            # Another was faster, and may have dropped what members ignore before it was read here.
+        if self._store.is_done(counted.id):
+            # Another process was faster, and may have dropped ignored results before they were read here.
             return
         with _sent_for(counted.parent_id):
-            self._send(counted, members, maybe_signature(body, app=self._backend.app))
-        self._change(canvas.close(counted.id))
+            self._send(counted, members, maybe_signature(body, app=self._app))
+        self._store.change(canvas.close(counted.id))
         self._drop_results([record.id for record in members.records.values() if record.has_chord_result])
 
-    def _is_done(self, chord_id: str) -> bool:
-        document = self._backend.when_store_answers(lambda: self._collection.find_one(queries.by_id(chord_id)))
-        return document is not None and canvas.chord_from(document).done
-
-    def _shape(self, chord_id: str) -> Shape:
-        document = self._backend.when_store_answers(lambda: self._shapes.find_one(queries.by_id(chord_id)))
-        return Shape() if document is None else canvas.definition_from_document(document)
-
-    def _header(self, shape: Shape) -> list[ResultBase]:
-        if shape.header is None:
+    def _header(self, definition: Shape) -> list[ResultBase]:
+        if definition.header is None:
             return []
-        members: list[ResultBase] = result_from_tuple(shape.header, self._backend.app).results
+        members: list[ResultBase] = result_from_tuple(definition.header, self._app).results
         return members
 
     def _members(self, chord_id: str) -> _Members:
-        header = self._header(self._shape(chord_id))
+        header = self._header(self._store.definition(chord_id))
         planned = list(_leaves(header))
         known = set(planned)
-        joined = [part.task_id for part in self._parts(chord_id) if part.task_id not in known]
-        records = self._backend.when_store_answers(lambda: self._backend.records_of([*planned, *joined]))
+        joined = [part.task_id for part in self._store.parts(chord_id) if part.task_id not in known]
+        records = self._retry(lambda: self._records.find_all([*planned, *joined]))
         return _Members(header, joined, {record.id: record for record in records})
 
     def _drop_results(self, task_ids: list[str]) -> None:
-        """Let go of what members ignore. A worker that dies just before leaves what nobody sees and nobody needs."""
+        """Drop ignored results. If a worker dies just before, they stay in records where no client sees them."""
         if task_ids:
-            for store in (self._backend.store, self._backend.internal_store):
-                self._backend.when_store_answers(functools.partial(store.note, canvas.drop_results(task_ids)))
+            for store in (self._records.store, self._records.internal_store):
+                self._retry(functools.partial(store.note, canvas.drop_results(task_ids)))
 
     def _send(self, chord: Chord, members: _Members, body: Any) -> None:
         try:
             results = self._results_of(members)
         except ChordError as error:
             logger.warning("Chord %s fails: %s", chord.id, error)
-            self._backend.chord_error_from_stack(body, error)
+            self._fail_body(body, error)
             return
         try:
-            self._backend.app.amqp._retry_publish(body.delay, results)  # noqa: SLF001 - as Celery's own backends do
+            self._app.amqp._retry_publish(body.delay, results)  # noqa: SLF001 - as Celery's own backends do
         except Exception as error:
             logger.exception("The body of chord %s could not be sent", chord.id)
-            self._backend.chord_error_from_stack(body, ChordError(f"Callback error: {error!r}"))
+            self._fail_body(body, ChordError(f"Callback error: {error!r}"))
 
     def _results_of(self, members: _Members) -> list[Any]:
-        """The members' results in the order of the members, nested like them; those that joined later come last.
+        """Return the members' results in the order of the members, nested like them, later members last.
 
         Raises:
             ChordError: a member failed.
@@ -220,20 +196,8 @@ class Chords:
 
     def _meta_of(self, record: TaskRecord) -> Meta:
         if record.has_chord_result:
-            return {"status": states.SUCCESS, "result": self._backend.python_form(record.chord_result)}
-        return self._backend.meta_of(record)
-
-    def _change(self, write: Write, concern: WriteConcern = DURABLE) -> Chord:
-        filter_, update = write
-        collection = self._collection.with_options(write_concern=concern)
-
-        def change() -> Chord:
-            document: Any = collection.find_one_and_update(
-                filter_, update, upsert=True, return_document=ReturnDocument.AFTER
-            )
-            return canvas.chord_from(document)
-
-        return self._backend.when_store_answers(change)
+            return {"status": states.SUCCESS, "result": self._codec.python_form(record.chord_result)}
+        return self._codec.meta(record.id, record)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,9 @@
-"""Lines of log on their way to MongoDB: never blocking the task function, stored in batches and in order."""
+"""The writer of log lines: it never blocks a task function, and stores lines in batches and in their order."""
 
 from __future__ import annotations
 
 import functools
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,13 +13,13 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from gql_api.record.logs import Entry, Limits
 from gql_api.settings import Settings
+from gql_api.worker.backend.writer_thread import WriterThread
 from gql_api.worker.store.connections import connections_for
 from gql_api.worker.store.logs import LogStore
 
 logger = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS = 0.2
-_IDLE_SECONDS = 60.0
 
 Attempt = tuple[str, int]
 Write = Callable[[str, int, list[Entry]], bool | None]
@@ -28,27 +27,27 @@ Write = Callable[[str, int, list[Entry]], bool | None]
 
 @dataclass(slots=True)
 class _Log:
-    """What one running attempt has logged. ``full`` means that no more of it would be kept."""
+    """The log of one running attempt. ``full`` means that the record would not keep another line."""
 
     waiting: list[Entry] = field(default_factory=list)
     lines: int = 0
     bytes: int = 0
     full: bool = False
-    # Held while a batch is being stored, so that the next one comes after it.
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    # Held while a batch is being stored, so that the next batch follows it.
+    flush_lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class LogWriter:
-    """Stores what the running attempts of this process log, from one thread, an interval after the first line.
+    """Stores the log lines of this process's running attempts, from one thread, an interval after the first line.
 
-    What waits is bounded by the limits of a task's log, for more would not be kept: nothing else is dropped, however
-    long MongoDB is away.
+    The limits of a task's log bound the lines that wait, for the record would not keep more. No other line is dropped,
+    however long MongoDB is away.
 
     Args:
-        write: stores lines of an attempt, and tells whether the task's log is full, or None when the task
-            is not the attempt's any more; it waits out outages.
+        write: stores lines of an attempt, and returns whether the task's log is full, or None when the attempt does
+            not hold the task any more; it waits out outages.
         limits: how much a task's log keeps.
-        interval: how long lines are gathered, in seconds.
+        interval: how long lines are collected, in seconds.
     """
 
     def __init__(self, write: Write, limits: Limits, interval: float = _INTERVAL_SECONDS) -> None:
@@ -56,60 +55,46 @@ class LogWriter:
         self._limits = limits
         self._interval = interval
         self._logs: dict[Attempt, _Log] = {}
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        os.register_at_fork(after_in_child=self._forget_parent)
+        self._thread = WriterThread("logs", self._delay, self._flush_all, self._clear)
 
     def wants(self, task_id: str, attempt: int) -> bool:
-        """Whether another line of an attempt may be kept."""
+        """Return whether another line of an attempt may be kept."""
         log = self._logs.get((task_id, attempt))
         return log is None or not log.full
 
     def add(self, task_id: str, attempt: int, entry: Entry) -> None:
-        """Note a line; it is stored soon."""
-        with self._changed:
+        """Accept a line; the thread stores it soon."""
+        with self._thread.lock:
             log = self._logs.setdefault((task_id, attempt), _Log())
             if log.full:
                 return
             log.waiting.append(entry)
             log.lines += 1
             log.bytes += entry.size
-            # The one that is too many makes the note that the rest was left out.
+            # The first line above a limit becomes the note that the rest was left out.
             log.full = log.lines > self._limits.lines or log.bytes > self._limits.bytes
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
-                self._thread.start()
-            if len(log.waiting) == 1:
-                self._changed.notify()
+            self._thread.wake()
 
     def finish(self, task_id: str, attempt: int) -> None:
-        """Store what an attempt has logged, before its end is told. Costs nothing when that is nothing."""
+        """Store the lines of an attempt before its end is stored. Costs nothing when there are none."""
         log = self._logs.get((task_id, attempt))
         if log is not None:
             self._forget((task_id, attempt))
             self._flush((task_id, attempt), log)
 
-    def _run(self) -> None:
-        while self._wait_for_lines():
-            time.sleep(self._interval)
-            with self._changed:
-                unwritten = [(attempt, log) for attempt, log in self._logs.items() if log.waiting]
-            for attempt, log in unwritten:
-                self._flush(attempt, log)
+    def _delay(self) -> float | None:
+        return 0.0 if any(log.waiting for log in self._logs.values()) else None
 
-    def _wait_for_lines(self) -> bool:
-        """Wait until there is something to store; False when there was nothing for a while, which ends the thread."""
-        with self._changed:
-            if self._changed.wait_for(lambda: any(log.waiting for log in self._logs.values()), _IDLE_SECONDS):
-                return True
-            # All is stored: what quiet attempts logged, and attempts that had no outcome (Ignore).
-            self._logs.clear()
-            self._thread = None
-            return False
+    def _flush_all(self) -> None:
+        time.sleep(self._interval)
+        with self._thread.lock:
+            unwritten = [(attempt, log) for attempt, log in self._logs.items() if log.waiting]
+        for attempt, log in unwritten:
+            self._flush(attempt, log)
 
     def _flush(self, attempt: Attempt, log: _Log) -> None:
-        with log.turn:
-            with self._changed:
+        with log.flush_lock:
+            with self._thread.lock:
                 entries, log.waiting = log.waiting, []
             if not entries:
                 return
@@ -126,18 +111,15 @@ class LogWriter:
                 log.full = log.full or full
 
     def _forget(self, attempt: Attempt) -> None:
-        with self._changed:
+        with self._thread.lock:
             self._logs.pop(attempt, None)
 
-    def _forget_parent(self) -> None:
-        # The parent's thread and the holder of its lock do not exist in a forked child.
+    def _clear(self) -> None:
         self._logs = {}
-        self._changed = threading.Condition()
-        self._thread = None
 
 
 @functools.cache
 def log_writer_for(settings: Settings) -> LogWriter:
-    """One writer a process, for a line and the end of its attempt may come through different backends."""
+    """Return the one writer of this process: line and end of an attempt may come through different backends."""
     limits = Limits(settings.log_max_lines, settings.log_max_bytes)
     return LogWriter(LogStore(connections_for(settings), limits).write, limits)

@@ -1,11 +1,9 @@
-"""Progress reports on their way to the record: never blocking the task function, never more than a screen can use."""
+"""The writer of progress reports: it never blocks a task function, and writes no more than a screen can show."""
 
 from __future__ import annotations
 
 import functools
 import logging
-import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,18 +15,18 @@ from gql_api.record import writes
 from gql_api.record.model import Progress
 from gql_api.record.writes import Filter
 from gql_api.settings import Settings
+from gql_api.worker.backend.writer_thread import WriterThread
 from gql_api.worker.store.connections import connections_for
 from gql_api.worker.store.tasks import Store
 
 logger = logging.getLogger(__name__)
 
-_IDLE_SECONDS = 60.0
 _OUTAGE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class _Reports:
-    """The reports of one running task: the latest, and when it may be written."""
+    """The latest report of a running task; ``due`` is the earliest time for its write."""
 
     latest: Progress
     fence: Filter | None = None
@@ -37,82 +35,69 @@ class _Reports:
 
 
 class ProgressWriter:
-    """Writes the latest report of each running task, at most once per interval, from one thread a process.
+    """Writes the latest report of each running task, at most once per interval, from one thread per process.
 
-    A report that is overtaken within the interval is never written. The latest is: here when its turn comes, or with
-    the end of the attempt, which collects it by :meth:`take`.
+    Reports that are overtaken within the interval are never written. The latest report always is: here when it is due,
+    or with the end of the attempt, which collects it by :meth:`take`.
     """
 
     def __init__(self, write: Callable[[str, Progress, Filter | None], None], interval: float) -> None:
         self._write = write
         self._interval = interval
         self._tasks: dict[str, _Reports] = {}
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        os.register_at_fork(after_in_child=self._forget_parent)
+        self._thread = WriterThread("progress", self._delay, self._write_next, self._clear)
 
     def report(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
-        """Note a report; it is written as soon as the interval allows, if the fence lets it by then."""
-        with self._changed:
+        """Accept a report. It is written as soon as the interval allows, if the fence still holds by then."""
+        with self._thread.lock:
             reports = self._tasks.get(task_id)
             if reports is None:
                 self._tasks[task_id] = _Reports(progress, fence)
             else:
                 reports.latest, reports.fence, reports.unwritten = progress, fence, True
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+            self._thread.wake()
 
     def take(self, task_id: str) -> Progress | None:
         """End the reports of an attempt, and return the latest whether or not it was written.
 
-        A write that is under way at this moment may still fail against the final state, so the latest goes with that.
+        A write that is under way at this moment may still fail against the final state, which therefore carries the
+        latest report too.
         """
-        with self._changed:
+        with self._thread.lock:
             reports = self._tasks.pop(task_id, None)
         return None if reports is None else reports.latest
 
-    def _run(self) -> None:
-        while (turn := self._next()) is not None:
-            task_id, progress, fence = turn
-            try:
-                self._write(task_id, progress, fence)
-            except Exception:
-                logger.exception("Progress of task %s was not stored", task_id)
+    def _delay(self) -> float | None:
+        due = self._first_due()
+        return None if due is None else due[0] - time.monotonic()
 
-    def _next(self) -> tuple[str, Progress, Filter | None] | None:
-        """Wait for the next report to write; None when there was nothing to do for a while, which ends the thread."""
-        idle_since = time.monotonic()
-        with self._changed:
-            while True:
-                now = time.monotonic()
-                waiting = [(reports.due, task_id) for task_id, reports in self._tasks.items() if reports.unwritten]
-                if waiting:
-                    due, task_id = min(waiting)
-                    if due <= now:
-                        reports = self._tasks[task_id]
-                        reports.unwritten, reports.due = False, now + self._interval
-                        return task_id, reports.latest, reports.fence
-                    self._changed.wait(due - now)
-                elif now - idle_since > _IDLE_SECONDS:
-                    # All is written: what a running attempt reported, and attempts that had no outcome (Ignore).
-                    self._tasks.clear()
-                    self._thread = None
-                    return None
-                else:
-                    self._changed.wait(_IDLE_SECONDS)
+    def _first_due(self) -> tuple[float, str] | None:
+        return min(
+            ((reports.due, task_id) for task_id, reports in self._tasks.items() if reports.unwritten), default=None
+        )
 
-    def _forget_parent(self) -> None:
-        # The parent's thread and the holder of its lock do not exist in a forked child.
+    def _write_next(self) -> None:
+        with self._thread.lock:
+            due = self._first_due()
+            if due is None or due[0] > (now := time.monotonic()):
+                # An attempt that has ended in the meantime has taken its report along.
+                return
+            task_id = due[1]
+            reports = self._tasks[task_id]
+            reports.unwritten, reports.due = False, now + self._interval
+            progress, fence = reports.latest, reports.fence
+        try:
+            self._write(task_id, progress, fence)
+        except Exception:
+            logger.exception("Progress of task %s was not stored", task_id)
+
+    def _clear(self) -> None:
         self._tasks = {}
-        self._changed = threading.Condition()
-        self._thread = None
 
 
 @functools.cache
 def progress_writer_for(settings: Settings) -> ProgressWriter:
-    """One writer a process, for the report and the end of an attempt may come through different backends."""
+    """Return the one writer of this process: report and end of an attempt may come through different backends."""
     store = Store(connections_for(settings))
 
     def write(task_id: str, progress: Progress, fence: Filter | None) -> None:

@@ -39,6 +39,7 @@ class Attempt:
     fence: Filter | None = None
     retry_guard_seconds: float = 0.0
     next_message: NewTask | None = None
+    number: int | None = None
 
 
 def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, json_form: JsonForm) -> Write:

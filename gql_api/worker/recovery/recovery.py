@@ -19,7 +19,7 @@ from gql_api.outage import is_outage
 from gql_api.record import claims, due, fields, queries
 from gql_api.record.fields import Status
 from gql_api.record.reads import CODEC, TaskRecord
-from gql_api.worker.app.republish import publish, publish_many, request_of
+from gql_api.worker.app.republish import publish, request_of
 from gql_api.worker.attempts.lost import lose
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.recovery.backlog import Waiting
@@ -62,7 +62,7 @@ class Recovery:
                 self._take_from_lost_workers(now)
             if self._holds_leader_lock(now):
                 self._send_what_the_broker_lost(now)
-                self._backend.look_after_chords(now - self._lease)
+                self._backend.repair_chords(now - self._lease)
                 sweep(self._backend, now)
         except PyMongoError:
             self._answering_since = None
@@ -88,7 +88,7 @@ class Recovery:
         for status in (Status.SCHEDULED, Status.RETRY):
             while ids := self._ids_of(due.before(status, now, self._names)):
                 taken = store.change_many(due.take(ids, by := uuid.uuid4().hex), due.taken(ids, by))
-                publish_many(self._app, taken)
+                publish(self._app, *taken)
                 if len(ids) < _BATCH:
                     break
 

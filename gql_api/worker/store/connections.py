@@ -1,26 +1,30 @@
-"""A worker's own connections to MongoDB and Redis, opened in the process that uses them, never inherited by a fork."""
+"""A worker's connections to MongoDB and Redis: each process opens its own, and a forked child inherits none."""
 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
+from redis.exceptions import RedisError
 
 from gql_api.record.reads import CODEC, Document
 from gql_api.settings import Settings
 from gql_api.worker.state.process import is_worker
-from gql_api.worker.store.publisher import Publisher
+from gql_api.worker.store.publisher import Event, Publisher
+
+logger = logging.getLogger(__name__)
 
 Client = TypeVar("Client")
 
 DURABLE = WriteConcern(w="majority", j=True)
-# Progress may be lost with the server that took it: the next report or the final state brings it up again.
+# For writes that may be lost with the server that took them: the next report or the final state replaces progress.
 QUICK = WriteConcern(w=1)
 
 _EVENT_TIMEOUT_SECONDS = 1.0
@@ -28,7 +32,7 @@ _SERVER_SELECTION_MS = 5_000
 
 
 class PerProcess(Generic[Client]):
-    """A client made at its first use in each process. A child never touches, nor closes, what its parent opened."""
+    """A client that each process makes at its first use. A child neither uses nor closes its parent's client."""
 
     def __init__(self, connect: Callable[[], Client]) -> None:
         self._connect = connect
@@ -48,11 +52,11 @@ class PerProcess(Generic[Client]):
         return client
 
     def pop(self) -> Client | None:
-        """Take this process's client out, if it has made one."""
+        """Remove and return this process's client, if it has made one."""
         return self._clients.pop(os.getpid(), None)
 
     def _unlock(self) -> None:
-        # Another thread of the parent may have held the lock at the fork, and no such thread exists in the child.
+        # Another thread of the parent may have held the lock at the fork; that thread does not exist in the child.
         self._lock = threading.Lock()
 
 
@@ -66,27 +70,32 @@ class Connections:
                 settings.mongodb_url,
                 serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
                 appname="gql-api worker",
-                # A worker makes each of its writes until it hears that it was taken, and knows its own when it was
-                # taken before. MongoDB's retries, which cost it a second write each, are for everybody else.
+                # A worker repeats each write until MongoDB acknowledges it, and recognizes its own earlier write.
+                # MongoDB's retries, which cost the server a second write each, are for all other programs.
                 retryWrites=not is_worker(),
             ),
         )
         self._publisher = PerProcess(lambda: Publisher(settings.redis_url, _EVENT_TIMEOUT_SECONDS))
 
     def mongo(self) -> MongoClient[Document]:
-        """This process's MongoDB client."""
+        """Return this process's MongoDB client."""
         return self._mongo.get()
 
     def database(self) -> Database[Document]:
-        """The database, with times that carry their offset and acknowledged, journaled majority writes."""
+        """Return the database, with timezone-aware times and acknowledged, journaled majority writes."""
         return self.mongo().get_database(self._database_name, codec_options=CODEC, write_concern=DURABLE)
 
-    def publisher(self) -> Publisher:
-        """This process's way to tell events."""
-        return self._publisher.get()
+    def publish(self, events: Sequence[Event]) -> None:
+        """Publish events of what was stored. The record is the truth: lost events are logged, never raised."""
+        if not events:
+            return
+        try:
+            self._publisher.get().publish(events)
+        except (RedisError, OSError):
+            logger.warning("%d events were not published, the first on %s", len(events), events[0][0], exc_info=True)
 
     def close(self) -> None:
-        """Close what this process has opened, for good."""
+        """Close the connections of this process, for good."""
         for client in (self._mongo.pop(), self._publisher.pop()):
             if client is not None:
                 client.close()
@@ -94,5 +103,5 @@ class Connections:
 
 @functools.cache
 def connections_for(settings: Settings) -> Connections:
-    """One set of connections a process for the same settings: Celery may make a backend for each thread."""
+    """Return one set of connections for equal settings: Celery may make a backend for each thread."""
     return Connections(settings)

@@ -1,4 +1,4 @@
-"""Lines of log in MongoDB: numbered by the record of their task, stored, then announced."""
+"""Log lines in MongoDB: numbered by the record of their task, stored, then announced."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.write_concern import WriteConcern
-from redis.exceptions import RedisError
 
 from gql_api import events
-from gql_api.outage import is_outage
+from gql_api.outage import found_only_duplicates, is_outage
 from gql_api.record import fields, logs
 from gql_api.record.logs import Entry, Limits, LogBatch
 from gql_api.record.reads import Document
@@ -22,14 +21,13 @@ from gql_api.worker.store.connections import DURABLE, QUICK, Connections
 logger = logging.getLogger(__name__)
 
 _OUTAGE_SECONDS = 1.0
-_DUPLICATE_KEY = 11000
 
 
 class LogStore:
-    """The lines as a worker stores them.
+    """The log lines that a worker stores.
 
-    Their numbers are acknowledged at once, the lines when they are durable: then so are the numbers, which were written
-    before, and nothing is announced that could vanish.
+    MongoDB acknowledges the numbers at once, and the lines when they are durable. Then the numbers, which were written
+    before, are durable too: no line is announced that could vanish.
     """
 
     def __init__(self, connections: Connections, limits: Limits) -> None:
@@ -37,12 +35,12 @@ class LogStore:
         self._limits = limits
 
     def write(self, task_id: str, attempt: int, entries: list[Entry]) -> bool | None:
-        """Store what an attempt has logged, as far as there is room, and tell the watchers. Waits out outages.
+        """Store the lines of an attempt, as far as there is room, and publish them. Waits out outages.
 
         Returns:
-            Whether the log is full; None when the task is not the attempt's any more, and nothing was stored.
+            Whether the log is full; None when the attempt does not hold the task any more, and nothing was stored.
         """
-        # Made once: by these a repeated write knows its own. One more is for the note that the log is full.
+        # Made once, so that a repeated write recognizes its own. The last is for the note that the log is full.
         ids = [ObjectId() for _ in range(len(entries) + 1)]
         is_first = True
         while True:
@@ -70,23 +68,18 @@ class LogStore:
         if lines:
             documents = [logs.document_of(id_, task_id, line) for id_, line in zip(ids, lines, strict=False)]
             self._insert(documents, is_first=is_first)
-            self._announce(task_id, LogBatch(room.lines + 1, room.lines + len(entries), tuple(lines)))
+            batch = LogBatch(room.lines + 1, room.lines + len(entries), tuple(lines))
+            self._connections.publish([(events.log_channel(task_id), events.encode_log(batch))])
         return logs.is_full(entries, room, self._limits)
 
     def _insert(self, documents: list[Document], *, is_first: bool) -> None:
-        """Insert lines, the first ones first, for readers go by position; or what is missing of them."""
+        """Insert the lines; after a lost reply, those that are missing."""
         try:
+            # In their order at first, because readers continue from a position.
             self._collection(fields.TASK_LOGS, DURABLE).insert_many(documents, ordered=is_first)
         except BulkWriteError as error:
-            problems = error.details["writeErrors"]
-            if is_first or error.details["writeConcernErrors"] or any(p["code"] != _DUPLICATE_KEY for p in problems):
+            if is_first or not found_only_duplicates(error):
                 raise
 
     def _collection(self, name: str, concern: WriteConcern) -> Collection[Document]:
         return self._connections.database().get_collection(name, write_concern=concern)
-
-    def _announce(self, task_id: str, batch: LogBatch) -> None:
-        try:
-            self._connections.publisher().publish(events.log_channel(task_id), events.encode_log(batch))
-        except (RedisError, OSError):
-            logger.warning("Lines of log of task %s were not announced", task_id, exc_info=True)

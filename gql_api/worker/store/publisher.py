@@ -1,19 +1,22 @@
-"""Events on their way to Redis: sent, not waited for."""
+"""The worker's connection that publishes events to Redis without waiting for replies."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from redis.connection import ConnectionPool
 from redis.exceptions import RedisError
 
+# A channel and a payload.
+Event = tuple[str, bytes]
+
 
 class Publisher:
-    """Publishes over one connection that has replies turned off, so that a task never waits for Redis to answer.
+    """A connection with replies turned off, so that a task never waits for an answer of Redis. Thread-safe.
 
-    Thread-safe. What was sent is delivered though the process ends; what was sent into a connection that broke at that
-    moment is lost like any event may be.
+    Redis delivers the events that were sent even if the process ends. Events sent while the connection breaks are lost.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -22,16 +25,17 @@ class Publisher:
         self._connection: Any = None
         self._lock = threading.Lock()
 
-    def publish(self, channel: str, payload: bytes) -> None:
-        """Send an event.
+    def publish(self, events: Sequence[Event]) -> None:
+        """Send events in their order.
 
         Raises:
-            RedisError: it cannot be sent.
+            RedisError: Redis is away; some of the events may have been sent.
         """
+        commands = [("PUBLISH", channel, payload) for channel, payload in events]
         with self._lock:
-            connection = self._living() or self._connect()
+            connection = self._open_connection() or self._connect()
             try:
-                connection.send_command("PUBLISH", channel, payload, check_health=False)
+                connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             except (RedisError, OSError):
                 self._drop()
                 raise
@@ -41,9 +45,9 @@ class Publisher:
         with self._lock:
             self._drop()
 
-    def _living(self) -> Any:
-        """The connection, unless Redis has closed it: with replies off nothing else makes it readable."""
+    def _open_connection(self) -> Any:
         if self._connection is not None:
+            # With replies off, only the end of the connection makes it readable.
             try:
                 closed = self._connection.can_read(timeout=0)
             except (RedisError, OSError):

@@ -1,13 +1,12 @@
-"""Store, then announce: the one place where a worker changes task records."""
+"""The task records in MongoDB: the only place where a worker changes them and publishes their events."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 
-from pymongo import ReturnDocument, UpdateOne
+from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.write_concern import WriteConcern
-from redis.exceptions import RedisError
 
 from gql_api import events
 from gql_api.record import fields, logs, queries, tombstones
@@ -15,19 +14,14 @@ from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Write
 from gql_api.worker.store.connections import DURABLE, QUICK, Connections, PerProcess
 
-logger = logging.getLogger(__name__)
-
 
 class Store:
-    """The task records as a worker sees them.
-
-    Those of Celery's internal tasks are kept apart, where no client finds them, and are not announced.
-    """
+    """The task records, or those of Celery's internal tasks, which no client finds and no event announces."""
 
     def __init__(self, connections: Connections, *, internal: bool = False) -> None:
         self._connections = connections
         self._internal = internal
-        # Made once: PyMongo's own making of a collection is a twentieth of what a worker does for a small task.
+        # Made once: making a collection in PyMongo takes a twentieth of the time that a worker needs for a small task.
         self._durable = PerProcess(lambda: self._collection(DURABLE))
         self._quick = PerProcess(lambda: self._collection(QUICK))
 
@@ -35,15 +29,15 @@ class Store:
         """Make one conditional change and publish its event.
 
         Args:
-            write: from ``jobs.record``.
-            upsert: whether it makes the record.
+            write: from :mod:`gql_api.record`.
+            upsert: whether the write creates the record.
             quick: whether the change may be lost with the server that took it.
 
         Returns:
-            The record as it is now; None when it did not take the change, and then nothing is announced.
+            The new record; None when the record did not take the change, and then nothing is published.
 
         Raises:
-            DuplicateKeyError: an upsert found the id taken.
+            DuplicateKeyError: an upsert found a record with this id.
         """
         filter_, update = write
         document = (
@@ -53,44 +47,41 @@ class Store:
         )
         if document is None:
             return None
-        if not self._internal:
-            self._announce(document)
+        self._announce([document])
         return TaskRecord(document)
 
     def change_many(self, write: Write, taken: Document) -> list[TaskRecord]:
-        """Make one conditional change of many tasks, and publish the event of each that took it.
+        """Make one conditional change of many tasks, and publish the event of each task that took it.
 
         Args:
-            write: run over many; it marks what it changes.
-            taken: the filter that finds these by their mark.
+            write: run over many; it leaves a token in the records that it changes.
+            taken: the filter that finds these by the token.
         """
         self._durable.get().update_many(*write)
         documents = list(self._durable.get().find(taken))
-        for document in documents:
-            self._announce(document)
+        self._announce(documents)
         return [TaskRecord(document) for document in documents]
 
     def delete(self, task_ids: list[str]) -> None:
-        """Delete those of some tasks that are final, and announce it. A late message revives none of them."""
+        """Delete the final ones among some tasks, and publish that. A late message cannot revive them."""
         database = self._connections.database()
-        last = list(self._durable.get().find(tombstones.deletable(task_ids), queries.FILTERED_ONLY))
-        found = {document[fields.ID]: document for document in last}
-        if not found:
+        documents = list(self._durable.get().find(tombstones.deletable(task_ids), queries.FILTERED_ONLY))
+        if not documents:
             return
-        graves = [UpdateOne(*tombstones.save_tombstone(task_id), upsert=True) for task_id in found]
-        database[fields.TOMBSTONES].bulk_write(graves, ordered=False)
-        deleted = [
-            tombstones.tombstone_from(grave)
-            for grave in database[fields.TOMBSTONES].find(tombstones.tombstones_of([*found]))
-        ]
-        database[fields.TASK_LOGS].delete_many(logs.of_tasks([*found]))
-        self._durable.get().delete_many(tombstones.deletable([*found]))
-        for task_id, at in deleted:
-            if not self._publish(events.channel(task_id), events.deleted(found[task_id], at)):
-                return  # Redis is away, and each of the others would be waited for
+        found = [document[fields.ID] for document in documents]
+        database[fields.TOMBSTONES].bulk_write(tombstones.save_tombstones(found), ordered=False)
+        saved = list(database[fields.TOMBSTONES].find(tombstones.tombstones_of(found)))
+        database[fields.TASK_LOGS].delete_many(logs.of_tasks(found))
+        self._durable.get().delete_many(tombstones.deletable(found))
+        self._connections.publish(
+            [
+                (events.channel(document[fields.ID]), events.deleted(document, at))
+                for document, at in tombstones.with_deletion_times(documents, saved)
+            ]
+        )
 
     def note(self, write: Write) -> int:
-        """Make a change that no client sees, on every record that its filter finds, and return how many those were."""
+        """Make a change that clients do not see on all records that its filter finds, and return their number."""
         filter_, update = write
         return self._durable.get().update_many(filter_, update).matched_count
 
@@ -100,21 +91,13 @@ class Store:
         return None if document is None else TaskRecord(document)
 
     def find_all(self, task_ids: list[str]) -> list[TaskRecord]:
-        """Read several tasks, in no order; one without a record is left out."""
+        """Read several tasks, in any order; an id without a record is left out."""
         return [TaskRecord(document) for document in self._durable.get().find(queries.by_ids(task_ids))]
 
     def _collection(self, concern: WriteConcern) -> Collection[Document]:
         name = fields.INTERNAL_TASKS if self._internal else fields.TASKS
         return self._connections.database().get_collection(name, write_concern=concern)
 
-    def _announce(self, document: Document) -> None:
-        self._publish(events.channel(document[fields.ID]), events.encode(document))
-
-    def _publish(self, channel: str, event: bytes) -> bool:
-        """The record is the truth: news that is lost is logged, never raised into a task. Tells whether it was sent."""
-        try:
-            self._connections.publisher().publish(channel, event)
-        except (RedisError, OSError):
-            logger.warning("An event on %s was not published", channel, exc_info=True)
-            return False
-        return True
+    def _announce(self, documents: Sequence[Document]) -> None:
+        if not self._internal:
+            self._connections.publish([(events.channel(each[fields.ID]), events.encode(each)) for each in documents])

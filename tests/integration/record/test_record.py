@@ -58,7 +58,7 @@ def heard(settings: Settings, connections: Connections) -> Iterator[Callable[[],
 
         def collect() -> list[TaskRecord]:
             # Behind what the store has sent, which Redis may not have read yet.
-            connections.publisher().publish(events.channel("end"), b"end")
+            connections.publish([(events.channel("end"), b"end")])
             payloads = []
             while (message := pubsub.get_message(timeout=5)) and message["data"] != b"end":
                 payloads.append(message["data"])

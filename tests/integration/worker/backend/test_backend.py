@@ -317,7 +317,7 @@ def test_only_an_absent_store_is_tried_again(
 ) -> None:
     """Celery's always_retry needs to know which errors pass by themselves; outside a worker nobody waits for them."""
     assert backend.exception_safe_to_retry(error) is False
-    monkeypatch.setattr("gql_api.worker.backend.base.is_worker", lambda: True)
+    monkeypatch.setattr("gql_api.worker.backend.backend.is_worker", lambda: True)
     assert backend.exception_safe_to_retry(error) is safe
 
 

@@ -137,7 +137,7 @@ def test_a_member_that_was_not_counted_is(canvas: Canvas) -> None:
         canvas.finish(number)
     chords_ = canvas.backend.database[fields.CHORDS]
     chords_.update_one({}, {"$set": {"finished": 2, "done": False}})
-    canvas.backend.look_after_chords(datetime.now(UTC) + timedelta(seconds=1))
+    canvas.backend.repair_chords(datetime.now(UTC) + timedelta(seconds=1))
     assert (canvas.bodies_sent, canvas.stored.finished, canvas.stored.done) == (2, 3, True)
 
 
@@ -168,7 +168,7 @@ def test_a_member_that_joined_and_was_not_told_is_found(canvas: Canvas) -> None:
         canvas.finish(number)
     canvas.backend.mark_as_done(joined, 3, request=Context(id=joined, task="shop.price", hostname="w"))
     assert canvas.bodies_sent == 0
-    canvas.backend.look_after_chords(datetime.now(UTC) + timedelta(seconds=1))
+    canvas.backend.repair_chords(datetime.now(UTC) + timedelta(seconds=1))
     assert canvas.bodies_sent == 1
 
 
@@ -182,7 +182,7 @@ def test_what_a_member_ignores_is_kept_for_the_body_only(canvas: Canvas) -> None
     canvas.backend.on_chord_part_return = finish  # type: ignore[method-assign] # as above
     for number in (1, 2):
         canvas.finish(number)
-    canvas.backend.look_after_chords(datetime.now(UTC) + timedelta(seconds=1))
+    canvas.backend.repair_chords(datetime.now(UTC) + timedelta(seconds=1))
     [message] = canvas.redis.lrange(canvas.body.options["queue"], 0, -1)
     args, _, _ = json.loads(base64.b64decode(json.loads(message)["body"]))
     assert args == [[0, 1, 2]]

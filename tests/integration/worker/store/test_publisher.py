@@ -30,7 +30,7 @@ def publisher(server: RedisServer) -> Iterator[Publisher]:
 
 def _publish(publisher: Publisher, payload: bytes) -> bool:
     try:
-        publisher.publish(_CHANNEL, payload)
+        publisher.publish([(_CHANNEL, payload)])
     except (RedisError, OSError):
         return False
     return True
@@ -44,7 +44,7 @@ def test_events_arrive_in_their_order(server: RedisServer, publisher: Publisher,
             pubsub.subscribe(_CHANNEL)
             pubsub.get_message(timeout=5)
             for number in range(1000):
-                publisher.publish(_CHANNEL, str(number).encode())
+                publisher.publish([(_CHANNEL, str(number).encode())])
             heard = [pubsub.get_message(timeout=5) for _ in range(1000)]
     assert [int(message["data"]) for message in heard if message] == list(range(1000))
 
