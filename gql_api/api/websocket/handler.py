@@ -39,7 +39,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         super().__init__(*args, **rest)
         if not isinstance(self.websocket, ASGIWebSocketAdapter):
             raise TypeError("this handler is for Strawberry's ASGI view")
-        self._outgoing = SocketWriter(transport_of(self.websocket.ws), self._sent_all, self.context.services.turn)
+        self._outgoing = SocketWriter(transport_of(self.websocket.ws), self._sent_all, self.context.services.tick_queue)
         self._outboxes: dict[str, SendBuffer] = {}
         self._unbegun: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
