@@ -1,4 +1,4 @@
-"""The ASGI application: ``uvicorn gql_api.app:app``, or ``create_app(settings)`` for one of your own."""
+"""The ASGI application: ``uvicorn gql_api.app:app``, or ``create_app(settings)`` to embed or configure it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """Build the application. Connections are opened by its lifespan and closed in reverse.
 
     Args:
-        settings: read from the environment when left out.
+        settings: read from the environment by default.
 
     Raises:
         SettingsError: a variable has a value that cannot work.
@@ -71,7 +71,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
 @contextlib.asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Open what requests need. Neither MongoDB nor Redis has to be up: ``/readyz`` tells when they are."""
+    """Open the services. Neither MongoDB nor Redis has to be up; ``/readyz`` reports when they are."""
     async with contextlib.AsyncExitStack() as stack:
         timeout = settings.store_timeout_seconds
         redis = Redis.from_url(settings.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout)
@@ -94,7 +94,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             controller=Controller(settings, store, changes, creator),
             bulk=Bulk(store, changes, creator),
             executions=executions,
-            turn=TickQueue(),
+            tick_queue=TickQueue(),
             sockets=set(),
             redis=redis,
         )

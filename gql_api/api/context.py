@@ -1,4 +1,4 @@
-"""What a request needs: made once in the lifespan, handed to every resolver."""
+"""The services of an application, and the context in which a resolver reaches them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.pubsub.task_feed import TaskFeed
-from gql_api.api.store.lists import ChildPage
+from gql_api.api.store.lists import ChildPage, TaskLists
 from gql_api.api.store.tasks import TaskStore
 from gql_api.api.subscriptions.executions import Executions
 from gql_api.api.subscriptions.fanout import Fanout
@@ -29,9 +29,9 @@ from gql_api.record.reads import TaskRecord
 
 @dataclass(frozen=True)
 class Services:
-    """What lives as long as the application.
+    """The objects that live as long as the application.
 
-    ``tasks`` gathers reads by id that arrive together, from whichever requests, into one query. It keeps nothing.
+    ``tasks`` reads tasks by id; reads that arrive together, from any requests, become one query. It caches nothing.
     ``sockets`` are the open WebSockets.
     """
 
@@ -42,17 +42,18 @@ class Services:
     controller: Controller
     bulk: Bulk
     executions: Executions
-    turn: TickQueue
+    tick_queue: TickQueue
     sockets: set[OpenSocket]
     redis: Redis
 
 
 @dataclass(frozen=True)
 class Context:
-    """What Strawberry hands to resolvers.
+    """The ``info.context`` of resolvers.
 
-    The loaders gather what the tasks of one answer ask for into one query. ``request`` and ``response`` are there for
-    Strawberry's own extensions; a shared execution is of no one request. ``fanout`` is those whom it tells.
+    The loaders read what the tasks of one answer need by one query. Strawberry's own extensions use ``request`` and
+    ``response``; a shared execution belongs to no single request and has neither. ``fanout`` holds the subscribers of
+    a shared execution.
     """
 
     services: Services
@@ -60,22 +61,52 @@ class Context:
     request: Request | WebSocket | None = None
     response: Response | WebSocket | None = None
 
+    @property
+    def tasks(self) -> BatchedReads[TaskRecord | None]:
+        """The reads of tasks by id."""
+        return self.services.tasks
+
+    @property
+    def store(self) -> TaskStore:
+        """The MongoDB of the API."""
+        return self.services.store
+
+    @property
+    def lists(self) -> TaskLists:
+        """The reads of pages, counts and facets."""
+        return self.services.store.lists
+
+    @property
+    def creator(self) -> Creator:
+        """The command that creates tasks."""
+        return self.services.creator
+
+    @property
+    def controller(self) -> Controller:
+        """The commands on one task."""
+        return self.services.controller
+
+    @property
+    def bulk(self) -> Bulk:
+        """The commands on all tasks that match a filter."""
+        return self.services.bulk
+
     # Uncached: on a socket a context lives as long as the connection, and tasks change.
     @cached_property
     def children(self) -> DataLoader[ChildPage, list[TaskRecord]]:
-        """Reads pages of children."""
-        return DataLoader(self.services.store.lists.child_pages, cache=False)
+        """The reads of pages of children."""
+        return DataLoader(self.lists.child_pages, cache=False)
 
     @cached_property
     def child_counts(self) -> DataLoader[str, int]:
-        """Counts children."""
-        return DataLoader(self.services.store.lists.child_counts, cache=False)
+        """The numbers of children."""
+        return DataLoader(self.lists.child_counts, cache=False)
 
 
 Info: TypeAlias = StrawberryInfo[Context, None]
 
 
 def context_of(request: Request | WebSocket, response: Response | WebSocket) -> Context:
-    """Make the context of one request, from the services of the application that it came to."""
+    """Create the context of one request, with the services of the application that received it."""
     services: Services = request.app.state.services
     return Context(services=services, request=request, response=response)

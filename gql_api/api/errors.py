@@ -1,37 +1,28 @@
-"""Errors at the edge: what a client could expect is told, anything else is logged under an id and masked."""
+"""The exceptions of the API under one root, the error codes that clients see, and texts that several errors share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-import strawberry
 from graphql import GraphQLError
 
 from gql_api.record.reads import TaskRecord
 from gql_api.values import Problem
 
-UNAVAILABLE = "SERVICE_UNAVAILABLE"
-INTERNAL = "INTERNAL_SERVER_ERROR"
+# The values of ``extensions.code``.
 BAD_INPUT = "BAD_USER_INPUT"
+CONFLICT = "CONFLICT"
+INTERNAL = "INTERNAL_SERVER_ERROR"
+NOT_FOUND = "NOT_FOUND"
+QUERY_TIMEOUT = "QUERY_TIMEOUT"
+UNAVAILABLE = "SERVICE_UNAVAILABLE"
 
 
-class ClientError(GraphQLError):
-    """The request cannot be answered, and the message says why. Its code is in the ``extensions``."""
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message, extensions={"code": code})
-
-
-def unknown_task(task_id: str) -> ClientError:
-    """Make the error for an id that is no task's, where there must be one."""
-    return ClientError(f"There is no task {task_id}", "NOT_FOUND")
-
-
-@strawberry.enum(description="Why a mutation changed nothing.")
 class TaskErrorCode(StrEnum):
-    """The codes of :class:`UserError`."""
+    """The codes of ``userErrors``."""
 
     INVALID_INPUT = "INVALID_INPUT"
     UNKNOWN_TASK_NAME = "UNKNOWN_TASK_NAME"
@@ -42,49 +33,76 @@ class TaskErrorCode(StrEnum):
     REVISION_CONFLICT = "REVISION_CONFLICT"
 
 
-@strawberry.type(description="Something the caller can put right.")
-class UserError:
-    """An expected failure of a mutation."""
+class ApiError(Exception):
+    """The root of the API's exceptions."""
+
+
+class ClientError(ApiError, GraphQLError):
+    """An error in ``errors`` of the answer, with its code in ``extensions``."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message, extensions={"code": code})
+
+    @classmethod
+    def not_found(cls, task_id: str) -> Self:
+        """Return the error of an operation that needs a task with this id."""
+        return cls(_no_such_task(task_id), NOT_FOUND)
+
+
+class ConflictError(ClientError):
+    """An error of a call that lost every race against other writers. The caller repeats the call."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, CONFLICT)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One reason why a mutation changed nothing, with the path of the argument in ``field``."""
 
     code: TaskErrorCode
     message: str
-    field: list[str] | None = strawberry.field(description="The path in the input that it is about.")
+    field: list[str] | None = None
 
 
-class RefusedError(Exception):
-    """A mutation changes nothing, and its caller can put it right."""
+class MutationRefusedError(ApiError):
+    """A mutation that changed nothing, for reasons that its caller can correct. ``task`` is the task as it is."""
 
-    def __init__(self, *errors: UserError, task: TaskRecord | None = None) -> None:
-        super().__init__("; ".join(error.message for error in errors))
-        self.errors = list(errors)
+    def __init__(self, *refusals: Refusal, task: TaskRecord | None = None) -> None:
+        super().__init__("; ".join(refusal.message for refusal in refusals))
+        self.refusals = refusals
         self.task = task
 
     @classmethod
     def because(cls, code: TaskErrorCode, message: str, *path: str, task: TaskRecord | None = None) -> Self:
-        """Refuse for one reason; ``path`` is where in the arguments it stands."""
-        return cls(UserError(code=code, message=message, field=list(path) or None), task=task)
+        """Return an error with one reason; ``path`` leads to the argument that caused it."""
+        return cls(Refusal(code, message, list(path) or None), task=task)
 
     @classmethod
     def for_problems(cls, problems: Sequence[Problem], *prefix: str) -> Self:
-        """Refuse values that cannot be; the paths of the problems begin below ``prefix``."""
-        return cls(*(_user_error(problem, prefix) for problem in problems))
+        """Return an error with one reason for each problem; the paths of the problems begin below ``prefix``."""
+        return cls(*(_refusal(problem, prefix) for problem in problems))
+
+    @classmethod
+    def not_found(cls, task_id: str) -> Self:
+        """Return the error of a mutation that needs a task with this id."""
+        return cls.because(TaskErrorCode.NOT_FOUND, _no_such_task(task_id), "id")
+
+    @classmethod
+    def already_final(cls, record: TaskRecord) -> Self:
+        """Return the error of a mutation that changes unfinished tasks only."""
+        message = f"Task {record.id} has already ended with status {record.status}"
+        return cls.because(TaskErrorCode.ALREADY_FINAL, message, "id", task=record)
 
 
-def not_found(task_id: str) -> RefusedError:
-    """There is no such task."""
-    return RefusedError.because(TaskErrorCode.NOT_FOUND, f"There is no task {_text(task_id)}", "id")
+def _no_such_task(task_id: str) -> str:
+    return f"No task with id {_text(task_id)}"
 
 
-def already_final(record: TaskRecord) -> RefusedError:
-    """It is too late: the task has ended."""
-    message = f"The task has ended already: {record.status}"
-    return RefusedError.because(TaskErrorCode.ALREADY_FINAL, message, "id", task=record)
-
-
-def _user_error(problem: Problem, prefix: Sequence[str]) -> UserError:
+def _refusal(problem: Problem, prefix: Sequence[str]) -> Refusal:
     path = [_text(part) for part in problem.path]
     too_large = problem.too_large and path[0] in {"metadata", "operations"}
-    return UserError(
+    return Refusal(
         code=TaskErrorCode.METADATA_TOO_LARGE if too_large else TaskErrorCode.INVALID_INPUT,
         message=f"{'.'.join(path or prefix)}: {problem.message}",
         field=[*prefix, *path],
@@ -92,5 +110,5 @@ def _user_error(problem: Problem, prefix: Sequence[str]) -> UserError:
 
 
 def _text(part: object) -> str:
-    """What a caller sent, as something that an answer can carry."""
+    """Return what a caller sent as text that UTF-8 can encode."""
     return str(part).encode("utf-8", "backslashreplace").decode()

@@ -175,7 +175,7 @@ def test_errors_come_in_the_payload_of_a_part(api: Api) -> None:
     """A document that is not valid, and a task that there is not, are GraphQL errors and no broken transport."""
     invalid = httpx.post(api.graphql, json={"query": "subscription { nothing }"}, headers=PARTS)
     unknown = _watched(api, "POST", PARTS, "unknown")
-    for answer, message in ((invalid, "Cannot query field"), (unknown, "There is no task unknown")):
+    for answer, message in ((invalid, "Cannot query field"), (unknown, "No task with id unknown")):
         (part,) = _parts(answer.text)
         assert message in part["payload"]["errors"][0]["message"]
         assert not part["payload"].get("data")

@@ -34,7 +34,7 @@ def test_nodes_come_in_their_order(api: Api, made: list[str]) -> None:
     nodes = api.data("query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }", ids=asked)["nodes"]
     assert [node and node["id"] for node in nodes] == [second, None, first, second, None, None]
     error = api.refusal("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=["x"] * 501)
-    assert error["message"] == "ids are 501, more than 500"
+    assert error["message"] == "ids: at most 500 allowed, got 501"
 
 
 def _cursor(*parts: Any) -> str:
@@ -44,18 +44,18 @@ def _cursor(*parts: Any) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"first": 0}, "first must be from 1 to 500, not 0"),
-        ({"first": 501}, "first must be from 1 to 500, not 501"),
-        ({"last": -1}, "last must be from 1 to 500, not -1"),
-        ({"first": 1, "last": 1}, "first and last cannot be given together"),
-        ({"after": ""}, "after: '' is not a cursor"),
-        ({"after": "no cursor"}, "after: 'no cursor' is not a cursor"),
-        ({"before": "\ud800"}, "is not a cursor"),
-        ({"after": _cursor("created_at:desc", float("nan"), "x")}, "is not a cursor"),
-        ({"after": _cursor("created_at:desc", 2**63, "x")}, "is not a cursor"),
-        ({"after": _cursor("created_at:asc", 0, "x")}, "is a cursor of another list, or of another order"),
-        ({"before": _cursor("updated_at:desc", 0, "x")}, "is a cursor of another list, or of another order"),
-        ({"before": _cursor("log", 0, "x")}, "is a cursor of another list, or of another order"),
+        ({"first": 0}, "first: must be from 1 to 500, got 0"),
+        ({"first": 501}, "first: must be from 1 to 500, got 501"),
+        ({"last": -1}, "last: must be from 1 to 500, got -1"),
+        ({"first": 1, "last": 1}, "first and last: only one is allowed, got first 1 and last 1"),
+        ({"after": ""}, "after: must be a cursor from a page, got ''"),
+        ({"after": "no cursor"}, "after: must be a cursor from a page, got 'no cursor'"),
+        ({"before": "\ud800"}, "must be a cursor from a page"),
+        ({"after": _cursor("created_at:desc", float("nan"), "x")}, "must be a cursor from a page"),
+        ({"after": _cursor("created_at:desc", 2**63, "x")}, "must be a cursor from a page"),
+        ({"after": _cursor("created_at:asc", 0, "x")}, "of another list or another order"),
+        ({"before": _cursor("updated_at:desc", 0, "x")}, "of another list or another order"),
+        ({"before": _cursor("log", 0, "x")}, "of another list or another order"),
     ],
     ids=lambda value: ascii(value)[:50],
 )

@@ -74,7 +74,7 @@ async def test_joining_at_any_moment_sees_the_end(api: Api) -> None:
 
 async def test_an_unknown_id_is_an_error(api: Api) -> None:
     """There is nothing to wait for when there is no such task."""
-    with pytest.raises(TransportQueryError, match="There is no task nope") as refused:
+    with pytest.raises(TransportQueryError, match="No task with id nope") as refused:
         await anext(_watch(api, "nope"))
     (error,) = refused.value.errors or []
     assert error["extensions"]["code"] == "NOT_FOUND"

@@ -1,1 +1,1 @@
-"""Commands of a caller on tasks: validate, store, announce."""
+"""Commands on tasks: validate, store, publish."""

@@ -1,4 +1,4 @@
-"""Store, then announce: the one place where the API changes task records."""
+"""Store, then publish: the only place where the API changes task records and publishes their events."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 
 
 class Changes:
-    """Makes changes of records and publishes their events."""
+    """A writer of task records that publishes the event of each stored change."""
 
     def __init__(self, store: TaskStore, redis: Redis) -> None:
         self._store = store
         self._redis = redis
 
-    async def make(self, write: Write) -> TaskRecord | None:
-        """Make one conditional change and publish its event; None when the record did not take it."""
+    async def apply(self, write: Write) -> TaskRecord | None:
+        """Apply one conditional write and publish its event; return None when the record did not match."""
         document = await self._store.change(write)
         if document is None:
             return None
@@ -33,18 +33,19 @@ class Changes:
         return TaskRecord(document)
 
     async def announce(self, documents: Sequence[Document]) -> None:
-        """Publish the events of records just stored."""
+        """Publish the events of records that were just stored."""
         if len(documents) == 1:
             await self._publish(_events(documents))
         else:
+            # Many documents take long to encode, and other requests must not wait for that.
             await self._publish(await asyncio.to_thread(_events, documents))
 
-    async def make_many(self, writes: Sequence[Write], revisions: Mapping[str, int]) -> int:
-        """Make changes of many records, publish the event of each that has changed, and return how many were changed.
+    async def apply_many(self, writes: Sequence[Write], revisions: Mapping[str, int]) -> int:
+        """Apply writes on many records, publish the event of each changed record, and return the number of changes.
 
         Args:
-            writes: run over many, one after the other.
-            revisions: at which revision each of these tasks was read before, by id.
+            writes: applied one after the other.
+            revisions: the revision of each task before the writes, by id.
         """
         count = await self._store.change_many(writes)
         documents = await self._store.documents(list(revisions))
@@ -52,22 +53,22 @@ class Changes:
         return count
 
     async def delete(self, task_ids: Sequence[str]) -> int:
-        """Delete those of some tasks that are final; return how many this call deleted."""
+        """Delete the final tasks among these, publish their events, and return how many this call deleted."""
         deleted, count = await self._store.deletions.delete(task_ids)
         await self._publish([(TaskRecord(last).id, events.deleted(last, at)) for last, at in deleted])
         return count
 
-    async def _publish(self, news: list[tuple[str, bytes]]) -> None:
-        """The record is the truth: news that is lost is logged, and is no error of the call."""
-        if not news:
+    async def _publish(self, messages: list[tuple[str, bytes]]) -> None:
+        if not messages:
             return
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
-                for task_id, event in news:
+                for task_id, event in messages:
                     pipeline.publish(events.channel(task_id), event)
                 await pipeline.execute()
         except RedisError as error:
-            logger.warning("The events of %d tasks were not published: %s", len(news), error)
+            # The change is stored, and watchers find it when they read MongoDB again: the call must not fail.
+            logger.warning("The events of %d tasks were not published: %s", len(messages), error)
 
 
 def _events(documents: Sequence[Document]) -> list[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""What a caller may do to a task that exists: cancel, reschedule, replay, change its metadata, delete it."""
+"""Commands on one existing task: cancel, reschedule or replay it, change its metadata, delete it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from gql_api import values
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.create import Creation, Creator
-from gql_api.api.commands.task_input import TaskInput, too_late
-from gql_api.api.errors import RefusedError, TaskErrorCode, already_final, not_found
+from gql_api.api.commands.task_input import TaskInput, time_problem
+from gql_api.api.errors import ConflictError, MutationRefusedError, TaskErrorCode
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record import bulk, control
 from gql_api.record.fields import Status
@@ -20,17 +20,17 @@ from gql_api.record.reads import TaskRecord
 from gql_api.settings import Settings
 from gql_api.values.operations import MetadataError, Operation, apply_operations
 
-# A task may begin, or end, between what was read of it and what is written: then it is looked at again.
-_TRIES = 10
+# A task may start or end between the read and the write: then it is read again, so often at most.
+_MAX_TRIES = 10
 _MAX_REASON = 1000
 _MAX_CANCELLED = 10_000
 _CONCURRENCY = 20
-_HAS_PROCESSES = "prefork"
+_POOL_WITH_PROCESSES = "prefork"
 
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """How a caller wants a task to end."""
+    """The options of a cancellation."""
 
     reason: str | None = None
     force: bool = False
@@ -38,20 +38,20 @@ class Cancellation:
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
-    """What is to be other than in the task that is repeated; None leaves it as it was."""
+class ReplayOverrides:
+    """The values that a replay has instead of those of the repeated task; None keeps the repeated task's."""
 
     kwargs: Any = None
     metadata: Any = None
 
 
-def replayed(record: TaskRecord, other: Replay, new_id: str | None = None) -> TaskInput:
-    """What to create so that a task is repeated."""
+def replay_input(record: TaskRecord, overrides: ReplayOverrides, new_id: str | None = None) -> TaskInput:
+    """Return the input that creates a replay of a task."""
     return TaskInput(
         name=record.name,
         args=record.args,
-        kwargs=record.kwargs if other.kwargs is None else other.kwargs,
-        metadata=record.metadata if other.metadata is None else other.metadata,
+        kwargs=record.kwargs if overrides.kwargs is None else overrides.kwargs,
+        metadata=record.metadata if overrides.metadata is None else overrides.metadata,
         queue=record.queue,
         priority=record.priority,
         replay_of=record.id,
@@ -60,7 +60,7 @@ def replayed(record: TaskRecord, other: Replay, new_id: str | None = None) -> Ta
 
 
 class Controller:
-    """Does it, by conditional writes: what does not fit the task's state any more is not done."""
+    """The commands on one task, by conditional writes: a write whose task has changed in between has no effect."""
 
     def __init__(self, settings: Settings, store: TaskStore, changes: Changes, creator: Creator) -> None:
         self._settings = settings
@@ -68,148 +68,160 @@ class Controller:
         self._changes = changes
         self._creator = creator
 
-    async def cancel(self, task_id: str, how: Cancellation) -> TaskRecord:
-        """End a task that waits, at once; ask one that runs for its end.
+    async def cancel(self, task_id: str, cancellation: Cancellation) -> TaskRecord:
+        """Revoke a task that waits; request the cancellation of a task that runs.
 
         Raises:
-            RefusedError: there is no such task, it is final, or nothing can end it by force.
+            MutationRefusedError: there is no task with this id, it is final, or its worker cannot end it by force.
+            ConflictError: the task changed at every try.
         """
-        if how.reason is not None and len(how.reason) > _MAX_REASON:
-            message = f"reason: is longer than {_MAX_REASON} characters"
-            raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "reason")
-        known = await self._known(task_id)
-        record = None if known.is_final else await self._cancel_one(task_id, how)
-        # Also below a task that has ended: a call that failed half-way can be repeated.
-        if how.cascade:
-            await self._cancel_below(task_id, how)
+        reason = cancellation.reason
+        if reason is not None and len(reason) > _MAX_REASON:
+            message = f"reason: at most {_MAX_REASON} characters allowed, got {len(reason)}"
+            raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "reason")
+        current = await self._get(task_id)
+        record = None if current.is_final else await self._cancel_one(task_id, cancellation)
+        # Also below a task that has ended: a call that failed midway can be repeated.
+        if cancellation.cascade:
+            await self._cancel_descendants(task_id, cancellation)
         if record is None:
-            raise already_final(known)
+            raise MutationRefusedError.already_final(current)
         return record
 
     async def reschedule(self, task_id: str, time: datetime) -> TaskRecord:
-        """Let a task that was not started begin at another time.
+        """Change the start time of a task that was never started.
 
         Raises:
-            RefusedError: there is no such task, or it was started already.
+            MutationRefusedError: there is no task with this id, or it was started already.
         """
-        problem = too_late(time)
+        problem = time_problem(time)
         if problem is not None:
-            raise RefusedError.because(TaskErrorCode.INVALID_INPUT, f"scheduledFor {problem}", "scheduledFor")
-        before = await self._known(task_id)
-        record = await self._changes.make(control.reschedule(task_id, time))
+            message = f"scheduledFor: {problem}"
+            raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "scheduledFor")
+        before = await self._get(task_id)
+        record = await self._changes.apply(control.reschedule(task_id, time))
         if record is None:
-            known = await self._known(task_id)
-            if known.is_final:
-                raise already_final(known)
-            message = f"Only a task that was not started can be rescheduled; this one is {known.status}"
-            raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=known)
+            current = await self._get(task_id)
+            if current.is_final:
+                raise MutationRefusedError.already_final(current)
+            message = f"id: only a task that was never started can be rescheduled, got one with status {current.status}"
+            raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=current)
         if (before.status, record.status) == (Status.SCHEDULED, Status.QUEUED):
             await self._creator.publish(record.as_sent())
         return record
 
-    async def replay(self, task_id: str, other: Replay) -> Creation:
-        """Create a task like another one, which it is linked to.
+    async def replay(self, task_id: str, overrides: ReplayOverrides) -> Creation:
+        """Create a task that repeats another one and is linked to it.
 
         Raises:
-            RefusedError: there is no such task, or it could not be created today.
+            MutationRefusedError: there is no task with this id, or it could not be created today.
         """
-        record = await self._known(task_id)
-        creation = await self._creator.create(replayed(record, other))
+        record = await self._get(task_id)
+        creation = await self._creator.create(replay_input(record, overrides))
         await self._store.change_many([bulk.mark_replayed([task_id])])
         return creation
 
     async def update_metadata(
         self, task_id: str, operations: Sequence[Operation], expected_revision: int | None
     ) -> TaskRecord:
-        """Change the metadata of a task, final or not, all operations or none.
+        """Apply all operations or none to the metadata of a task, which may be final.
 
         Raises:
-            RefusedError: there is no such task, its metadata has changed since ``expected_revision``, or the
-                operations do not fit.
+            MutationRefusedError: there is no task with this id, its metadata has changed since ``expected_revision``,
+                or an operation cannot be applied.
         """
         while True:
-            record = await self._known(task_id)
+            record = await self._get(task_id)
             if expected_revision is not None and (record.metadata_revision or 1) > expected_revision:
-                message = f"The metadata was changed at revision {record.metadata_revision}"
-                raise RefusedError.because(TaskErrorCode.REVISION_CONFLICT, message, "expectedRevision", task=record)
+                message = (
+                    f"expectedRevision: the metadata last changed at revision {record.metadata_revision}, "
+                    f"got {expected_revision}"
+                )
+                raise MutationRefusedError.because(
+                    TaskErrorCode.REVISION_CONFLICT, message, "expectedRevision", task=record
+                )
             try:
                 changed = apply_operations(record.metadata, operations, self._settings.metadata_max_bytes)
             except MetadataError as error:
-                raise RefusedError.for_problems(error.problems) from error
+                raise MutationRefusedError.for_problems(error.problems) from error
             write = control.replace_metadata(task_id, changed, record.metadata_revision)
-            if (stored := await self._changes.make(write)) is not None:
+            # A write without effect means that another one has succeeded since the read.
+            if (stored := await self._changes.apply(write)) is not None:
                 return stored
 
     async def delete(self, task_id: str) -> str:
-        """Delete a task that is final.
+        """Delete a task that is final, and return its id.
 
         Raises:
-            RefusedError: there is no such task, or it is not final.
+            MutationRefusedError: there is no task with this id, or it is not final.
         """
         if not values.is_text(task_id) or not await self._changes.delete([task_id]):
-            record = await self._known(task_id)
-            message = f"Only a task that has ended can be deleted; this one is {record.status}"
-            raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=record)
+            record = await self._get(task_id)
+            message = f"id: only a task that has ended can be deleted, got one with status {record.status}"
+            raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=record)
         return task_id
 
-    async def _known(self, task_id: str) -> TaskRecord:
+    async def _get(self, task_id: str) -> TaskRecord:
         record = await self._store.get(task_id)
         if record is None:
-            raise not_found(task_id)
+            raise MutationRefusedError.not_found(task_id)
         return record
 
-    async def _cancel_one(self, task_id: str, how: Cancellation) -> TaskRecord:
-        for _ in range(_TRIES):
-            record = await self._known(task_id)
+    async def _cancel_one(self, task_id: str, cancellation: Cancellation) -> TaskRecord:
+        for _ in range(_MAX_TRIES):
+            record = await self._get(task_id)
             if record.is_final:
-                raise already_final(record)
+                raise MutationRefusedError.already_final(record)
             if record.status is not Status.STARTED:
-                done = await self._changes.make(control.cancel_waiting(task_id, how.reason))
+                write = control.cancel_waiting(task_id, cancellation.reason)
             else:
-                if how.force:
+                if cancellation.force:
                     await self._check_force(record)
-                done = await self._changes.make(control.request_cancel(task_id, how.reason, force=how.force))
-                if done is None and await self._is_asked_already(task_id):
-                    return await self._known(task_id)
-            if done is not None:
-                return done
-        raise AssertionError(f"task {task_id} changes faster than it can be cancelled")
+                write = control.request_cancel(task_id, cancellation.reason, force=cancellation.force)
+            cancelled = await self._changes.apply(write)
+            if cancelled is not None:
+                return cancelled
+            if record.status is Status.STARTED and await self._is_requested(task_id):
+                return await self._get(task_id)
+        raise ConflictError(f"Task {task_id} changed during each of {_MAX_TRIES} tries to cancel it: call again")
 
-    async def _is_asked_already(self, task_id: str) -> bool:
-        record = await self._known(task_id)
+    async def _is_requested(self, task_id: str) -> bool:
+        record = await self._get(task_id)
         return record.status is Status.STARTED and record.cancel_requested_at is not None
 
     async def _check_force(self, record: TaskRecord) -> None:
-        pool = None if record.worker is None else await self._store.pool_of(record.worker)
-        if pool is not None and pool != _HAS_PROCESSES:
-            message = f"The {pool} pool of {record.worker} cannot end a task by force; cancel it without"
-            raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "force", task=record)
+        pool = None if record.worker is None else await self._store.worker_pool(record.worker)
+        if pool is not None and pool != _POOL_WITH_PROCESSES:
+            message = (
+                f"force: needs the {_POOL_WITH_PROCESSES} pool, got {pool} on {record.worker}; cancel without force"
+            )
+            raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "force", task=record)
 
-    async def _cancel_below(self, task_id: str, how: Cancellation) -> None:
-        """Cancel all below a task, level by level; a child that has ended stays.
+    async def _cancel_descendants(self, task_id: str, cancellation: Cancellation) -> None:
+        """Cancel all unfinished descendants of a task, level by level.
 
         Raises:
-            RefusedError: there were more than one call may cancel. Repeated, it goes on.
+            MutationRefusedError: there were more than one call may cancel. A repeated call continues.
         """
         level, seen, left = [task_id], {task_id}, _MAX_CANCELLED
         while level:
-            below = [record for record in await self._store.below(level) if record.id not in seen]
-            unfinished = [record.id for record in below if not record.is_final]
+            children = [record for record in await self._store.children_of(level) if record.id not in seen]
+            unfinished = [record.id for record in children if not record.is_final]
             for start in range(0, len(unfinished), _CONCURRENCY):
                 if left <= 0:
-                    message = f"More than {_MAX_CANCELLED} tasks are below it: call again for the rest"
-                    raise RefusedError.because(TaskErrorCode.INVALID_INPUT, message, "cascade")
+                    message = f"cascade: at most {_MAX_CANCELLED} descendants in one call; call again for the rest"
+                    raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "cascade")
                 some = unfinished[start : start + _CONCURRENCY]
-                await asyncio.gather(*(self._cancel_gently(child, how) for child in some))
+                await asyncio.gather(*(self._cancel_descendant(child, cancellation) for child in some))
                 left -= len(some)
-            level = [record.id for record in below]
+            level = [record.id for record in children]
             seen.update(level)
 
-    async def _cancel_gently(self, child: str, how: Cancellation) -> None:
-        """Cancel a child, without force where force cannot be; one that has ended meanwhile stays."""
-        for manner in (how, Cancellation(how.reason)):
+    async def _cancel_descendant(self, child: str, cancellation: Cancellation) -> None:
+        """Cancel a task, without force if its worker cannot use force; skip a task that has ended in between."""
+        for options in (cancellation, Cancellation(cancellation.reason)):
             try:
-                await self._cancel_one(child, manner)
-            except RefusedError:
+                await self._cancel_one(child, options)
+            except MutationRefusedError:
                 continue
             return

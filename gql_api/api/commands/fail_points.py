@@ -1,4 +1,4 @@
-"""The instants at which a test can have the API die as a power cut would have it."""
+"""The points at which a test can let the API process die, as in a power cut."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import signal
 
 from gql_api.settings import FaultSettings
 
-# A task is recorded, and its message is not sent.
+# A task is stored, and its message is not published.
 CREATED = "created"
-# Its message is sent, and the caller has no answer.
+# Its message is published, and the caller has no answer.
 PUBLISHED = "published"
 
 
 def reached(point: str) -> None:
-    """Go on, unless a test wants this process to end right here."""
+    """Kill this process if a test has chosen this point."""
     if _settings().fails_at(point):
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""What a caller asks for when it creates a task, and everything that can be wrong with that."""
+"""The input of a new task, and all checks of it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from gql_api.values import Problem
 
 _MAX_KEY = 255
 _MAX_SECONDS = 10 * 366 * 86400
-_NO_CONTENT = {"idempotency_key", "task_id"}
+_NOT_CONTENT = {"idempotency_key", "task_id"}
 
 
 @dataclass(frozen=True)
 class TaskInput:
-    """The input of createTask, before anything is known to be right about it."""
+    """The input of createTask, before it is checked."""
 
     name: str
     args: Any = field(default_factory=list)
@@ -41,16 +41,16 @@ class TaskInput:
     parent_id: str | None = None
     replay_of: str | None = None
     idempotency_key: str | None = None
-    # One of its own unless it is given.
+    # Random when it is None.
     task_id: str | None = None
 
     def digest(self) -> str:
-        """Tell this input from others under the same key."""
-        content = {name: value for name, value in asdict(self).items() if name not in _NO_CONTENT}
+        """Return a hash by which inputs with the same idempotency key are compared."""
+        content = {name: value for name, value in asdict(self).items() if name not in _NOT_CONTENT}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
-    def task(self, task_id: str, definition: TaskDefinition, parent: TaskRecord | None) -> NewTask:
-        """The task that is to be made of it, when nothing is wrong with it."""
+    def new_task(self, task_id: str, definition: TaskDefinition, parent: TaskRecord | None) -> NewTask:
+        """Return the task of an input that was checked."""
         key = self.idempotency_key
         return NewTask(
             id=task_id,
@@ -72,70 +72,75 @@ class TaskInput:
         )
 
 
-def first_problems(
-    wanted: TaskInput, definition: TaskDefinition, parent: TaskRecord | None, settings: Settings
+def check(
+    task_input: TaskInput, definition: TaskDefinition, parent: TaskRecord | None, settings: Settings
 ) -> list[Problem]:
-    """Say what is wrong with an input; an empty list when nothing is."""
-    found = list(itertools.islice(_wrong_kinds(wanted), values.MAX_PROBLEMS))
-    found = found or list(_wrong_values(wanted, settings))
+    """Return the problems of an input; an empty list for a valid one."""
+    found = list(itertools.islice(_wrong_kinds(task_input), values.MAX_PROBLEMS))
+    found = found or list(_wrong_values(task_input, settings))
     if not found:
-        found = [*_uncarried(wanted), *definition.check(wanted.args, wanted.kwargs)]
-    return [*found, *_wrong_options(wanted, definition, parent)][: values.MAX_PROBLEMS]
+        found = [*_not_serializable(task_input), *definition.check(task_input.args, task_input.kwargs)]
+    return [*found, *_wrong_options(task_input, definition, parent)][: values.MAX_PROBLEMS]
 
 
-def _wrong_kinds(wanted: TaskInput) -> Iterator[Problem]:
-    if not isinstance(wanted.args, list):
+def _wrong_kinds(task_input: TaskInput) -> Iterator[Problem]:
+    if not isinstance(task_input.args, list):
         yield Problem(("args",), "must be a JSON array")
-    if not isinstance(wanted.kwargs, dict):
+    if not isinstance(task_input.kwargs, dict):
         yield Problem(("kwargs",), "must be a JSON object")
-    if not isinstance(wanted.metadata, dict):
+    if not isinstance(task_input.metadata, dict):
         yield Problem(("metadata",), "must be a JSON object")
 
 
-def _wrong_values(wanted: TaskInput, settings: Settings) -> Iterator[Problem]:
-    yield from values.check(wanted.metadata, ("metadata",), settings.metadata_max_bytes)
-    yield from values.check(wanted.args, ("args",), settings.arguments_max_bytes)
-    yield from values.check(wanted.kwargs, ("kwargs",), settings.arguments_max_bytes)
+def _wrong_values(task_input: TaskInput, settings: Settings) -> Iterator[Problem]:
+    yield from values.check(task_input.metadata, ("metadata",), settings.metadata_max_bytes)
+    yield from values.check(task_input.args, ("args",), settings.arguments_max_bytes)
+    yield from values.check(task_input.kwargs, ("kwargs",), settings.arguments_max_bytes)
 
 
-def _uncarried(wanted: TaskInput) -> Iterator[Problem]:
-    for name, value in (("args", wanted.args), ("kwargs", wanted.kwargs)):
+def _not_serializable(task_input: TaskInput) -> Iterator[Problem]:
+    for name, value in (("args", task_input.args), ("kwargs", task_input.kwargs)):
         if not can_carry(value):
-            yield Problem((name,), "holds a __type__ with a __value__ that Celery cannot read")
+            yield Problem((name,), "has an object with the keys __type__ and __value__ that Celery cannot read")
 
 
-def _wrong_options(wanted: TaskInput, definition: TaskDefinition, parent: TaskRecord | None) -> Iterator[Problem]:
-    yield from _wrong_times(wanted)
-    if wanted.priority is not None and wanted.priority not in PRIORITIES:
-        yield Problem(("priority",), f"must be from {PRIORITIES[0]}, first, to {PRIORITIES[-1]}, last")
+def _wrong_options(task_input: TaskInput, definition: TaskDefinition, parent: TaskRecord | None) -> Iterator[Problem]:
+    yield from _wrong_times(task_input)
+    if task_input.priority is not None and task_input.priority not in PRIORITIES:
+        bounds = f"from {PRIORITIES[0]} (runs first) to {PRIORITIES[-1]} (runs last)"
+        yield Problem(("priority",), f"must be {bounds}, got {task_input.priority}")
     served = {definition.queue, *definition.queues}
-    # What repeats a task goes where that went.
-    if wanted.queue is not None and wanted.queue not in served and wanted.replay_of is None:
+    # A replay goes to the queue of the repeated task, whether it is consumed or not.
+    if task_input.queue is not None and task_input.queue not in served and task_input.replay_of is None:
         names = ", ".join(sorted(served))
-        yield Problem(("queue",), f"no worker that can run {wanted.name} serves it; those served are {names}")
-    if wanted.parent_id is not None and parent is None:
-        yield Problem(("parentId",), "there is no such task")
-    key = wanted.idempotency_key
-    if key is not None and not (0 < len(key) <= _MAX_KEY and values.is_text(key)):
-        yield Problem(("idempotencyKey",), f"must be a text of 1 to {_MAX_KEY} characters")
+        yield Problem(
+            ("queue",), f"must be a queue of a worker that runs {task_input.name} ({names}), got {task_input.queue!r}"
+        )
+    if task_input.parent_id is not None and parent is None:
+        yield Problem(("parentId",), f"no task with id {task_input.parent_id!r}")
+    key = task_input.idempotency_key
+    if key is not None and not 0 < len(key) <= _MAX_KEY:
+        yield Problem(("idempotencyKey",), f"must have from 1 to {_MAX_KEY} characters, got {len(key)}")
+    elif key is not None and not values.is_text(key):
+        yield Problem(("idempotencyKey",), "must be valid Unicode, got a lone surrogate")
 
 
-def too_late(time: datetime) -> str | None:
-    """Say why a time cannot be waited for; None when it can."""
+def time_problem(time: datetime) -> str | None:
+    """Return why a start time is not allowed; None for an allowed one."""
     last = datetime.now(UTC) + timedelta(seconds=_MAX_SECONDS)
-    return None if time <= last else f"must be before {last:%Y-%m-%d}, ten years from now"
+    return None if time <= last else f"must be before {last:%Y-%m-%d}, ten years from now, got {time:%Y-%m-%d}"
 
 
-def _wrong_times(wanted: TaskInput) -> Iterator[Problem]:
-    problem = None if wanted.scheduled_for is None else too_late(wanted.scheduled_for)
+def _wrong_times(task_input: TaskInput) -> Iterator[Problem]:
+    problem = None if task_input.scheduled_for is None else time_problem(task_input.scheduled_for)
     if problem is not None:
         yield Problem(("scheduledFor",), problem)
-    if wanted.scheduled_for is not None and wanted.delay_seconds is not None:
+    if task_input.scheduled_for is not None and task_input.delay_seconds is not None:
         yield Problem(("delaySeconds",), "cannot be given together with scheduledFor")
-    for name, seconds, least in (
-        ("delaySeconds", wanted.delay_seconds, 0.0),
-        ("expiresInSeconds", wanted.expires_in_seconds, 0.001),
-        ("timeLimitSeconds", wanted.time_limit_seconds, 0.001),
+    for name, seconds, minimum in (
+        ("delaySeconds", task_input.delay_seconds, 0.0),
+        ("expiresInSeconds", task_input.expires_in_seconds, 0.001),
+        ("timeLimitSeconds", task_input.time_limit_seconds, 0.001),
     ):
-        if seconds is not None and not (math.isfinite(seconds) and least <= seconds <= _MAX_SECONDS):
-            yield Problem((name,), f"must be from {least:g} to {_MAX_SECONDS}")
+        if seconds is not None and not (math.isfinite(seconds) and minimum <= seconds <= _MAX_SECONDS):
+            yield Problem((name,), f"must be from {minimum:g} to {_MAX_SECONDS}, got {seconds}")

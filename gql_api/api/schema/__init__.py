@@ -1,1 +1,1 @@
-"""The GraphQL types and resolvers."""
+"""GraphQL types and resolvers."""

@@ -1,4 +1,4 @@
-"""The schema: ``strawberry export-schema gql_api.api.schema.build:schema`` prints it."""
+"""The schema, put together from its root types."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from gql_api.api.schema.subscriptions import Subscription
 
 
 class _Names(NameConverter):
-    """Strawberry's names, each made once: it makes the name of an argument anew in every call of its field."""
+    """Strawberry's name converter with a cache: Strawberry converts the names of arguments in every call of a field."""
 
-    @cache  # noqa: B019 - there is one, and it lives as long as the process
+    @cache  # noqa: B019 - there is one instance, which lives as long as the process
     def apply_naming_config(self, name: str) -> str:
-        """Turn a name of Python's into one of GraphQL's."""
+        """Return the GraphQL name of a Python name."""
         return super().apply_naming_config(name)
 
 
 class _Schema(Schema):
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Log nothing here: MaskUnexpected logs what the client is not told, and the rest is the client's own."""
+        """Log nothing: MaskUnexpected logs the errors that it masks, and the others are the client's own."""
 
 
 schema = _Schema(

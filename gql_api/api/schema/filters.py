@@ -1,16 +1,16 @@
-"""What lists, facets and bulk mutations take to say which tasks are meant, and in which order."""
+"""The filter and the order that lists, facets, subscriptions and bulk mutations take."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum
 
 import strawberry
 from strawberry import UNSET
 
-from gql_api.api.errors import BAD_INPUT, ClientError, RefusedError
-from gql_api.api.schema.scalars import JSON, given
+from gql_api.api.errors import BAD_INPUT, ClientError, MutationRefusedError
+from gql_api.api.schema.scalars import JSON, expose_enum, or_default
 from gql_api.api.schema.types import TaskStatus
 from gql_api.query import filter as conditions
 from gql_api.query.compile import CompiledFilter, read
@@ -18,52 +18,85 @@ from gql_api.query.filter import FilterError, Operator, check_path
 from gql_api.query.lists import Order, OrderField
 from gql_api.record.reads import Document
 
-strawberry.enum(OrderField, name="TaskOrderField", description="FINISHED_AT lists finished tasks only.")
+expose_enum(
+    OrderField,
+    {
+        OrderField.CREATED_AT: "By the time of creation. A task never moves in this order.",
+        OrderField.UPDATED_AT: "By the time of the last change. A task that changes moves to the newest end.",
+        OrderField.FINISHED_AT: "By the time of the end. Lists finished tasks only.",
+    },
+    name="TaskOrderField",
+    description="The time by which a list of tasks is ordered.",
+)
 
 
-@strawberry.enum
-class OrderDirection(StrEnum):
-    """Which end comes first."""
+@strawberry.enum(description="Whether a list begins with the oldest or with the newest task.")
+class OrderDirection(Enum):
+    """The two directions of an order."""
 
-    ASC = "asc"
-    DESC = "desc"
+    ASC = strawberry.enum_value("asc", description="Oldest first, by the time of the order's field.")
+    DESC = strawberry.enum_value("desc", description="Newest first, by the time of the order's field.")
 
 
-@strawberry.input(description="A stretch of time.")
+@strawberry.input(description="A range of time, open at an end whose bound is left out or null.")
 class DateTimeRange:
-    """Bounds that may be left out."""
+    """Two optional bounds."""
 
-    gte: datetime | None = strawberry.field(default=UNSET, description="At this time or later.")
-    lt: datetime | None = strawberry.field(default=UNSET, description="Before this time.")
+    gte: datetime | None = strawberry.field(default=UNSET, description="The earliest time in the range.")
+    lt: datetime | None = strawberry.field(default=UNSET, description="The end of the range, itself not included.")
 
-    def range(self) -> conditions.TimeRange:
-        """The same, as the record's half knows it."""
-        return conditions.TimeRange(given(self.gte, None), given(self.lt, None))
+    def time_range(self) -> conditions.TimeRange:
+        """Convert the input."""
+        return conditions.TimeRange(or_default(self.gte, None), or_default(self.lt, None))
 
 
 @strawberry.input(
-    description="What has to be so at one path of the metadata. An operator that is left out is no condition, one that "
-    "is null is. On an array a condition holds when it does for any element."
+    description="A condition on the value at one path of a task's metadata. All operators that are given must hold; an "
+    "operator that is left out is no condition, but one that is null compares with null. Operators compare with single "
+    "values: numbers with numbers (1 equals 1.0), text with text. On an array an operator holds if any element "
+    "satisfies it."
 )
 class MetadataCondition:
-    """Operators at a path."""
+    """The operators at one path."""
 
     path: str = strawberry.field(
-        description='Keys and array indexes between dots, like "items.0.sku"; a backslash escapes a dot within a key.'
+        description='Keys and array indexes separated by dots, like "customer.tier" or "items.0.sku". A backslash '
+        "escapes a dot or a backslash in a key. Without an index, a path reaches into every element of an array. At "
+        "most 4,096 characters and 64 keys."
     )
-    eq: JSON | None = strawberry.field(default=UNSET, description="Equal: 1 is 1.0; null is a null that is there.")
-    ne: JSON | None = strawberry.field(default=UNSET, description="Exactly not eq: holds where nothing is, too.")
-    in_: list[JSON | None] | None = strawberry.field(default=UNSET, name="in", description="Equal to any of these.")
-    gt: JSON | None = strawberry.field(default=UNSET, description="Greater: a number than a number, or text than text.")
-    gte: JSON | None = UNSET
-    lt: JSON | None = UNSET
-    lte: JSON | None = UNSET
-    starts_with: str | None = UNSET
-    exists: bool | None = strawberry.field(default=UNSET, description="Whether there is a value, be it null.")
+    eq: JSON | None = strawberry.field(
+        default=UNSET, description="The value is equal. null finds a null that is stored, not a missing value."
+    )
+    ne: JSON | None = strawberry.field(
+        default=UNSET,
+        description="The opposite of eq: also holds where there is no value, and on an array only if no element is "
+        "equal.",
+    )
+    in_: list[JSON | None] | None = strawberry.field(
+        default=UNSET, name="in", description="The value equals any of these. An empty list matches no task."
+    )
+    gt: JSON | None = strawberry.field(
+        default=UNSET, description="The value is greater than this number, or sorts after this text by code point."
+    )
+    gte: JSON | None = strawberry.field(
+        default=UNSET, description="The value is greater than or equal to this number or text."
+    )
+    lt: JSON | None = strawberry.field(
+        default=UNSET, description="The value is less than this number, or sorts before this text by code point."
+    )
+    lte: JSON | None = strawberry.field(
+        default=UNSET, description="The value is less than or equal to this number or text."
+    )
+    starts_with: str | None = strawberry.field(
+        default=UNSET, description="The value is text with this prefix. Upper and lower case differ."
+    )
+    exists: bool | None = strawberry.field(
+        default=UNSET, description="true: there is a value at the path, null included. false: there is none."
+    )
 
     def condition(self) -> conditions.MetadataCondition:
-        """The same, as the record's half knows it."""
-        asked = {
+        """Convert the input."""
+        operators = {
             Operator.EQ: self.eq,
             Operator.NE: self.ne,
             Operator.IN: self.in_,
@@ -75,99 +108,129 @@ class MetadataCondition:
             Operator.EXISTS: self.exists,
         }
         return conditions.MetadataCondition(
-            self.path, {operator: value for operator, value in asked.items() if value is not UNSET}
+            self.path, {operator: value for operator, value in operators.items() if value is not UNSET}
         )
 
 
 @strawberry.input(
-    description="All of its fields have to hold; one that is left out or null is no condition. An empty AND holds, an "
-    "empty OR or list matches nothing."
+    description="Which tasks to find. All fields that are given must match; a field that is left out or null is no "
+    "condition, so an empty filter matches every task. At most 100 conditions, 1,000 values, 256 KiB of text and 8 "
+    "levels of AND, OR and NOT."
 )
 class TaskFilter:
-    """Which tasks are meant."""
+    """The conditions on a task."""
 
-    ids: list[strawberry.ID] | None = UNSET
-    names: list[str] | None = UNSET
-    statuses: list[TaskStatus] | None = UNSET
-    queues: list[str] | None = UNSET
-    metadata: list[MetadataCondition] | None = strawberry.field(default=UNSET, description="All of these hold.")
-    created_at: DateTimeRange | None = UNSET
-    finished_at: DateTimeRange | None = UNSET
-    updated_at: DateTimeRange | None = UNSET
-    parent_id: strawberry.ID | None = UNSET
-    all_of: list[TaskFilter] | None = strawberry.field(default=UNSET, name="AND")
-    any_of: list[TaskFilter] | None = strawberry.field(default=UNSET, name="OR")
-    none_of: TaskFilter | None = strawberry.field(default=UNSET, name="NOT")
+    ids: list[strawberry.ID] | None = strawberry.field(
+        default=UNSET, description="The task has one of these ids. An empty list matches no task."
+    )
+    names: list[str] | None = strawberry.field(
+        default=UNSET, description="The task has one of these Celery task names. An empty list matches no task."
+    )
+    statuses: list[TaskStatus] | None = strawberry.field(
+        default=UNSET, description="The task is in one of these statuses. An empty list matches no task."
+    )
+    queues: list[str] | None = strawberry.field(
+        default=UNSET, description="The task belongs to one of these queues. An empty list matches no task."
+    )
+    metadata: list[MetadataCondition] | None = strawberry.field(
+        default=UNSET, description="All of these conditions on the metadata hold. An empty list matches every task."
+    )
+    created_at: DateTimeRange | None = strawberry.field(
+        default=UNSET, description="The task was created within this range."
+    )
+    finished_at: DateTimeRange | None = strawberry.field(
+        default=UNSET, description="The task ended within this range. Matches finished tasks only."
+    )
+    updated_at: DateTimeRange | None = strawberry.field(
+        default=UNSET, description="The last change of the task is within this range."
+    )
+    parent_id: strawberry.ID | None = strawberry.field(
+        default=UNSET,
+        description="The task was sent by the function of the task with this id, or created with it as parentId.",
+    )
+    all_of: list[TaskFilter] | None = strawberry.field(
+        default=UNSET, name="AND", description="All of these filters match. An empty list matches every task."
+    )
+    any_of: list[TaskFilter] | None = strawberry.field(
+        default=UNSET, name="OR", description="At least one of these filters matches. An empty list matches no task."
+    )
+    none_of: TaskFilter | None = strawberry.field(
+        default=UNSET, name="NOT", description="This filter does not match the task."
+    )
 
-    def wanted(self) -> conditions.TaskFilter:
-        """The same, as the record's half knows it."""
-        any_of, none_of = given(self.any_of, None), given(self.none_of, None)
+    def task_filter(self) -> conditions.TaskFilter:
+        """Convert the input."""
+        any_of, none_of = or_default(self.any_of, None), or_default(self.none_of, None)
         return conditions.TaskFilter(
-            ids=given(self.ids, None),
-            names=given(self.names, None),
-            statuses=given(self.statuses, None),
-            queues=given(self.queues, None),
-            metadata=[each.condition() for each in given(self.metadata, [])],
-            created_at=_range(self.created_at),
-            finished_at=_range(self.finished_at),
-            updated_at=_range(self.updated_at),
-            parent_id=given(self.parent_id, None),
-            all_of=[each.wanted() for each in given(self.all_of, [])],
-            any_of=None if any_of is None else [each.wanted() for each in any_of],
-            none_of=None if none_of is None else none_of.wanted(),
+            ids=or_default(self.ids, None),
+            names=or_default(self.names, None),
+            statuses=or_default(self.statuses, None),
+            queues=or_default(self.queues, None),
+            metadata=[each.condition() for each in or_default(self.metadata, [])],
+            created_at=_time_range(self.created_at),
+            finished_at=_time_range(self.finished_at),
+            updated_at=_time_range(self.updated_at),
+            parent_id=or_default(self.parent_id, None),
+            all_of=[each.task_filter() for each in or_default(self.all_of, [])],
+            any_of=None if any_of is None else [each.task_filter() for each in any_of],
+            none_of=None if none_of is None else none_of.task_filter(),
         )
 
 
-@strawberry.input(description="By which time, and which end comes first. Equal times are in the order of the ids.")
+@strawberry.input(description="The order of a list. Tasks with equal times are ordered by id.")
 class TaskOrder:
-    """The order of a list."""
+    """A field and a direction."""
 
-    field: OrderField = OrderField.CREATED_AT
-    direction: OrderDirection = OrderDirection.DESC
+    field: OrderField = strawberry.field(
+        default=OrderField.CREATED_AT, description="The time that decides. FINISHED_AT lists finished tasks only."
+    )
+    direction: OrderDirection = strawberry.field(
+        default=OrderDirection.DESC, description="DESC lists the newest task first, ASC the oldest."
+    )
 
     def order(self) -> Order:
-        """The same, as the record's half knows it."""
+        """Convert the input."""
         return Order(self.field, descending=self.direction is OrderDirection.DESC)
 
 
-def compiled_filter(wanted: TaskFilter | None) -> CompiledFilter:
-    """Make both readings of a filter; one that is left out holds for every task.
+def compiled_filter(filter_: TaskFilter | None) -> CompiledFilter:
+    """Compile a filter for MongoDB and for records in memory; without a filter every task matches.
 
     Raises:
-        ClientError: the filter cannot be used.
+        ClientError: the filter has a bad path or value, or is too large.
     """
     try:
-        return read(conditions.TaskFilter() if wanted is None else wanted.wanted())
+        return read(conditions.TaskFilter() if filter_ is None else filter_.task_filter())
     except FilterError as error:
-        raise _refused(error, "filter") from error
+        raise _bad_input(error, "filter") from error
 
 
-def query_of(wanted: TaskFilter | None, order: Order) -> Document:
-    """What MongoDB is asked for a list in an order.
+def query_of(filter_: TaskFilter | None, order: Order) -> Document:
+    """Return the MongoDB query for a list in an order.
 
     Raises:
-        ClientError: the filter cannot be used.
+        ClientError: the filter has a bad path or value, or is too large.
     """
-    query = compiled_filter(wanted).query
+    query = compiled_filter(filter_).query
     return {"$and": [order.listed(), query]} if order.field is OrderField.FINISHED_AT else query
 
 
 def check_metadata_path(path: str) -> None:
-    """Look at the path of a facet.
+    """Check the path of a facet.
 
     Raises:
-        ClientError: it cannot be.
+        ClientError: the path is malformed or too long.
     """
     try:
         check_path(path, ("metadataPath",))
     except FilterError as error:
-        raise _refused(error) from error
+        raise _bad_input(error) from error
 
 
-def _refused(error: FilterError, *prefix: str) -> ClientError:
+def _bad_input(error: FilterError, *prefix: str) -> ClientError:
     problems = [replace(problem, path=(*prefix, *problem.path)) for problem in error.problems]
-    return ClientError(str(RefusedError.for_problems(problems)), BAD_INPUT)
+    return ClientError(str(MutationRefusedError.for_problems(problems)), BAD_INPUT)
 
 
-def _range(wanted: DateTimeRange | None) -> conditions.TimeRange | None:
-    return wanted.range() if isinstance(wanted, DateTimeRange) else None
+def _time_range(input_: DateTimeRange | None) -> conditions.TimeRange | None:
+    return input_.time_range() if isinstance(input_, DateTimeRange) else None

@@ -1,4 +1,4 @@
-"""What tasks log, as clients see it: in pages, and live."""
+"""The log of a task as clients see it: in pages, and live."""
 
 from __future__ import annotations
 
@@ -10,67 +10,81 @@ import strawberry
 
 from gql_api import values
 from gql_api.api.context import Info, Services
-from gql_api.api.errors import BAD_INPUT, ClientError, unknown_task
+from gql_api.api.errors import BAD_INPUT, ClientError
 from gql_api.api.pubsub.mailbox import LogMailbox
-from gql_api.api.schema.pagination import CursorError, LogCursor
+from gql_api.api.schema.pagination import MAX_PAGE_SIZE, CursorError, LogCursor, checked_size
+from gql_api.api.schema.scalars import expose_enum
 from gql_api.api.schema.types import PageInfo
 from gql_api.record.logs import LogLevel, LogLine
 
-strawberry.enum(LogLevel, name="LogLevel", description="How grave a line of log is.")
+expose_enum(
+    LogLevel,
+    {
+        LogLevel.DEBUG: "Details for whoever examines the task function.",
+        LogLevel.INFO: "What the task is doing.",
+        LogLevel.WARNING: "Something unexpected that did not stop the task.",
+        LogLevel.ERROR: "Something failed. Python's CRITICAL is stored as ERROR too.",
+    },
+    name="LogLevel",
+    description="The severity of a log line, from DEBUG, the lowest, to ERROR, the highest.",
+)
 
-_MAX_PAGE_SIZE = 500
-DEFAULT = 100
+DEFAULT_LOG_PAGE_SIZE = 100
 
 
-@strawberry.type(description="A line that a task logged.")
+@strawberry.type(
+    description="A line that a task logged, by self.log or by a logger of Celery's get_task_logger. A traceback is "
+    "part of its line."
+)
 class TaskLog:
     """A line of a task's log."""
 
-    cursor: str = strawberry.field(description="Its place in the log, to go on after.")
-    at: datetime = strawberry.field(description="When it was logged, by the clock of the database.")
-    level: LogLevel
-    message: str
+    cursor: str = strawberry.field(
+        description="The position of the line in the log. Pass it as after to continue behind this line."
+    )
+    at: datetime = strawberry.field(description="When the line was logged, by the clock of the database.")
+    level: LogLevel = strawberry.field(description="The severity with which the task logged it.")
+    message: str = strawberry.field(description='The text. Text above 8 KiB is cut and ends in "…".')
 
     @classmethod
     def of(cls, task_id: str, line: LogLine) -> Self:
-        """Make it from what is stored."""
+        """Convert a stored line."""
         cursor = str(LogCursor(task_id, line.position))
         return cls(cursor=cursor, at=line.at, level=line.level, message=line.message)
 
 
-@strawberry.type(description="A line and its place in the log.")
+@strawberry.type(description="A log line with its cursor, as Relay expects it.")
 class TaskLogEdge:
     """Relay's edge."""
 
-    cursor: str
-    node: TaskLog
+    cursor: str = strawberry.field(description="The same as node.cursor.")
+    node: TaskLog = strawberry.field(description="The log line itself.")
 
 
-@strawberry.type(description="A page of a task's log, oldest first.")
+@strawberry.type(description="A page of a task's log, oldest line first.")
 class TaskLogConnection:
     """Relay's connection, with the nodes also without their edges."""
 
-    edges: list[TaskLogEdge]
-    nodes: list[TaskLog]
-    page_info: PageInfo
+    edges: list[TaskLogEdge] = strawberry.field(description="The lines of the page, each with its cursor.")
+    nodes: list[TaskLog] = strawberry.field(description="The lines of the page, without edges around them.")
+    page_info: PageInfo = strawberry.field(description="Cursors to continue from, and whether there are more lines.")
 
 
-async def page_of_log(info: Info, task_id: str, first: int, after: str | None, level: LogLevel) -> TaskLogConnection:
+async def log_page(info: Info, task_id: str, first: int, after: str | None, level: LogLevel) -> TaskLogConnection:
     """Read a page of a task's log.
 
     Raises:
-        ClientError: the size or the cursor cannot be.
+        ClientError: the size or the cursor is invalid.
     """
-    if not 1 <= first <= _MAX_PAGE_SIZE:
-        raise ClientError(f"first must be from 1 to {_MAX_PAGE_SIZE}, not {first}", BAD_INPUT)
-    # One more than asked for tells whether there is a next page.
-    lines = await info.context.services.store.log_lines.after(task_id, _position(task_id, after), level, first + 1)
-    nodes = [TaskLog.of(task_id, line) for line in lines[:first]]
+    size, position = checked_size("first", first), _position(task_id, after)
+    # One more line shows whether there is a next page.
+    lines = await info.context.store.log_lines.after(task_id, position, level, size + 1)
+    nodes = [TaskLog.of(task_id, line) for line in lines[:size]]
     return TaskLogConnection(
         edges=[TaskLogEdge(cursor=node.cursor, node=node) for node in nodes],
         nodes=nodes,
         page_info=PageInfo(
-            has_next_page=len(lines) > first,
+            has_next_page=len(lines) > size,
             has_previous_page=after is not None,
             start_cursor=nodes[0].cursor if nodes else None,
             end_cursor=nodes[-1].cursor if nodes else None,
@@ -81,28 +95,28 @@ async def page_of_log(info: Info, task_id: str, first: int, after: str | None, l
 async def follow_log(
     services: Services, task_id: str, after: str | None, level: LogLevel
 ) -> AsyncGenerator[TaskLog, None]:
-    """Yield what a task has logged after a cursor, then what it logs, until it has ended and all is told.
+    """Yield the lines that are stored after a cursor, then new ones, until the task has ended and all are yielded.
 
     Raises:
-        ClientError: there is no such task, or the cursor is none of its log.
+        ClientError: there is no task with this id, or the cursor does not belong to its log.
     """
     if not values.is_text(task_id):
-        raise unknown_task(task_id)
+        raise ClientError.not_found(task_id)
     position = _position(task_id, after)
     async with services.feed.watch_log(task_id) as mailbox:
         record = await services.tasks.load(task_id)
         if record is None:
-            raise unknown_task(task_id)
+            raise ClientError.not_found(task_id)
         mailbox.put(record)
         while True:
-            # Asked before MongoDB is read: the lines of a task are stored before its end is.
+            # Read before MongoDB is: the lines of a task are stored before its end is.
             is_last = mailbox.is_final
             async for line in _stored(services, task_id, position, level):
                 position = line.position
                 yield TaskLog.of(task_id, line)
             if is_last:
                 return
-            async for line in _heard(mailbox):
+            async for line in _received(mailbox):
                 if line.position > position:
                     position = line.position
                     if line.level >= level:
@@ -110,18 +124,18 @@ async def follow_log(
 
 
 async def _stored(services: Services, task_id: str, position: int, level: LogLevel) -> AsyncGenerator[LogLine, None]:
-    """Read all that MongoDB has after a position."""
+    """Yield all lines that MongoDB has after a position."""
     while True:
-        lines = await services.store.log_lines.after(task_id, position, level, _MAX_PAGE_SIZE)
+        lines = await services.store.log_lines.after(task_id, position, level, MAX_PAGE_SIZE)
         for line in lines:
             yield line
-        if len(lines) < _MAX_PAGE_SIZE:
+        if len(lines) < MAX_PAGE_SIZE:
             return
         position = lines[-1].position
 
 
-async def _heard(mailbox: LogMailbox) -> AsyncGenerator[LogLine, None]:
-    """Yield what comes to a mailbox, until MongoDB has to be read."""
+async def _received(mailbox: LogMailbox) -> AsyncGenerator[LogLine, None]:
+    """Yield the lines that a mailbox receives, until MongoDB has to be read again."""
     while (lines := await mailbox.take()) is not None:
         for line in lines:
             yield line

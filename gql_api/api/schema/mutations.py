@@ -1,16 +1,17 @@
-"""The mutations."""
+"""The root type of mutations."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, TypeAlias
 
 import strawberry
 from strawberry import UNSET
 
 from gql_api.api.commands.bulk import MAX_TASKS
-from gql_api.api.commands.control import Cancellation, Replay
+from gql_api.api.commands.control import Cancellation, ReplayOverrides
 from gql_api.api.context import Info
-from gql_api.api.errors import TaskErrorCode, UserError
+from gql_api.api.errors import Refusal, TaskErrorCode
 from gql_api.api.schema.filters import TaskFilter
 from gql_api.api.schema.payloads import (
     BulkTaskPayload,
@@ -20,121 +21,209 @@ from gql_api.api.schema.payloads import (
     DeleteTaskPayload,
     MetadataOperation,
     TaskPayload,
+    UserError,
 )
-from gql_api.api.schema.scalars import JSON, given
+from gql_api.api.schema.scalars import JSON, or_default
 from gql_api.record.bulk import Action
 
 _MAX_CREATED = 1000
-_MANY = (
-    f"{{}} the tasks that the filter finds {{}}: at most {MAX_TASKS:,} a call, the oldest first, and only those that "
-    "were created before it. A dry run only counts. Fewer changed than matched: call again."
+_BULK = (
+    f" One call changes at most {MAX_TASKS:,} tasks, the oldest first, and only tasks that were created before the "
+    "call. By default it changes nothing and only counts; see dryRun. It is safe to repeat."
 )
 
+_TaskId: TypeAlias = Annotated[
+    strawberry.ID, strawberry.argument(description="The Celery task id, as createTask returned it.")
+]
+_DryRun: TypeAlias = Annotated[
+    bool | None,
+    strawberry.argument(description="Count the matching tasks and change none, unless this is false. null is true."),
+]
 
-@strawberry.type
+
+@strawberry.type(
+    description="Changes of tasks. Failures that the caller can correct are in userErrors of the payload; all others "
+    "are in errors of the answer."
+)
 class Mutation:
-    """Change something."""
-
-    @strawberry.mutation(description="Store a task and send it to the workers.")
-    async def create_task(self, info: Info, input: CreateTaskInput) -> CreateTaskPayload:  # noqa: A002 - the schema's
-        """Create one task."""
-        return await CreateTaskPayload.of(info.context.services.creator.create(input.wanted()))
-
-    @strawberry.mutation(description=f"Create up to {_MAX_CREATED} tasks at once, each with an outcome of its own.")
-    async def create_tasks(self, info: Info, inputs: list[CreateTaskInput]) -> CreateTasksPayload:
-        """Create many tasks."""
-        if len(inputs) > _MAX_CREATED:
-            message = f"inputs: are {len(inputs)}, more than {_MAX_CREATED}"
-            error = UserError(code=TaskErrorCode.INVALID_INPUT, message=message, field=["inputs"])
-            return CreateTasksPayload(user_errors=[error])
-        outcomes = await info.context.services.creator.create_many([each.wanted() for each in inputs])
-        return CreateTasksPayload(results=[CreateTaskPayload.known(outcome) for outcome in outcomes])
+    """The fields of a mutation."""
 
     @strawberry.mutation(
-        description="End a task: at once while it waits; while it runs its function is asked to stop, or its process "
-        "ended by force. Cascade takes along all the tasks below it."
+        description="Store a task and send it to the workers. When this returns without userErrors the task will run, "
+        "even if the broker is down at the moment."
+    )
+    async def create_task(
+        self,
+        info: Info,
+        input: Annotated[CreateTaskInput, strawberry.argument(description="The call and its options.")],
+    ) -> CreateTaskPayload:
+        """Create one task."""
+        return await CreateTaskPayload.of(info.context.creator.create(input.task_input()))
+
+    @strawberry.mutation(
+        description=f"Create up to {_MAX_CREATED:,} tasks at once. Each has a result of its own: one that is refused "
+        "does not stop the others."
+    )
+    async def create_tasks(
+        self,
+        info: Info,
+        inputs: Annotated[
+            list[CreateTaskInput], strawberry.argument(description=f"The tasks to create, at most {_MAX_CREATED:,}.")
+        ],
+    ) -> CreateTasksPayload:
+        """Create many tasks."""
+        if len(inputs) > _MAX_CREATED:
+            message = f"inputs: at most {_MAX_CREATED} allowed, got {len(inputs)}"
+            refusal = Refusal(TaskErrorCode.INVALID_INPUT, message, ["inputs"])
+            return CreateTasksPayload(user_errors=[UserError.of(refusal)])
+        outcomes = await info.context.creator.create_many([each.task_input() for each in inputs])
+        return CreateTasksPayload(results=[CreateTaskPayload.from_outcome(outcome) for outcome in outcomes])
+
+    @strawberry.mutation(
+        description="Cancel a task. A task that is not running becomes REVOKED at once and never runs. A running one "
+        "gets cancelRequestedAt, and its function is asked to stop; force ends its process. A task that has ended is "
+        "an ALREADY_FINAL error. The error code CONFLICT means that the task changed too often during the call: call "
+        "again."
     )
     async def cancel_task(
         self,
         info: Info,
-        id: strawberry.ID,  # noqa: A002 - the schema's
-        reason: str | None = UNSET,
-        force: bool | None = False,
-        cascade: bool | None = False,
+        id: _TaskId,
+        reason: Annotated[
+            str | None,
+            strawberry.argument(
+                description='Kept as the message of error, at most 1,000 characters; "cancelled" without it.'
+            ),
+        ] = UNSET,
+        force: Annotated[
+            bool | None,
+            strawberry.argument(
+                description="End the process that runs the function, within seconds. Needs a worker with the prefork "
+                "pool."
+            ),
+        ] = False,
+        cascade: Annotated[
+            bool | None,
+            strawberry.argument(
+                description="Cancel the unfinished children too, and theirs, at most 10,000 in one call. It also works "
+                "below a task that has ended."
+            ),
+        ] = False,
     ) -> TaskPayload:
         """Cancel a task."""
-        how = Cancellation(given(reason, None), force=bool(force), cascade=bool(cascade))
-        return await TaskPayload.of(info.context.services.controller.cancel(id, how))
+        cancellation = Cancellation(or_default(reason, None), force=bool(force), cascade=bool(cascade))
+        return await TaskPayload.of(info.context.controller.cancel(id, cancellation))
 
-    @strawberry.mutation(description="Create a task like another one, linked to it by replayOf.")
+    @strawberry.mutation(
+        description="Create a task with the name, arguments, metadata, queue and priority of another one, in any "
+        "status. replayOf of the new task leads to that one."
+    )
     async def replay_task(
         self,
         info: Info,
-        id: strawberry.ID,  # noqa: A002 - the schema's
-        kwargs: JSON | None = UNSET,
-        metadata: JSON | None = UNSET,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The Celery task id of the task to repeat.")],
+        kwargs: Annotated[
+            JSON | None,
+            strawberry.argument(description="Keyword arguments instead of those of the repeated task, a JSON object."),
+        ] = UNSET,
+        metadata: Annotated[
+            JSON | None,
+            strawberry.argument(description="Metadata instead of those of the repeated task, a JSON object."),
+        ] = UNSET,
     ) -> CreateTaskPayload:
         """Replay a task."""
-        other = Replay(given(kwargs, None), given(metadata, None))
-        return await CreateTaskPayload.of(info.context.services.controller.replay(id, other))
+        overrides = ReplayOverrides(or_default(kwargs, None), or_default(metadata, None))
+        return await CreateTaskPayload.of(info.context.controller.replay(id, overrides))
 
-    @strawberry.mutation(description="Let a task that was not started begin at another time.")
+    @strawberry.mutation(
+        description="Change the start time of a task that no worker has started yet. Its expiry moves by the same time."
+    )
     async def reschedule_task(
         self,
         info: Info,
-        id: strawberry.ID,  # noqa: A002 - the schema's
-        scheduled_for: datetime,
+        id: _TaskId,
+        scheduled_for: Annotated[
+            datetime,
+            strawberry.argument(description="The new start time, at most ten years ahead; at once when it is past."),
+        ],
     ) -> TaskPayload:
         """Reschedule a task."""
-        return await TaskPayload.of(info.context.services.controller.reschedule(id, scheduled_for))
+        return await TaskPayload.of(info.context.controller.reschedule(id, scheduled_for))
 
     @strawberry.mutation(
-        description="Change the metadata of a task, final or not: all operations, in their order, or none. A conflict "
-        "only if the metadata has changed since expectedRevision."
+        description="Change the metadata of a task in any status. Either all operations are applied, in their order, "
+        "or none."
     )
     async def update_task_metadata(
         self,
         info: Info,
-        id: strawberry.ID,  # noqa: A002 - the schema's
-        operations: list[MetadataOperation],
-        expected_revision: int | None = UNSET,
+        id: _TaskId,
+        operations: Annotated[
+            list[MetadataOperation],
+            strawberry.argument(description="The changes, at most 100, each on the result before."),
+        ],
+        expected_revision: Annotated[
+            int | None,
+            strawberry.argument(
+                description="The revision of the task that you read. When the metadata has changed since, nothing is "
+                "done and the error is REVISION_CONFLICT; other changes of the task do not matter. Not checked "
+                "without it."
+            ),
+        ] = UNSET,
     ) -> TaskPayload:
         """Update a task's metadata."""
-        changes = [operation.operation() for operation in operations]
-        controller = info.context.services.controller
-        return await TaskPayload.of(controller.update_metadata(id, changes, given(expected_revision, None)))
+        converted = [operation.operation() for operation in operations]
+        update = info.context.controller.update_metadata(id, converted, or_default(expected_revision, None))
+        return await TaskPayload.of(update)
 
-    @strawberry.mutation(description="Delete a task that has ended, with all that is kept of it.")
-    async def delete_task(self, info: Info, id: strawberry.ID) -> DeleteTaskPayload:  # noqa: A002 - the schema's
+    @strawberry.mutation(
+        description="Delete a task that has ended, with its log and everything else that is stored about it. It "
+        "cannot be undone."
+    )
+    async def delete_task(self, info: Info, id: _TaskId) -> DeleteTaskPayload:
         """Delete a task."""
-        return await DeleteTaskPayload.of(info.context.services.controller.delete(id))
+        return await DeleteTaskPayload.of(info.context.controller.delete(id))
 
-    @strawberry.mutation(description=_MANY.format("End", "and that have not ended, nor been asked to"))
+    @strawberry.mutation(
+        description="Cancel the matching tasks that have not ended and were not asked to stop, as cancelTask does "
+        "without force and cascade." + _BULK
+    )
     async def cancel_tasks(
         self,
         info: Info,
-        filter: TaskFilter,  # noqa: A002 - the schema's
-        dry_run: bool | None = True,
+        filter: Annotated[
+            TaskFilter, strawberry.argument(description="Which tasks to cancel; an empty filter matches all.")
+        ],
+        dry_run: _DryRun = True,
     ) -> BulkTaskPayload:
         """Cancel many tasks."""
-        return await BulkTaskPayload.of(info.context.services.bulk, Action.CANCEL, filter, dry_run)
+        return await BulkTaskPayload.of(info.context.bulk, Action.CANCEL, filter, dry_run)
 
-    @strawberry.mutation(description=_MANY.format("Create tasks like", "and that were not replayed yet"))
+    @strawberry.mutation(
+        description="Repeat the matching tasks that were not replayed yet, as replayTask does. Tasks that cannot be "
+        "created today are in userErrors, and the others are replayed." + _BULK
+    )
     async def replay_tasks(
         self,
         info: Info,
-        filter: TaskFilter,  # noqa: A002 - the schema's
-        dry_run: bool | None = True,
+        filter: Annotated[
+            TaskFilter, strawberry.argument(description="Which tasks to repeat; an empty filter matches all.")
+        ],
+        dry_run: _DryRun = True,
     ) -> BulkTaskPayload:
         """Replay many tasks."""
-        return await BulkTaskPayload.of(info.context.services.bulk, Action.REPLAY, filter, dry_run)
+        return await BulkTaskPayload.of(info.context.bulk, Action.REPLAY, filter, dry_run)
 
-    @strawberry.mutation(description=_MANY.format("Delete", "and that have ended"))
+    @strawberry.mutation(
+        description="Delete the matching tasks that have ended, as deleteTask does; the others stay." + _BULK
+    )
     async def delete_tasks(
         self,
         info: Info,
-        filter: TaskFilter,  # noqa: A002 - the schema's
-        dry_run: bool | None = True,
+        filter: Annotated[
+            TaskFilter, strawberry.argument(description="Which tasks to delete; an empty filter matches all.")
+        ],
+        dry_run: _DryRun = True,
     ) -> BulkTaskPayload:
         """Delete many tasks."""
-        return await BulkTaskPayload.of(info.context.services.bulk, Action.DELETE, filter, dry_run)
+        return await BulkTaskPayload.of(info.context.bulk, Action.DELETE, filter, dry_run)

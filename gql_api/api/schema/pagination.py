@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from gql_api import values
-from gql_api.api.errors import BAD_INPUT, ClientError
-from gql_api.api.schema.scalars import given
+from gql_api.api.errors import BAD_INPUT, ApiError, ClientError
+from gql_api.api.schema.scalars import or_default
 from gql_api.query.lists import Order, PageRequest, Position
 from gql_api.record.reads import TaskRecord
 
@@ -25,91 +25,94 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class PageArgs:
-    """What a client gave; None and UNSET are what it left out."""
+    """The pagination arguments of a field; None and UNSET are arguments that the client left out."""
 
     first: int | None = None
     after: str | None = None
     last: int | None = None
     before: str | None = None
 
-    def stretch(self, order: Order) -> PageRequest:
-        """What has to be read: one task more than the page has, which tells whether there is another page.
+    def page_request(self, order: Order) -> PageRequest:
+        """Return the read that fills the page, with one task more to know whether there is another page.
 
-        The first tasks are meant unless it is the last ones, or only what they are to be before is given.
+        The page has the first tasks, unless ``last`` is given, or ``before`` as the only argument.
 
         Raises:
-            ClientError: a size or a cursor cannot be, or both ends are asked for.
+            ClientError: a size or a cursor is invalid, or ``first`` and ``last`` are both given.
         """
-        first, last = given(self.first, None), given(self.last, None)
+        first, last = or_default(self.first, None), or_default(self.last, None)
         if first is not None and last is not None:
-            raise ClientError("first and last cannot be given together", BAD_INPUT)
-        after, before = _place("after", self.after, order), _place("before", self.before, order)
+            raise ClientError(f"first and last: only one is allowed, got first {first} and last {last}", BAD_INPUT)
+        after, before = _position("after", self.after, order), _position("before", self.before, order)
         backwards = last is not None or (first is None and after is None and before is not None)
-        size = check_size("last" if backwards else "first", given(last if backwards else first, DEFAULT_PAGE_SIZE))
+        size = or_default(last if backwards else first, DEFAULT_PAGE_SIZE)
+        size = checked_size("last" if backwards else "first", size)
         return PageRequest(order, size + 1, after, before, backwards)
 
 
-def check_size(name: str, size: int) -> int:
-    """Give a number of things to be listed back.
+def checked_size(argument: str, size: int) -> int:
+    """Return the size of a page or a facet if it is allowed.
 
     Raises:
-        ClientError: it is none, or more than one answer has.
+        ClientError: the size is out of bounds.
     """
     if not 1 <= size <= MAX_PAGE_SIZE:
-        raise ClientError(f"{name} must be from 1 to {MAX_PAGE_SIZE}, not {size}", BAD_INPUT)
+        raise ClientError(f"{argument}: must be from 1 to {MAX_PAGE_SIZE}, got {size}", BAD_INPUT)
     return size
 
 
-def _place(name: str, cursor: str | None, order: Order) -> Position | None:
-    text = given(cursor, None)
+def _position(argument: str, cursor: str | None, order: Order) -> Position | None:
+    text = or_default(cursor, None)
     try:
-        return None if text is None else Cursor.parse(text, order).place
+        return None if text is None else Cursor.parse(text, order).position
     except CursorError as error:
-        raise ClientError(f"{name}: {error}", BAD_INPUT) from error
+        raise ClientError(f"{argument}: {error}", BAD_INPUT) from error
 
 
-class CursorError(ValueError):
-    """A string is not a cursor of this list."""
+class CursorError(ApiError, ValueError):
+    """A string that is not a cursor of this list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The place of one task in an order."""
+    """The position of one task in an order."""
 
     order: Order
-    place: Position
+    position: Position
 
     @classmethod
     def of(cls, record: TaskRecord, order: Order) -> Self:
-        """The place of a task."""
+        """Create the cursor of a task."""
         return cls(order, Position.of(record, order))
 
     def __str__(self) -> str:
-        milliseconds = (self.place.at - _EPOCH) // _MILLISECOND
-        return _encode([_name_of(self.order), milliseconds, self.place.task_id])
+        milliseconds = (self.position.at - _EPOCH) // _MILLISECOND
+        return _encode([_name_of(self.order), milliseconds, self.position.task_id])
 
     @classmethod
     def parse(cls, text: str, order: Order) -> Self:
         """Read a cursor of a list in an order.
 
         Raises:
-            CursorError: it is none, or one of another list.
+            CursorError: the text is not a cursor, or belongs to another list.
         """
         name, milliseconds, task_id = _decode(text)
         if name != _name_of(order):
-            raise CursorError(f"{text!r} is a cursor of another list, or of another order")
+            raise CursorError(
+                f"must be a cursor of this list in this order, got {text!r} of another list or another order"
+            )
         if type(milliseconds) is not int or not isinstance(task_id, str) or not values.is_text(task_id):
-            raise CursorError(f"{text!r} is not a cursor")
+            raise _not_a_cursor(text)
         try:
             at = _EPOCH + milliseconds * _MILLISECOND
         except OverflowError as error:
-            raise CursorError(f"{text!r} is not a cursor") from error
+            raise _not_a_cursor(text) from error
         return cls(order, Position(at, task_id))
 
 
 @dataclass(frozen=True, slots=True)
 class LogCursor:
-    """The place of one line in the log of a task."""
+    """The position of one line in the log of a task."""
 
     task_id: str
     position: int
@@ -122,13 +125,13 @@ class LogCursor:
         """Read a cursor of a task's log.
 
         Raises:
-            CursorError: it is none, or one of another list.
+            CursorError: the text is not a cursor, or belongs to another list.
         """
         kind, position, of_task = _decode(text)
         if kind != _LOG or of_task != task_id:
-            raise CursorError(f"{text!r} is a cursor of another list")
+            raise CursorError(f"must be a cursor of this task's log, got {text!r} of another list")
         if type(position) is not int or position not in _POSITIONS:
-            raise CursorError(f"{text!r} is not a cursor")
+            raise _not_a_cursor(text)
         return cls(task_id, position)
 
 
@@ -144,7 +147,11 @@ def _encode(parts: list[str | int]) -> str:
 def _decode(text: str) -> tuple[Any, Any, Any]:
     try:
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        kind, place, task_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        kind, position, task_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, TypeError, RecursionError, binascii.Error) as error:
-        raise CursorError(f"{text!r} is not a cursor") from error
-    return kind, place, task_id
+        raise _not_a_cursor(text) from error
+    return kind, position, task_id
+
+
+def _not_a_cursor(text: str) -> CursorError:
+    return CursorError(f"must be a cursor from a page, got {text!r}")

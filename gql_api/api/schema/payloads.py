@@ -1,4 +1,4 @@
-"""What mutations take and answer. Refusals become ``userErrors`` here, and nowhere else."""
+"""Inputs and payloads of mutations. Refusals become ``userErrors`` here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from strawberry import UNSET
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.create import Creation
 from gql_api.api.commands.task_input import TaskInput
-from gql_api.api.errors import RefusedError, UserError
+from gql_api.api.errors import MutationRefusedError, Refusal, TaskErrorCode
 from gql_api.api.schema.filters import TaskFilter
-from gql_api.api.schema.scalars import JSON, given
+from gql_api.api.schema.scalars import JSON, expose_enum, or_default
 from gql_api.api.schema.tasks import Task
 from gql_api.query.compile import read
 from gql_api.query.filter import FilterError
@@ -22,152 +22,264 @@ from gql_api.record.bulk import Action
 from gql_api.record.reads import TaskRecord
 from gql_api.values.operations import MetadataOp, Operation
 
-strawberry.enum(MetadataOp, description="What an operation does to the value at its path.")
+expose_enum(
+    TaskErrorCode,
+    {
+        TaskErrorCode.INVALID_INPUT: "An argument has a value that is not allowed, or the task is in a status in which "
+        "this cannot be done.",
+        TaskErrorCode.UNKNOWN_TASK_NAME: "No worker has announced a task function with this name.",
+        TaskErrorCode.METADATA_TOO_LARGE: "The metadata has more bytes, keys or levels than allowed, or would have "
+        "after the operations.",
+        TaskErrorCode.NOT_FOUND: "There is no task with this id.",
+        TaskErrorCode.ALREADY_FINAL: "The task has already ended, so it cannot be cancelled or rescheduled.",
+        TaskErrorCode.IDEMPOTENCY_CONFLICT: "The idempotency key belongs to a task with another input, or other calls "
+        "are taking it at this moment; the message says which. In the second case, call again.",
+        TaskErrorCode.REVISION_CONFLICT: "The metadata has changed since expectedRevision. Read it and try again.",
+    },
+    description="Why a mutation changed nothing, for programs.",
+)
+
+expose_enum(
+    MetadataOp,
+    {
+        MetadataOp.SET: "Store the value. Creates missing objects on the path; in an array it replaces an element.",
+        MetadataOp.UNSET: "Remove the key, or the element of an array. A missing one is no error.",
+        MetadataOp.INCREMENT: "Add the value to the number at the path; a missing number counts as 0.",
+        MetadataOp.APPEND: "Add the value to the end of the array at the path; a missing array is created.",
+    },
+    description="What an operation does to the value at its path.",
+)
+
+_USER_ERRORS = "Why nothing was changed, for reasons that the caller can correct; empty on success."
 
 
-@strawberry.input(description="A task to be run.")
+@strawberry.type(description="An expected failure of a mutation, which the caller can correct.")
+class UserError:
+    """An item of ``userErrors``."""
+
+    code: TaskErrorCode = strawberry.field(description="The kind of failure, for programs.")
+    message: str = strawberry.field(description="The problem, the limit and the given value, in English for people.")
+    field: list[str] | None = strawberry.field(
+        description='The path of the argument that caused it, like ["input", "kwargs", "x"]; null when it is about '
+        "none."
+    )
+
+    @classmethod
+    def of(cls, refusal: Refusal) -> Self:
+        """Convert a reason."""
+        return cls(code=refusal.code, message=refusal.message, field=refusal.field)
+
+
+@strawberry.input(description="A call of a task function, with options for when, where and how it runs.")
 class CreateTaskInput:
     """The input of createTask."""
 
-    name: str = strawberry.field(description="One of taskDefinitions.")
-    args: JSON | None = strawberry.field(default=UNSET, description="Positional arguments: a JSON array.")
-    kwargs: JSON | None = strawberry.field(default=UNSET, description="Keyword arguments: a JSON object.")
-    metadata: JSON | None = strawberry.field(default=UNSET, description="A JSON object of your own.")
-    idempotency_key: str | None = strawberry.field(
-        default=UNSET, description="The same key and the same input answer the task that they made first."
+    name: str = strawberry.field(description="The Celery task name; taskDefinitions lists those that can be created.")
+    args: JSON | None = strawberry.field(
+        default=UNSET, description="The positional arguments of the function, a JSON array; [] by default."
     )
-    scheduled_for: datetime | None = strawberry.field(default=UNSET, description="Not to start before.")
+    kwargs: JSON | None = strawberry.field(
+        default=UNSET, description="The keyword arguments of the function, a JSON object; {} by default."
+    )
+    metadata: JSON | None = strawberry.field(
+        default=UNSET,
+        description="A JSON object of your own, which is stored with the task and which filters can search; {} by "
+        "default, at most 64 KiB unless METADATA_MAX_BYTES says otherwise.",
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=UNSET,
+        description="A text of 1 to 255 characters that makes the call safe to repeat: the same key with the same "
+        "input returns the task that the first call created. Keys belong to the task name, and expire after 24 hours "
+        "unless IDEMPOTENCY_KEY_SECONDS says otherwise.",
+    )
+    scheduled_for: datetime | None = strawberry.field(
+        default=UNSET,
+        description="The time before which the task must not start, at most ten years ahead; at once by default. Not "
+        "together with delaySeconds.",
+    )
     delay_seconds: float | None = strawberry.field(
-        default=UNSET, description="Not to start before so many seconds from now."
+        default=UNSET,
+        description="The same as scheduledFor, as a number of seconds from now. Not together with scheduledFor.",
     )
     expires_in_seconds: float | None = strawberry.field(
-        default=UNSET, description="To be revoked unless it starts so many seconds after it may."
+        default=UNSET,
+        description="After how many seconds the task becomes REVOKED unless a worker has started it, counted from when "
+        "it may start; never by default.",
     )
-    priority: int | None = strawberry.field(default=UNSET, description="0 first (default), 9 last.")
-    queue: str | None = strawberry.field(default=UNSET, description="One that a worker serves which can run it.")
+    priority: int | None = strawberry.field(
+        default=UNSET, description="From 0 (runs first, the default) to 9 (runs last)."
+    )
+    queue: str | None = strawberry.field(
+        default=UNSET,
+        description="A queue that is consumed by a live worker which can run the task; the task function's own queue "
+        "by default.",
+    )
     time_limit_seconds: float | None = strawberry.field(
-        default=UNSET, description="The most that its function may take; its process is ended then."
+        default=UNSET,
+        description="How many seconds an attempt may run. After that its process is ended (prefork pool only) and the "
+        "task fails. By default the limit of the task function applies.",
     )
     parent_id: str | None = strawberry.field(
-        default=UNSET, graphql_type=strawberry.ID | None, description="The task that it belongs to."
+        default=UNSET,
+        graphql_type=strawberry.ID | None,
+        description="The id of an existing task that gets this one as a child; no parent by default.",
     )
 
-    def wanted(self) -> TaskInput:
-        """The same with defaults for what was left out."""
+    def task_input(self) -> TaskInput:
+        """Convert the input, with defaults for the fields that were left out."""
         return TaskInput(
             name=self.name,
-            args=given(self.args, JSON([])),
-            kwargs=given(self.kwargs, JSON({})),
-            metadata=given(self.metadata, JSON({})),
-            idempotency_key=given(self.idempotency_key, None),
-            scheduled_for=given(self.scheduled_for, None),
-            delay_seconds=given(self.delay_seconds, None),
-            expires_in_seconds=given(self.expires_in_seconds, None),
-            priority=given(self.priority, None),
-            queue=given(self.queue, None),
-            time_limit_seconds=given(self.time_limit_seconds, None),
-            parent_id=given(self.parent_id, None),
+            args=or_default(self.args, JSON([])),
+            kwargs=or_default(self.kwargs, JSON({})),
+            metadata=or_default(self.metadata, JSON({})),
+            idempotency_key=or_default(self.idempotency_key, None),
+            scheduled_for=or_default(self.scheduled_for, None),
+            delay_seconds=or_default(self.delay_seconds, None),
+            expires_in_seconds=or_default(self.expires_in_seconds, None),
+            priority=or_default(self.priority, None),
+            queue=or_default(self.queue, None),
+            time_limit_seconds=or_default(self.time_limit_seconds, None),
+            parent_id=or_default(self.parent_id, None),
         )
 
 
-@strawberry.input(description="One change of one value of a task's metadata.")
+@strawberry.input(description="One change of one value in a task's metadata.")
 class MetadataOperation:
-    """The input of updateTaskMetadata."""
+    """An item of ``operations`` of updateTaskMetadata."""
 
-    op: MetadataOp
+    op: MetadataOp = strawberry.field(description="What to do with the value at the path.")
     path: str = strawberry.field(
-        description="Keys and array indexes between dots; a backslash escapes a dot within a key."
+        description='Keys and array indexes separated by dots, like "customer.tier" or "items.0". A backslash escapes '
+        "a dot or a backslash in a key."
     )
-    value: JSON | None = strawberry.field(default=UNSET, description="Not for UNSET. Left out it is null.")
+    value: JSON | None = strawberry.field(
+        default=UNSET,
+        description="The value to store, add or append; null when it is left out. A number for INCREMENT; ignored by "
+        "UNSET.",
+    )
 
     def operation(self) -> Operation:
-        """The same, as the record's half knows it."""
-        return Operation(self.op, self.path, given(self.value, None))
+        """Convert the input."""
+        return Operation(self.op, self.path, or_default(self.value, None))
 
 
-@strawberry.type(description="The created task, or why there is none.")
+@strawberry.type(description="The result of creating one task.")
 class CreateTaskPayload:
-    """What became of one task to be created."""
+    """The result of createTask and replayTask, and an item of createTasks."""
 
-    task: Task | None = None
-    created: bool = strawberry.field(default=False, description="False when nothing new was created.")
-    user_errors: list[UserError] = strawberry.field(default_factory=list)
+    task: Task | None = strawberry.field(
+        default=None,
+        description="The new task, or the one that an earlier call with the same idempotency key created. With an "
+        "IDEMPOTENCY_CONFLICT it is the task that has the key. Null when there is neither.",
+    )
+    created: bool = strawberry.field(
+        default=False,
+        description="Whether this call created the task: false for an earlier call's task, and when userErrors is not "
+        "empty.",
+    )
+    user_errors: list[UserError] = strawberry.field(default_factory=list, description=_USER_ERRORS)
 
     @classmethod
     async def of(cls, creation: Awaitable[Creation]) -> Self:
-        """Make it from a creation."""
+        """Await a creation and return its payload."""
         try:
-            return cls.known(await creation)
-        except RefusedError as refusal:
-            return cls.known(refusal)
+            return cls.from_outcome(await creation)
+        except MutationRefusedError as error:
+            return cls.from_outcome(error)
 
     @classmethod
-    def known(cls, outcome: Creation | RefusedError) -> Self:
-        """Make it from one that has ended."""
-        if isinstance(outcome, RefusedError):
-            return cls(task=_task(outcome), user_errors=outcome.errors)
+    def from_outcome(cls, outcome: Creation | MutationRefusedError) -> Self:
+        """Convert the outcome of a creation."""
+        if isinstance(outcome, MutationRefusedError):
+            return cls(task=_task(outcome), user_errors=_user_errors(outcome))
         return cls(task=Task(outcome.record), created=outcome.created)
 
 
-@strawberry.type(description="What became of each task, in the order of the inputs.")
+@strawberry.type(description="The results of creating many tasks.")
 class CreateTasksPayload:
-    """What became of many."""
+    """The result of createTasks."""
 
-    results: list[CreateTaskPayload] = strawberry.field(default_factory=list)
-    user_errors: list[UserError] = strawberry.field(default_factory=list)
+    results: list[CreateTaskPayload] = strawberry.field(
+        default_factory=list,
+        description="The result of each input, in the order of inputs; empty when userErrors is not.",
+    )
+    user_errors: list[UserError] = strawberry.field(
+        default_factory=list,
+        description="Why no input was taken at all. What is wrong with a single input is in its own result.",
+    )
 
 
-@strawberry.type(description="The task as it is now, or why it was not changed.")
+@strawberry.type(description="The result of changing one task.")
 class TaskPayload:
-    """What became of a task."""
+    """The result of the mutations that change a task."""
 
-    task: Task | None = None
-    user_errors: list[UserError] = strawberry.field(default_factory=list)
+    task: Task | None = strawberry.field(
+        default=None,
+        description="The task after the change. When the change was refused, the task as it is if the refusal is about "
+        "its state, otherwise null.",
+    )
+    user_errors: list[UserError] = strawberry.field(default_factory=list, description=_USER_ERRORS)
 
     @classmethod
-    async def of(cls, changing: Awaitable[TaskRecord]) -> Self:
-        """Make it from a change."""
+    async def of(cls, change: Awaitable[TaskRecord]) -> Self:
+        """Await a change and return its payload."""
         try:
-            return cls(task=Task(await changing))
-        except RefusedError as refusal:
-            return cls(task=_task(refusal), user_errors=refusal.errors)
+            return cls(task=Task(await change))
+        except MutationRefusedError as error:
+            return cls(task=_task(error), user_errors=_user_errors(error))
 
 
-@strawberry.type(description="The id of the deleted task, or why it is still there.")
+@strawberry.type(description="The result of deleting one task.")
 class DeleteTaskPayload:
-    """What became of a task to be deleted."""
+    """The result of deleteTask."""
 
-    deleted_task_id: strawberry.ID | None = None
-    user_errors: list[UserError] = strawberry.field(default_factory=list)
+    deleted_task_id: strawberry.ID | None = strawberry.field(
+        default=None, description="The id of the task that this call deleted; null when userErrors is not empty."
+    )
+    user_errors: list[UserError] = strawberry.field(default_factory=list, description=_USER_ERRORS)
 
     @classmethod
-    async def of(cls, deleting: Awaitable[str]) -> Self:
-        """Make it from a deletion."""
+    async def of(cls, deletion: Awaitable[str]) -> Self:
+        """Await a deletion and return its payload."""
         try:
-            return cls(deleted_task_id=strawberry.ID(await deleting))
-        except RefusedError as refusal:
-            return cls(user_errors=refusal.errors)
+            return cls(deleted_task_id=strawberry.ID(await deletion))
+        except MutationRefusedError as error:
+            return cls(user_errors=_user_errors(error))
 
 
-@strawberry.type(description="How many tasks the filter found, and how many were changed.")
+@strawberry.type(description="The result of changing all tasks that match a filter.")
 class BulkTaskPayload:
-    """What became of many tasks."""
+    """The result of the bulk mutations."""
 
-    matched: int = strawberry.field(default=0, description="To these it has still to be done.")
-    changed: int = strawberry.field(default=0, description="None in a dry run. Fewer than matched: call again.")
-    user_errors: list[UserError] = strawberry.field(default_factory=list)
+    matched: int = strawberry.field(
+        default=0, description="How many tasks matched the filter and could be changed when the call began."
+    )
+    changed: int = strawberry.field(
+        default=0,
+        description="How many tasks this call changed; 0 in a dry run. When it is less than matched, call again for "
+        "the rest.",
+    )
+    user_errors: list[UserError] = strawberry.field(
+        default_factory=list,
+        description="Why the filter was refused, or why single tasks could not be replayed; empty otherwise.",
+    )
 
     @classmethod
-    async def of(cls, bulk: Bulk, action: Action, wanted: TaskFilter, dry_run: bool | None) -> Self:
-        """Do something to many tasks, unless it is a dry run, which null is too."""
+    async def of(cls, bulk: Bulk, action: Action, filter_: TaskFilter, dry_run: bool | None) -> Self:
+        """Change the tasks that match a filter, or count them in a dry run; null means a dry run."""
         try:
-            query = read(wanted.wanted()).query
+            query = read(filter_.task_filter()).query
         except FilterError as error:
-            return cls(user_errors=RefusedError.for_problems(error.problems, "filter").errors)
+            return cls(user_errors=_user_errors(MutationRefusedError.for_problems(error.problems, "filter")))
         outcome = await bulk.run(action, query, dry_run=dry_run is not False)
-        return cls(matched=outcome.matched, changed=outcome.changed, user_errors=outcome.errors)
+        user_errors = [UserError.of(refusal) for refusal in outcome.refusals]
+        return cls(matched=outcome.matched, changed=outcome.changed, user_errors=user_errors)
 
 
-def _task(refusal: RefusedError) -> Task | None:
-    """The task that stands in the way, so that a caller need not ask for it."""
-    return None if refusal.task is None else Task(refusal.task)
+def _user_errors(error: MutationRefusedError) -> list[UserError]:
+    return [UserError.of(refusal) for refusal in error.refusals]
+
+
+def _task(error: MutationRefusedError) -> Task | None:
+    """Return the task that the refusal is about, so that the caller need not read it."""
+    return None if error.task is None else Task(error.task)

@@ -1,8 +1,9 @@
-"""The queries."""
+"""The root type of queries."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
 import strawberry
 from strawberry import UNSET
@@ -11,65 +12,94 @@ from gql_api.api.context import Info
 from gql_api.api.errors import BAD_INPUT, ClientError
 from gql_api.api.schema.filters import TaskFilter, TaskOrder, query_of
 from gql_api.api.schema.pagination import MAX_PAGE_SIZE, PageArgs
-from gql_api.api.schema.scalars import given
-from gql_api.api.schema.tasks import Task, TaskConnection
+from gql_api.api.schema.scalars import or_default
+from gql_api.api.schema.tasks import Task, TaskConnection, find_task
 from gql_api.api.schema.types import Node, Queue, TaskDefinition, Worker
 
 
-@strawberry.type
+@strawberry.type(description="Reads: tasks, the task functions that can be called, queues and workers.")
 class Query:
-    """Read tasks, and what tasks there can be."""
+    """The fields of a query."""
 
-    @strawberry.field(description="The object with this id; null when there is none.")
-    async def node(self, info: Info, id: strawberry.ID) -> Node | None:  # noqa: A002 - the schema's name
+    @strawberry.field(description="The object with this id; null when there is none. Every object is a Task today.")
+    async def node(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The id of an object of any type.")],
+    ) -> Node | None:
+        """Find an object by its id."""
+        return await find_task(info, id)
+
+    @strawberry.field(description="The task with this id; null when there is none, or when it was deleted.")
+    async def task(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The Celery task id, as createTask returned it.")],
+    ) -> Task | None:
         """Find a task by its id."""
-        return await _task(info, id)
+        return await find_task(info, id)
 
-    @strawberry.field(description="The task with this id; null when there is none.")
-    async def task(self, info: Info, id: strawberry.ID) -> Task | None:  # noqa: A002 - the schema's name
-        """Find a task by its id."""
-        return await _task(info, id)
-
-    @strawberry.field(description="The objects with these ids, in their order; null where there is none.")
-    async def nodes(self, info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
-        """Find tasks by their ids."""
+    @strawberry.field(description="The objects with these ids, in the same order, with null for each id without one.")
+    async def nodes(
+        self,
+        info: Info,
+        ids: Annotated[list[strawberry.ID], strawberry.argument(description="At most 500 ids.")],
+    ) -> list[Node | None]:
+        """Find objects by their ids."""
         if len(ids) > MAX_PAGE_SIZE:
-            raise ClientError(f"ids are {len(ids)}, more than {MAX_PAGE_SIZE}", BAD_INPUT)
-        return [*await asyncio.gather(*(_task(info, task_id) for task_id in ids))]
+            raise ClientError(f"ids: at most {MAX_PAGE_SIZE} allowed, got {len(ids)}", BAD_INPUT)
+        return [*await asyncio.gather(*(find_task(info, task_id) for task_id in ids))]
 
-    @strawberry.field(description="The tasks that the filter finds, newest first unless ordered otherwise.")
+    @strawberry.field(
+        description="A page of the tasks that match the filter, newest first unless orderBy says otherwise. Invalid "
+        "arguments are an error with the code BAD_USER_INPUT; a query that takes too long is one with QUERY_TIMEOUT."
+    )
     async def tasks(
         self,
         info: Info,
-        first: int | None = UNSET,
-        after: str | None = UNSET,
-        last: int | None = UNSET,
-        before: str | None = UNSET,
-        filter: TaskFilter | None = UNSET,  # noqa: A002 - the schema's name
-        order_by: TaskOrder | None = UNSET,
+        first: Annotated[
+            int | None,
+            strawberry.argument(
+                description="How many tasks the page has at most, from 1 to 500; 20 by default. Not together with last."
+            ),
+        ] = UNSET,
+        after: Annotated[
+            str | None, strawberry.argument(description="Return the tasks behind this position: the last endCursor.")
+        ] = UNSET,
+        last: Annotated[
+            int | None,
+            strawberry.argument(
+                description="Return the last tasks of the list, or the last ones in front of before, from 1 to 500."
+            ),
+        ] = UNSET,
+        before: Annotated[
+            str | None,
+            strawberry.argument(description="Return the tasks in front of this position: the last startCursor."),
+        ] = UNSET,
+        filter: Annotated[
+            TaskFilter | None, strawberry.argument(description="Which tasks to list; every task without it.")
+        ] = UNSET,
+        order_by: Annotated[
+            TaskOrder | None,
+            strawberry.argument(description="The order of the list; newest created first without it."),
+        ] = UNSET,
     ) -> TaskConnection:
         """Read a page of tasks."""
-        stretch = PageArgs(first, after, last, before).stretch(given(order_by, TaskOrder()).order())
-        query = query_of(given(filter, None), stretch.order)
-        found = await info.context.services.store.lists.page(query, stretch)
-        return TaskConnection.of(found, stretch, query)
+        request = PageArgs(first, after, last, before).page_request(or_default(order_by, TaskOrder()).order())
+        query = query_of(or_default(filter, None), request.order)
+        return TaskConnection.of(await info.context.lists.page(query, request), request, query)
 
-    @strawberry.field(description="The tasks that workers have announced, by name.")
+    @strawberry.field(description="The task functions that createTask accepts, as workers announced them, by name.")
     async def task_definitions(self, info: Info) -> list[TaskDefinition]:
-        """Read what can be created."""
-        return [TaskDefinition.of(definition) for definition in await info.context.services.store.definitions()]
+        """Read the announcements."""
+        return [TaskDefinition.of(definition) for definition in await info.context.store.definitions()]
 
-    @strawberry.field(description="The queues, by name, with what waits in them.")
+    @strawberry.field(description="All queues with the number of tasks that wait in each, by name.")
     async def queues(self, info: Info) -> list[Queue]:
-        """Read what waits."""
-        return [Queue.of(queue) for queue in await info.context.services.store.queues()]
+        """Read the queues."""
+        return [Queue.of(queue) for queue in await info.context.store.queues()]
 
-    @strawberry.field(description="The live workers, by hostname.")
+    @strawberry.field(description="The workers that are alive now, by hostname.")
     async def workers(self, info: Info) -> list[Worker]:
-        """Read who works."""
-        return [Worker.of(worker) for worker in await info.context.services.store.workers()]
-
-
-async def _task(info: Info, task_id: str) -> Task | None:
-    record = await info.context.services.tasks.load(task_id)
-    return None if record is None else Task(record)
+        """Read the workers."""
+        return [Worker.of(worker) for worker in await info.context.store.workers()]

@@ -1,38 +1,54 @@
-"""The scalars of the schema: any JSON value, and times that carry their offset."""
+"""The leaf types of the schema: JSON values, times with an offset, and enums of other wings; and optional arguments."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, NewType, TypeVar
 
 import strawberry
+from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.scalar import ScalarDefinition
 
 from gql_api.api.execution.encoding import write_time
 
 JSON = NewType("JSON", object)
-"""A JSON value as Python's ``json`` knows it."""
+"""A JSON value as Python's ``json`` reads it."""
 
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
 
 
-def given(value: T | None, default: T) -> T:
-    """What a caller gave for an optional argument; both leaving it out and null mean the default."""
+def or_default(value: T | None, default: T) -> T:
+    """Return the value of an optional argument, or the default when the caller left it out or gave null."""
     return default if value is None or value is strawberry.UNSET else value
+
+
+def expose_enum(enum: type[E], values: Mapping[E, str], *, name: str | None = None, description: str) -> None:
+    """Register an enum of a wing that must not import Strawberry, and describe each of its values.
+
+    Raises:
+        KeyError: a value has no description.
+    """
+    strawberry.enum(enum, name=name, description=description)
+    definition: StrawberryEnumDefinition = vars(enum)["__strawberry_definition__"]
+    for value in definition.values:
+        value.description = values[enum[value.name]]
 
 
 def _parse_datetime(value: Any) -> datetime:
     try:
         time = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise ValueError(f"not an RFC 3339 time: {value!r}") from None
+        raise ValueError(f"must be an RFC 3339 time, got {value!r}") from None
     if time.tzinfo is None:
         raise ValueError(f"a time needs an offset, like {value}Z")
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"a time that UTC has no year for: {value!r}") from None
+        raise ValueError(f"must be from year 1 to year 9999 in UTC, got {value!r}") from None
 
 
 def _unchanged(value: Any) -> Any:
@@ -42,13 +58,15 @@ def _unchanged(value: Any) -> Any:
 SCALARS: dict[object, ScalarDefinition] = {
     JSON: strawberry.scalar(
         name="JSON",
-        description="Any JSON value, given back unchanged.",
+        description="Any JSON value: an object, array, string, number, boolean or null. It is returned exactly as it "
+        "was sent.",
         serialize=_unchanged,
         parse_value=_unchanged,
     ),
     datetime: strawberry.scalar(
         name="DateTime",
-        description="A time in RFC 3339, always with an offset.",
+        description='A time in RFC 3339, like "2030-01-01T06:00:00+01:00". The offset is required in input; output is '
+        "in UTC.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=write_time,
         parse_value=_parse_datetime,

@@ -1,4 +1,4 @@
-"""The subscriptions."""
+"""The root type of subscriptions, and how subscribers of each field share its execution."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import contextlib
 import functools
 from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime
+from typing import Annotated
 
 import strawberry
 from strawberry.types.nodes import Selection
 
 from gql_api import values
 from gql_api.api.context import Info, Services
-from gql_api.api.errors import unknown_task
+from gql_api.api.errors import ClientError
 from gql_api.api.pubsub.mailbox import Mailbox
 from gql_api.api.schema.filters import TaskFilter, compiled_filter
 from gql_api.api.schema.logs import TaskLog, follow_log
-from gql_api.api.schema.scalars import given
+from gql_api.api.schema.scalars import or_default
 from gql_api.api.schema.task_changes import ListWatch, TaskChange
 from gql_api.api.schema.tasks import Task
 from gql_api.api.subscriptions.fanout import Fanout
@@ -25,30 +26,39 @@ from gql_api.record.logs import LogLevel
 from gql_api.record.reads import TaskRecord
 
 SHARED = {"taskUpdated": Policy.LATEST, "taskChanges": Policy.EVERY}
-"""How subscriptions are shared. Each subscriber of a log has its own, from its cursor on."""
+"""The fields whose subscribers share an execution. A log has one for each subscriber, from its own cursor on."""
 PERSONAL = frozenset({"since"})
-"""The arguments with which they are not. A replay goes as fast as its client reads."""
+"""The arguments that make an execution personal: a replay is as fast as its client reads."""
 
 
-@strawberry.type
+@strawberry.type(
+    description="Live updates. After a lost connection, subscribe again: taskUpdated begins with the present state, "
+    "taskChanges and taskLogged continue with since and after."
+)
 class Subscription:
-    """Watch tasks."""
+    """The fields of a subscription."""
 
     @strawberry.subscription(
-        description="The current state at once, then every change in rising revisions, then complete when final."
+        description="One task: its present state at once, then its state after each change, with rising revisions. "
+        "Completes when the task is final, or was deleted. A slow client skips intermediate states and always receives "
+        "the newest one. An unknown id is an error with the code NOT_FOUND."
     )
-    async def task_updated(self, info: Info, id: strawberry.ID) -> AsyncGenerator[Task, None]:  # noqa: A002
+    async def task_updated(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The Celery task id, as createTask returned it.")],
+    ) -> AsyncGenerator[Task, None]:
         """Watch one task."""
         services = info.context.services
         fanout = info.context.fanout or Fanout()
         if not values.is_text(id):
-            raise unknown_task(id)
+            raise ClientError.not_found(id)
         async with services.feed.watch(id) as mailbox:
             fanout.open()
-            await fanout.snapshot(functools.partial(_look, id, mailbox, services))
-            mailbox.hand_over(services.turn.later, functools.partial(_tell, fanout))
+            await fanout.snapshot(functools.partial(_read_snapshot, id, mailbox, services))
+            mailbox.hand_over(services.tick_queue.later, functools.partial(_publish, fanout))
             while (news := await mailbox.take()) is not None:
-                record = await _whole(news, info) if news.omitted else news
+                record = await _complete(news, info) if news.omitted else news
                 is_final = record.is_final
                 if record.revision > fanout.revision:
                     fanout.revision = record.revision
@@ -58,47 +68,66 @@ class Subscription:
                     del task
                 if is_final:
                     return
-                del news, record  # it may be long until the next one, and thousands wait for theirs
+                del news, record  # the next one may take long, and thousands of subscriptions wait for theirs
 
     @strawberry.subscription(
-        description="Every change of the tasks that match, from now on; with since, first the latest state of what "
-        "changed after it. A task that does not match any more is told too."
+        description="A live list: every change of the tasks that match the filter, from now on, and of tasks that stop "
+        "matching. When one task changes faster than the client reads, only its newest change is sent. A client that "
+        "falls too far behind gets an error with the code SLOW_CONSUMER, and resumes with since."
     )
     async def task_changes(
         self,
         info: Info,
-        filter: TaskFilter | None = strawberry.UNSET,  # noqa: A002 - the schema's name
-        since: datetime | None = strawberry.UNSET,
+        filter: Annotated[
+            TaskFilter | None, strawberry.argument(description="Which tasks to watch; every task without it.")
+        ] = strawberry.UNSET,
+        since: Annotated[
+            datetime | None,
+            strawberry.argument(
+                description="The largest at that the client has received. First the newest change of each task since "
+                "then is sent, with LEFT for every task that does not match; the last 15 seconds before it are "
+                "repeated."
+            ),
+        ] = strawberry.UNSET,
     ) -> AsyncGenerator[TaskChange, None]:
-        """Watch what a filter finds."""
+        """Watch the tasks that match a filter."""
         fanout = info.context.fanout or Fanout()
-        watch = ListWatch(
-            info.context.services, compiled_filter(given(filter, None)), frozenset(_names(info.selected_fields))
-        )
-        changes = watch.changes(given(since, None), fanout.open)
+        selected = frozenset(_names(info.selected_fields))
+        watch = ListWatch(info.context.services, compiled_filter(or_default(filter, None)), selected)
+        changes = watch.changes(or_default(since, None), fanout.open)
         async with contextlib.aclosing(changes):
             async for change in changes:
                 yield change
 
     @strawberry.subscription(
-        description="What the task has logged after the cursor, then what it logs, then complete when it is final."
+        description="The log of one task: the lines that are stored behind the cursor, then new lines as the task logs "
+        "them. Completes when the task is final and all its lines are sent. An unknown id is an error with the code "
+        "NOT_FOUND."
     )
     async def task_logged(
         self,
         info: Info,
-        id: strawberry.ID,  # noqa: A002 - the schema's name
-        min_level: LogLevel | None = LogLevel.INFO,
-        after: str | None = strawberry.UNSET,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The Celery task id, as createTask returned it.")],
+        min_level: Annotated[
+            LogLevel | None, strawberry.argument(description="Leave out the lines below this level.")
+        ] = LogLevel.INFO,
+        after: Annotated[
+            str | None,
+            strawberry.argument(
+                description="The cursor of the last line that the client has received; from the first line without it."
+            ),
+        ] = strawberry.UNSET,
     ) -> AsyncGenerator[TaskLog, None]:
-        """Watch what one task logs."""
-        lines = follow_log(info.context.services, id, given(after, None), given(min_level, LogLevel.INFO))
+        """Watch the log of one task."""
+        level = or_default(min_level, LogLevel.INFO)
+        lines = follow_log(info.context.services, id, or_default(after, None), level)
         async with contextlib.aclosing(lines):
             async for line in lines:
                 yield line
 
 
-def _tell(fanout: Fanout, record: TaskRecord) -> bool:
-    """Tell a record without waking the subscription, unless there is more to it; return whether that was done."""
+def _publish(fanout: Fanout, record: TaskRecord) -> bool:
+    """Publish a record without waking the subscription; return False for one that only the subscription can handle."""
     if record.is_final or record.omitted:
         return False
     before = fanout.revision
@@ -110,20 +139,20 @@ def _tell(fanout: Fanout, record: TaskRecord) -> bool:
     return True
 
 
-async def _look(task_id: str, mailbox: Mailbox, services: Services) -> int:
-    """Read a task for its watchers, and return its revision."""
+async def _read_snapshot(task_id: str, mailbox: Mailbox, services: Services) -> int:
+    """Read a task for its subscribers, and return its revision."""
     record = await services.tasks.load(task_id)
     if record is None:
-        raise unknown_task(task_id)
+        raise ClientError.not_found(task_id)
     mailbox.put(record)
     return record.revision
 
 
-async def _whole(record: TaskRecord, info: Info) -> TaskRecord:
-    """Read the record itself when the event left out something that the operation selects."""
+async def _complete(record: TaskRecord, info: Info) -> TaskRecord:
+    """Read the record from MongoDB if its event left out something that the operation selects."""
     if record.omitted.isdisjoint(_names(info.selected_fields)):
         return record
-    return await info.context.services.tasks.load(record.id) or record
+    return await info.context.tasks.load(record.id) or record
 
 
 def _names(selections: Iterable[Selection]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""What becomes of the tasks that a filter finds, as clients with live lists see it."""
+"""The changes of a list of tasks, for clients that keep a list live."""
 
 from __future__ import annotations
 
@@ -21,44 +21,55 @@ from gql_api.record.reads import TaskRecord
 from gql_api.telemetry.counters import SLOW_CONSUMERS
 
 
-@strawberry.enum
+@strawberry.enum(description="What happened to a task of a list, and so what a client does with it.")
 class TaskChangeKind(Enum):
-    """What became of a task."""
+    """The kinds of a change."""
 
-    UPDATED = strawberry.enum_value("UPDATED", description="It has changed, and the filter finds it.")
-    LEFT = strawberry.enum_value(
-        "LEFT", description="The filter does not find it any more. May name a task that the client never had."
+    UPDATED = strawberry.enum_value(
+        "UPDATED", description="The task changed, or is new, and matches the filter: add it to the list or replace it."
     )
-    DELETED = strawberry.enum_value("DELETED", description="It is no more. May name a task that the client never had.")
+    LEFT = strawberry.enum_value(
+        "LEFT",
+        description="The task changed and does not match the filter: remove it. May name a task that the client never "
+        "received.",
+    )
+    DELETED = strawberry.enum_value(
+        "DELETED", description="The task was deleted: remove it. May name a task that the client never received."
+    )
 
 
-@strawberry.type(description="A change of a list.")
+@strawberry.type(description="A change of one task in a list.")
 class TaskChange:
     """One change of one task."""
 
-    kind: TaskChangeKind
-    task_id: strawberry.ID
-    at: datetime = strawberry.field(description="When it changed, by the clock of the database: a safe since.")
-    task: Task | None = strawberry.field(description="What it is now. Only when it is UPDATED.")
+    kind: TaskChangeKind = strawberry.field(description="Whether to add, replace or remove the task.")
+    task_id: strawberry.ID = strawberry.field(description="The id of the task, also when task is null.")
+    at: datetime = strawberry.field(
+        description="When the task changed, by the clock of the database. The largest one received is the since to "
+        "resume with."
+    )
+    task: Task | None = strawberry.field(
+        description="The task as it is after the change; null when the kind is LEFT or DELETED."
+    )
 
 
 @dataclass(frozen=True)
 class ListWatch:
-    """A list that is being watched, and what its client wants to know of each task."""
+    """A live list, with the names of the fields that its client selects of each task."""
 
     services: Services
     filter: CompiledFilter
     selected: frozenset[str]
 
     async def changes(self, since: datetime | None, opened: Callable[[], object]) -> AsyncGenerator[TaskChange, None]:
-        """Yield what changes from now on; with ``since`` first the latest of what changed after it.
+        """Yield the changes from now on; with ``since`` first the latest state of each task that changed after it.
 
         Args:
             since: by the clock of the database.
-            opened: called when nothing which happens from then on is missed.
+            opened: called as soon as every later change is certain to be yielded.
 
         Raises:
-            ClientError: the changes came faster than they were taken; the client resumes with ``since``.
+            ClientError: the client reads too slowly, and resumes with ``since``.
         """
         async with self.services.feed.lists.watch(self.filter.holds) as mailbox:
             opened()
@@ -70,7 +81,7 @@ class ListWatch:
                     waiting = await mailbox.take()
                 except FellBehindError as error:
                     SLOW_CONSUMERS.inc()
-                    message = "More has changed than could be told: resume with the last change as since"
+                    message = "This client reads changes too slowly: resume with the last at as since"
                     raise ClientError(message, SLOW_CONSUMER) from error
                 for each in waiting:
                     yield await self._change(each, mailbox)
@@ -79,7 +90,7 @@ class ListWatch:
         began, start = await self.services.store.now(), start_of_replay(since)
         async for record in self.services.feed.lists.changed_since(start):
             mailbox.replayed(record, began)
-            yield _told(record, matches=self.filter.holds(record))
+            yield _changed(record, matches=self.filter.holds(record))
         async for task_id, at in self.services.store.deletions.since(start):
             yield _deleted(task_id, at)
 
@@ -90,13 +101,13 @@ class ListWatch:
         if matches is None or (matches and not news.omitted.isdisjoint(self.selected)):
             whole = await self.services.tasks.load(news.id)
             if whole is None:
-                return _told(news, matches=False)  # its deletion is told next
+                return _changed(news, matches=False)  # the event of its deletion comes next
             mailbox.replayed(whole, whole.updated_at)
             news, matches = whole, self.filter.holds(whole)
-        return _told(news, matches=matches)
+        return _changed(news, matches=matches)
 
 
-def _told(record: TaskRecord, *, matches: bool) -> TaskChange:
+def _changed(record: TaskRecord, *, matches: bool) -> TaskChange:
     kind, task = (TaskChangeKind.UPDATED, Task(record)) if matches else (TaskChangeKind.LEFT, None)
     return TaskChange(kind=kind, task_id=strawberry.ID(record.id), at=record.updated_at, task=task)
 

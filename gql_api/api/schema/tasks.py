@@ -1,10 +1,10 @@
-"""The task as clients see it, and the pages of tasks, which a task may have of its own children."""
+"""The task as clients see it, and pages of tasks, which a task may have of its own children."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import strawberry
 from strawberry import UNSET
@@ -12,11 +12,10 @@ from strawberry import UNSET
 from gql_api.api.context import Info
 from gql_api.api.errors import BAD_INPUT, ClientError
 from gql_api.api.schema.filters import check_metadata_path
-from gql_api.api.schema.logs import DEFAULT as LOG_DEFAULT
-from gql_api.api.schema.logs import TaskLogConnection, page_of_log
-from gql_api.api.schema.pagination import DEFAULT_PAGE_SIZE, Cursor, PageArgs, check_size
-from gql_api.api.schema.scalars import JSON, given
-from gql_api.api.schema.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition, reads_from
+from gql_api.api.schema.logs import DEFAULT_LOG_PAGE_SIZE, TaskLogConnection, log_page
+from gql_api.api.schema.pagination import DEFAULT_PAGE_SIZE, Cursor, PageArgs, checked_size
+from gql_api.api.schema.scalars import JSON, expose_enum, or_default
+from gql_api.api.schema.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition, attribute
 from gql_api.api.store.lists import ChildPage
 from gql_api.query.facets import FacetField
 from gql_api.query.lists import Order, PageRequest
@@ -24,182 +23,266 @@ from gql_api.record import queries
 from gql_api.record.logs import LogLevel
 from gql_api.record.reads import Document, TaskRecord, Time
 
-strawberry.enum(FacetField, name="TaskFacet")
+expose_enum(
+    FacetField,
+    {
+        FacetField.STATUS: "One count for each status, like SUCCESS.",
+        FacetField.NAME: "One count for each Celery task name.",
+        FacetField.QUEUE: "One count for each Celery queue.",
+        FacetField.WORKER: "One count for each worker that ran tasks last. Tasks that never started are left out.",
+        FacetField.METADATA: "One count for each value at metadataPath.",
+    },
+    name="TaskFacet",
+    description="The property by whose values a facet counts tasks.",
+)
 
 
-@strawberry.type(description="A task: created by a client, run by a worker, kept with its metadata.")
+def _time(time: Time[Any], description: str) -> Any:
+    """Return a field with a time of the record.
+
+    The time is read as stored, mostly without an offset: the encoder of answers adds it, which takes less time.
+    """
+    return strawberry.field(default=property(lambda task: time.stored(task.record)), description=description)
+
+
+@strawberry.type(
+    description="A task: created by a client, run by a worker, and kept with its metadata until it is deleted."
+)
 class Task(Node):
-    """A task record. Everything is read from it when it is asked for, the plain fields by their names."""
+    """A task record, whose fields are read only when a client selects them."""
 
     record: strawberry.Private[TaskRecord]
 
-    id: strawberry.ID = strawberry.field(description="The Celery task id.")
-    name: str = strawberry.field(description="The Celery task name.")
-    status: TaskStatus
-    is_final: bool = strawberry.field(description="SUCCESS, FAILURE or REVOKED: it will never change again.")
-    revision: int = strawberry.field(description="Starts at 1, plus one for each stored change.")
-    attempts: int = strawberry.field(description="How often a worker has started it.")
-    queue: str
-    priority: int = strawberry.field(description="0 first, 9 last.")
-    worker: str | None = strawberry.field(description="The worker that runs it, or ran it last.")
-    owner: str | None
-    idempotency_key: str | None = strawberry.field(description="The key it was created with, until that expires.")
-    created_at: datetime
-    scheduled_for: datetime | None = strawberry.field(description="When it was asked to start.")
-    expires_at: datetime | None = strawberry.field(description="When it is revoked unless it has been started.")
-    cancel_requested_at: datetime | None = strawberry.field(description="When somebody asked for its end.")
-    started_at: datetime | None = strawberry.field(description="When the running or last attempt began.")
-    finished_at: datetime | None
-    updated_at: datetime
+    id: strawberry.ID = attribute(
+        "record.id", "The Celery task id: a UUID, unless plain Celery code chose another one."
+    )
+    name: str = attribute("record.name", "The Celery task name, which decides the function that runs.")
+    status: TaskStatus = attribute("record.status", "The present state of the task.")
+    is_final: bool = attribute(
+        "record.is_final", "Whether the task has ended: SUCCESS, FAILURE or REVOKED. Its status never changes again."
+    )
+    revision: int = attribute(
+        "record.revision", "The version of the task: 1 when it is created, one more with each stored change."
+    )
+    attempts: int = attribute("record.attempts", "How often a worker has started the task; 0 before the first start.")
+    queue: str = attribute("record.queue", "The name of the Celery queue in which it waits for a worker.")
+    priority: int = attribute("record.priority", "From 0 (runs first, the default) to 9 (runs last).")
+    worker: str | None = attribute(
+        "record.worker", "The hostname of the worker that runs it or ran it last; null before the first start."
+    )
+    owner: str | None = attribute("record.owner", "Whom the task belongs to. Reserved: always null today.")
+    idempotency_key: str | None = attribute(
+        "record.idempotency_key", "The key that createTask was given; null without one, or after the key has expired."
+    )
+    created_at: datetime = _time(TaskRecord.created_at, "When createTask, or plain Celery code, stored the task.")
+    scheduled_for: datetime | None = _time(
+        TaskRecord.scheduled_for, "The time before which it must not start; null when it may start at once."
+    )
+    expires_at: datetime | None = _time(
+        TaskRecord.expires_at,
+        "When the task becomes REVOKED unless a worker has started it; null when it never expires.",
+    )
+    cancel_requested_at: datetime | None = _time(
+        TaskRecord.cancel_requested_at, "When cancellation was first requested; null when it never was."
+    )
+    started_at: datetime | None = _time(
+        TaskRecord.started_at, "When the running or last attempt began; null before the first start."
+    )
+    finished_at: datetime | None = _time(
+        TaskRecord.finished_at, "When the task reached its final status; null before that."
+    )
+    updated_at: datetime = _time(TaskRecord.updated_at, "When the present revision was stored.")
 
     def __init__(self, record: TaskRecord) -> None:
         self.record = record
 
-    @strawberry.field
+    @strawberry.field(description="The positional arguments of the function, a JSON array.")
     def args(self) -> JSON:
         """Read the positional arguments."""
         return JSON(self.record.args)
 
-    @strawberry.field
+    @strawberry.field(description="The keyword arguments of the function, a JSON object.")
     def kwargs(self) -> JSON:
         """Read the keyword arguments."""
         return JSON(self.record.kwargs)
 
-    @strawberry.field(description="The caller's own object, never touched by the lifecycle.")
+    @strawberry.field(
+        description="The client's own JSON object. Running the task never changes it; updateTaskMetadata and the task "
+        "function can."
+    )
     def metadata(self) -> JSON:
         """Read the metadata."""
         return JSON(self.record.metadata)
 
-    @strawberry.field(description="What the task function returned.")
+    @strawberry.field(
+        description="The return value of the function; null before the end, and when the function returned None or its "
+        "result is not kept."
+    )
     def result(self) -> JSON | None:
         """Read the result."""
         return JSON(self.record.result)
 
-    @strawberry.field
+    @strawberry.field(
+        description="Why the task failed, was revoked or is to be retried; null otherwise, and again once the next "
+        "attempt starts."
+    )
     def error(self) -> TaskError | None:
         """Read the error."""
         error = self.record.error
         return None if error is None else TaskError.of(error)
 
-    @strawberry.field
+    @strawberry.field(
+        description="The last progress report of the running or last attempt; null when the attempt reported none."
+    )
     def progress(self) -> TaskProgress | None:
         """Read the last progress report."""
         progress = self.record.progress
         return None if progress is None else TaskProgress(progress)
 
-    @strawberry.field(description="Every change of status, oldest first, at most the last 50.")
+    @strawberry.field(
+        description="Changes of status and custom states of the function, oldest first; the last 50 are kept."
+    )
     def history(self) -> list[TaskTransition]:
         """Read the history."""
         return [TaskTransition.of(transition) for transition in self.record.history]
 
-    @strawberry.field(description="What it logged, over all its attempts, oldest first.")
+    @strawberry.field(description="What the task logged, over all its attempts, oldest line first.")
     async def logs(
         self,
         info: Info,
-        first: int | None = LOG_DEFAULT,
-        after: str | None = UNSET,
-        min_level: LogLevel | None = LogLevel.INFO,
+        first: Annotated[
+            int | None, strawberry.argument(description="How many lines the page has at most, from 1 to 500.")
+        ] = DEFAULT_LOG_PAGE_SIZE,
+        after: Annotated[
+            str | None,
+            strawberry.argument(description="Return the lines behind this one: an endCursor, or the cursor of a line."),
+        ] = UNSET,
+        min_level: Annotated[
+            LogLevel | None, strawberry.argument(description="Leave out the lines below this level.")
+        ] = LogLevel.INFO,
     ) -> TaskLogConnection:
-        """Read a page of its log."""
-        size, level = given(first, LOG_DEFAULT), given(min_level, LogLevel.INFO)
-        return await page_of_log(info, self.record.id, size, given(after, None), level)
+        """Read a page of the log."""
+        size, level = or_default(first, DEFAULT_LOG_PAGE_SIZE), or_default(min_level, LogLevel.INFO)
+        return await log_page(info, self.record.id, size, or_default(after, None), level)
 
-    @strawberry.field(description="The task that sent it.")
+    @strawberry.field(
+        description="The task whose function sent this one, or that createTask named as parentId; null without one, "
+        "and when it was deleted."
+    )
     async def parent(self, info: Info) -> Task | None:
         """Find the parent, together with those of the other tasks of the answer."""
-        return await _other(info, self.record.parent_id)
+        return await find_task(info, self.record.parent_id)
 
-    @strawberry.field(description="The task that it repeats.")
+    @strawberry.field(
+        description="The task that this one repeats, made by replayTask or replayTasks; null without one, and when it "
+        "was deleted."
+    )
     async def replay_of(self, info: Info) -> Task | None:
-        """Find the task that was replayed, as the parent."""
-        return await _other(info, self.record.replay_of)
+        """Find the task that was replayed, together with those of the other tasks of the answer."""
+        return await find_task(info, self.record.replay_of)
 
-    @strawberry.field(description="The tasks that it sent, newest first.")
-    async def children(self, info: Info, first: int | None = UNSET, after: str | None = UNSET) -> TaskConnection:
-        """Read a page of its children."""
-        stretch = PageArgs(first, after).stretch(Order())
-        found = await info.context.children.load(ChildPage(self.record.id, stretch))
-        return TaskConnection.of(found, stretch, queries.children_of(self.record.id), self.record.id)
-
-
-reads_from(Task, "record")
-
-
-def _as_stored(time: Time[Any]) -> property:
-    return property(lambda task: time.stored(task.record))
-
-
-# What writes the answer adds the offset. Done here it would take longer than all else of reading a time.
-for _name, _time in vars(TaskRecord).items():
-    if isinstance(_time, Time) and hasattr(Task, _name):
-        setattr(Task, _name, _as_stored(_time))
+    @strawberry.field(description="The tasks whose parent is this one, newest first.")
+    async def children(
+        self,
+        info: Info,
+        first: Annotated[
+            int | None,
+            strawberry.argument(description="How many tasks the page has at most, from 1 to 500; 20 by default."),
+        ] = UNSET,
+        after: Annotated[
+            str | None, strawberry.argument(description="Return the tasks behind this position: the last endCursor.")
+        ] = UNSET,
+    ) -> TaskConnection:
+        """Read a page of the children."""
+        request = PageArgs(first, after).page_request(Order())
+        records = await info.context.children.load(ChildPage(self.record.id, request))
+        return TaskConnection.of(records, request, queries.children_of(self.record.id), self.record.id)
 
 
-@strawberry.type(description="A task and its place in the list.")
+@strawberry.type(description="A task with its cursor, as Relay expects it.")
 class TaskEdge:
     """Relay's edge."""
 
     order: strawberry.Private[Order]
-    # Written when it is asked for.
-    cursor: str = strawberry.field(resolver=lambda self: str(Cursor.of(self.node.record, self.order)))
-    node: Task
+    # Encoded only when a client selects it.
+    cursor: str = strawberry.field(
+        resolver=lambda self: str(Cursor.of(self.node.record, self.order)),
+        description="The position of the task in this list, to pass as after or before. It stays valid with any "
+        "filter, and when the task is deleted, but only in the same order.",
+    )
+    node: Task = strawberry.field(description="The task at the position of the cursor.")
 
 
-@strawberry.type(description="A value, and how many tasks have it.")
+@strawberry.type(description="One distinct value of a facet.")
 class TaskFacetBucket:
     """A row of a facet."""
 
-    value: JSON | None
-    count: int
+    value: JSON | None = strawberry.field(
+        description="The value: a text, or any single JSON value for METADATA. null counts nulls that are stored."
+    )
+    count: int = strawberry.field(description="How many tasks have this value.")
 
 
-@strawberry.type(description="A page of tasks.")
+@strawberry.type(description="A page of tasks, with figures over all pages.")
 class TaskConnection:
-    """Relay's connection, with the nodes also without their edges, over all that ``query`` finds."""
+    """Relay's connection, with the nodes also without their edges, over all tasks that ``query`` finds."""
 
     query: strawberry.Private[Document]
-    # Of which task these are the children.
+    # The id of the task whose children are listed.
     parent_id: strawberry.Private[str | None]
 
-    edges: list[TaskEdge]
-    nodes: list[Task]
-    page_info: PageInfo
-
-    @strawberry.field(description="How many tasks there are on all pages. Counted only when selected.")
-    async def total_count(self, info: Info) -> int:
-        """Count them."""
-        if self.parent_id is not None:
-            return await info.context.child_counts.load(self.parent_id)
-        return await info.context.services.store.lists.count(self.query)
+    edges: list[TaskEdge] = strawberry.field(description="The tasks of the page, each with its cursor.")
+    nodes: list[Task] = strawberry.field(description="The tasks of the page, without edges around them.")
+    page_info: PageInfo = strawberry.field(description="Cursors to continue from, and whether there are more tasks.")
 
     @strawberry.field(
-        description="How many tasks of all pages have each value, the most frequent first. An element of an array in "
-        "the metadata counts like a value; a task without a value counts nowhere."
+        description="How many tasks there are on all pages. A query of its own, run only when this field is selected. "
+        "It can fail with the code QUERY_TIMEOUT."
+    )
+    async def total_count(self, info: Info) -> int:
+        """Count the tasks of all pages."""
+        if self.parent_id is not None:
+            return await info.context.child_counts.load(self.parent_id)
+        return await info.context.lists.count(self.query)
+
+    @strawberry.field(
+        description="How many tasks of all pages have each value, the most frequent value first. In metadata each "
+        "distinct element of an array counts as a value; objects and missing values are not counted. It can fail with "
+        "the code QUERY_TIMEOUT."
     )
     async def facet(
         self,
         info: Info,
-        by: FacetField,
-        metadata_path: str | None = UNSET,
-        first: int | None = DEFAULT_PAGE_SIZE,
+        by: Annotated[FacetField, strawberry.argument(description="The property to count by.")],
+        metadata_path: Annotated[
+            str | None,
+            strawberry.argument(
+                description="The path in the metadata, like customer.tier, of at most 32 keys. Required with METADATA, "
+                "not allowed otherwise."
+            ),
+        ] = UNSET,
+        first: Annotated[
+            int | None, strawberry.argument(description="How many values to return at most, from 1 to 500.")
+        ] = DEFAULT_PAGE_SIZE,
     ) -> list[TaskFacetBucket]:
-        """Count them by value."""
-        lists = info.context.services.store.lists
-        size, path = check_size("first", given(first, DEFAULT_PAGE_SIZE)), given(metadata_path, None)
-        if (path is None) is (by is FacetField.METADATA):
-            raise ClientError("metadataPath has to be given with METADATA, and only then", BAD_INPUT)
+        """Count the tasks of all pages by value."""
+        size, path = checked_size("first", or_default(first, DEFAULT_PAGE_SIZE)), or_default(metadata_path, None)
+        if by is FacetField.METADATA and path is None:
+            raise ClientError("metadataPath: is required with by: METADATA", BAD_INPUT)
+        if by is not FacetField.METADATA and path is not None:
+            raise ClientError(f"metadataPath: is only allowed with by: METADATA, got by: {by.name}", BAD_INPUT)
         if path is None:
-            buckets = await lists.facet(self.query, by, size)
+            buckets = await info.context.lists.facet(self.query, by, size)
         else:
             check_metadata_path(path)
-            buckets = await lists.metadata_facet(self.query, path, size)
+            buckets = await info.context.lists.metadata_facet(self.query, path, size)
         return [TaskFacetBucket(value=JSON(bucket.value), count=bucket.count) for bucket in buckets]
 
     @classmethod
     def of(
         cls, found: Sequence[TaskRecord], request: PageRequest, query: Document, parent_id: str | None = None
     ) -> Self:
-        """Make it from what was read of a request, which has room for one task more than the page."""
+        """Create the page from what a request found: at most one task more than the page has."""
         records, has_more = found[: request.limit - 1], len(found) == request.limit
         if request.backwards:
             records = records[::-1]
@@ -218,6 +301,7 @@ class TaskConnection:
         )
 
 
-async def _other(info: Info, task_id: str | None) -> Task | None:
-    record = None if task_id is None else await info.context.services.tasks.load(task_id)
+async def find_task(info: Info, task_id: str | None) -> Task | None:
+    """Find a task by its id, together with all tasks that are read at the same time."""
+    record = None if task_id is None else await info.context.tasks.load(task_id)
     return None if record is None else Task(record)

@@ -1,87 +1,119 @@
-"""The object types of the schema, each made from what the store reads."""
+"""The object types of the schema that have no resolvers of their own, each made from what the store reads."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from operator import attrgetter
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import strawberry
-from strawberry.types import get_object_definition
 
-from gql_api.api.schema.scalars import JSON
+from gql_api.api.schema.scalars import JSON, expose_enum
 from gql_api.record import model
 from gql_api.record.fields import Status
 from gql_api.registry import queues, workers
 from gql_api.registry.definitions import TaskDefinition as Definition
 
 TaskStatus: TypeAlias = Status
-strawberry.enum(Status, name="TaskStatus", description="Where a task is in its life.")
+expose_enum(
+    Status,
+    {
+        Status.SCHEDULED: "Waits for its start time, scheduledFor. It is in no queue yet.",
+        Status.QUEUED: "Waits in its queue until a worker is free.",
+        Status.STARTED: "A worker runs the task function.",
+        Status.RETRY: "An attempt failed, and the task function asked for another one, which has not started yet.",
+        Status.SUCCESS: "The task function returned; see result. Final.",
+        Status.FAILURE: "The task function raised an exception, or its time or its attempts ran out; see error. Final.",
+        Status.REVOKED: "The task was cancelled, or expired before it started; see error. Final.",
+    },
+    name="TaskStatus",
+    description="The state of a task. SUCCESS, FAILURE and REVOKED are final: a task in one of them never runs again.",
+)
 
 
-def reads_from(type_: type, name: str) -> None:
-    """Let the plain fields of an object type be read, each when it is asked for, from the attribute behind.
+def attribute(path: str, description: str) -> Any:
+    """Return a field that is read from an attribute of the object behind, only when a client selects it.
 
-    It comes after the class, for Strawberry takes a property within to be a default value.
+    The property is the default of a dataclass field, which dataclasses leave on the class. Properties over an
+    ``attrgetter`` run in C: a resolver for each field would take a Python call more for each value of a page.
     """
-    for field in get_object_definition(type_, strict=True).fields:
-        if field.base_resolver is None and field.python_name != name:
-            setattr(type_, field.python_name, property(attrgetter(f"{name}.{field.python_name}")))
+    return strawberry.field(default=property(attrgetter(path)), description=description)
 
 
-@strawberry.interface(description="Something with an id of its own.")
+@strawberry.interface(description="An object that the queries node and nodes can find by its id.")
 class Node:
-    """Relay's Node, with Celery's raw ids."""
+    """Relay's Node, with Celery's ids as they are."""
 
-    id: strawberry.ID
+    id: strawberry.ID = strawberry.field(description="The id, unique among all objects of this API.")
 
 
-@strawberry.type(description="Why a task has no result.")
+@strawberry.type(description="The exception that ended a task or its last attempt.")
 class TaskError:
     """The exception of the last attempt."""
 
-    type: str
-    message: str
-    traceback: str | None
+    type: str = strawberry.field(
+        description="The name of the exception class, like ValueError. TaskRevokedError for a task that was cancelled "
+        "or expired, WorkerLostError for one whose workers were lost."
+    )
+    message: str = strawberry.field(
+        description="The text of the exception. For a cancelled task it is the reason that the caller gave."
+    )
+    traceback: str | None = strawberry.field(
+        description="The Python traceback as text; null when the task function raised nothing itself."
+    )
 
     @classmethod
     def of(cls, error: model.ErrorInfo) -> Self:
-        """Make it from the record's."""
+        """Convert the error of a record."""
         return cls(type=error.type, message=error.message, traceback=error.traceback)
 
 
-@strawberry.type(description="How far a task says it is.")
+@strawberry.type(
+    description="The last progress report of the running or last attempt, as self.report_progress or Celery's "
+    "update_state sent it."
+)
 class TaskProgress:
-    """The last report, of which each field is read when it is asked for."""
+    """The last progress report."""
 
     report: strawberry.Private[model.Progress]
 
-    current: float | None
-    total: float | None
-    percent: float | None = strawberry.field(description="Current of total, from 0 to 100.")
-    message: str | None
-    data: JSON | None = strawberry.field(description="Whatever else the task reported.")
+    current: float | None = attribute(
+        "report.current", "How much is done, in a unit of the task's own, like pages or bytes; null when not reported."
+    )
+    total: float | None = attribute(
+        "report.total", "How much there is to do, in the same unit as current; null when not known."
+    )
+    percent: float | None = attribute(
+        "report.percent", "current as a percentage of total, from 0 to 100; null unless both are known."
+    )
+    message: str | None = attribute(
+        "report.message", "A text for people about the present step; null when not reported."
+    )
+    data: JSON | None = attribute("report.data", "All other values of the report, as one JSON value; null without any.")
 
     def __init__(self, report: model.Progress) -> None:
         self.report = report
 
 
-reads_from(TaskProgress, "report")
-
-
-@strawberry.type(description="One step of a task's life.")
+@strawberry.type(
+    description="One entry of a task's history: a change of its status, or a custom state of its function."
+)
 class TaskTransition:
     """An entry of the history."""
 
-    revision: int
-    status: TaskStatus
-    at: datetime
-    worker: str | None
-    message: str | None
+    revision: int = strawberry.field(description="The revision of the task that this change made.")
+    status: TaskStatus = strawberry.field(description="The new status, or the unchanged one for a custom state.")
+    at: datetime = strawberry.field(description="When the change was stored, by the clock of the database.")
+    worker: str | None = strawberry.field(
+        description="The hostname of the worker that the task had then; null before a worker claimed it."
+    )
+    message: str | None = strawberry.field(
+        description="Why the status changed, or the name of a custom state of the task function; null without either."
+    )
 
     @classmethod
     def of(cls, transition: model.Transition) -> Self:
-        """Make it from the record's."""
+        """Convert an entry of a record's history."""
         return cls(
             revision=transition.revision,
             status=transition.status,
@@ -91,31 +123,44 @@ class TaskTransition:
         )
 
 
-@strawberry.type(description="Where a page stands in its list.")
+@strawberry.type(description="Where a page begins and ends, and whether there are items beyond it.")
 class PageInfo:
     """Relay's PageInfo."""
 
-    has_next_page: bool
-    has_previous_page: bool
-    start_cursor: str | None
-    end_cursor: str | None
+    has_next_page: bool = strawberry.field(description="Whether there are items after this page.")
+    has_previous_page: bool = strawberry.field(description="Whether there are items before this page.")
+    start_cursor: str | None = strawberry.field(
+        description="The cursor of the first item, to pass as before; null when the page is empty."
+    )
+    end_cursor: str | None = strawberry.field(
+        description="The cursor of the last item, to pass as after; null when the page is empty."
+    )
 
 
-@strawberry.type(description="A task that workers have announced they can run.")
+@strawberry.type(
+    description="A task function that workers have announced, and that createTask accepts. It stays when all its "
+    "workers have stopped."
+)
 class TaskDefinition:
-    """What createTask checks a call against."""
+    """The announcement against which createTask checks a call."""
 
-    name: str
-    description: str | None = strawberry.field(description="The docstring of the task function.")
-    input_schema: JSON = strawberry.field(description="The JSON Schema of its parameters, as one object.")
-    queue: str
-    max_retries: int | None
-    time_limit: float | None = strawberry.field(description="In seconds.")
-    workers: int = strawberry.field(description="How many live workers can run it.")
+    name: str = strawberry.field(description="The Celery task name, which createTask takes.")
+    description: str | None = strawberry.field(description="The docstring of the task function; null without one.")
+    input_schema: JSON = strawberry.field(
+        description="The JSON Schema of the function's parameters, as one object with a property for each."
+    )
+    queue: str = strawberry.field(description="The queue of tasks that are created without a queue of their own.")
+    max_retries: int | None = strawberry.field(
+        description="How often a task may retry before it fails; null without a limit."
+    )
+    time_limit: float | None = strawberry.field(
+        description="How long an attempt may run, in seconds, before its process is ended; null without a limit."
+    )
+    workers: int = strawberry.field(description="How many live workers can run it; 0 when none is online.")
 
     @classmethod
     def of(cls, definition: Definition) -> Self:
-        """Make it from what was announced."""
+        """Convert an announcement."""
         return cls(
             name=definition.name,
             description=definition.description,
@@ -127,35 +172,43 @@ class TaskDefinition:
         )
 
 
-@strawberry.type(description="A queue that tasks wait in, that a live worker serves or that a task is announced for.")
+@strawberry.type(
+    description="A queue in which tasks wait, which a live worker consumes, or which an announced task function uses. "
+    "The figures come from the task records, so they are right while the broker is down."
+)
 class Queue:
-    """What the records tell of a queue, whether or not the broker answers."""
+    """The tasks that wait in a queue, by their records."""
 
-    name: str
-    depth: int = strawberry.field(description="How many tasks are QUEUED in it.")
+    name: str = strawberry.field(description="The name of the queue in Celery and in the broker.")
+    depth: int = strawberry.field(description="How many tasks in it have the status QUEUED.")
     oldest_queued_at: datetime | None = strawberry.field(
-        description="When the one that has waited longest began to wait."
+        description="Since when the task that has waited longest has been QUEUED; null when the queue is empty."
     )
 
     @classmethod
     def of(cls, queue: queues.Queue) -> Self:
-        """Make it from what the store read."""
+        """Convert a row of the store."""
         return cls(name=queue.name, depth=queue.depth, oldest_queued_at=queue.oldest_queued_at)
 
 
-@strawberry.type(description="A worker that is alive: its last heartbeat is not too old.")
+@strawberry.type(description="A live worker: one that has sent heartbeats until now.")
 class Worker:
-    """What a worker announces, and how many tasks it has."""
+    """The announcement of a worker, with the number of its tasks."""
 
-    hostname: str
-    pool: str = strawberry.field(description="By the name of Celery's module: prefork, thread, solo, gevent.")
-    concurrency: int = strawberry.field(description="How many tasks it can run at once.")
-    active: int = strawberry.field(description="How many tasks it has claimed and not ended.")
-    last_heartbeat_at: datetime
+    hostname: str = strawberry.field(description='The name of the Celery worker, like "celery@host".')
+    pool: str = strawberry.field(
+        description="The kind of its Celery pool: prefork, thread, solo or gevent. Only prefork can end a task by "
+        "force."
+    )
+    concurrency: int = strawberry.field(description="How many tasks it can run at the same time.")
+    active: int = strawberry.field(description="How many tasks it is running now.")
+    last_heartbeat_at: datetime = strawberry.field(
+        description="When its last heartbeat was stored, by the clock of the database."
+    )
 
     @classmethod
     def of(cls, worker: workers.Worker) -> Self:
-        """Make it from what the store read."""
+        """Convert a row of the store."""
         return cls(
             hostname=worker.hostname,
             pool=worker.pool,

@@ -1,4 +1,4 @@
-"""The end of records: deleted, and told to those who ask later what has changed."""
+"""The deletion of records, and the tombstones from which later readers learn of it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _CHUNK = 100
 
 
 class Deletions:
-    """Deletes tasks that are final, and reads the tombstones that they left.
+    """A store that deletes final tasks and reads the tombstones they left.
 
     Args:
-        database: the one that holds our collections.
-        slots: what calls of MongoDB are made in.
+        database: the one with the collections of this project.
+        limiter: bounds the calls of MongoDB.
     """
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], slots: ConcurrencyLimiter) -> None:
-        self.slots = slots
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], limiter: ConcurrencyLimiter) -> None:
+        self.limiter = limiter
         self._tasks = database[fields.TASKS]
         self._tombstones = database[fields.TOMBSTONES]
         self._log_lines = database[fields.TASK_LOGS]
 
     @limited
     async def delete(self, task_ids: Sequence[str]) -> tuple[list[tuple[dict[str, Any], datetime]], int]:
-        """Delete those of some tasks that are final, and leave tombstones.
+        """Delete the final tasks among these, and leave tombstones.
 
         Returns:
-            what filters ask for of each, and when it was deleted; and how many of them this call deleted, for another
-            one may have been at the same.
+            of each deleted task the fields that filters read, and the time of its deletion; and how many tasks this
+            call deleted, for another call may have deleted some of them.
         """
         documents = await self._tasks.find(tombstones.deletable(task_ids), queries.FILTERED_ONLY).to_list()
         if not documents:
@@ -48,8 +48,8 @@ class Deletions:
         return tombstones.with_deletion_times(documents, saved), count
 
     async def since(self, time: datetime) -> AsyncIterator[tuple[str, datetime]]:
-        """Read which tasks were deleted from a time on, and when; the oldest first."""
-        graves = self._tombstones.find(tombstones.tombstones_since(time)).sort(tombstones.EARLIEST_TOMBSTONE)
-        while found := await self.slots.use(graves.to_list, _CHUNK):
-            for grave in found:
-                yield tombstones.tombstone_from(grave)
+        """Read the ids of the tasks that were deleted since a time, and when; the earliest deletion first."""
+        found = self._tombstones.find(tombstones.tombstones_since(time)).sort(tombstones.EARLIEST_TOMBSTONE)
+        while chunk := await self.limiter.use(found.to_list, _CHUNK):
+            for tombstone in chunk:
+                yield tombstones.tombstone_from(tombstone)

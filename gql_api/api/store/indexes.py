@@ -1,4 +1,4 @@
-"""The indexes of all collections: made by the API when it starts."""
+"""The indexes of all collections, which the API creates when it starts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MAX_SECONDS = 3600.0
 
 
 class Indexes:
-    """Makes the indexes, and knows whether those are there that calls rely on.
+    """A creator of indexes, for which calls that rely on one can wait.
 
     Args:
-        database: the one that holds our collections.
-        seconds: how long a call waits for them.
+        database: the one with the collections of this project.
+        seconds: the longest time that a call waits for an index.
     """
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]], seconds: float) -> None:
@@ -32,13 +32,13 @@ class Indexes:
         self._unique = asyncio.Event()
 
     async def create(self) -> None:
-        """Create what is missing of the indexes, however long MongoDB takes to come up, and to build them.
+        """Create the missing indexes, however long MongoDB takes to start and to build them.
 
-        What makes idempotency keys unique comes first, for calls wait for it.
+        The unique index of idempotency keys comes first, for calls wait for it.
         """
         while True:
             try:
-                # A large collection takes its time, which is no outage.
+                # A build over a large collection takes long, and is not an outage.
                 with pymongo.timeout(_MAX_SECONDS):
                     await self._create()
             except PyMongoError as error:
@@ -48,10 +48,10 @@ class Indexes:
                 return
 
     async def wait(self) -> None:
-        """Wait for the one of idempotency keys: it is what makes them unique.
+        """Wait for the index that makes idempotency keys unique.
 
         Raises:
-            ServerSelectionTimeoutError: MongoDB did not come up in time.
+            ServerSelectionTimeoutError: the index was not created in time.
         """
         try:
             async with asyncio.timeout(self._seconds):

@@ -1,7 +1,7 @@
-"""How many calls MongoDB gets at a time; the others wait here, first come first served.
+"""The limit on concurrent calls of MongoDB; further calls wait here, first come first served.
 
-PyMongo's pool is not fair: whoever it wakes for a connection has to get a lock first, behind all who come to ask, and
-one of these has taken the connection by then. With hundreds of calls some wait until their time is over, while MongoDB
+PyMongo's pool is not fair: a call that it wakes for a connection has to acquire a lock first, behind all new calls, and
+one of these has taken the connection by then. With hundreds of calls some wait until they time out, while MongoDB
 answers thousands. (MongoDB's driver for Ruby had the same fault: mongo-ruby-driver 3028.) So PyMongo never gets more
 calls than it has connections.
 """
@@ -22,20 +22,20 @@ from gql_api.aio.background import to_its_end
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# To PyMongo no seconds mean no end.
+# PyMongo takes a timeout of zero as no timeout.
 _MIN_SECONDS = 0.001
 
 
 class ConcurrencyLimiter:
-    """Lets some calls through at a time.
+    """A fair semaphore around calls of MongoDB, with timeouts.
 
-    A call that has its slot goes on to its end when whoever waits for it is cancelled (see :func:`to_its_end`), and
-    keeps the slot for as long. Within a call there must be no other one: it might wait for its own end.
+    A call that has a slot runs to its end even if its caller is cancelled (see :func:`to_its_end`), and keeps the slot
+    until then. A call must not contain another one, which might wait for the slot of its own caller.
 
     Args:
-        count: of calls at a time.
-        wait_seconds: how long a call waits at most.
-        seconds: how long it takes at most, its waiting included.
+        count: the number of slots.
+        wait_seconds: the longest time that a call waits for a slot.
+        seconds: the longest time that a call takes, its waiting included.
     """
 
     def __init__(self, count: int, wait_seconds: float, seconds: float) -> None:
@@ -44,11 +44,11 @@ class ConcurrencyLimiter:
         self._seconds = seconds
 
     async def use(self, work: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make a call of PyMongo, or a few, when it is its turn.
+        """Run one or a few calls of PyMongo as soon as there is a free slot.
 
         Raises:
-            WaitQueueTimeoutError: its turn did not come in time.
-            PyMongoError: what PyMongo raised, also when the time was over.
+            WaitQueueTimeoutError: there was no free slot in time.
+            PyMongoError: PyMongo raised it, also for a timeout.
         """
         end = time.monotonic() + self._seconds
         if self._free.locked():
@@ -75,11 +75,11 @@ class ConcurrencyLimiter:
 
 
 class Limited(Protocol):
-    """What makes its calls of MongoDB in slots."""
+    """An object with methods that call MongoDB."""
 
     @property
-    def slots(self) -> ConcurrencyLimiter:
-        """Those that it uses."""
+    def limiter(self) -> ConcurrencyLimiter:
+        """The limiter of its calls."""
         ...
 
 
@@ -89,10 +89,10 @@ S = TypeVar("S", bound=Limited)
 def limited(
     work: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Let a method make its calls of MongoDB in one of its object's slots."""
+    """Decorate a method to run in one slot of its object's limiter."""
 
     @functools.wraps(work)
     async def called(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.slots.use(work, self, *args, **kwargs)
+        return await self.limiter.use(work, self, *args, **kwargs)
 
     return called

@@ -1,4 +1,4 @@
-"""Lists, counts and facets of tasks, over the API's MongoDB client: reads that may look at very many records."""
+"""Lists, counts and facets of tasks: the reads for which MongoDB may have to scan very many records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
-from gql_api.api.errors import ClientError
+from gql_api.api.errors import QUERY_TIMEOUT, ClientError
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.query import facets, lists
 from gql_api.query.facets import Bucket, FacetField
@@ -21,86 +21,83 @@ from gql_api.query.lists import PageRequest
 from gql_api.record.fields import Status
 from gql_api.record.reads import Document, TaskRecord
 
-TIMEOUT = "QUERY_TIMEOUT"
-
 
 @dataclass(frozen=True, slots=True)
 class ChildPage:
-    """A stretch of the children of one task."""
+    """A page of the children of one task."""
 
     parent_id: str
-    stretch: PageRequest
+    request: PageRequest
 
 
 class TaskLists:
-    """Reads what a filter finds. Each call takes ``seconds`` at most, in MongoDB as well.
+    """A reader of lists. MongoDB aborts each query after ``seconds``.
 
     Raises:
-        ClientError: it would have taken longer.
+        ClientError: with the code QUERY_TIMEOUT, by every method whose query was aborted.
     """
 
-    def __init__(self, tasks: AsyncCollection[Document], slots: ConcurrencyLimiter, seconds: float) -> None:
-        self.slots = slots
+    def __init__(self, tasks: AsyncCollection[Document], limiter: ConcurrencyLimiter, seconds: float) -> None:
+        self.limiter = limiter
         self._tasks = tasks
         self._seconds = seconds
 
     @limited
     async def page(
-        self, wanted: Document, stretch: PageRequest, fields: Mapping[str, int] | None = None
+        self, query: Document, request: PageRequest, fields: Mapping[str, int] | None = None
     ) -> list[TaskRecord]:
-        """Read a stretch of the tasks that a query finds, or some fields of theirs, in the stretch's direction."""
+        """Read a page of the tasks that match a query, or some of their fields, in the direction of the request."""
         async with self._bounded():
-            found = (
-                self._tasks.find({"$and": [stretch.query(), wanted]}, fields).sort(stretch.sort()).limit(stretch.limit)
-            )
+            found = self._tasks.find({"$and": [request.query(), query]}, fields)
+            found = found.sort(request.sort()).limit(request.limit)
             return [TaskRecord(document) async for document in found]
 
-    async def count(self, wanted: Document) -> int:
-        """Count the tasks that a query finds."""
-        statuses = facets.statuses_in(wanted)
+    async def count(self, query: Document) -> int:
+        """Count the tasks that match a query."""
+        statuses = facets.statuses_in(query)
         if statuses is not None:
             return sum((await self._counts_of(statuses)).values())
-        return await self._count(wanted)
+        return await self._count(query)
 
-    async def facet(self, wanted: Document, field: FacetField, first: int) -> list[Bucket]:
-        """Count the tasks that a query finds by the values of a field, the most frequent first."""
-        statuses = facets.statuses_in(wanted)
+    async def facet(self, query: Document, field: FacetField, first: int) -> list[Bucket]:
+        """Count the tasks that match a query by the values of a field, the most frequent value first."""
+        statuses = facets.statuses_in(query)
         if field is FacetField.STATUS and statuses is not None:
             counts = (await self._counts_of(statuses)).most_common(first)
             return [Bucket(status, count) for status, count in counts if count]
-        return await self._buckets(facets.by_field(wanted, field, first))
+        return await self._buckets(facets.by_field(query, field, first))
 
     async def _counts_of(self, statuses: Sequence[Status]) -> Counter[Status]:
         counting = (self._count(facets.of_status(status)) for status in statuses)
         return Counter(dict(zip(statuses, await asyncio.gather(*counting), strict=True)))
 
     @limited
-    async def _count(self, wanted: Document) -> int:
+    async def _count(self, query: Document) -> int:
         async with self._bounded():
-            return await self._tasks.count_documents(wanted)
+            return await self._tasks.count_documents(query)
 
-    async def metadata_facet(self, wanted: Document, path: str, first: int) -> list[Bucket]:
-        """Count the tasks that a query finds by what is at a path of their metadata, the most frequent first.
+    async def metadata_facet(self, query: Document, path: str, first: int) -> list[Bucket]:
+        """Count the tasks that match a query by the values at a path of their metadata, the most frequent value first.
 
         Raises:
-            PathError: it is no path.
+            PathError: the path is malformed.
         """
-        return await self._buckets(facets.by_metadata(wanted, path, first))
+        return await self._buckets(facets.by_metadata(query, path, first))
 
     async def child_pages(self, pages: Sequence[ChildPage]) -> list[list[TaskRecord]]:
-        """Read pages of children, those of the same stretch by one query."""
+        """Read pages of children, with one query for all pages that have the same request."""
         parents: dict[PageRequest, list[str]] = defaultdict(list)
         for page in pages:
-            parents[page.stretch].append(page.parent_id)
+            parents[page.request].append(page.parent_id)
         found: dict[ChildPage, list[TaskRecord]] = {page: [] for page in pages}
-        for stretch, parent_ids in parents.items():
-            for row in await self._rows(lists.children(parent_ids, stretch)):
+        for request, parent_ids in parents.items():
+            for row in await self._rows(lists.children(parent_ids, request)):
                 parent_id, child = lists.child_from(row)
-                found[ChildPage(parent_id, stretch)].append(child)
+                found[ChildPage(parent_id, request)].append(child)
         return [found[page] for page in pages]
 
     async def child_counts(self, parent_ids: Sequence[str]) -> list[int]:
-        """Count the children of some tasks by one query."""
+        """Count the children of each of these tasks with one query."""
         counts = {bucket.value: bucket.count for bucket in await self._buckets(facets.by_parent(list(parent_ids)))}
         return [counts.get(parent_id, 0) for parent_id in parent_ids]
 
@@ -119,7 +116,9 @@ class TaskLists:
                 yield
         except (ExecutionTimeout, NetworkTimeout) as error:
             if isinstance(error, NetworkTimeout):
-                # Who notices first, MongoDB or its client, is up to chance. One that is away says so here.
+                # MongoDB or its client may notice the timeout first. If MongoDB is down, the ping raises the error.
                 await self._tasks.database.command("ping")
-            message = f"This takes longer than {self._seconds:g} s: ask for what an index can find, or for fewer tasks"
-            raise ClientError(message, TIMEOUT) from error
+            message = (
+                f"The query takes longer than {self._seconds:g} s: use a filter with an index, or select fewer tasks"
+            )
+            raise ClientError(message, QUERY_TIMEOUT) from error

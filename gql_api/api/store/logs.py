@@ -1,4 +1,4 @@
-"""What tasks have logged, as it is stored."""
+"""The stored log lines of tasks."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from gql_api.record.logs import LogLevel, LogLine
 
 
 class LogLines:
-    """Reads the lines of log.
+    """A reader of log lines.
 
     Args:
-        database: the one that holds our collections.
-        slots: what calls of MongoDB are made in.
+        database: the one with the collections of this project.
+        limiter: bounds the calls of MongoDB.
     """
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], slots: ConcurrencyLimiter) -> None:
-        self.slots = slots
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], limiter: ConcurrencyLimiter) -> None:
+        self.limiter = limiter
         self._tasks = database[fields.TASKS]
-        # A cursor must not name a line that a failover takes back.
+        # A cursor must not name a line that a failover can roll back.
         self._lines = database.get_collection(fields.TASK_LOGS, read_concern=ReadConcern("majority"))
 
     @limited
     async def after(self, task_id: str, position: int, level: LogLevel, limit: int) -> list[LogLine]:
-        """Read what a task has logged, in order, after a position."""
+        """Read the lines of a task after a position, in order, from a level up."""
         found = self._lines.find(logs.after(task_id, position, level))
         return [logs.line_from(document) async for document in found.sort(logs.IN_ORDER).limit(limit)]
 
     @limited
     async def counts(self, task_ids: Collection[str]) -> dict[str, int]:
-        """Read how many lines some tasks have logged, by id."""
+        """Read the number of lines that each of these tasks has logged, by id."""
         found = self._tasks.find(queries.by_ids(list(task_ids)), logs.COUNTS_ONLY)
         return logs.counts_of([document async for document in found])

@@ -1,4 +1,4 @@
-"""The task records as the API sees them: read, and created, over one asynchronous MongoDB client."""
+"""The API's asynchronous MongoDB client, with reads and writes of task records."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ Document = dict[str, Any]
 
 _DURABLE = WriteConcern(w="majority", j=True)
 # Few calls keep this process busy, for PyMongo takes more time than MongoDB: 8 and 16 at once are equally fast, 32 and
-# 100 slower by a third. So many do as long as MongoDB needs no more than 10 ms for a call.
+# 100 slower by a third. 16 are enough as long as MongoDB needs at most 10 ms for a call.
 _CALLS_CONCURRENCY = 16
-# Lists may take long. They have slots of their own, and hold up no read by id and no write.
+# Lists may take long. They have slots of their own, so that reads by id and writes need not wait for them.
 _LISTS_CONCURRENCY = 16
 # The indexes are built beside all calls.
 _CONNECTIONS = _CALLS_CONCURRENCY + _LISTS_CONCURRENCY + 1
-# So many records are encoded and decoded in one go at most: other requests wait for that.
+# Records are encoded and decoded in chunks of this size, for other requests wait meanwhile.
 _CHUNK = 100
 
 
 class TaskStore:
-    """MongoDB behind the API. Every call is bounded in time and raises a :class:`PyMongoError` when that is over.
+    """The MongoDB of the API. Every call has a timeout, after which it raises a :class:`PyMongoError`.
 
     A call waits for the :class:`ConcurrencyLimiter`, then runs to its end even if its caller is cancelled.
     """
@@ -62,13 +62,13 @@ class TaskStore:
         self._database = self._client.get_database(
             settings.mongodb_database, codec_options=reads.CODEC, write_concern=_DURABLE
         )
-        # What TaskRecord reads. Others read rows of the database's own, with the offsets of their times.
+        # For documents that TaskRecord reads. All others need times with offsets.
         self._tasks = self._database.get_collection(fields.TASKS, codec_options=reads.FAST_CODEC)
-        self._now = BatchedReads(self._times)
-        self.slots = ConcurrencyLimiter(_CALLS_CONCURRENCY, seconds, seconds)
+        self._now = BatchedReads(self._read_time)
+        self.limiter = ConcurrencyLimiter(_CALLS_CONCURRENCY, seconds, seconds)
         self.indexes = Indexes(self._database, seconds)
-        self.deletions = Deletions(self._database, self.slots)
-        self.log_lines = LogLines(self._database, self.slots)
+        self.deletions = Deletions(self._database, self.limiter)
+        self.log_lines = LogLines(self._database, self.limiter)
         longest = settings.query_timeout_seconds
         self.lists = TaskLists(self._tasks, ConcurrencyLimiter(_LISTS_CONCURRENCY, seconds, seconds + longest), longest)
 
@@ -78,62 +78,62 @@ class TaskStore:
 
     @limited
     async def ping(self) -> None:
-        """Ask whether MongoDB has a primary that answers."""
+        """Check that MongoDB has a primary that answers."""
         await self._client.admin.command("ping")
 
     @limited
     async def change(self, write: Write) -> Document | None:
-        """Make one conditional change; the caller announces it. None when the record did not take it."""
+        """Apply one conditional write, which the caller announces; return None when the record did not match."""
         filter_, update = write
         return await self._tasks.find_one_and_update(filter_, update, return_document=ReturnDocument.AFTER)
 
     @limited
-    async def with_key(self, name: str, key: str) -> TaskRecord | None:
-        """Read the task of an idempotency key."""
+    async def by_idempotency_key(self, name: str, key: str) -> TaskRecord | None:
+        """Read the task that has an idempotency key."""
         document = await self._tasks.find_one(control.with_key(name, key))
         return None if document is None else TaskRecord(document)
 
     @limited
     async def release_key(self, task_id: str, age_seconds: float) -> bool:
-        """Take the idempotency key from a task that has had it for so long; tells whether it has."""
+        """Remove the idempotency key of a task that is old enough; return whether it was."""
         return (await self._tasks.update_one(*control.release_key(task_id, age_seconds))).matched_count > 0
 
     @limited
     async def change_many(self, writes: Sequence[Write]) -> int:
-        """Make changes of many records, one after the other, and return how many were made."""
+        """Apply writes on many records, one after the other, and return the number of changed records."""
         return sum([(await self._tasks.update_many(*write)).modified_count for write in writes])
 
     async def now(self) -> datetime:
-        """Ask MongoDB for its time. Those who ask together are told the same."""
+        """Return the time of MongoDB; calls that arrive together share one read."""
         return await self._now.load("")
 
     @limited
-    async def _times(self, askers: Sequence[str]) -> list[datetime]:
+    async def _read_time(self, callers: Sequence[str]) -> list[datetime]:
         hello = await self._client.admin.command("hello", codec_options=reads.CODEC)
         now: datetime = hello["localTime"]
-        return [now] * len(askers)
+        return [now] * len(callers)
 
     @limited
-    async def pool_of(self, hostname: str) -> str | None:
-        """Read which pool a worker has; None when it is not known."""
+    async def worker_pool(self, hostname: str) -> str | None:
+        """Read the kind of a worker's pool; None for an unknown worker."""
         document = await self._database[fields.WORKERS].find_one(workers.by_hostname(hostname))
         return None if document is None else workers.pool_of(document)
 
     @to_its_end
     async def create_many(self, tasks: Sequence[NewTask]) -> tuple[dict[str, Document], set[str]]:
-        """Insert the records of new tasks, many by one command.
+        """Insert the records of new tasks, many with each command.
 
         Returns:
-            the records that are there now, by id: one is left out when its idempotency key is another task's; and the
-            ids that this call inserted, for another one may have been at the same.
+            the stored records by id, without those whose idempotency key belongs to another task; and the ids that
+            this call inserted, for another call may have inserted some of them.
         """
-        there: dict[str, Document] = {}
+        stored: dict[str, Document] = {}
         inserted: set[str] = set()
         for start in range(0, len(tasks), _CHUNK):
             chunk = tasks[start : start + _CHUNK]
             inserted |= await self._insert(await asyncio.to_thread(_inserts, chunk))
-            there |= {TaskRecord(document).id: document for document in await self.documents([t.id for t in chunk])}
-        return there, inserted
+            stored |= {TaskRecord(document).id: document for document in await self.documents([t.id for t in chunk])}
+        return stored, inserted
 
     @limited
     async def _insert(self, inserts: list[UpdateOne]) -> set[str]:
@@ -149,19 +149,19 @@ class TaskStore:
         """Insert the record of a new task, durably, and return it as stored.
 
         Raises:
-            DuplicateKeyError: its idempotency key is another task's.
+            DuplicateKeyError: its idempotency key belongs to another task.
         """
         filter_, update = writes.create(task)
         document = await self._tasks.find_one_and_update(
             filter_, update, upsert=True, return_document=ReturnDocument.AFTER
         )
         if document is None:
-            raise AssertionError("an upsert returns the document")
+            raise AssertionError("an upsert returns the document")  # an invariant of MongoDB, for the type checker
         return document
 
     @limited
     async def get(self, task_id: str) -> TaskRecord | None:
-        """Read one task; None when there is none with this id, or can be none."""
+        """Read one task; None when there is no task with this id."""
         if not values.is_text(task_id):
             return None
         document = await self._tasks.find_one(queries.by_id(task_id))
@@ -169,40 +169,40 @@ class TaskStore:
 
     @limited
     async def revisions(self, task_ids: Collection[str]) -> dict[str, int]:
-        """Read how far some tasks are, by id."""
+        """Read the revisions of these tasks, by id."""
         found = self._tasks.find(queries.by_ids(list(task_ids)), queries.REVISION_ONLY)
         return queries.revisions_of([document async for document in found])
 
     async def get_many(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        """Read the tasks that exist among these, in no order."""
+        """Read those of these tasks that exist, in any order."""
         return [TaskRecord(document) for document in await self.documents(task_ids)]
 
     @limited
     async def documents(self, task_ids: Collection[str]) -> list[Document]:
-        """Read the same as they are stored."""
+        """Read the stored documents of those of these tasks that exist, in any order."""
         return await self._tasks.find(queries.by_ids(list(task_ids))).to_list()
 
     async def by_ids(self, task_ids: list[str]) -> list[TaskRecord | None]:
-        """Read tasks in the order of their ids, with None where there is none, or can be none."""
+        """Read tasks in the order of their ids, with None for each id without a task."""
         found = {record.id: record for record in await self.get_many(set(filter(values.is_text, task_ids)))}
         return [found.get(task_id) for task_id in task_ids]
 
     @limited
-    async def below(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        """Read the states, and no more, of the tasks that some tasks sent, in no order."""
+    async def children_of(self, task_ids: Collection[str]) -> list[TaskRecord]:
+        """Read the children of these tasks, only their states, in any order."""
         found = self._tasks.find(queries.children_of_any(list(task_ids)), queries.STATE_ONLY)
         return [TaskRecord(document) async for document in found]
 
     @limited
     async def definitions(self, names: list[str] | None = None) -> list[TaskDefinition]:
-        """Read what workers have announced, by name."""
+        """Read the announced task definitions, by name."""
         pipeline = workers.definitions_with_workers(names)
         rows = await self._database[fields.DEFINITIONS].aggregate(pipeline)
         return [workers.definition_from(row) async for row in rows]
 
     @limited
     async def queues(self) -> list[queues.Queue]:
-        """Read what waits in each queue, by name."""
+        """Read the queues with their waiting tasks, by name."""
         return [queues.queue_from(row) async for row in await self._database[fields.TASKS].aggregate(queues.depths())]
 
     @limited

@@ -41,7 +41,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
             raise TypeError("this handler is for Strawberry's ASGI view")
         services = self.context.services
         self._executions = services.executions
-        self._writer = SocketWriter(transport_of(self.websocket.ws), self._on_ended, services.turn)
+        self._writer = SocketWriter(transport_of(self.websocket.ws), self._on_ended, services.tick_queue)
         # Of the shared operations.
         self._buffers: dict[str, SendBuffer] = {}
         self._init_timer: asyncio.TimerHandle | None = None

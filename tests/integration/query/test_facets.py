@@ -133,14 +133,14 @@ async def test_the_children_of_a_task_have_facets_too(front: Front) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("by: METADATA", "metadataPath has to be given with METADATA, and only then"),
-        ('by: NAME, metadataPath: "a"', "metadataPath has to be given with METADATA, and only then"),
+        ("by: METADATA", "metadataPath: is required with by: METADATA"),
+        ('by: NAME, metadataPath: "a"', "metadataPath: is only allowed with by: METADATA, got by: NAME"),
         ('by: METADATA, metadataPath: "a\\\\b"', "metadataPath: a backslash has to stand before"),
         ('by: METADATA, metadataPath: "' + ".".join("a" * 33) + '"', "metadataPath: has more than 32 keys"),
         ('by: METADATA, metadataPath: "' + "a" * 4097 + '"', "metadataPath: is longer than 4096 characters"),
         ('by: METADATA, metadataPath: "a\\u0000"', "metadataPath: holds a NUL character"),
-        ("by: NAME, first: 0", "first must be from 1 to 500, not 0"),
-        ("by: NAME, first: 501", "first must be from 1 to 500, not 501"),
+        ("by: NAME, first: 0", "first: must be from 1 to 500, got 0"),
+        ("by: NAME, first: 501", "first: must be from 1 to 500, got 501"),
     ],
     ids=lambda text: text[:40],
 )

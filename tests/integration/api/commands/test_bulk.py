@@ -72,7 +72,7 @@ async def test_a_replay_whose_mark_was_lost_is_found_again(
     assert (await bulk.run(Action.REPLAY, originals, dry_run=False)).changed == 3
     tasks.update_many({}, {"$unset": {fields.REPLAYED: 1}})
     again = await bulk.run(Action.REPLAY, originals, dry_run=False)
-    assert (again.matched, again.changed, again.errors) == (3, 0, [])
+    assert (again.matched, again.changed, again.refusals) == (3, 0, [])
     assert tasks.count_documents({fields.REPLAY_OF: {"$ne": None}}) == 3
     assert (await bulk.run(Action.REPLAY, originals, dry_run=False)).matched == 0
 
@@ -94,8 +94,8 @@ async def test_a_task_that_cannot_be_replayed_is_told(bulk: Bulk, store: TaskSto
     await store.create(NewTask(id="gone", name="nobody.runs.it"))
     outcome = await bulk.run(Action.REPLAY, {}, dry_run=False)
     assert (outcome.matched, outcome.changed) == (2, 1)
-    (error,) = outcome.errors
-    assert error.message.startswith("Task gone cannot be replayed: No worker has announced")
+    (error,) = outcome.refusals
+    assert error.message.startswith("Task gone cannot be replayed: name: no worker has announced")
 
 
 async def test_a_task_that_does_not_match_any_more_is_not_cancelled(

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.create import Creation, Creator
 from gql_api.api.commands.task_input import TaskInput
-from gql_api.api.errors import RefusedError, TaskErrorCode
+from gql_api.api.errors import MutationRefusedError, TaskErrorCode
 from gql_api.api.store.tasks import TaskStore
 from gql_api.dispatch import Dispatcher
 from gql_api.registry.definitions import TaskDefinition
@@ -102,9 +102,9 @@ async def test_a_batch_is_stored_though_the_broker_is_away(
 async def test_unknown_names_are_refused(make: Make, settings: Settings, announced: TaskDefinition) -> None:
     """A name that no worker has announced is told apart, before anything is stored."""
     async with make(settings) as creator:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(MutationRefusedError) as refused:
             await creator.create(TaskInput(f"{announced.name}x"))
-    assert [error.code for error in refused.value.errors] == [TaskErrorCode.UNKNOWN_TASK_NAME]
+    assert [error.code for error in refused.value.refusals] == [TaskErrorCode.UNKNOWN_TASK_NAME]
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ async def test_bad_calls_are_refused(
 ) -> None:
     """A call that cannot succeed, or could not be given back unchanged, stores nothing and says where it is wrong."""
     async with make(settings) as creator:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(MutationRefusedError) as refused:
             await creator.create(wanted)
-    assert [error.field for error in refused.value.errors] == [["input", *map(str, path)] for path in paths]
+    assert [error.field for error in refused.value.refusals] == [["input", *map(str, path)] for path in paths]
     assert await store.lists.count({}) == 0
     assert announced.name == wanted.name

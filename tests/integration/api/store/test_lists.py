@@ -13,8 +13,7 @@ from front import Commands, Front
 from pymongo.collection import Collection
 from support import process, wait_until
 
-from gql_api.api.errors import ClientError
-from gql_api.api.store.lists import TIMEOUT
+from gql_api.api.errors import QUERY_TIMEOUT, ClientError
 from gql_api.api.store.tasks import TaskStore
 from gql_api.app import create_app, open_services
 from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
@@ -248,7 +247,7 @@ async def test_what_takes_too_long_is_ended(settings: Settings, tasks: Collectio
             await impatient.lists.page(slow, PageRequest(Order(), 500))
     finally:
         await impatient.close()
-    assert raised.value.extensions == {"code": TIMEOUT}
+    assert raised.value.extensions == {"code": QUERY_TIMEOUT}
     assert not is_outage(raised.value)
 
 

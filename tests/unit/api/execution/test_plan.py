@@ -233,7 +233,7 @@ async def _executed(kind: type[_BASE], document: DocumentNode, root: _Root, valu
         await asyncio.sleep(0)
         return TaskRecord(_document(task_id))
 
-    context = SimpleNamespace(services=SimpleNamespace(tasks=SimpleNamespace(load=load)))
+    context = SimpleNamespace(tasks=SimpleNamespace(load=load))
     answer: Any = execute(_SCHEMA, document, root, context, values, executor_class=kind)
     if not isinstance(answer, ExecutionResult):
         answer = await answer

@@ -15,13 +15,13 @@ class _Calls:
     """Calls that begin when they are let through, and end when they are told to."""
 
     def __init__(self, count: int, wait_seconds: float = 60) -> None:
-        self.slots = ConcurrencyLimiter(count, wait_seconds, 60)
+        self.limiter = ConcurrencyLimiter(count, wait_seconds, 60)
         self.begun: list[str] = []
         self._may_end: dict[str, asyncio.Event] = {}
 
     def make(self, name: str) -> asyncio.Task[str]:
         """Make one."""
-        return asyncio.create_task(self.slots.use(self._call, name))
+        return asyncio.create_task(self.limiter.use(self._call, name))
 
     def let_end(self, name: str) -> None:
         """Let one end that has begun."""

@@ -88,7 +88,7 @@ async def _accepted(socket: _Socket, executions: _Executions | None = None) -> T
     websocket = WebSocket({"type": "websocket", "headers": [], "path": "/graphql"}, socket.receive, socket.send)
     await websocket.accept()
     view = GraphQLView()
-    context = Context(cast("Any", SimpleNamespace(turn=TickQueue(), sockets=set(), executions=executions)))
+    context = Context(cast("Any", SimpleNamespace(tick_queue=TickQueue(), sockets=set(), executions=executions)))
     adapter = ASGIWebSocketAdapter(cast("Any", view), websocket, websocket)
     handler = TransportHandler(view, adapter, context, None, view.schema, timedelta(milliseconds=10))
     handler.on_request_accepted()
