@@ -60,7 +60,7 @@ class SocketWriter:
             return False
         if self._is_clear:
             self._is_clear = False
-            self._turn.later(self._flush)
+            self._turn.schedule(self._flush)
         elif not self._wire.is_writable:
             return False
         self._messages.append(_next(outbox, payload))
@@ -70,7 +70,7 @@ class SocketWriter:
         """Empty an outbox as soon as the socket takes it."""
         if self._is_clear:
             self._is_clear = False
-            self._turn.later(self._flush)
+            self._turn.schedule(self._flush)
         self._waiting[outbox] = None
 
     def unmark(self, outbox: SendBuffer) -> None:
@@ -103,7 +103,7 @@ class SocketWriter:
             messages, self._messages = self._messages, []
             wire.write(messages)
         if self._waiting:
-            self._turn.later(self._flush)
+            self._turn.schedule(self._flush)
         else:
             self._is_clear = wire.is_writable
         if self._drained is not None and wire.is_writable:

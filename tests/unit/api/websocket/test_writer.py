@@ -66,7 +66,7 @@ async def test_what_comes_alone_leaves_at_once(tasks: int) -> None:
         written.append(len(wire.writes))
 
     for number in range(tasks):
-        turn.later(functools.partial(tell, SendBuffer(Policy.LATEST, outgoing, b'"%d"' % number)))
+        turn.schedule(functools.partial(tell, SendBuffer(Policy.LATEST, outgoing, b'"%d"' % number)))
     await _turn()
     assert written == ([1] if tasks == 1 else [0, 0])
     assert [len(messages) for messages in wire.writes] == [tasks]
@@ -87,8 +87,8 @@ async def test_a_socket_that_fails_keeps_nothing_from_the_others(
     for one in (Broken(), wire):
         audience.join(SendBuffer(Policy.LATEST, SocketWriter(one, lambda _outbox: None, turn), b'"1"'))
     if not alone:
-        turn.later(lambda: None)
-    turn.later(lambda: audience.publish(b"a"))
+        turn.schedule(lambda: None)
+    turn.schedule(lambda: audience.publish(b"a"))
     await _turn()
     assert wire.writes == [[b'{"id":"1","type":"next","payload":a}']]
     assert "1 not written" in caplog.text
@@ -179,14 +179,14 @@ async def test_what_a_turn_brings_up_is_done_in_it_once() -> None:
 
     def endless() -> None:
         done.append("endless")
-        turn.later(endless)
+        turn.schedule(endless)
 
     def hand_over() -> None:
         done.append("handed over")
-        turn.later(lambda: done.append("sent"))
+        turn.schedule(lambda: done.append("sent"))
 
-    turn.later(hand_over)
-    turn.later(endless)
+    turn.schedule(hand_over)
+    turn.schedule(endless)
     await asyncio.sleep(0)
     assert done == ["handed over", "endless", "sent", "endless"]
     await asyncio.sleep(0)
@@ -201,8 +201,8 @@ async def test_who_fails_in_a_turn_stops_nobody(caplog: pytest.LogCaptureFixture
         raise RuntimeError("gone")
 
     for number in (1, 2):
-        turn.later(fail)
-        turn.later(functools.partial(done.append, number))
+        turn.schedule(fail)
+        turn.schedule(functools.partial(done.append, number))
         await asyncio.sleep(0)
     assert done == [1, 2]
-    assert caplog.text.count("could not be done to its end") == 2
+    assert caplog.text.count("callback at the end of a tick failed") == 2
