@@ -53,7 +53,7 @@ class Subscription:
                 if record.revision > fanout.revision:
                     fanout.revision = record.revision
                     task = Task(record)
-                    if not fanout.tell(task):
+                    if not fanout.deliver(task):
                         yield task
                     del task
                 if is_final:
@@ -104,7 +104,7 @@ def _tell(fanout: Fanout, record: TaskRecord) -> bool:
     before = fanout.revision
     if record.revision > before:
         fanout.revision = record.revision
-        if not fanout.tell(Task(record)):
+        if not fanout.deliver(Task(record)):
             fanout.revision = before
             return False
     return True

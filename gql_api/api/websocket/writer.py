@@ -66,7 +66,7 @@ class SocketWriter:
         self._messages.append(_next(outbox, payload))
         return True
 
-    def mark(self, outbox: SendBuffer) -> None:
+    def schedule_flush(self, outbox: SendBuffer) -> None:
         """Empty an outbox as soon as the socket takes it."""
         if self._is_clear:
             self._is_clear = False
