@@ -46,7 +46,7 @@ class Subscription:
         async with services.feed.watch(id) as mailbox:
             fanout.open()
             await fanout.snapshot(functools.partial(_look, id, mailbox, services))
-            mailbox.hand_over(services.turn.schedule, functools.partial(_tell, fanout))
+            mailbox.deliver_directly(services.turn.schedule, functools.partial(_tell, fanout))
             while (news := await mailbox.take()) is not None:
                 record = await _whole(news, info) if news.omitted else news
                 is_final = record.is_final

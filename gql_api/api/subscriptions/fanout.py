@@ -77,7 +77,7 @@ class Fanout:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no subscribers."""
+        """True without subscribers."""
         return not (self._current or self._awaiting_read or self._awaiting_revision)
 
     def join(self, buffer: SendBuffer) -> None:
@@ -174,7 +174,7 @@ class Fanout:
                 try:
                     await self._read_for_all(read)
                 except Exception as error:  # noqa: BLE001 - the subscribers receive it from their own execution
-                    logger.info("A late subscriber begins anew: %s", error)
+                    logger.info("A late subscriber is restarted: %s", error)
                     late = [buffer for buffer, revision in self._awaiting_revision.items() if revision == math.inf]
                     for buffer in late:
                         del self._awaiting_revision[buffer]
