@@ -1,4 +1,4 @@
-"""Reads by id, gathered: however many ask at once, MongoDB sees a few queries."""
+"""Combine reads by id: however many callers ask at once, MongoDB receives a few queries."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 _CONCURRENCY = 2
-_LONG_SECONDS = 0.05
+_SLOW_SECONDS = 0.05
 _MAX_IDS = 500
 
 
 class BatchedReads(Generic[Value]):
-    """Gathers reads that are asked for within a turn of the event loop, or while others are under way.
+    """Reads by id, combined when they are requested in the same tick of the event loop or during another query.
 
-    Nothing is kept: a read begins after it was asked for, so that it is never older. One query at a time is enough, for
-    PyMongo takes longer for a query than for its documents. Beside one that takes long a second one begins: the first
-    may wait on a connection that is dead.
+    Nothing is cached: a query begins after the read was requested, so the answer is never older. One query at a time is
+    enough, because PyMongo takes longer for a query than for its documents. Beside a slow query a second one begins:
+    the first may wait on a dead connection.
 
     Args:
-        read: reads many, in the order of their ids.
-        long_seconds: after which another query may begin beside one.
+        read: reads many values, in the order of their ids.
+        slow_seconds: the time after which another query may begin beside a running one.
     """
 
     def __init__(
-        self, read: Callable[[list[str]], Awaitable[Sequence[Value]]], long_seconds: float = _LONG_SECONDS
+        self, read: Callable[[list[str]], Awaitable[Sequence[Value]]], slow_seconds: float = _SLOW_SECONDS
     ) -> None:
         self._read = read
-        self._long_seconds = long_seconds
+        self._slow_seconds = slow_seconds
         self._waiting: list[tuple[str, asyncio.Future[Value]]] = []
-        self._under_way: dict[asyncio.Task[None], bool] = {}  # whether it takes long
+        self._under_way: dict[asyncio.Task[None], bool] = {}  # whether the query is slow
         self._is_scheduled = False
 
     async def load(self, id_: str) -> Value:
-        """Read one; raises what the query that it was part of raised."""
+        """Read one value; raises what its query raised."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Value] = loop.create_future()
         self._waiting.append((id_, future))
@@ -55,11 +55,11 @@ class BatchedReads(Generic[Value]):
         batch, self._waiting = self._waiting[:_MAX_IDS], self._waiting[_MAX_IDS:]
         task = asyncio.create_task(self._answer(batch))
         self._under_way[task] = False
-        timer = asyncio.get_running_loop().call_later(self._long_seconds, self._go_on_beside, task)
+        timer = asyncio.get_running_loop().call_later(self._slow_seconds, self._begin_beside, task)
         task.add_done_callback(functools.partial(self._end, timer))
 
-    def _go_on_beside(self, task: asyncio.Task[None]) -> None:
-        self._under_way[task] = True
+    def _begin_beside(self, slow: asyncio.Task[None]) -> None:
+        self._under_way[slow] = True
         self._begin()
 
     def _end(self, timer: asyncio.TimerHandle, task: asyncio.Task[None]) -> None:
@@ -68,14 +68,14 @@ class BatchedReads(Generic[Value]):
         self._begin()
 
     async def _answer(self, batch: list[tuple[str, asyncio.Future[Value]]]) -> None:
-        wanted = [(id_, future) for id_, future in batch if not future.done()]
+        pending = [(id_, future) for id_, future in batch if not future.done()]
         try:
-            values = await self._read([id_ for id_, _ in wanted])
-        except Exception as error:  # noqa: BLE001 - whoever asked is told
-            for _, future in wanted:
+            values = await self._read([id_ for id_, _ in pending])
+        except Exception as error:  # noqa: BLE001 - each caller receives it
+            for _, future in pending:
                 if not future.done():
                     future.set_exception(error)
         else:
-            for (_, future), value in zip(wanted, values, strict=True):
+            for (_, future), value in zip(pending, values, strict=True):
                 if not future.done():
                     future.set_result(value)

@@ -1,4 +1,4 @@
-"""A queue of callbacks that run together at the end of a tick of the event loop."""
+"""Run callbacks together at the end of a tick of the event loop."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ logger = logging.getLogger(__name__)
 
 
 class TickQueue:
-    """Gathers what is to be done at the end of a turn of the event loop.
+    """A queue of callbacks that run at the end of a tick of the event loop.
 
-    ``is_alone`` is True while the only thing that came up in a turn is done: there is nothing to gather it with.
+    ``is_alone`` is True while the only callback of a tick runs: a write that it makes has nothing to be combined with.
     """
 
     def __init__(self) -> None:
@@ -20,29 +20,29 @@ class TickQueue:
         self._waiting: list[Callable[[], None]] = []
         self._due: asyncio.Handle | None = None
 
-    def later(self, do: Callable[[], None]) -> None:
-        """Do something when the callbacks that are due now have run.
+    def schedule(self, callback: Callable[[], None]) -> None:
+        """Run a callback when the callbacks that are due now have run.
 
-        What comes up by it is done right behind it, and what comes up by that in the next turn: events that are handed
-        over are sent without delay, and who has very much to send leaves time for others.
+        A callback that one of these schedules runs right behind them, and one that is scheduled there runs in the next
+        tick: events are delivered and sent without delay, and a socket with very much to send leaves time for others.
         """
         if self._due is None:
-            self._due = asyncio.get_running_loop().call_soon(self._end)
-        self._waiting.append(do)
+            self._due = asyncio.get_running_loop().call_soon(self._end_tick)
+        self._waiting.append(callback)
 
-    def _end(self) -> None:
+    def _end_tick(self) -> None:
         try:
             self.is_alone = len(self._waiting) == 1
-            self._do()
+            self._run_waiting()
             self.is_alone = False
-            self._do()
+            self._run_waiting()
         finally:
-            self._due = asyncio.get_running_loop().call_soon(self._end) if self._waiting else None
+            self._due = asyncio.get_running_loop().call_soon(self._end_tick) if self._waiting else None
 
-    def _do(self) -> None:
+    def _run_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for do in waiting:
+        for callback in waiting:
             try:
-                do()
+                callback()
             except Exception:
-                logger.exception("What came up in a turn could not be done to its end")
+                logger.exception("A callback at the end of a tick failed")

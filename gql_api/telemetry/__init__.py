@@ -1,1 +1,1 @@
-"""The counters of a process."""
+"""The counters of the process."""

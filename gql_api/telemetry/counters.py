@@ -1,4 +1,4 @@
-"""What the process counts, by the names under which Prometheus reads it."""
+"""The counters and gauges of the process, under their Prometheus names."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from prometheus_client.registry import Collector
 
 
 class Tally(Collector):
-    """A counter of what happens many thousand times a second, on the event loop only: it is ``count``, without a lock.
+    """A counter without a lock, for events that happen thousands of times a second, on the event loop only.
 
     Args:
-        name: without the ``_total`` that Prometheus adds.
-        help_: what is counted.
+        name: the name without the ``_total`` that Prometheus adds.
+        help_: the description.
     """
 
     def __init__(self, name: str, help_: str) -> None:
@@ -25,7 +25,7 @@ class Tally(Collector):
         REGISTRY.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Tell Prometheus."""
+        """Yield the count, for Prometheus."""
         yield CounterMetricFamily(self._name, self._help, value=self.count)
 
 
@@ -33,12 +33,17 @@ REQUESTS: Final = Counter("gql_api_http_requests", "HTTP requests answered.", ["
 REQUEST_SECONDS: Final = Histogram("gql_api_http_request_seconds", "Time until an answer began.", ["path"])
 TASKS_CREATED: Final = Counter("gql_api_tasks_created", "Tasks created by this process.")
 TASKS_UNFINISHED: Final = Gauge("gql_api_tasks_unfinished", "Tasks that have not ended, in the store.", ["status"])
-EVENTS: Final = Tally("gql_api_events", "Events heard that somebody watches.")
-DELIVERIES: Final = Tally("gql_api_deliveries", "Results of shared executions left for a subscriber to be sent.")
+EVENTS: Final = Tally("gql_api_events", "Events received for tasks and lists that somebody watches.")
+DELIVERIES: Final = Tally("gql_api_deliveries", "Results of shared executions handed to subscribers.")
 MERGED: Final = Tally("gql_api_merged", "Deliveries that a newer one replaced before they were sent.")
 SLOW_CONSUMERS: Final = Counter("gql_api_slow_consumers", "Subscriptions ended because their client fell behind.")
-BACKSTOP_FOUND: Final = Counter("gql_api_backstop_found", "Changes that no event told. Stays 0 in health.")
+BACKSTOP_FOUND: Final = Counter(
+    "gql_api_backstop_found", "Changes found in MongoDB without an event. Stays 0 in health."
+)
+EXECUTION_FALLBACKS: Final = Counter(
+    "gql_api_execution_fallbacks", "Compiled plans that gave up, so that graphql-core executed instead.", ["reason"]
+)
 SOCKETS: Final = Gauge("gql_api_sockets", "Open WebSockets.")
-SUBSCRIPTIONS: Final = Gauge("gql_api_subscriptions", "Operations that are being streamed, over any protocol.")
-EXECUTIONS: Final = Gauge("gql_api_executions", "Shared executions that are running.")
-WATCHED: Final = Gauge("gql_api_watched_tasks", "Tasks with a channel that is subscribed for watchers.")
+SUBSCRIPTIONS: Final = Gauge("gql_api_subscriptions", "Operations being streamed, over any protocol.")
+EXECUTIONS: Final = Gauge("gql_api_executions", "Running shared executions.")
+WATCHED: Final = Gauge("gql_api_watched_tasks", "Tasks whose channel is subscribed for watchers.")

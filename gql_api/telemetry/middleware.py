@@ -8,13 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gql_api.telemetry import counters
 
-# Paths and methods are a client's to choose: each other one would be a series for ever.
+# Clients choose paths and methods freely, and each new value would be a series for ever: all others count as "other".
 _PATHS = frozenset({"/graphql", "/create-task", "/tasks", "/healthz", "/readyz", "/metrics"})
-
-
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
 _TASK = "/task/"
 
 
@@ -25,7 +21,7 @@ class CountRequests:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on, and count it when its answer begins."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

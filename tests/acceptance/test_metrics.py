@@ -28,6 +28,21 @@ def test_requests_and_tasks_are_counted(api: Api) -> None:
     api.data("mutation ($id: ID!) { cancelTask(id: $id) { task { id } } }", id=task_id)
 
 
+def test_fallbacks_are_counted_by_reason(api: Api) -> None:
+    """What only graphql-core can answer is counted with its reason; an ordinary query and its watch count nothing."""
+    name, reasons = "gql_api_execution_fallbacks_total", ("not_compilable", "error", "unexpected")
+    task_id = api.create("task_modules.add", args=[1], delaySeconds=3600)
+    before = {reason: _read(api, name, reason=reason) for reason in reasons}
+    api.task(task_id)
+    api.data("{ tasks(first: 5) { nodes { id status children { totalCount } parent { id } } } }")
+    next(api.watch(f'subscription {{ taskUpdated(id: "{task_id}") {{ id status history {{ at }} }} }}'))
+    assert {reason: _read(api, name, reason=reason) for reason in reasons} == before
+    query = "query ($id: ID!, $less: Boolean = true) { task(id: $id) { id name @skip(if: $less) } }"
+    assert "less" in api.refusal(query, id=task_id, less=None)["message"]
+    assert {reason: _read(api, name, reason=reason) for reason in reasons} == {**before, "error": before["error"] + 1}
+    api.data("mutation ($id: ID!) { cancelTask(id: $id) { task { id } } }", id=task_id)
+
+
 def test_live_updates_are_counted(api: Api) -> None:
     """Sockets and subscriptions while they are there; events and deliveries for good."""
     task_id = api.create("task_modules.add", args=[1], delaySeconds=3600)

@@ -1,8 +1,9 @@
-"""How values that are nothing special become what an answer carries: as graphql-core does it, without its walk.
+"""Complete compilable values as graphql-core does, without its walk through types and fields.
 
-https://spec.graphql.org/October2021/#sec-Value-Completion is the rule. What would be an error there, has to be awaited
-or is of an unexpected kind raises :class:`NotPlainError`, or whatever reading it raises: it is left to graphql-core.
-Times stay what they are, for :mod:`gql_api.api.execution.encoding` writes them sooner than they are turned into text.
+https://spec.graphql.org/October2021/#sec-Value-Completion is the rule. A value that is an error there, is awaitable or
+has an unexpected type raises :class:`NotCompilableError`, or whatever reading the value raises: graphql-core then
+completes the value. Times stay objects, because :mod:`gql_api.api.execution.encoding` writes them faster than they can
+be converted to text.
 """
 
 from __future__ import annotations
@@ -33,19 +34,19 @@ _KEPT: dict[object, frozenset[type]] = {
     GraphQLID: frozenset({str}),
     GraphQLString: frozenset({str}),
 }
-# Quickly told to be nothing special.
+# A value of one of these types can be neither awaitable nor an error, so that no further check is needed.
 _ORDINARY = frozenset({bool, datetime, dict, float, int, list, str})
 
 
-class NotPlainError(Exception):
-    """Only graphql-core knows what becomes of this value."""
+class NotCompilableError(Exception):
+    """A value that only graphql-core can complete."""
 
 
 class Completion(NamedTuple):
-    """How to complete the values of one output type.
+    """The way to complete the values of one output type.
 
-    A value whose exact type is in ``kept`` goes into the answer as it is: None where it may be null, and strings where
-    strings are asked for. ``complete`` is for all others.
+    A value whose exact type is in ``kept`` goes into the answer unchanged: None for a nullable type, and a string for a
+    string type. ``complete`` is for all other values.
     """
 
     kept: frozenset[type]
@@ -53,12 +54,12 @@ class Completion(NamedTuple):
 
     @property
     def required(self) -> Completion:
-        """The same for the non-null type: ``complete`` refuses None by itself."""
-        return self._replace(kept=self.kept - {type(None)})
+        """The completion of the non-null type."""
+        return self._replace(kept=self.kept - {type(None)})  # complete refuses None by itself
 
 
 class Step(NamedTuple):
-    """One key of an object in an answer: how its value is read from the object behind, and completed."""
+    """One key of an object in an answer: how its value is read from the source object, and completed."""
 
     key: str
     read: Read
@@ -71,7 +72,7 @@ class Step(NamedTuple):
 
 
 def of_leaf(leaf: GraphQLLeafType) -> Completion:
-    """Complete the values of a scalar or an enum."""
+    """Create the completion of a scalar or an enum."""
     kept = _KEPT.get(leaf, _NOTHING) | {type(None)}
     if leaf.coerce_output_value is write_time:
         kept |= {datetime}
@@ -81,7 +82,7 @@ def of_leaf(leaf: GraphQLLeafType) -> Completion:
 
 
 def of_list(item: Completion) -> Completion:
-    """Complete lists of values."""
+    """Create the completion of a list of values."""
     kept, complete_item = item
 
     def complete(values: Any) -> list[Any]:
@@ -93,7 +94,7 @@ def of_list(item: Completion) -> Completion:
 
 
 def of_object(kind: type, steps: list[Step]) -> Completion:
-    """Complete objects of exactly this kind, by all steps in their order."""
+    """Create the completion of objects of exactly this class, by all steps in their order."""
     flat = [(step.key, step.read, *step.completion) for step in steps]
 
     def complete(source: Any) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def of_object(kind: type, steps: list[Step]) -> Completion:
 
 
 def of_event(key: str, completion: Completion) -> Answer:
-    """Answer events, which are the values of the one field of a subscription."""
+    """Create the function that answers events, the values of a subscription's only field."""
     kept, complete_event = completion
 
     def answer(event: Any) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def of_event(key: str, completion: Completion) -> Answer:
 
 
 def _refuse(value: Any) -> NoReturn:
-    raise NotPlainError(type(value))
+    raise NotCompilableError(type(value))
 
 
 def _complete_scalar(scalar: GraphQLLeafType) -> Read:
@@ -137,7 +138,7 @@ def _complete_scalar(scalar: GraphQLLeafType) -> Read:
 
 
 def _complete_enum(enum: GraphQLEnumType) -> Read:
-    # Strawberry lets resolvers return members, of which there is one object each.
+    # Strawberry lets resolvers return members, and each member is a single object.
     names = {id(member): enum.coerce_output_value(member) for member in getattr(enum, "wrapped_cls", ())}
     complete_other = _complete_scalar(enum)
     return lambda value: names.get(id(value)) or complete_other(value)

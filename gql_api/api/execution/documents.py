@@ -1,4 +1,4 @@
-"""Documents of clients, each parsed and validated once."""
+"""Parse and validate the documents of clients, each of them once."""
 
 from __future__ import annotations
 
@@ -20,49 +20,50 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
 
-_DOCUMENTS = 1000
+_MAX_DOCUMENTS = 1000
 
 
 class Documents(SchemaExtension):
-    """Finds the document of an operation, and what is wrong with it, among the last 1,000.
+    """A Strawberry extension that takes documents, and their errors, from a cache of the last 1,000.
 
-    Strawberry has a cache for each of the two, of which the second compares all nodes of a document in every request.
+    Strawberry has a cache for each of the two, and the second compares all nodes of a document in every request.
 
-    A document of several operations is refused when the request does not say which: Strawberry would run the first. The
+    A document of several operations is refused when the request does not name one: Strawberry would run the first. The
     rule is the GraphQL specification's GetOperation (https://spec.graphql.org/October2021/#sec-Executing-Requests).
     """
 
     def on_parse(self) -> Iterator[None]:
-        """Give the operation its document. Strawberry tells the errors when it has looked at the kind of operation."""
+        """Set the document of the operation, and its errors."""
         context = self.execution_context
         document, errors = read(context.schema._schema, context.query or "")  # noqa: SLF001 - as Strawberry's own cache
         context.graphql_document = document
-        context.pre_execution_errors = errors or _unnamed(document, context)
+        # Strawberry reports these errors after it has checked the type of the operation.
+        context.pre_execution_errors = errors or _ambiguity(document, context)
         yield
 
 
 def syntax_error(query: str) -> GraphQLError | None:
-    """What is wrong with a document before anything else can be, if anything is."""
+    """Return the error of a document that cannot be parsed, otherwise None."""
     document = _parsed(query)
     return document if isinstance(document, GraphQLError) else None
 
 
-@lru_cache(_DOCUMENTS)
+@lru_cache(_MAX_DOCUMENTS)
 def read(schema: GraphQLSchema, query: str) -> tuple[DocumentNode, list[GraphQLError]]:
     """Parse and validate a document, by the rules of the specification.
 
     Raises:
-        GraphQLError: it cannot be parsed.
+        GraphQLError: the document cannot be parsed.
     """
     document = _parsed(query)
     if isinstance(document, GraphQLError):
-        raise document.with_traceback(None)  # it is kept, and each raise adds to its traceback
+        raise document.with_traceback(None)  # the error is cached, and each raise adds to its traceback
     return document, validate_document(schema, document, specified_rules)
 
 
-@lru_cache(_DOCUMENTS)
+@lru_cache(_MAX_DOCUMENTS)
 def subscription_field(query: str, name: str | None) -> FieldNode | None:
-    """The one field of a subscription; None for anything else, and for what has to be executed to be refused."""
+    """Return the only field of a subscription; None for all other operations, and for an invalid document."""
     document = _parsed(query)
     operation = None if isinstance(document, GraphQLError) else get_operation_ast(document, name)
     if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
@@ -72,7 +73,7 @@ def subscription_field(query: str, name: str | None) -> FieldNode | None:
     return only if isinstance(only, FieldNode) else None
 
 
-@lru_cache(_DOCUMENTS)
+@lru_cache(_MAX_DOCUMENTS)
 def _parsed(query: str) -> DocumentNode | GraphQLError:
     try:
         return parse(query)
@@ -82,9 +83,9 @@ def _parsed(query: str) -> DocumentNode | GraphQLError:
         return GraphQLError("The document is nested too deeply")
 
 
-def _unnamed(document: DocumentNode, context: ExecutionContext) -> list[GraphQLError]:
+def _ambiguity(document: DocumentNode, context: ExecutionContext) -> list[GraphQLError]:
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    # Its public ``operation_name`` has the first one's name already.
+    # The public ``operation_name`` of the context falls back to the first operation's name.
     if len(operations) <= 1 or context._provided_operation_name is not None:  # noqa: SLF001
         return []
     problem = "The document has several operations: name the one to run in operationName"

@@ -1,4 +1,4 @@
-"""How answers become JSON."""
+"""Write answers as JSON."""
 
 from __future__ import annotations
 
@@ -13,18 +13,15 @@ _SORTED = orjson.OPT_NAIVE_UTC | orjson.OPT_SORT_KEYS
 
 
 def write_time(time: datetime) -> str:
-    """Write a time; one without an offset is UTC. orjson does the same."""
+    """Write a time as orjson does; a time without an offset is UTC."""
     return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).isoformat()
 
 
 def encode(value: object, *, sort_keys: bool = False) -> bytes:
-    """Write JSON, and times as :func:`write_time` does.
-
-    What orjson has no room for, integers beyond 64 bits in a result, Python's own writer has.
-    """
+    """Write a value as JSON, with times as :func:`write_time` writes them."""
     try:
         return orjson.dumps(value, option=_SORTED if sort_keys else orjson.OPT_NAIVE_UTC)
-    except TypeError:
+    except TypeError:  # orjson refuses integers of more than 64 bits; json accepts them
         text = json.dumps(value, separators=(",", ":"), sort_keys=sort_keys, default=write_time)
         return text.encode()
 

@@ -1,8 +1,7 @@
-"""graphql-core's executor, with plans for what is plain and graphql-core itself for all else."""
+"""Run compiled plans inside graphql-core's executor, which executes everything else itself."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Protocol
 
 from graphql import ExecutionResult, ExperimentalIncrementalExecutionResults, GraphQLObjectType, OperationType
@@ -11,6 +10,7 @@ from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from gql_api.api.execution.completion import Answer
+from gql_api.api.execution.fallbacks import count_fallback
 from gql_api.api.execution.plan import Plans
 
 
@@ -25,33 +25,37 @@ _PLANS = Plans(1000)
 
 
 class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
-    """Answers exactly what its base answers, sooner.
+    """An executor that gives the same answers as its base class, in less time.
 
-    A selection of which anything goes wrong is executed again by the base, so that errors have its words, paths and
-    consequences: resolvers that take nothing but their object must be free of effects. It is for schemas without
-    Strawberry's exception handlers, and without middleware, which would not see what is planned.
+    When a plan raises, the base class executes the same selection again, so that errors have its messages, paths and
+    consequences: resolvers that take only their object must be free of effects. The exception is counted and, if it is
+    unexpected, logged (:mod:`gql_api.api.execution.fallbacks`). A selection that was never compiled, for example
+    because a field has arguments or is asynchronous, raises nothing.
+
+    The executor is for schemas without Strawberry's exception handlers and without middleware, which would not see the
+    planned fields.
 
     Raises:
-        TypeError: there is middleware, of a schema directive or an extension's ``resolve``.
+        TypeError: there is middleware, from a schema directive or an extension's ``resolve``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.middleware_manager is not None and self.middleware_manager.middlewares:
-            raise TypeError("plans have no room for middleware")
+            raise TypeError("plans do not support middleware")
         self._plan = _PLANS.plan(self.schema, self.operation, self.fragment_definitions, self.variable_values.coerced)
 
     def execute_operation(
         self, serially: bool | None = None
     ) -> AwaitableOrValue[ExecutionResult | ExperimentalIncrementalExecutionResults]:
-        """Execute the operation: a subscription for one event, others for their request."""
-        answer = self._event_answer() if self.operation.operation is OperationType.SUBSCRIPTION else None
-        if answer is not None:
-            with contextlib.suppress(Exception):
-                response = self.build_response(answer(self.root_value))
-                fanout: Fanout | None = getattr(self.context_value, "fanout", None)
-                if fanout is not None:
-                    fanout.complete = answer  # later events need not come here
+        """Execute the operation: a subscription for one event, all others for their request."""
+        if self.operation.operation is OperationType.SUBSCRIPTION:
+            try:
+                response = self._answer_event()
+            except Exception as error:  # noqa: BLE001 - graphql-core answers instead, see the class
+                response = None
+                count_fallback(error)
+            if response is not None:
                 return response
         return super().execute_operation(serially)
 
@@ -63,12 +67,14 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         result: Any,
         position_context: Any,
     ) -> AwaitableOrValue[dict[str, Any]]:
-        """Complete an object, at once if all that is selected of it is plain."""
-        with contextlib.suppress(Exception):
+        """Complete an object, by its plan if all its selected fields are compilable."""
+        try:
             selection = self._plan.selection(return_type, field_details_list, super().collect_subfields)
             if selection is not None and selection.completion is not None:
                 data: dict[str, Any] = selection.completion.complete(result)
                 return data
+        except Exception as error:  # noqa: BLE001 - graphql-core answers instead, see the class
+            count_fallback(error)
         return super().collect_and_execute_subfields(return_type, field_details_list, path, result, position_context)
 
     def execute_field(
@@ -79,24 +85,34 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         path: Path,
         position_context: Any,
     ) -> Any:
-        """Complete a field, at once if it is plain."""
+        """Complete a field, by its plan if it is compilable."""
         step = self._plan.steps.get(id(field_details_list))
         if step is not None:
-            with contextlib.suppress(Exception):
+            try:
                 return step(source)
+            except Exception as error:  # noqa: BLE001 - graphql-core answers instead, see the class
+                count_fallback(error)
         return super().execute_field(parent_type, source, field_details_list, path, position_context)
 
     def collect_subfields(
         self, return_type: GraphQLObjectType, field_details_list: FieldDetailsList
     ) -> CollectedFields:
-        """Find the fields that are selected of an object, once for all executions."""
-        selection = self._plan.selection(return_type, field_details_list, super().collect_subfields)
+        """Find the selected fields of an object, once for all executions."""
+        try:
+            selection = self._plan.selection(return_type, field_details_list, super().collect_subfields)
+        except Exception:  # noqa: BLE001 - collect_and_execute_subfields, the only caller, has met and counted it
+            selection = None
         return super().collect_subfields(return_type, field_details_list) if selection is None else selection.collected
 
-    def _event_answer(self) -> Answer | None:
-        with contextlib.suppress(Exception):
-            return self._plan.answer(self._collect_root, super().collect_subfields)
-        return None
+    def _answer_event(self) -> ExecutionResult | ExperimentalIncrementalExecutionResults | None:
+        answer = self._plan.answer(self._collect_root, super().collect_subfields)
+        if answer is None:
+            return None
+        response = self.build_response(answer(self.root_value))
+        fanout: Fanout | None = getattr(self.context_value, "fanout", None)
+        if fanout is not None:
+            fanout.complete = answer  # later events need not pass through the executor
+        return response
 
     def _collect_root(self, type_: GraphQLObjectType) -> CollectedFields:
         return collect_fields(

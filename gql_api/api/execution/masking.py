@@ -1,4 +1,4 @@
-"""Unexpected errors are logged under an id; the client receives the id only."""
+"""Log unexpected errors under an id; the client receives only the id."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ logger = logging.getLogger(__name__)
 
 
 def internal_error(error: BaseException | None) -> GraphQLError:
-    """Log what nobody expected, with its traceback under an id, and make the error that tells a client the id only."""
+    """Log an unexpected error with its traceback, and create the client's error, which has only the id of the log."""
     error_id = uuid.uuid4().hex
     logger.error("Unexpected error %s", error_id, exc_info=error)
     return GraphQLError(f"Internal error {error_id}", extensions={"code": INTERNAL, "id": error_id})
 
 
 class MaskUnexpected(MaskErrors):
-    """Masks what is no error of the request's own making.
+    """A Strawberry extension that masks all errors that the request did not cause.
 
-    MongoDB being away is told as such. Everything else is logged with its traceback under an id, and the client sees
-    the id only.
+    While MongoDB does not answer, the client receives that as an error of its own. Every other error is logged with its
+    traceback under an id, and the client receives only the id.
     """
 
     def __init__(self) -> None:
         super().__init__(should_mask_error=_is_unexpected)
 
     def _process_result(self, result: object) -> None:
-        # The base asks whether it is of a protocol, which takes longer than most operations.
+        # The base class checks the result against a protocol, which takes longer than most operations.
         errors: list[GraphQLError] | None = getattr(result, "errors", None)
         if errors:
-            result.errors = self._process_errors(errors)  # type: ignore[attr-defined] # it has them
+            result.errors = self._process_errors(errors)  # type: ignore[attr-defined] # the line above has found it
 
     def anonymise_error(self, error: GraphQLError) -> GraphQLError:
-        """Make the error that the client sees."""
+        """Create the error that the client receives."""
         original = error.original_error
         if is_outage(original):
             logger.warning("MongoDB does not answer: %s", original)
-            return _instead(error, "The task store does not answer, try again later.", {"code": UNAVAILABLE})
+            return _replaced(error, "The task store does not answer, try again later.", {"code": UNAVAILABLE})
         masked = internal_error(original)
-        return _instead(error, masked.message, masked.extensions)
+        return _replaced(error, masked.message, masked.extensions)
 
 
-# What Strawberry raises for a request that names no operation to run.
+# Strawberry raises the last three for a request that does not name an operation to run.
 _EXPECTED = (GraphQLError, CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
 
 
@@ -60,11 +60,11 @@ def _is_unexpected(error: GraphQLError) -> bool:
 
 
 def masked(errors: Sequence[GraphQLError]) -> list[GraphQLError]:
-    """What a client is told of some errors."""
+    """Return errors as a client may see them."""
     return [_MASK.anonymise_error(error) if _is_unexpected(error) else error for error in errors]
 
 
-def _instead(error: GraphQLError, message: str, extensions: dict[str, Any] | None) -> GraphQLError:
+def _replaced(error: GraphQLError, message: str, extensions: dict[str, Any] | None) -> GraphQLError:
     return GraphQLError(message, nodes=error.nodes, path=error.path, extensions=extensions)
 
 

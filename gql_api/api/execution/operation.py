@@ -1,4 +1,4 @@
-"""What a client asks for."""
+"""An operation as a client sends it, and its refusal."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Operation:
     name: str | None = None
 
     def key(self, principal: Hashable) -> Hashable:
-        """Whatever has the same key is the same operation of the same caller."""
+        """Return a key that is equal for equal operations of the same principal."""
         return principal, self.query, self.name, encode(self.variables, sort_keys=True)
 
 
 class RefusedOperationError(Exception):
-    """The operation was not executed: it is not valid, or its variables are not. ``errors`` is a JSON list."""
+    """The operation was not executed: the document or its variables are invalid. ``errors`` is a JSON list."""
 
     def __init__(self, errors: bytes) -> None:
         super().__init__()

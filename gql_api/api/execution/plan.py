@@ -1,13 +1,12 @@
-"""What operations select, compiled: the plan of an operation is made once and serves all its executions.
+"""Compile the selections of operations: a plan is made once and serves all executions of its operation.
 
-graphql-core itself collects the selected fields, so that fragments, conditions and fields that are selected several
-times mean what they mean there. What is plain is then read by :mod:`gql_api.api.execution.completion`: attributes, and
-resolvers that take nothing but the object. Everything else is left to graphql-core.
+graphql-core itself collects the selected fields, so that fragments, conditions and repeated selections have the same
+meaning as there. :mod:`gql_api.api.execution.completion` reads the compilable fields: attributes, and resolvers that
+take only their object. graphql-core executes all other fields.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
 from operator import attrgetter
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 from graphql import (
     FragmentDefinitionNode,
+    GraphQLError,
     GraphQLField,
     GraphQLObjectType,
     GraphQLOutputType,
@@ -31,6 +31,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
 from gql_api.api.execution.completion import Answer, Completion, Read, Step, of_event, of_leaf, of_list, of_object
+from gql_api.api.execution.fallbacks import count_fallback
 
 Collect: TypeAlias = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
 
@@ -39,17 +40,17 @@ _CONDITIONS = frozenset({"skip", "include"})
 
 
 class Selection(NamedTuple):
-    """What is selected of an object type. It has a completion when all of it is plain."""
+    """The selected fields of an object type, with a completion when all of them are compilable."""
 
     collected: CollectedFields
     completion: Completion | None
 
 
 class OperationPlan:
-    """The plan of one operation, under given values of the variables that conditions may look at.
+    """The plan of one operation, for given values of the variables that conditions may depend on.
 
-    Selections are planned when an object is met that they are of. The nodes of the document are told apart by their
-    identities; the plan keeps them alive.
+    A selection is planned when the first object of its type is completed. The plan identifies the nodes of the document
+    by their ids, and keeps them alive.
     """
 
     def __init__(
@@ -63,9 +64,15 @@ class OperationPlan:
         self._answers: list[Answer | None] = []
 
     def selection(self, type_: GraphQLObjectType, details: FieldDetailsList, collect: Collect) -> Selection | None:
-        """Plan what some fields select of an object type; None when graphql-core has to see to it each time.
+        """Plan the selection of an object type; None when graphql-core has to collect it for each object.
 
-        ``collect`` is its way to find the selected fields.
+        Args:
+            type_: the object type.
+            details: the fields that have the selection.
+            collect: graphql-core's function that collects the selected fields.
+
+        Raises:
+            GraphQLError: a condition has no valid value.
         """
         key = (type_, *[id(field.node) for field in details])
         selection = self._selections.get(key)
@@ -76,7 +83,7 @@ class OperationPlan:
         return selection
 
     def answer(self, collect_root: Callable[[GraphQLObjectType], CollectedFields], collect: Collect) -> Answer | None:
-        """Plan what a subscription makes of an event; None when that is not plain."""
+        """Plan the answer to a subscription's event; None when it is not compilable."""
         root = self._schema.subscription_type
         if root is None:
             return None
@@ -89,9 +96,9 @@ class OperationPlan:
     def _root_field(
         self, root: GraphQLObjectType, key: str, details: FieldDetailsList, collect: Collect
     ) -> Answer | None:
-        """Plan the field that a subscription is of: Strawberry resolves it to the event, whatever its arguments."""
+        # Strawberry resolves the field of a subscription to the event, whatever the arguments of the field are.
         field = self._schema.get_field(root, details[0].node.name.value)
-        if field is None or not field.extensions[_BACK].is_subscription or not all(map(_is_plainly_selected, details)):
+        if field is None or not field.extensions[_BACK].is_subscription or not all(map(_is_compilable, details)):
             return None
         completion = self._completion(field.type, details, collect)
         return None if completion is None else of_event(key, completion)
@@ -99,18 +106,18 @@ class OperationPlan:
     def _object(self, type_: GraphQLObjectType, collected: CollectedFields, collect: Collect) -> Completion | None:
         fields = collected.grouped_field_set
         steps = {key: self._step(type_, key, details, collect) for key, details in fields.items()}
-        plain = [step for step in steps.values() if step is not None]
-        self.steps.update({id(fields[step.key]): step for step in plain})
+        compiled = [step for step in steps.values() if step is not None]
+        self.steps.update({id(fields[step.key]): step for step in compiled})
         definition = type_.extensions.get(_BACK)
-        if len(plain) < len(steps) or definition is None or definition.is_type_of is not None:
+        if len(compiled) < len(steps) or definition is None or definition.is_type_of is not None:
             return None
-        # Strawberry's own predicate need not be asked: it is about the kind, except of objects that are cast. None is.
+        # Strawberry's own predicate need not be called: it checks the class, except for cast objects. We cast none.
         kind: type = definition.origin
-        return None if issubclass(kind, Exception) or hasattr(kind, "__await__") else of_object(kind, plain)
+        return None if issubclass(kind, Exception) or hasattr(kind, "__await__") else of_object(kind, compiled)
 
     def _step(self, type_: GraphQLObjectType, key: str, details: FieldDetailsList, collect: Collect) -> Step | None:
-        """Plan one field of an object type; None when it is not plain."""
-        if not all(map(_is_plainly_selected, details)) or details[0].node.arguments:
+        """Plan one field of an object type; None when it is not compilable."""
+        if not all(map(_is_compilable, details)) or details[0].node.arguments:
             return None
         field = self._schema.get_field(type_, details[0].node.name.value)
         read = None if field is None else _reader(field, type_)
@@ -123,29 +130,38 @@ class OperationPlan:
         if is_leaf_type(type_):
             return of_leaf(type_)
         if is_object_type(type_):
-            # A condition that cannot be judged is an error where it stands, and only if there is an object.
-            with contextlib.suppress(Exception):
-                selection = self.selection(type_, details, collect)
-                return None if selection is None else selection.completion
+            return self._nested(type_, details, collect)
         if is_non_null_type(type_) or is_list_type(type_):
             inner = self._completion(type_.of_type, details, collect)
             if inner is not None:
                 return inner.required if is_non_null_type(type_) else of_list(inner)
         return None
 
+    def _nested(self, type_: GraphQLObjectType, details: FieldDetailsList, collect: Collect) -> Completion | None:
+        try:
+            selection = self.selection(type_, details, collect)
+        except GraphQLError:
+            # A condition has no valid value. That is an error of this field, and only if there is an object:
+            # graphql-core finds out.
+            return None
+        except Exception as error:  # noqa: BLE001 - graphql-core executes this field instead
+            count_fallback(error)
+            return None
+        return None if selection is None else selection.completion
+
 
 def _is_unconditional(field: FieldDetails) -> bool:
-    """Whether it is neither deferred nor in a fragment with variables of its own."""
+    """Return whether the field is neither deferred nor in a fragment that has variables."""
     return field.defer_usage is None and field.fragment_variable_values is None
 
 
-def _is_plainly_selected(field: FieldDetails) -> bool:
+def _is_compilable(field: FieldDetails) -> bool:
     directives = field.node.directives or ()
     return _is_unconditional(field) and all(directive.name.value in _CONDITIONS for directive in directives)
 
 
 def _reader(field: GraphQLField, type_: GraphQLObjectType) -> Read | None:
-    """Find what reads a field from the object behind it, when that takes nothing but the object."""
+    """Return the function that reads a field from its object; None when reading needs more than the object."""
     if field is TypeNameMetaFieldDef:
         return lambda _: type_.name
     definition = field.extensions.get(_BACK)
@@ -159,10 +175,10 @@ def _reader(field: GraphQLField, type_: GraphQLObjectType) -> Read | None:
 
 
 class Plans:
-    """The plans of the operations that were executed last: clients write them, so that only so many are kept."""
+    """A bounded cache of plans, by operation: clients write the operations, so their number is not bounded."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_plans: int) -> None:
+        self._max_plans = max_plans
         self._plans: OrderedDict[tuple[object, ...], OperationPlan] = OrderedDict()
 
     def __len__(self) -> int:
@@ -175,14 +191,14 @@ class Plans:
         fragments: dict[str, FragmentDefinitionNode],
         variables: dict[str, Any],
     ) -> OperationPlan:
-        """Find the plan of an operation of a valid document, or make a new one."""
-        # In a valid document the condition of a directive is a boolean, or a null that is refused.
+        """Find the plan of an operation of a valid document, or create it."""
+        # In a valid document the condition of a directive is a boolean, or a null that is an error.
         conditions = [item for item in variables.items() if item[1] is None or type(item[1]) is bool]
         key = (id(schema), id(operation), *map(id, fragments.values()), *conditions)
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = OperationPlan(schema, operation, fragments)
-            if len(self._plans) > self._most:
+            if len(self._plans) > self._max_plans:
                 self._plans.popitem(last=False)
         else:
             self._plans.move_to_end(key)

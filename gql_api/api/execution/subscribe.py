@@ -1,7 +1,8 @@
-"""The results of a subscription, by the parts of which graphql-core composes its own ``subscribe``.
+"""Run subscriptions with the parts from which graphql-core composes its own ``subscribe``.
 
-Strawberry does the same with its extensions around each operation and each result, which takes longer than all else of
-a subscription's beginning. Of our extensions two matter here: documents are read once, and errors are masked.
+Strawberry wraps its extensions around each operation and each result, which takes longer than the rest of a
+subscription's start. Two of our extensions matter here, and this module does their work: documents are parsed once, and
+errors are masked.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from gql_api.api.execution.operation import Operation, RefusedOperationError
 
 
 async def publish_results(
-    schema: Schema, operation: Operation, context: object, tell: Callable[[ExecutionResult], object]
+    schema: Schema, operation: Operation, context: object, publish: Callable[[ExecutionResult], object]
 ) -> None:
-    """Tell the result of each event of a subscription; the last one has the error when its source raises one.
+    """Publish the result of each event of a subscription. An error of the source is the last result.
 
     Raises:
-        RefusedOperationError: it was not executed, or its source could not be made.
+        RefusedOperationError: the operation was not executed, or its source could not be created.
     """
     executor = _executor(schema, operation, context)
     # Strawberry's resolvers of subscriptions are generators.
@@ -36,16 +37,16 @@ async def publish_results(
         raise _refusal(source.errors or ())
     try:
         async for event in source:
-            tell(await _result(executor, event))
-            del event  # it may be long until the next one, and thousands wait for theirs
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told as an error of a resolver is
-        tell(ExecutionResult(None, masked([_as_graphql_error(error)])))
+            publish(await _result(executor, event))
+            del event  # thousands of subscriptions wait for their next event, perhaps for long
+    except Exception as error:  # noqa: BLE001 - the client receives it as it receives an error of a resolver
+        publish(ExecutionResult(None, masked([_as_graphql_error(error)])))
     finally:
         await source.aclose()
 
 
 def _executor(schema: Schema, operation: Operation, context: object) -> Executor[Any]:
-    core = schema._schema  # noqa: SLF001 - as Strawberry's own integrations find it
+    core = schema._schema  # noqa: SLF001 - as Strawberry's own integrations do
     try:
         document, problems = read(core, operation.query)
     except GraphQLError as error:

@@ -1,1 +1,1 @@
-"""Events from Redis, delivered to the watchers of a task or a list, and repaired from MongoDB."""
+"""Deliver events from Redis to the watchers of tasks and lists, and repair from MongoDB what events missed."""

@@ -1,4 +1,4 @@
-"""The one Redis pub/sub connection of the process: what is subscribed, what is acknowledged, and what a loss undoes."""
+"""The Redis pub/sub connection of the process: its subscriptions, their acknowledgements, and its replacement."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ _SILENCE_SECONDS = 15.0
 
 
 class PubSubConnection:
-    """Subscribes channels and hears what comes on them, through as many connections as it takes, one at a time.
+    """A pub/sub client that replaces its connection, and restores its subscriptions, whenever the connection is lost.
 
     Args:
-        settings: where Redis is.
-        hear: told of every message on a channel, with the channel.
-        resumed: told when a new connection is subscribed to everything again; what came in between was missed.
-        silence_seconds: how long a quiet connection is trusted before it is asked for a sign of life.
-        hear_pattern: told of every message by a pattern, with the channel.
+        settings: the address of Redis.
+        on_message: called with the channel and the payload of every message of a subscribed channel.
+        on_resumed: called when a new connection has all subscriptions again. Messages in between were missed.
+        silence_seconds: the time without an answer after which the connection is tested with a PING.
+        on_pattern_message: the same as ``on_message``, for messages of a subscribed pattern.
     """
 
     def __init__(
         self,
         settings: Settings,
-        hear: Callable[[str, bytes], None],
-        resumed: Callable[[], None],
+        on_message: Callable[[str, bytes], None],
+        on_resumed: Callable[[], None],
         silence_seconds: float = _SILENCE_SECONDS,
-        hear_pattern: Callable[[str, bytes], None] | None = None,
+        on_pattern_message: Callable[[str, bytes], None] | None = None,
     ) -> None:
         timeout = settings.store_timeout_seconds
         self._pool = ConnectionPool.from_url(
@@ -57,22 +57,22 @@ class PubSubConnection:
             socket_timeout=timeout,
             parser_class=self._make_parser,
         )
-        self._tell = hear
-        self._tell_of_pattern = hear_pattern or hear
-        self._resumed = resumed
+        self._on_message = on_message
+        self._on_pattern_message = on_pattern_message or on_message
+        self._on_resumed = on_resumed
         self._silence_seconds = silence_seconds
-        # By kind and name: set while Redis is known to send what is published there.
+        # By kind and name: set while Redis is known to send what is published on the channel or by the pattern.
         self._acks: dict[tuple[str, str], asyncio.Event] = {}
-        # How many SUBSCRIBEs of a channel are still to be acknowledged: only the last one's answer counts.
+        # The number of SUBSCRIBEs that Redis has not acknowledged yet: only the answer to the last one counts.
         self._unanswered: Counter[tuple[str, str]] = Counter()
         self._outgoing: list[tuple[str, str]] = []
         self._connection: Connection | None = None
         self._is_resuming = False
-        self._has_heard = False
+        self._has_received = False
         self._wake_sender = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._running = background(self._receive, self._send, self._doubt)
+        self._running = background(self._receive, self._send, self._check_liveness)
         await self._running.__aenter__()
         return self
 
@@ -82,21 +82,21 @@ class PubSubConnection:
 
     @property
     def connected(self) -> bool:
-        """Whether Redis is there at this moment."""
+        """True while there is a connection."""
         return self._connection is not None
 
     def subscribe(self, name: str, kind: str = CHANNEL) -> None:
-        """Begin to hear a channel, or the channels of a pattern, which is not subscribed yet."""
+        """Subscribe a channel, or the channels of a pattern, that is not subscribed yet."""
         self._acks[kind, name] = asyncio.Event()
         self._request(kind, name)
 
     def unsubscribe(self, name: str, kind: str = CHANNEL) -> None:
-        """Hear no more of it."""
+        """Unsubscribe a channel or a pattern."""
         del self._acks[kind, name]
         self._request(_UNSUBSCRIBE[kind], name)
 
     async def acknowledged(self, *names: str, kind: str = CHANNEL) -> None:
-        """Wait until Redis has acknowledged subscriptions, but not for long: it may be away."""
+        """Wait until Redis has acknowledged subscriptions, for two seconds at most: Redis may be down."""
         waiting = [ack for name in names if not (ack := self._acks[kind, name]).is_set()]
         if waiting:
             with contextlib.suppress(TimeoutError):
@@ -109,17 +109,18 @@ class PubSubConnection:
         self._wake_sender.set()
 
     async def _send(self) -> None:
-        """Send what was asked for since the last time, in one write."""
+        """Send the requests since the last write, in one write."""
         while True:
             await self._wake_sender.wait()
             self._wake_sender.clear()
             connection = self._connection
             if connection is None or not connection.is_connected or not self._outgoing:
-                continue  # the next connection begins with all that is subscribed then
+                continue  # the next connection begins with all subscriptions of that time
             requests, self._outgoing = self._outgoing, []
             self._unanswered.update(request for request in requests if request[0] in _UNSUBSCRIBE)
             packed = connection.pack_commands(requests)
-            # The receiver sees the same and reconnects. When it does so first, redis-py has no writer, and says it so.
+            # The receiver meets the same error and reconnects. When it does so first, redis-py has lost its writer and
+            # raises AttributeError.
             with contextlib.suppress(RedisError, OSError, AttributeError):
                 await connection.send_packed_command(packed, check_health=False)
 
@@ -128,7 +129,7 @@ class PubSubConnection:
         return self._parser
 
     async def _receive(self) -> None:
-        """Hold the connection: connect, hear, and after each loss connect again."""
+        """Connect and read messages, and connect again after each loss."""
         delay = _FIRST_RETRY_SECONDS
         while True:
             connection = self._pool.make_connection()  # type: ignore[no-untyped-call] # redis-py
@@ -136,7 +137,7 @@ class PubSubConnection:
                 await connection.connect()
                 delay = _FIRST_RETRY_SECONDS
                 self._begin(connection)
-                await self._hear(connection)
+                await self._read_messages(connection)
             except (RedisError, OSError) as error:
                 logger.warning("Redis does not answer, live updates wait: %s", error)
             finally:
@@ -146,7 +147,6 @@ class PubSubConnection:
             delay = min(2 * delay, _LAST_RETRY_SECONDS)
 
     def _begin(self, connection: Connection) -> None:
-        """Begin a connection with all that is to be heard."""
         self._connection = connection
         self._unanswered.clear()
         self._outgoing = list(self._acks)
@@ -154,44 +154,43 @@ class PubSubConnection:
         self._wake_sender.set()
 
     def _end(self) -> None:
-        """End a connection: nothing is subscribed any more."""
         self._connection = None
         for ack in self._acks.values():
             ack.clear()
 
-    async def _hear(self, connection: Connection) -> None:
+    async def _read_messages(self, connection: Connection) -> None:
         while True:
-            # Without a timeout, which would cost more than the reading: see _doubt.
+            # A timeout would cost more than the read itself: _check_liveness finds dead connections.
             answer = await connection.read_response(disable_decoding=True, timeout=math.inf)
-            self._has_heard = True
+            self._has_received = True
             self._handle(answer)
             for answer in self._parser.received():
                 self._handle(answer)
 
-    async def _doubt(self) -> None:
-        """Ask a connection that is quiet for a sign of life, and give it up when none comes."""
-        asked = None
+    async def _check_liveness(self) -> None:
+        """Send a PING on a connection that is quiet, and close the connection when no answer comes."""
+        pinged = None
         while True:
-            connection, self._has_heard = self._connection, False
+            connection, self._has_received = self._connection, False
             await asyncio.sleep(self._silence_seconds)
-            if connection is None or connection is not self._connection or self._has_heard:
-                asked = None
-            elif asked is connection:
+            if connection is None or connection is not self._connection or self._has_received:
+                pinged = None
+            elif pinged is connection:
                 logger.warning("Redis gave no sign of life for %g seconds", 2 * self._silence_seconds)
                 await connection.disconnect(nowait=True)
             else:
-                asked = connection
-                with contextlib.suppress(RedisError, OSError):  # the receiver sees the same and reconnects
+                pinged = connection
+                with contextlib.suppress(RedisError, OSError):  # the receiver meets the same error and reconnects
                     await connection.send_command("PING", check_health=False)
 
     def _handle(self, answer: Any) -> None:
-        if not isinstance(answer, list):  # a PING while nothing is subscribed is answered by a plain string
+        if not isinstance(answer, list):  # the answer to a PING without subscriptions is a string
             return
         kind = answer[0]
         if kind == b"message":
-            self._tell(_text(answer[1]), answer[2])
+            self._on_message(_text(answer[1]), answer[2])
         elif kind == b"pmessage":
-            self._tell_of_pattern(_text(answer[2]), answer[3])
+            self._on_pattern_message(_text(answer[2]), answer[3])
         elif kind in _ACKNOWLEDGED:
             self._acknowledge((_ACKNOWLEDGED[kind], answer[1].decode()))
 
@@ -204,22 +203,22 @@ class PubSubConnection:
             self._acks[request].set()
         if self._is_resuming and not self._unanswered:
             self._is_resuming = False
-            self._resumed()
+            self._on_resumed()
 
 
 class _Parser(DefaultParser):  # type: ignore[misc, valid-type] # a name that redis-py gives to hiredis' parser
-    """Also tells what has been received together with an answer, which read one by one takes four times as long."""
+    """A parser that also yields the answers received together with another: to read each by itself takes 4x as long."""
 
     def on_connect(self, connection: Any) -> None:
         """Begin with a connection."""
         super().on_connect(connection)
-        self._nothing = self._reader.gets()  # what it says when it has no answer
+        self._nothing = self._reader.gets()  # hiredis returns this object when it has no answer
 
     def received(self) -> Iterator[Any]:
         """Yield the answers that have been received already.
 
         Raises:
-            RedisError: Redis refuses something, or it is no answer.
+            RedisError: Redis refused a request, or sent something that is not an answer.
         """
         while (answer := self._reader.gets(False)) is not self._nothing:
             if isinstance(answer, RedisError):
@@ -228,5 +227,5 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type] # a name that re
 
 
 def _text(name: bytes) -> str:
-    """The name of a channel. By a pattern also those of strangers are heard, which may be no text."""
+    # A pattern also matches channels of other programs, whose names may not be text.
     return name.decode(errors="replace")

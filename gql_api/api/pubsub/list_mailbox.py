@@ -1,4 +1,4 @@
-"""What a watcher of a list has not yet taken: the newest of each task, and whether the filter found it before."""
+"""Mailboxes of the watchers of lists: the newest change of each task that concerns the filter."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from functools import cached_property
 from gql_api.events import Deletion
 from gql_api.record.reads import TaskRecord
 
-# So many tasks may wait. A watcher that falls further behind has to begin anew.
+# The number of tasks whose changes may wait. A watcher that falls further behind has to start again.
 MAX_WAITING = 1000
-# An event may come so long after a replay has read what it tells.
-_LATE = timedelta(seconds=60)
-_UNTOLD = (0, 0.0)
+# The longest time between a replay that reads a change and the event of the same change.
+_MAX_EVENT_DELAY = timedelta(seconds=60)
+_NOT_REPLAYED = (0, 0.0)
 
 Predicate = Callable[[TaskRecord], bool]
-"""A filter's reading in memory; raises :class:`LookupError` when it depends on what a record does not tell."""
+"""A filter in memory; raises :class:`LookupError` when the result depends on fields that a record does not have."""
 
 
 class FellBehindError(Exception):
-    """More has changed than a watcher has taken, and more than is kept for it."""
+    """More changes wait for a watcher than its mailbox keeps."""
 
 
 @dataclass
-class News:
-    """A change that a list hears of.
+class RecordChange:
+    """A change of a task, as lists receive it.
 
-    ``is_sudden`` says that changes before it were missed: then nobody knows what the task was before.
+    ``is_sudden`` is True when changes before this one were missed, so that the previous state of the task is unknown.
     """
 
     record: TaskRecord
     is_sudden: bool = False
 
-    def may_have_matched(self, holds: Predicate) -> bool:
-        """Whether a filter may have found the task as it was before; no only when that is certain."""
+    def may_have_matched(self, predicate: Predicate) -> bool:
+        """Return whether a filter may have matched the previous state; False only when that is certain."""
         if self.is_sudden:
             return True
         try:
-            return self._before is not None and holds(self._before)
+            return self._before is not None and predicate(self._before)
         except LookupError:
             return True
 
@@ -52,61 +52,70 @@ class News:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """The newest of a task. ``matches`` is None when the record has to be read to know."""
+class PendingChange:
+    """The latest change of a task. ``matches`` is None when the record has to be read to know."""
 
-    news: TaskRecord | Deletion
+    latest: TaskRecord | Deletion
     matches: bool | None
 
 
 @dataclass(eq=False)
 class ListMailbox:
-    """Predicate what a filter's watcher has to be told: tasks that the filter finds, found before, or may have found.
+    """A mailbox for the changes of tasks that a filter matches, has matched, or may have matched.
 
-    Of each task it holds the newest only. What the filter never found takes no room.
+    It contains only the latest change of each task. Tasks that the filter never matched take no space.
     """
 
     holds: Predicate
-    _waiting: dict[str, Waiting] = field(default_factory=dict)
-    # By id: the last revision that was told without its event, and when.
-    _told: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
+    _waiting: dict[str, PendingChange] = field(default_factory=dict)
+    # By id: the last revision that a replay has read before its event came, and the time of that.
+    _replayed: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
     has_fallen_behind: bool = False
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def put(self, news: News) -> None:
-        """Hear of a change; nothing older than what was heard before."""
-        record = news.record
-        if record.revision <= self._told.get(record.id, _UNTOLD)[0]:
+    def put(self, change: RecordChange) -> None:
+        """Add a change. The changes of each task come in the order of their revisions."""
+        record = change.record
+        if record.revision <= self._replayed.get(record.id, _NOT_REPLAYED)[0]:
             return
         try:
             matches = self.holds(record)
         except LookupError:
             matches = None
-        if matches is not False or record.id in self._waiting or news.may_have_matched(self.holds):
-            self._leave(record.id, Waiting(record, matches))
+        if matches is not False or record.id in self._waiting or change.may_have_matched(self.holds):
+            self._add(record.id, PendingChange(record, matches))
 
     def delete(self, deletion: Deletion, *, is_sudden: bool) -> None:
-        """Hear that a task is no more; ``is_sudden`` as with :class:`News`."""
+        """Add the deletion of a task; ``is_sudden`` is the same as for :class:`RecordChange`."""
         try:
             matched = is_sudden or deletion.record is None or self.holds(deletion.record)
         except LookupError:
             matched = True
         if matched or deletion.task_id in self._waiting:
-            self._leave(deletion.task_id, Waiting(deletion, matched))
+            self._add(deletion.task_id, PendingChange(deletion, matched))
 
     def replayed(self, record: TaskRecord, began: datetime) -> None:
-        """Note what a replay tells that began at a time: an event of the same, or of less, may wait, or come late."""
-        if record.updated_at >= began - _LATE:
+        """Drop the events of a record that a replay has read: they may wait here already, or still come.
+
+        Args:
+            record: the record.
+            began: the time when the replay began.
+        """
+        if record.updated_at >= began - _MAX_EVENT_DELAY:
             self._remember(record)
-        waiting = self._waiting.get(record.id)
-        if waiting is not None and isinstance(waiting.news, TaskRecord) and waiting.news.revision <= record.revision:
+        pending = self._waiting.get(record.id)
+        if (
+            pending is not None
+            and isinstance(pending.latest, TaskRecord)
+            and pending.latest.revision <= record.revision
+        ):
             del self._waiting[record.id]
 
-    async def take(self) -> list[Waiting]:
-        """Wait for changes, and take all.
+    async def take(self) -> list[PendingChange]:
+        """Wait for changes, and take all of them.
 
         Raises:
-            FellBehindError: some were dropped.
+            FellBehindError: changes were dropped.
         """
         await self._filled.wait()
         self._filled.clear()
@@ -117,14 +126,14 @@ class ListMailbox:
 
     def _remember(self, record: TaskRecord) -> None:
         now = time.monotonic()
-        self._told[record.id] = record.revision, now
-        self._told.move_to_end(record.id)
-        while now - next(iter(self._told.values()))[1] > _LATE.total_seconds():
-            self._told.popitem(last=False)
+        self._replayed[record.id] = record.revision, now
+        self._replayed.move_to_end(record.id)
+        while now - next(iter(self._replayed.values()))[1] > _MAX_EVENT_DELAY.total_seconds():
+            self._replayed.popitem(last=False)
 
-    def _leave(self, task_id: str, waiting: Waiting) -> None:
+    def _add(self, task_id: str, change: PendingChange) -> None:
         self._waiting.pop(task_id, None)
-        self._waiting[task_id] = waiting
+        self._waiting[task_id] = change
         if len(self._waiting) > MAX_WAITING:
             self._waiting.clear()
             self.has_fallen_behind = True

@@ -1,4 +1,4 @@
-"""What a watcher has not yet taken: the newest record, or a few batches of log, and nothing else."""
+"""Mailboxes of the watchers of one task: the newest record, or a few batches of log lines, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,59 +8,65 @@ from collections.abc import Callable
 from gql_api.record.logs import LogBatch, LogLine
 from gql_api.record.reads import TaskRecord
 
-# Of lines that may be 32 KiB each batch.
+# A batch may have 32 KiB.
 _MAX_BATCHES = 8
 
 
 class Mailbox:
-    """Predicate at most one record, so that a slow watcher costs bounded memory and never sees anything stale.
+    """A mailbox for at most one record, so that a slow watcher costs bounded memory and never receives stale records.
 
-    Revisions only rise: what is not newer than the newest seen, put or taken, is dropped.
+    Revisions only rise: a record that is not newer than all records before it is dropped.
     """
 
-    # There are thousands, each of which is met in its turn: what is in one place is met sooner.
-    __slots__ = ("_hand_to", "_is_deleted", "_is_due", "_later", "_newest", "_waiting", "revision")
+    # There are thousands of mailboxes, and the event loop passes through all of them: slots make that faster.
+    __slots__ = ("_accept", "_is_deleted", "_is_due", "_newest", "_schedule", "_waiting", "revision")
 
     def __init__(self) -> None:
         self._newest: TaskRecord | None = None
         self._is_deleted = False
-        self.revision = 0  # of the newest put
-        # Of the one who takes, until it is woken. Nothing else is needed of an Event, which is five times as large.
+        self.revision = 0  # of the newest record put
+        # Set while a coroutine waits in take. An asyncio.Event is five times as large.
         self._waiting: asyncio.Future[None] | None = None
-        self._later: Callable[[Callable[[], None]], None] | None = None
-        self._hand_to: Callable[[TaskRecord], bool] = _nobody
+        self._schedule: Callable[[Callable[[], None]], None] | None = None
+        self._accept: Callable[[TaskRecord], bool] = _refuse
         self._is_due = False
 
-    def hand_over(self, later: Callable[[Callable[[], None]], None], to: Callable[[TaskRecord], bool]) -> None:
-        """Give records to a function at the end of a turn of the event loop, without waking the one who takes them.
+    def deliver_directly(
+        self, schedule: Callable[[Callable[[], None]], None], accept: Callable[[TaskRecord], bool]
+    ) -> None:
+        """Deliver records to a function at the end of a tick of the event loop, without waking the watcher.
 
-        Only while that one waits for the next: what it has in hand comes first. What the function does not accept is
-        for it to take.
+        Records are delivered directly only while the watcher waits in :meth:`take`: those it has taken come first. The
+        watcher takes what the function does not accept.
+
+        Args:
+            schedule: schedules a callback for the end of the tick.
+            accept: processes a record, and returns whether it did.
         """
-        self._later, self._hand_to = later, to
+        self._schedule, self._accept = schedule, accept
 
     def delete(self) -> None:
-        """Hear that the task is no more."""
+        """Note that the task has been deleted: :meth:`take` returns None behind the last record."""
         self._is_deleted = True
         self._wake()
 
     def put(self, record: TaskRecord) -> bool:
-        """Leave a record; return whether it was news."""
+        """Add a record, and return whether it is newer than all before it."""
         if record.revision <= self.revision:
             return False
         self.revision = record.revision
         self._newest = record
-        if self._later is None or self._waiting is None:
+        if self._schedule is None or self._waiting is None:
             self._wake()
         elif not self._is_due:
             self._is_due = True
-            self._later(self._hand)
+            self._schedule(self._deliver)
         return True
 
     async def take(self) -> TaskRecord | None:
-        """Wait for a record newer than all taken before; None when there will be none, for the task was deleted.
+        """Wait for a record that is newer than all taken before; None when the task has been deleted.
 
-        One at a time.
+        Only one coroutine may wait at a time.
         """
         while self._newest is None:
             if self._is_deleted:
@@ -73,30 +79,30 @@ class Mailbox:
         record, self._newest = self._newest, None
         return record
 
-    def _hand(self) -> None:
+    def _deliver(self) -> None:
         self._is_due = False
         if self._newest is None:
             return
-        if self._waiting is not None and self._hand_to(self._newest):
+        if self._waiting is not None and self._accept(self._newest):
             self._newest = None
         else:
             self._wake()
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, None
-        if waiting is not None and not waiting.done():  # it is when the one who takes has just been cancelled
+        if waiting is not None and not waiting.done():  # a watcher that has just been cancelled has ended it
             waiting.set_result(None)
 
 
-def _nobody(_record: TaskRecord) -> bool:
+def _refuse(_record: TaskRecord) -> bool:
     return False
 
 
 class LogMailbox:
-    """Predicate lines that follow each other without a gap, for whoever watches what a task logs.
+    """A mailbox for the watcher of a task's log: it contains lines without a gap between them.
 
-    When some are missing, or too many wait, they are dropped and have to be read from MongoDB. So a slow watcher costs
-    bounded memory and misses nothing.
+    When lines are missing, or too many wait, the mailbox drops its lines, and the watcher reads them from MongoDB. So a
+    slow watcher costs bounded memory and misses nothing.
     """
 
     def __init__(self) -> None:
@@ -104,11 +110,11 @@ class LogMailbox:
         self.is_final = False
         self._until: int | None = None
         self._batches: list[LogBatch] = []
-        self._behind = False
+        self._must_read = False
         self._filled = asyncio.Event()
 
     def put(self, record: TaskRecord) -> bool:
-        """Hear how the task is; return whether it was news. All that a final task has logged is stored."""
+        """Note the state of the task, and return whether it is newer. All lines of a final task are stored."""
         if record.revision <= self.revision:
             return False
         self.revision = record.revision
@@ -118,38 +124,38 @@ class LogMailbox:
         return True
 
     def delete(self) -> None:
-        """Hear that the task is no more: it was final, and nothing will follow."""
+        """Note that the task has been deleted: it was final, and no lines will follow."""
         self.is_final = True
         self._filled.set()
 
     def put_lines(self, batch: LogBatch) -> None:
-        """Leave lines, in the order in which they were stored."""
-        # What came before the first batch is not known: MongoDB may have been read before that.
+        """Add lines, in the order in which they were stored."""
+        # Lines before the first batch may be missing, because MongoDB may have been read before they were stored.
         follows = self._until is not None and batch.first <= self._until + 1
         self._until = max(self._until or 0, batch.until)
         if batch.lines is None or not follows or len(self._batches) == _MAX_BATCHES:
-            self.look_again()
-        elif not self._behind:
+            self.read_again()
+        elif not self._must_read:
             self._batches.append(batch)
             self._filled.set()
 
-    def heard_of(self, count: int) -> None:
-        """Look again when the task has logged more than came here."""
+    def compare_count(self, count: int) -> None:
+        """Let the watcher read MongoDB when the task has logged more lines than arrived here."""
         if count > (self._until or 0):
-            self.look_again()
+            self.read_again()
 
-    def look_again(self) -> None:
-        """Let MongoDB be read."""
+    def read_again(self) -> None:
+        """Let the watcher read MongoDB."""
         self._batches.clear()
-        self._behind = True
+        self._must_read = True
         self._filled.set()
 
     async def take(self) -> list[LogLine] | None:
-        """Wait for lines; None when they have to be read from MongoDB, as at the end of the task."""
+        """Wait for lines; None when the watcher has to read them from MongoDB, as at the end of the task."""
         await self._filled.wait()
         self._filled.clear()
         batches, self._batches = self._batches, []
-        behind, self._behind = self._behind, False
-        if behind or self.is_final:
+        must_read, self._must_read = self._must_read, False
+        if must_read or self.is_final:
             return None
         return [line for batch in batches for line in batch.lines or ()]

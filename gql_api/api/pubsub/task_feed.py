@@ -1,7 +1,7 @@
-"""Live updates: who watches which task or its log, and how what no event told is made good.
+"""Deliver the changes of tasks, and the lines of their logs, to their watchers, and repair what events missed.
 
-A watch is subscribed, acknowledged, then read from MongoDB; events bring what follows. Events are only a fast path:
-after each reconnect, and now and then, the feed reads again what the watched tasks have become.
+A watch subscribes a channel, waits for the acknowledgement and then reads MongoDB; events bring what follows. Events
+are only a fast path: after each reconnect, and at intervals, the feed reads the watched tasks again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 from gql_api import events
 from gql_api.aio.background import background
 from gql_api.api.pubsub.connection import PubSubConnection
-from gql_api.api.pubsub.list_feed import ON_ITS_WAY, ListFeed
+from gql_api.api.pubsub.list_feed import EVENT_GRACE, ListFeed
 from gql_api.api.pubsub.mailbox import LogMailbox, Mailbox
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record.reads import TaskRecord
@@ -27,20 +27,20 @@ from gql_api.telemetry.counters import BACKSTOP_FOUND, EVENTS
 
 logger = logging.getLogger(__name__)
 
-Box = TypeVar("Box", Mailbox | LogMailbox, LogMailbox)
+AnyMailbox = TypeVar("AnyMailbox", Mailbox | LogMailbox, LogMailbox)
 
 _BACKSTOP_SECONDS = 10.0
 _SILENCE_SECONDS = 15.0
 
 
 class TaskFeed:
-    """Tells watchers of the changes of their tasks.
+    """The watchers of tasks and logs, and the repair of their mailboxes.
 
     Args:
-        settings: where Redis is.
-        records: reads the revisions, and the records, of some tasks from MongoDB.
-        silence_seconds: how long a quiet connection is trusted before it is asked for a sign of life.
-        backstop_seconds: how often watched tasks are read again without any news; jittered by half of it.
+        settings: the address of Redis.
+        records: reads MongoDB.
+        backstop_seconds: the longest time between two repairs without a reconnect; up to half is taken off at random.
+        silence_seconds: the time without an answer after which the connection is tested with a PING.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class TaskFeed:
         backstop_seconds: float = _BACKSTOP_SECONDS,
         silence_seconds: float = _SILENCE_SECONDS,
     ) -> None:
-        self._wake_healer = asyncio.Event()
+        self._reconnected = asyncio.Event()
         self._connection = PubSubConnection(
-            settings, self._hear, self._wake_healer.set, silence_seconds, self._hear_of_any
+            settings, self._receive, self._reconnected.set, silence_seconds, self._receive_any
         )
         self.lists = ListFeed(self._connection, records)
         self._records = records
         self._backstop_seconds = backstop_seconds
-        # By the id of the task. Whoever watches a log is told of its task too.
+        # By the id of the task. The watcher of a log has its mailbox in both.
         self._mailboxes: dict[str, set[Mailbox | LogMailbox]] = {}
         self._log_mailboxes: dict[str, set[LogMailbox]] = {}
         self.backstop_found = 0
@@ -65,7 +65,7 @@ class TaskFeed:
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._connection)
-            await stack.enter_async_context(background(self._keep_healed))
+            await stack.enter_async_context(background(self._keep_repaired))
             self._open = stack.pop_all()
         return self
 
@@ -74,25 +74,25 @@ class TaskFeed:
 
     @property
     def connected(self) -> bool:
-        """Whether Redis is there at this moment."""
+        """True while there is a connection to Redis."""
         return self._connection.connected
 
     @property
     def watched(self) -> int:
-        """How many tasks are being watched."""
+        """The number of tasks being watched."""
         return len(self._mailboxes)
 
     def watch(self, task_id: str) -> contextlib.AbstractAsyncContextManager[Mailbox]:
-        """Open a mailbox for the news of one task.
+        """Open a mailbox for the changes of one task.
 
-        When it is open Redis has acknowledged the subscription, so that no change after it is missed. While Redis is
-        away it opens after a short wait, and the backstop brings the news.
+        When the mailbox opens, Redis has acknowledged the subscription, so that no later change is missed. While Redis
+        is down, the mailbox opens after a short wait, and the backstop finds the changes.
         """
         return _Watch(self._connection, self._mailboxes, task_id)
 
     @contextlib.asynccontextmanager
     async def watch_log(self, task_id: str) -> AsyncIterator[LogMailbox]:
-        """Open a mailbox for what one task logs, and for its end; see :meth:`watch`."""
+        """Open a mailbox for the log of one task, and for the end of the task; see :meth:`watch`."""
         mailbox = LogMailbox()
         with (
             self._joined(self._mailboxes, task_id, events.channel(task_id), mailbox) as of_task,
@@ -102,15 +102,17 @@ class TaskFeed:
             yield mailbox
 
     @contextlib.contextmanager
-    def _joined(self, mailboxes: dict[str, set[Box]], task_id: str, channel: str, mailbox: Box) -> Iterator[str]:
+    def _joined(
+        self, mailboxes: dict[str, set[AnyMailbox]], task_id: str, channel: str, mailbox: AnyMailbox
+    ) -> Iterator[str]:
         _join(self._connection, mailboxes, task_id, channel, mailbox)
         try:
             yield channel
         finally:
             _leave(self._connection, mailboxes, task_id, channel, mailbox)
 
-    def _hear(self, channel: str, payload: bytes) -> None:
-        """Hand an event to those who watch; what nobody watches any more is not even decoded."""
+    def _receive(self, channel: str, payload: bytes) -> None:
+        """Deliver an event to the watchers. Without watchers the payload is not decoded."""
         task_id, is_of_log = events.subject_of(channel)
         try:
             if is_of_log:
@@ -125,44 +127,44 @@ class TaskFeed:
         except events.EventError:
             logger.warning("Something that is no event came on the channel %s", channel)
 
-    def _hear_of_any(self, channel: str, payload: bytes) -> None:
-        self.lists.hear(channel, payload)
+    def _receive_any(self, channel: str, payload: bytes) -> None:
+        self.lists.receive(channel, payload)
 
-    async def _keep_healed(self) -> None:
-        """Heal when a new connection is subscribed to everything again, and on the backstop."""
+    async def _keep_repaired(self) -> None:
+        """Repair all mailboxes when a new connection has all subscriptions again, and on the backstop."""
         while True:
             try:
                 async with asyncio.timeout(self._backstop_seconds * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter
-                    await self._wake_healer.wait()
+                    await self._reconnected.wait()
             except TimeoutError:
-                events_come = self.connected
-                found = await self._heal(may_be_on_its_way=events_come)
-                found += await self.lists.check(may_be_on_its_way=events_come)
+                events_arrive = self.connected
+                found = await self._repair(events_arrive=events_arrive)
+                found += await self.lists.scan(events_arrive=events_arrive)
                 self.backstop_found += found
                 BACKSTOP_FOUND.inc(found)
-                await self._count_logs()
+                await self._compare_logs()
             else:
-                self._wake_healer.clear()
+                self._reconnected.clear()
                 for watchers in self._log_mailboxes.values():
                     for mailbox in watchers:
-                        mailbox.look_again()
-                await self._heal(may_be_on_its_way=False)
-                await self.lists.check(may_be_on_its_way=False)
+                        mailbox.read_again()
+                await self._repair(events_arrive=False)
+                await self.lists.scan(events_arrive=False)
 
-    async def _heal(self, *, may_be_on_its_way: bool) -> int:
-        """Read how far all watched tasks are and deliver what is newer; return how many watchers had not been told.
+    async def _repair(self, *, events_arrive: bool) -> int:
+        """Deliver newer records of all watched tasks, and return the number of watchers whose event was missed.
 
         Args:
-            may_be_on_its_way: whether events come at this moment, so that what is newer is better waited for.
+            events_arrive: whether there is a connection to Redis, so that events of the newest changes may still come.
         """
         if not self._mailboxes:
             return 0
-        # Those that have been seen: one that is only just looked for may not exist, which its watcher finds out itself.
+        # A task that no watcher has seen yet may not exist: its watcher is about to find that out.
         seen = [id_ for id_, watchers in self._mailboxes.items() if any(mailbox.revision for mailbox in watchers)]
         try:
             revisions = await self._records.revisions(list(self._mailboxes))
             newer = self._newer(revisions)
-            if newer and may_be_on_its_way:
+            if newer and events_arrive:
                 await self._wait_for_events()
                 newer = self._newer(revisions)
             records = await self._records.get_many(newer) if newer else []
@@ -173,10 +175,10 @@ class TaskFeed:
             if task_id not in revisions:
                 for mailbox in self._mailboxes.get(task_id, ()):
                     mailbox.delete()
-        return sum(_make_good(record, mailbox) for record in records for mailbox in self._mailboxes.get(record.id, ()))
+        return sum(_put_missed(record, mailbox) for record in records for mailbox in self._mailboxes.get(record.id, ()))
 
-    async def _count_logs(self) -> None:
-        """Let the logs be read again that are longer than what was heard of them."""
+    async def _compare_logs(self) -> None:
+        """Let watchers read the logs that have more lines than events have brought."""
         if not self._log_mailboxes:
             return
         try:
@@ -186,10 +188,10 @@ class TaskFeed:
             return
         for task_id, count in counts.items():
             for mailbox in self._log_mailboxes.get(task_id, ()):
-                mailbox.heard_of(count)
+                mailbox.compare_count(count)
 
     def _newer(self, revisions: dict[str, int]) -> list[str]:
-        """Which tasks are further than somebody who watches them knows."""
+        """Return the tasks that have a newer revision than one of their watchers has received."""
         return [
             task_id
             for task_id, revision in revisions.items()
@@ -197,14 +199,14 @@ class TaskFeed:
         ]
 
     async def _wait_for_events(self) -> None:
-        """Give those time that are on their way, unless the connection that they come on is a new one."""
+        """Wait for events that are under way, unless there is a new connection: those on the old one are lost."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ON_ITS_WAY.total_seconds()):
-                await self._wake_healer.wait()
+            async with asyncio.timeout(EVENT_GRACE.total_seconds()):
+                await self._reconnected.wait()
 
 
 class _Watch(contextlib.AbstractAsyncContextManager[Mailbox]):
-    """One who watches a task. Of thousands each is kept: a generator, which does the same, is three more objects."""
+    """The watch of one task. There are thousands of them, and a generator would need three more objects for each."""
 
     __slots__ = ("_channel", "_connection", "_mailbox", "_mailboxes", "_task_id")
 
@@ -234,9 +236,9 @@ class _Watch(contextlib.AbstractAsyncContextManager[Mailbox]):
 
 
 def _join(
-    connection: PubSubConnection, mailboxes: dict[str, set[Box]], task_id: str, channel: str, mailbox: Box
+    connection: PubSubConnection, mailboxes: dict[str, set[AnyMailbox]], task_id: str, channel: str, mailbox: AnyMailbox
 ) -> None:
-    """Be one of the watchers of a task or its log: the first one subscribes the channel."""
+    """Add a watcher of a task or its log. The first one subscribes the channel."""
     watchers = mailboxes.setdefault(task_id, set())
     if not watchers:
         connection.subscribe(channel)
@@ -244,9 +246,9 @@ def _join(
 
 
 def _leave(
-    connection: PubSubConnection, mailboxes: dict[str, set[Box]], task_id: str, channel: str, mailbox: Box
+    connection: PubSubConnection, mailboxes: dict[str, set[AnyMailbox]], task_id: str, channel: str, mailbox: AnyMailbox
 ) -> None:
-    """Watch no more: the last one unsubscribes."""
+    """Remove a watcher. The last one unsubscribes the channel."""
     watchers = mailboxes[task_id]
     watchers.discard(mailbox)
     if not watchers:
@@ -254,16 +256,17 @@ def _leave(
         connection.unsubscribe(channel)
 
 
-def _deliver(news: TaskRecord | events.Deletion, watchers: set[Mailbox | LogMailbox]) -> None:
-    if isinstance(news, TaskRecord):
+def _deliver(event: TaskRecord | events.Deletion, watchers: set[Mailbox | LogMailbox]) -> None:
+    if isinstance(event, TaskRecord):
         for mailbox in watchers:
-            mailbox.put(news)
+            mailbox.put(event)
     else:
         for mailbox in watchers:
             mailbox.delete()
 
 
-def _make_good(record: TaskRecord, mailbox: Mailbox | LogMailbox) -> bool:
-    """Deliver a record, and tell whether an event should have. Who is only just coming reads MongoDB first."""
-    has_come = mailbox.revision > 0
-    return mailbox.put(record) and has_come
+def _put_missed(record: TaskRecord, mailbox: Mailbox | LogMailbox) -> bool:
+    """Deliver a record, and return whether its event was missed."""
+    # A new watcher has revision 0 until it has read MongoDB for the first time: it has missed nothing.
+    is_seen = mailbox.revision > 0
+    return mailbox.put(record) and is_seen

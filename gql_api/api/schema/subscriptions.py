@@ -56,14 +56,14 @@ class Subscription:
         async with services.feed.watch(id) as mailbox:
             fanout.open()
             await fanout.snapshot(functools.partial(_read_snapshot, id, mailbox, services))
-            mailbox.hand_over(services.tick_queue.later, functools.partial(_publish, fanout))
+            mailbox.deliver_directly(services.tick_queue.schedule, functools.partial(_publish, fanout))
             while (news := await mailbox.take()) is not None:
                 record = await _complete(news, info) if news.omitted else news
                 is_final = record.is_final
                 if record.revision > fanout.revision:
                     fanout.revision = record.revision
                     task = Task(record)
-                    if not fanout.tell(task):
+                    if not fanout.deliver(task):
                         yield task
                     del task
                 if is_final:
@@ -133,7 +133,7 @@ def _publish(fanout: Fanout, record: TaskRecord) -> bool:
     before = fanout.revision
     if record.revision > before:
         fanout.revision = record.revision
-        if not fanout.tell(Task(record)):
+        if not fanout.deliver(Task(record)):
             fanout.revision = before
             return False
     return True

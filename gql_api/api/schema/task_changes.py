@@ -12,7 +12,7 @@ import strawberry
 from gql_api.api.context import Services
 from gql_api.api.errors import ClientError
 from gql_api.api.pubsub.list_feed import start_of_replay
-from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox, Waiting
+from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox, PendingChange
 from gql_api.api.schema.tasks import Task
 from gql_api.api.subscriptions.send_buffer import SLOW_CONSUMER
 from gql_api.events import Deletion
@@ -94,8 +94,8 @@ class ListWatch:
         async for task_id, at in self.services.store.deletions.since(start):
             yield _deleted(task_id, at)
 
-    async def _change(self, waiting: Waiting, mailbox: ListMailbox) -> TaskChange:
-        news, matches = waiting.news, waiting.matches
+    async def _change(self, waiting: PendingChange, mailbox: ListMailbox) -> TaskChange:
+        news, matches = waiting.latest, waiting.matches
         if isinstance(news, Deletion):
             return _deleted(news.task_id, news.at)
         if matches is None or (matches and not news.omitted.isdisjoint(self.selected)):

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 import pymongo
 from pymongo.errors import WaitQueueTimeoutError
 
-from gql_api.aio.background import to_its_end
+from gql_api.aio.background import shielded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +29,7 @@ _MIN_SECONDS = 0.001
 class ConcurrencyLimiter:
     """A fair semaphore around calls of MongoDB, with timeouts.
 
-    A call that has a slot runs to its end even if its caller is cancelled (see :func:`to_its_end`), and keeps the slot
+    A call that has a slot runs to its end even if its caller is cancelled (see :func:`shielded`), and keeps the slot
     until then. A call must not contain another one, which might wait for the slot of its own caller.
 
     Args:
@@ -65,7 +65,7 @@ class ConcurrencyLimiter:
             message = f"other calls of MongoDB did not end within {self._wait_seconds:g} s"
             raise WaitQueueTimeoutError(message) from error
 
-    @to_its_end
+    @shielded
     async def _use(self, end: float, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
             with pymongo.timeout(max(end - time.monotonic(), _MIN_SECONDS)):

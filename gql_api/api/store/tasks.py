@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError
 from pymongo.write_concern import WriteConcern
 
 from gql_api import values
-from gql_api.aio.background import to_its_end
+from gql_api.aio.background import shielded
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.store.deletions import Deletions
 from gql_api.api.store.indexes import Indexes
@@ -119,7 +119,7 @@ class TaskStore:
         document = await self._database[fields.WORKERS].find_one(workers.by_hostname(hostname))
         return None if document is None else workers.pool_of(document)
 
-    @to_its_end
+    @shielded
     async def create_many(self, tasks: Sequence[NewTask]) -> tuple[dict[str, Document], set[str]]:
         """Insert the records of new tasks, many with each command.
 

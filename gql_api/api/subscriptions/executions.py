@@ -1,4 +1,4 @@
-"""Shared executions: subscribers of the same operation are told the same bytes, made once."""
+"""Run subscriptions: the subscribers of one operation share its execution and receive the same bytes."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from gql_api.api.execution.masking import internal_error
 from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.execution.subscribe import publish_results
 from gql_api.api.subscriptions.fanout import Fanout
-from gql_api.api.subscriptions.send_buffer import Alarm, Ending, Policy, SendBuffer
+from gql_api.api.subscriptions.send_buffer import Ending, Policy, SendBuffer, WaitingReader
 
 
 class DrainedError(Exception):
-    """The process is about to stop, and the operation has not come to its end."""
+    """The process is about to stop, and the operation has not ended."""
 
 
 class Executions:
-    """Runs the subscriptions of the process.
+    """The running subscriptions of the process.
 
-    An execution begins with the first subscriber of an operation and ends with the last. There is no authentication
-    yet: the principal of all callers is None.
+    An execution begins with the first subscriber of an operation and ends with the last. The API does not authenticate
+    callers yet: the principal of all of them is None.
 
     Args:
-        schema: what to run operations on.
+        schema: the schema to run operations on.
         policies: the fields of the subscription type whose executions are shared, by name.
-        context: makes the context of a shared execution, which is nobody's own.
-        personal: the arguments that make an execution its caller's own, for example to resume after a time.
+        context: creates the context of a shared execution, which belongs to no request.
+        personal: the arguments with which an execution is not shared, for example to resume after a time.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Executions:
         self._personal = personal
         self._context = context
         self._running: dict[Hashable, _Execution] = {}
-        self._by_outbox: dict[SendBuffer, _Execution] = {}
+        self._by_buffer: dict[SendBuffer, _Execution] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self.executed = 0
-        self.streams = 0  # that are being yielded
+        self.streams = 0  # calls of subscribe that are under way
 
     async def __aenter__(self) -> Self:
         self._draining = asyncio.get_running_loop().create_future()
@@ -73,12 +73,12 @@ class Executions:
         return len(self._running)
 
     def drain(self) -> None:
-        """End what :meth:`subscribe` yields: the process is about to stop. Sockets are closed by the server."""
+        """End all calls of :meth:`subscribe`: the process is about to stop. The server itself closes WebSockets."""
         if not self._draining.done():
             self._draining.set_result(None)
 
     def policy(self, operation: Operation) -> Policy | None:
-        """How an operation is shared; None when it is not."""
+        """Return the policy of an operation that is shared, otherwise None."""
         field = subscription_field(operation.query, operation.name)
         if field is None or any(argument.name.value in self._personal for argument in field.arguments or ()):
             return None
@@ -90,16 +90,16 @@ class Executions:
         """Yield the results of an operation of any kind, each a GraphQL response in JSON.
 
         Args:
-            operation: what to run.
-            context: the context to run it in when it is not shared.
-            principal: who asks; only the same principal's executions are shared.
+            operation: the operation.
+            context: the context of an execution that is not shared.
+            principal: the caller; executions are shared only within a principal.
 
         Raises:
-            RefusedOperationError: it was not executed.
-            DrainedError: the process is about to stop; the client resumes elsewhere.
+            RefusedOperationError: the operation was not executed.
+            DrainedError: the process is about to stop; the client resumes at another one.
         """
         policy = self.policy(operation)
-        results = self._alone(operation, context) if policy is None else self._shared(operation, policy, principal)
+        results = self._unshared(operation, context) if policy is None else self._shared(operation, policy, principal)
         self.streams += 1
         try:
             async with contextlib.aclosing(results):
@@ -108,41 +108,41 @@ class Executions:
         finally:
             self.streams -= 1
 
-    def join(self, operation: Operation, outbox: SendBuffer, principal: Hashable = None) -> None:
-        """Let an outbox have the results of an operation that is shared, until it leaves or they end."""
+    def join(self, operation: Operation, buffer: SendBuffer, principal: Hashable = None) -> None:
+        """Put the results of a shared operation into a buffer, until it leaves or the operation ends."""
         key = operation.key(principal)
         execution = self._running.get(key)
         if execution is None:
             execution = self._running[key] = self._start(operation, key, principal)
-        self._by_outbox[outbox] = execution
-        execution.fanout.join(outbox)
+        self._by_buffer[buffer] = execution
+        execution.fanout.join(buffer)
 
-    def leave(self, outbox: SendBuffer) -> None:
-        """Let an outbox have no more results. The last one to leave ends the execution."""
-        execution = self._by_outbox.pop(outbox, None)
+    def leave(self, buffer: SendBuffer) -> None:
+        """Stop putting results into a buffer. The last one to leave ends the execution."""
+        execution = self._by_buffer.pop(buffer, None)
         if execution is None:
             return
-        execution.fanout.leave(outbox)
+        execution.fanout.leave(buffer)
         if execution.fanout.is_empty and not execution.task.done():
             self._stop(execution)
 
-    async def opened(self, outbox: SendBuffer) -> None:
-        """Wait until an outbox misses nothing that happens from then on, or its operation has ended."""
-        # One that ended may have been begun anew.
-        while (execution := self._by_outbox.get(outbox)) is not None and not execution.fanout.is_open:
+    async def opened(self, buffer: SendBuffer) -> None:
+        """Wait until a buffer misses nothing that happens from then on, or its operation has ended."""
+        # An execution that ended may have been restarted.
+        while (execution := self._by_buffer.get(buffer)) is not None and not execution.fanout.is_open:
             await execution.fanout.opened()
 
     def _start(self, operation: Operation, key: Hashable, principal: Hashable) -> _Execution:
-        begin_anew = functools.partial(self._begin_anew, operation, principal)
-        fanout = Fanout(begin_anew, holds_back=self.policy(operation) is Policy.LATEST)
+        restart_late = functools.partial(self._restart, operation, principal)
+        fanout = Fanout(restart_late, holds_back=self.policy(operation) is Policy.LATEST)
         self.executed += 1
         task = asyncio.create_task(self._run(operation, fanout, key))
         return _Execution(key, fanout, task)
 
-    def _begin_anew(self, operation: Operation, principal: Hashable, late: Iterable[SendBuffer]) -> None:
-        for outbox in late:
-            if self._by_outbox.pop(outbox, None) is not None and not self._draining.done():
-                self.join(operation, outbox, principal)
+    def _restart(self, operation: Operation, principal: Hashable, late: Iterable[SendBuffer]) -> None:
+        for buffer in late:
+            if self._by_buffer.pop(buffer, None) is not None and not self._draining.done():
+                self.join(operation, buffer, principal)
 
     async def _run(self, operation: Operation, fanout: Fanout, key: Hashable) -> None:
         ending = Ending()
@@ -150,10 +150,10 @@ class Executions:
             await publish_results(self._schema, operation, self._context(fanout), functools.partial(_publish, fanout))
         except RefusedOperationError as refusal:
             ending = Ending(refusal.errors, is_refusal=True)
-        except Exception as error:  # noqa: BLE001 - it is logged, and told to all
+        except Exception as error:  # noqa: BLE001 - internal_error logs it, and all subscribers receive it
             ending = Ending(encode([internal_error(error).formatted]))
         finally:
-            # One that nobody is left of has been replaced, or is about to be.
+            # _stop has removed an execution without subscribers, and another one may have its key by now.
             if (execution := self._running.get(key)) is not None and execution.fanout is fanout:
                 del self._running[key]
             fanout.end(ending)
@@ -166,7 +166,7 @@ class Executions:
         stopping.add_done_callback(self._ending.discard)
 
     async def _results(self, operation: Operation, context: object) -> AsyncGenerator[ExecutionResult, None]:
-        # Strawberry's stream raises it when its parser cache does.
+        # Strawberry's stream would raise the syntax error itself, not yield it.
         if (error := syntax_error(operation.query)) is not None:
             raise RefusedOperationError(encode([error.formatted]))
         stream = await self._schema.stream(
@@ -179,18 +179,18 @@ class Executions:
             async for result in stream:
                 if isinstance(result, PreExecutionError):
                     raise RefusedOperationError(encode([error.formatted for error in result.errors or ()]))
-                if isinstance(result, ExecutionResult):  # the others are of @defer, which is off
+                if isinstance(result, ExecutionResult):  # the other types are for @defer, which is disabled
                     yield result
 
     async def _shared(self, operation: Operation, policy: Policy, principal: Hashable) -> AsyncGenerator[bytes, None]:
-        alarm = Alarm()
-        outbox = SendBuffer(policy, alarm)
-        self._draining.add_done_callback(alarm.mark)
-        self.join(operation, outbox, principal)
+        reader = WaitingReader()
+        buffer = SendBuffer(policy, reader)
+        self._draining.add_done_callback(reader.wake)
+        self.join(operation, buffer, principal)
         try:
             while True:
-                await alarm.wait()
-                payloads, ending = outbox.take()
+                await reader.wait()
+                payloads, ending = buffer.take()
                 for payload in payloads:
                     yield payload
                 if ending is not None:
@@ -202,10 +202,10 @@ class Executions:
                 if self._draining.done():
                     raise DrainedError
         finally:
-            self._draining.remove_done_callback(alarm.mark)
-            self.leave(outbox)
+            self._draining.remove_done_callback(reader.wake)
+            self.leave(buffer)
 
-    async def _alone(self, operation: Operation, context: object) -> AsyncGenerator[bytes, None]:
+    async def _unshared(self, operation: Operation, context: object) -> AsyncGenerator[bytes, None]:
         async with contextlib.aclosing(self._results(operation, context)) as results:
             while True:
                 result = asyncio.ensure_future(anext(results, None))
@@ -215,9 +215,9 @@ class Executions:
                         raise DrainedError
                 finally:
                     await cancelled([result])
-                if (found := result.result()) is None:
+                if (completed := result.result()) is None:
                     return
-                yield encode_result(found)
+                yield encode_result(completed)
 
 
 def _publish(fanout: Fanout, result: graphql.ExecutionResult) -> None:

@@ -1,4 +1,4 @@
-"""Who is told by one shared execution, and since when: the first payload of each is not older than MongoDB was then."""
+"""Hand the payloads of one shared execution to its subscribers, never one that is older than the subscriber's join."""
 
 from __future__ import annotations
 
@@ -7,180 +7,189 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 
+from gql_api.api.execution.completion import Answer
 from gql_api.api.execution.encoding import encode
+from gql_api.api.execution.fallbacks import count_fallback
 from gql_api.api.subscriptions.send_buffer import Ending, SendBuffer
 from gql_api.telemetry.counters import DELIVERIES
 
 logger = logging.getLogger(__name__)
 
-# Those who join within this time share a read.
+# Subscribers that join within this time share a read.
 _READ_INTERVAL_SECONDS = 0.01
 
 Read = Callable[[], Awaitable[int]]
-"""Reads the state that a source tells of, gives the source what is new of it, and returns its revision."""
+"""Reads the current state from MongoDB, hands it to the source if it is newer, and returns its revision."""
 
 
 class Fanout:
-    """The subscribers of an execution.
+    """The subscribers of a shared execution.
 
-    A source of states gives :meth:`snapshot` its way to read MongoDB, and says in ``revision`` what it is about to
-    yield. Whoever joins later is held back until a read that began after the join has ended, and what was found then
-    has been published. One read serves all who wait for one. A source of events, which tells what happens from now on,
-    does neither, and who joins hears the next event. Either says by :meth:`open` from when on it misses nothing.
+    A source of states gives :meth:`snapshot` its function that reads MongoDB, and sets ``revision`` before it yields a
+    state. A subscriber that joins later is held back until a read that began after the join has ended, and the state of
+    that read has been published. One read serves all subscribers that wait for one. A source of events, which yields
+    what happens from now on, does neither, and a subscriber that joins receives the next event. Either source calls
+    :meth:`open` when it misses nothing from then on.
 
     Args:
-        holds_back: whether the source is one of states.
-        leave_behind: takes those who could not be told before the execution ended, or MongoDB stopped to answer.
+        restart_late: called with the subscribers that have received nothing when the execution ends, or when MongoDB
+            does not answer: they need another execution.
+        holds_back: whether the source is a source of states.
     """
 
     __slots__ = (
+        "_awaiting_read",
+        "_awaiting_revision",
+        "_current",
         "_failed",
-        "_held",
         "_holds_back",
-        "_leave_behind",
         "_opening",
         "_published",
         "_published_revision",
         "_read",
         "_reading",
-        "_told",
-        "_unread",
+        "_restart_late",
         "complete",
         "is_open",
         "revision",
     )
 
     def __init__(
-        self, leave_behind: Callable[[Iterable[SendBuffer]], object] = list, *, holds_back: bool = True
+        self, restart_late: Callable[[Iterable[SendBuffer]], object] = list, *, holds_back: bool = True
     ) -> None:
         self.revision = 0
-        self.complete: Callable[[object], dict[str, object]] | None = None
+        self.complete: Answer | None = None
         self.is_open = False
-        self._opening: asyncio.Event | None = None  # while somebody waits
+        self._opening: asyncio.Event | None = None  # while a coroutine waits for it
         self._holds_back = holds_back
-        self._leave_behind = leave_behind
+        self._restart_late = restart_late
         self._published: bytes | None = None
         self._published_revision = 0
         self._failed = False
-        self._told: dict[SendBuffer, None] = {}
-        # No read has begun since they joined.
-        self._unread: dict[SendBuffer, None] = {}
+        # These have received the last payload, or joined a source of events: they receive each payload.
+        self._current: dict[SendBuffer, None] = {}
+        # No read has begun since these joined.
+        self._awaiting_read: dict[SendBuffer, None] = {}
         # The revision that has to be published first; infinite while it is being read.
-        self._held: dict[SendBuffer, float] = {}
+        self._awaiting_revision: dict[SendBuffer, float] = {}
         self._read: Read | None = None
         self._reading: asyncio.Task[None] | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is there to be told."""
-        return not (self._told or self._unread or self._held)
+        """True without subscribers."""
+        return not (self._current or self._awaiting_read or self._awaiting_revision)
 
-    def join(self, outbox: SendBuffer) -> None:
-        """Let one more be told."""
+    def join(self, buffer: SendBuffer) -> None:
+        """Add the buffer of a subscriber."""
         if self._holds_back:
-            self._unread[outbox] = None
+            self._awaiting_read[buffer] = None
             self._read_for_late()
         else:
-            self._told[outbox] = None
+            self._current[buffer] = None
 
-    def leave(self, outbox: SendBuffer) -> None:
-        """Tell one no more."""
-        for group in (self._told, self._unread, self._held):
-            group.pop(outbox, None)
+    def leave(self, buffer: SendBuffer) -> None:
+        """Remove the buffer of a subscriber."""
+        for group in (self._current, self._awaiting_read, self._awaiting_revision):
+            group.pop(buffer, None)
 
     def open(self) -> None:
-        """Let everybody know that nothing which happens from now on is missed."""
+        """Wake all coroutines that wait in :meth:`opened`: the source misses nothing from now on."""
         self.is_open = True
         if self._opening is not None:
             self._opening.set()
             self._opening = None
 
     async def opened(self) -> None:
-        """Wait until nothing is missed any more, or the execution has ended."""
+        """Wait until the source misses nothing, or the execution has ended."""
         if not self.is_open:
             self._opening = self._opening or asyncio.Event()
             await self._opening.wait()
 
     async def snapshot(self, read: Read) -> None:
-        """Read for the first time, for all who are here by now; errors are the execution's."""
+        """Read for the first time, for all subscribers that have joined by now; an error is the execution's."""
         await self._read_for_all(read)
         self._read = read
         self._read_for_late()
 
-    def tell(self, event: object) -> bool:
-        """Complete and publish an event without graphql-core; False when it has to be yielded instead.
+    def deliver(self, event: object) -> bool:
+        """Complete and publish an event without graphql-core; False when the source has to yield the event instead.
 
-        ``complete`` is how, once the first event has gone through all of it and turned out to be plain.
+        ``complete`` is set once an event has passed through the executor and its whole selection was compilable.
         """
         if self.complete is None:
             return False
         try:
             payload = encode({"data": self.complete(event)})
-        except Exception:  # noqa: BLE001 - graphql-core meets it again, and has the words for it
+        except Exception as error:  # noqa: BLE001 - graphql-core executes the event instead
+            count_fallback(error)
+            # Until the executor has met an event that its plan can answer, a second failure would only cost time.
+            self.complete = None
             return False
         self.publish(payload)
         return True
 
     def publish(self, payload: bytes, *, failed: bool = False) -> None:
-        """Tell a payload, which is of ``revision``; one that failed has no data."""
+        """Hand a payload of ``revision`` to the subscribers; one that ``failed`` has no data."""
         self._published, self._published_revision, self._failed = payload, self.revision, failed
-        for outbox in self._told:
-            outbox.put(payload)
-        DELIVERIES.count += len(self._told)
-        if self._held:
+        for buffer in self._current:
+            buffer.put(payload)
+        DELIVERIES.count += len(self._current)
+        if self._awaiting_revision:
             self._admit()
 
     def end(self, ending: Ending) -> None:
-        """Tell all how the execution ended. Whoever has not been told anything yet is left behind."""
+        """End the operation for all subscribers that have received a payload, and restart it for the others."""
         self.open()
         if self._reading is not None:
             self._reading.cancel()
-        # A source that fails at its first read has been asked by all who are held.
-        held = self._held if self._failed and self._published is not None else {}
-        for outbox in held:
-            outbox.put(self._published or b"")
-        told, late = [*self._told, *held], [*(outbox for outbox in self._held if outbox not in held), *self._unread]
-        self._told, self._held, self._unread = {}, {}, {}
+        # When the first read of a source fails, all subscribers whose read it was share the error.
+        sharing = self._awaiting_revision if self._failed and self._published is not None else {}
+        for buffer in sharing:
+            buffer.put(self._published or b"")
+        ended = [*self._current, *sharing]
+        late = [*(buffer for buffer in self._awaiting_revision if buffer not in sharing), *self._awaiting_read]
+        self._current, self._awaiting_revision, self._awaiting_read = {}, {}, {}
         if ending.is_refusal:
-            told, late = [*told, *late], []
-        for outbox in told:
-            outbox.end(ending)
-        self._leave_behind(late)
+            ended, late = [*ended, *late], []
+        for buffer in ended:
+            buffer.end(ending)
+        self._restart_late(late)
 
     async def _read_for_all(self, read: Read) -> None:
-        asking, self._unread = self._unread, {}
-        self._held.update(dict.fromkeys(asking, math.inf))
+        asking, self._awaiting_read = self._awaiting_read, {}
+        self._awaiting_revision.update(dict.fromkeys(asking, math.inf))
         revision = await read()
-        self._held.update({outbox: revision for outbox in asking if outbox in self._held})
+        self._awaiting_revision.update({buffer: revision for buffer in asking if buffer in self._awaiting_revision})
         self._admit()
 
     def _read_for_late(self) -> None:
-        if self._read is not None and self._unread and self._reading is None:
+        if self._read is not None and self._awaiting_read and self._reading is None:
             self._reading = asyncio.create_task(self._keep_reading(self._read))
 
     async def _keep_reading(self, read: Read) -> None:
-        """Read as long as somebody asks. One who cannot be answered meets the error in an execution of their own."""
+        """Read as long as subscribers wait for a read; restart those whose read fails."""
         try:
-            while self._unread:
+            while self._awaiting_read:
                 try:
                     await self._read_for_all(read)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is told there
-                    logger.info("A late subscriber begins anew: %s", error)
-                    late = [outbox for outbox, revision in self._held.items() if revision == math.inf]
-                    for outbox in late:
-                        del self._held[outbox]
-                    self._leave_behind(late)
+                except Exception as error:  # noqa: BLE001 - the subscribers receive it from their own execution
+                    logger.info("A late subscriber is restarted: %s", error)
+                    late = [buffer for buffer, revision in self._awaiting_revision.items() if revision == math.inf]
+                    for buffer in late:
+                        del self._awaiting_revision[buffer]
+                    self._restart_late(late)
                 await asyncio.sleep(_READ_INTERVAL_SECONDS)
         finally:
             self._reading = None
 
     def _admit(self) -> None:
-        """Tell the last payload to those who waited for it."""
+        """Hand the last payload to the subscribers that waited for its revision."""
         if self._published is None:
             return
-        for outbox, revision in list(self._held.items()):
+        for buffer, revision in list(self._awaiting_revision.items()):
             if revision <= self._published_revision:
-                del self._held[outbox]
-                self._told[outbox] = None
-                outbox.put(self._published)
+                del self._awaiting_revision[buffer]
+                self._current[buffer] = None
+                buffer.put(self._published)
                 DELIVERIES.count += 1

@@ -1,4 +1,4 @@
-"""What one subscriber has yet to be sent of one operation: bounded, in order, and never silently incomplete."""
+"""Buffer the payloads of one subscriber and one operation: bounded, in order, and never silently incomplete."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _MAX_BYTES = 1024 * 1024
 
 
 class Policy(Enum):
-    """What becomes of the payloads that a slow subscriber has not taken."""
+    """The rule for payloads that a slow subscriber has not taken."""
 
-    LATEST = "a payload replaces those before it: each tells the whole state"
-    EVERY = "each counts: they are kept to a bound, past which the operation ends with SLOW_CONSUMER"
+    LATEST = "a payload replaces those before it: each payload has the whole state"
+    EVERY = "all payloads are kept up to a bound, past which the operation ends with SLOW_CONSUMER"
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an operation ended: completely, or with errors, a JSON list.
+    """The end of an operation: it completed, or failed with ``errors``, a JSON list.
 
-    ``is_refusal`` says that it was never executed.
+    ``is_refusal`` is True for an operation that was never executed.
     """
 
     errors: bytes | None = None
     is_refusal: bool = False
 
 
-_SLOW = Ending(
+_TOO_SLOW = Ending(
     encode(
         [
             {
-                "message": "The client reads more slowly than the events come. Resume after the last one.",
+                "message": "The client reads more slowly than events arrive. Resume after the last event received.",
                 "extensions": {"code": SLOW_CONSUMER},
             }
         ]
@@ -46,22 +46,22 @@ _SLOW = Ending(
 
 
 class Reader(Protocol):
-    """Who sends a subscriber what its outboxes hold."""
+    """The sender of what a subscriber's buffers contain."""
 
-    def offer(self, outbox: SendBuffer, payload: bytes) -> bool:
-        """Take a payload from an outbox that holds nothing else; False when it has to be kept."""
+    def offer(self, buffer: SendBuffer, payload: bytes, /) -> bool:
+        """Take a payload at once, from a buffer that is otherwise empty; False when the buffer has to keep it."""
 
-    def mark(self, outbox: SendBuffer) -> None:
-        """Hear that there is something to take."""
+    def schedule_flush(self, buffer: SendBuffer, /) -> None:
+        """Empty the buffer as soon as the subscriber can receive its payloads."""
 
 
 class SendBuffer:
-    """Predicate the payloads, which are shared with all other subscribers, until its subscriber can be sent them.
+    """A bounded queue of payloads that one subscriber has yet to receive. All subscribers share the payload bytes.
 
     Args:
-        policy: what to do when they are not taken in time.
-        reader: who takes them.
-        label: what the subscriber knows the operation by.
+        policy: what to do with payloads that are not taken in time.
+        reader: takes the payloads.
+        label: the subscriber's name for the operation.
     """
 
     __slots__ = ("_ending", "_keeps_latest", "_payloads", "_reader", "_size", "label")
@@ -70,13 +70,13 @@ class SendBuffer:
         self.label = label
         self._keeps_latest = policy is Policy.LATEST
         self._reader = reader
-        # The empty one is one for all: an event comes to thousands, and each object that is looked at takes its time.
+        # All empty buffers share one tuple: an event reaches thousands of buffers, and each object touched costs time.
         self._payloads: list[bytes] | tuple[()] = ()
         self._size = 0
         self._ending: Ending | None = None
 
     def put(self, payload: bytes) -> None:
-        """Leave a payload."""
+        """Add a payload."""
         if self._ending is not None:
             return
         if not self._payloads and self._reader.offer(self, payload):
@@ -88,40 +88,44 @@ class SendBuffer:
         elif not self._payloads:
             self._payloads, self._size = [payload], len(payload)
         elif self._size + len(payload) > _MAX_BYTES:
-            self._ending = _SLOW
+            self._ending = _TOO_SLOW
             SLOW_CONSUMERS.inc()
         else:
             self._payloads.append(payload)
             self._size += len(payload)
-        self._reader.mark(self)
+        self._reader.schedule_flush(self)
 
     def end(self, ending: Ending) -> None:
-        """Let the operation end, after what has been left."""
+        """End the operation behind the payloads that were added. Only the first end counts."""
         if self._ending is None:
             self._ending = ending
-            self._reader.mark(self)
+            self._reader.schedule_flush(self)
 
     def take(self) -> tuple[list[bytes], Ending | None]:
-        """Take all that waits, in order, and how the operation ended if it has."""
+        """Take all waiting payloads, in order, and the end of the operation if it has ended."""
         payloads, self._payloads = self._payloads or [], ()
         return payloads, self._ending
 
 
-class Alarm:
-    """A reader that takes nothing by itself, but wakes the coroutine that does, at its own pace."""
+class WaitingReader:
+    """A reader for a coroutine that takes payloads at its own pace: every payload stays in the buffer until then."""
 
     def __init__(self) -> None:
-        self._ringing = asyncio.Event()
+        self._wake = asyncio.Event()
 
-    def offer(self, _outbox: SendBuffer, _payload: bytes) -> bool:
-        """Let everything be kept."""
+    def offer(self, _buffer: SendBuffer, _payload: bytes, /) -> bool:
+        """Return False: the buffer keeps all payloads."""
         return False
 
-    def mark(self, _outbox_or_future: object) -> None:
-        """Wake who waits, for an outbox or as a future's callback."""
-        self._ringing.set()
+    def schedule_flush(self, _buffer: SendBuffer, /) -> None:
+        """Wake the coroutine, which then empties the buffer."""
+        self._wake.set()
+
+    def wake(self, _future: asyncio.Future[None], /) -> None:
+        """Wake the coroutine as the callback of a future that it also waits for."""
+        self._wake.set()
 
     async def wait(self) -> None:
-        """Wait until there is something to take, or something else to see to."""
-        await self._ringing.wait()
-        self._ringing.clear()
+        """Wait for the next call that wakes the coroutine."""
+        await self._wake.wait()
+        self._wake.clear()

@@ -61,17 +61,17 @@ class SocketWriter:
             return False
         if self._is_clear:
             self._is_clear = False
-            self._tick.later(self._flush)
+            self._tick.schedule(self._flush)
         elif not self._transport.is_writable:
             return False
         self._messages.append(_next(buffer, payload))
         return True
 
-    def mark(self, buffer: SendBuffer) -> None:
+    def schedule_flush(self, buffer: SendBuffer) -> None:
         """Schedule a send buffer to be flushed as soon as the socket is writable."""
         if self._is_clear:
             self._is_clear = False
-            self._tick.later(self._flush)
+            self._tick.schedule(self._flush)
         self._waiting[buffer] = None
 
     def discard(self, buffer: SendBuffer) -> None:
@@ -107,7 +107,7 @@ class SocketWriter:
             messages, self._messages = self._messages, []
             transport.write(messages)
         if self._waiting:
-            self._tick.later(self._flush)
+            self._tick.schedule(self._flush)
         else:
             self._is_clear = transport.is_writable
         if self._drained is not None and transport.is_writable:

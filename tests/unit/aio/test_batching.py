@@ -7,7 +7,7 @@ from support import wait_until_async
 
 from gql_api.aio.batching import BatchedReads
 
-_LONG_SECONDS = 0.05
+_SLOW_SECONDS = 0.05
 _NEVER = 3600.0
 
 
@@ -69,13 +69,13 @@ async def test_what_is_asked_for_while_others_are_read_waits_and_is_one_query() 
 async def test_beside_a_query_that_takes_long_there_is_another_and_no_third() -> None:
     """Whoever waits for a query that hangs goes on without it."""
     store = _Store()
-    reads = BatchedReads(store.read, _LONG_SECONDS)
+    reads = BatchedReads(store.read, _SLOW_SECONDS)
     loads = [asyncio.create_task(reads.load("a"))]
     await _turns()
     loads += [asyncio.create_task(reads.load(id_)) for id_ in "bc"]
     await wait_until_async(store.is_asked_twice)
     loads += [asyncio.create_task(reads.load(id_)) for id_ in "de"]
-    await asyncio.sleep(2 * _LONG_SECONDS)
+    await asyncio.sleep(2 * _SLOW_SECONDS)
     assert store.queries == [["a"], ["b", "c"]]
     store.answer.set()
     assert await asyncio.gather(*loads) == [f"read {id_}" for id_ in "abcde"]
@@ -86,7 +86,7 @@ async def test_who_asks_while_a_query_hangs_does_not_wait_for_it() -> None:
     """Nor for one that began before it or beside it and has ended: each counts from its own beginning to its end."""
     store = _Store()
     store.only_hangs = "a"
-    reads = BatchedReads(store.read, 10 * _LONG_SECONDS)
+    reads = BatchedReads(store.read, 10 * _SLOW_SECONDS)
     assert [await reads.load(id_) for id_ in "yz"] == ["read y", "read z"]
     hangs = asyncio.create_task(reads.load("a"))
     await _turns()
@@ -104,7 +104,7 @@ async def test_a_query_does_not_take_long_because_one_before_it_did() -> None:
     """When the one that hung has ended, there is one at a time again."""
     store = _Store()
     store.only_hangs = "a"
-    reads = BatchedReads(store.read, 10 * _LONG_SECONDS)
+    reads = BatchedReads(store.read, 10 * _SLOW_SECONDS)
     hangs = asyncio.create_task(reads.load("a"))
     await _turns()
     assert await reads.load("b") == "read b"

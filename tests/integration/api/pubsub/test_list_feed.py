@@ -18,7 +18,7 @@ from support import wait_until_async
 from gql_api import events
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.errors import ClientError
-from gql_api.api.pubsub.list_mailbox import MAX_WAITING, FellBehindError, ListMailbox, News
+from gql_api.api.pubsub.list_mailbox import MAX_WAITING, FellBehindError, ListMailbox, RecordChange
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.schema.task_changes import ListWatch, TaskChange, TaskChangeKind
 from gql_api.api.store.tasks import TaskStore
@@ -74,10 +74,10 @@ class Lists:
         self._services = _Services(store, BatchedReads(store.by_ids), feed)
         self._running: list[asyncio.Task[None]] = []
 
-    async def watch(self, wanted: CompiledFilter, since: datetime | None = None) -> Client:
+    async def watch(self, filter_: CompiledFilter, since: datetime | None = None) -> Client:
         """Begin to watch, and return when Redis has acknowledged it."""
         client, opened = Client(), asyncio.Event()
-        self._running.append(asyncio.create_task(self._follow(client, wanted, since, opened)))
+        self._running.append(asyncio.create_task(self._follow(client, filter_, since, opened)))
         await asyncio.wait_for(opened.wait(), 10)
         assert self._feed.lists.is_listening
         return client
@@ -89,9 +89,9 @@ class Lists:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _follow(
-        self, client: Client, wanted: CompiledFilter, since: datetime | None, opened: asyncio.Event
+        self, client: Client, filter_: CompiledFilter, since: datetime | None, opened: asyncio.Event
     ) -> None:
-        watch = ListWatch(self._services, wanted, frozenset({"id", "status", "metadata"}))  # type: ignore[arg-type] # all it uses
+        watch = ListWatch(self._services, filter_, frozenset({"id", "status", "metadata"}))  # type: ignore[arg-type] # all it uses
         try:
             async with aclosing(watch.changes(since, opened.set)) as changes:
                 async for change in changes:
@@ -122,7 +122,7 @@ def mark() -> str:
     return uuid.uuid4().hex
 
 
-def _wanted(mark: str, *statuses: Status, **metadata: object) -> CompiledFilter:
+def _filter(mark: str, *statuses: Status, **metadata: object) -> CompiledFilter:
     return read(
         TaskFilter(
             names=[mark],
@@ -148,7 +148,7 @@ def _succeed(worker: Store, task_id: str) -> None:
 
 async def test_a_list_hears_what_comes_stays_and_goes(lists: Lists, worker: Store, mark: str) -> None:
     """A task is told while the filter finds it, once more when it does not, and never again after that."""
-    client = await lists.watch(_wanted(mark, Status.STARTED))
+    client = await lists.watch(_filter(mark, Status.STARTED))
     task_id = _create(worker, mark)
     _start(worker, task_id)
     assert await client.next() == (UPDATED, task_id)
@@ -164,7 +164,7 @@ async def test_a_list_hears_what_comes_stays_and_goes(lists: Lists, worker: Stor
 
 async def test_a_narrow_list_does_not_hear_of_others(lists: Lists, worker: Store, mark: str) -> None:
     """What the filter neither finds nor found is no news: not its creation, its start, its progress, nor its end."""
-    client = await lists.watch(_wanted(mark, Status.FAILURE, kind="a"))
+    client = await lists.watch(_filter(mark, Status.FAILURE, kind="a"))
     for kind in ("b", "a"):
         task_id = _create(worker, mark, kind=kind)
         _start(worker, task_id)
@@ -179,7 +179,7 @@ async def test_a_narrow_list_does_not_hear_of_others(lists: Lists, worker: Store
 
 async def test_a_change_of_metadata_lets_a_task_leave(lists: Lists, worker: Store, mark: str) -> None:
     """Events do not carry the metadata of before; that it has changed is enough."""
-    client = await lists.watch(_wanted(mark, kind="a"))
+    client = await lists.watch(_filter(mark, kind="a"))
     task_id = _create(worker, mark, kind="a")
     assert await client.next() == (UPDATED, task_id)
     worker.change(control.replace_metadata(task_id, {"kind": "b"}, None))
@@ -191,7 +191,7 @@ async def test_a_deletion_is_told_to_those_whom_it_concerns(lists: Lists, worker
     ids = {kind: _create(worker, mark, kind=kind) for kind in ("a", "b")}
     for task_id in ids.values():
         _succeed(worker, task_id)
-    client = await lists.watch(_wanted(mark, kind="a"))
+    client = await lists.watch(_filter(mark, kind="a"))
     worker.delete([ids["b"]])
     worker.delete([ids["a"]])
     assert await client.next() == (DELETED, ids["a"])
@@ -200,7 +200,7 @@ async def test_a_deletion_is_told_to_those_whom_it_concerns(lists: Lists, worker
 
 async def test_large_metadata_is_read_to_be_compared(lists: Lists, worker: Store, mark: str) -> None:
     """An event that left the metadata out tells nothing of it: the record is read."""
-    client = await lists.watch(_wanted(mark, kind="a"))
+    client = await lists.watch(_filter(mark, kind="a"))
     other = _create(worker, mark, kind="b", large="x" * 40_000)
     task_id = _create(worker, mark, kind="a", large="x" * 40_000)
     assert await client.next() == (LEFT, other)
@@ -212,16 +212,16 @@ async def test_lost_events_are_found_in_mongodb(
 ) -> None:
     """What came, went and was deleted without an event is told by the next look at MongoDB, and only once."""
     gone, deleted = _create(worker, mark), _create(worker, mark)
-    client = await lists.watch(_wanted(mark, Status.QUEUED, Status.STARTED))
+    client = await lists.watch(_filter(mark, Status.QUEUED, Status.STARTED))
     come = _create(mute_worker, mark)
     _succeed(mute_worker, gone)
     _succeed(worker, deleted)
     assert await client.next() == (LEFT, deleted)
     mute_worker.delete([deleted])
-    assert await feed.lists.check(may_be_on_its_way=False) >= 3
+    assert await feed.lists.scan(events_arrive=False) >= 3
     told = {await client.next() for _ in range(3)}
     assert told == {(UPDATED, come), (LEFT, gone), (DELETED, deleted)}
-    await feed.lists.check(may_be_on_its_way=False)
+    await feed.lists.scan(events_arrive=False)
     assert client.changes.empty()
 
 
@@ -229,7 +229,7 @@ async def test_a_gap_in_the_revisions_lets_a_task_leave(
     lists: Lists, worker: Store, mute_worker: Store, mark: str
 ) -> None:
     """When the event of what took a task out of the list was lost, the next event of the task tells it."""
-    client = await lists.watch(_wanted(mark, Status.QUEUED))
+    client = await lists.watch(_filter(mark, Status.QUEUED))
     task_id = _create(worker, mark)
     assert await client.next() == (UPDATED, task_id)
     _start(mute_worker, task_id)
@@ -241,7 +241,7 @@ async def test_a_connection_that_is_cut_loses_nothing(
     lists: Lists, feed: TaskFeed, redis: Redis, worker: Store, mark: str
 ) -> None:
     """After a reconnect MongoDB is looked at: whatever happened in between is told."""
-    client = await lists.watch(_wanted(mark, Status.QUEUED))
+    client = await lists.watch(_filter(mark, Status.QUEUED))
     for _ in range(5):
         await redis.client_kill_filter(_type="pubsub")
         task_id = await asyncio.to_thread(_create, worker, mark)
@@ -256,8 +256,8 @@ async def test_a_list_ends_as_the_filter_finds(
 ) -> None:
     """Through random changes, of which every third is told to nobody, a client's list becomes what a query finds."""
     chance = random.Random(seed)  # noqa: S311 - which change comes next
-    wanted = _wanted(mark, Status.QUEUED, Status.STARTED, kind="a")
-    client = await lists.watch(wanted)
+    filter_ = _filter(mark, Status.QUEUED, Status.STARTED, kind="a")
+    client = await lists.watch(filter_)
     ids = [_create(worker, mark, kind=chance.choice("ab")) for _ in range(20)]
 
     def change() -> None:
@@ -286,8 +286,8 @@ async def test_a_list_ends_as_the_filter_finds(
         return last in client.listed
 
     await wait_until_async(heard_last)
-    await feed.lists.check(may_be_on_its_way=False)
-    expected = {record.id: record.revision for record in await _found(store, wanted)}
+    await feed.lists.scan(events_arrive=False)
+    expected = {record.id: record.revision for record in await _found(store, filter_)}
 
     async def as_found() -> bool:
         return client.listed == expected
@@ -295,8 +295,8 @@ async def test_a_list_ends_as_the_filter_finds(
     await wait_until_async(as_found, why=f"{client.listed} to be {expected}")
 
 
-async def _found(store: TaskStore, wanted: CompiledFilter) -> list[TaskRecord]:
-    return await store.lists.page(wanted.query, PageRequest(Order(), 500))
+async def _found(store: TaskStore, filter_: CompiledFilter) -> list[TaskRecord]:
+    return await store.lists.page(filter_.query, PageRequest(Order(), 500))
 
 
 async def test_since_replays_what_was_missed(lists: Lists, store: TaskStore, worker: Store, mark: str) -> None:
@@ -306,7 +306,7 @@ async def test_since_replays_what_was_missed(lists: Lists, store: TaskStore, wor
     _succeed(worker, leaves)
     _succeed(worker, goes)
     worker.delete([goes])
-    client = await lists.watch(_wanted(mark, Status.QUEUED), since)
+    client = await lists.watch(_filter(mark, Status.QUEUED), since)
     told = {await client.next() for _ in range(3)}
     # What changed shortly before is told again, for it may have become visible later.
     assert told == {(UPDATED, stays), (LEFT, leaves), (DELETED, goes)}
@@ -321,7 +321,7 @@ async def test_what_a_look_at_mongodb_tells_late_is_replayed(
     task_id = _create(worker, mark)
     since = await store.now()
     tasks.update_one({fields.ID: task_id}, {"$set": {fields.UPDATED_AT: since - timedelta(seconds=12)}})
-    client = await lists.watch(_wanted(mark), since)
+    client = await lists.watch(_filter(mark), since)
     assert await client.next() == (UPDATED, task_id)
 
 
@@ -329,7 +329,7 @@ async def test_nothing_is_lost_between_the_replay_and_what_is_live(
     lists: Lists, store: TaskStore, worker: Store, mark: str
 ) -> None:
     """While tasks change all the time, every client that comes with since ends with what the filter finds."""
-    wanted, since = _wanted(mark, Status.QUEUED), await store.now()
+    filter_, since = _filter(mark, Status.QUEUED), await store.now()
     ids = [_create(worker, mark) for _ in range(50)]
 
     def churn() -> None:
@@ -346,10 +346,10 @@ async def test_nothing_is_lost_between_the_replay_and_what_is_live(
         return churning.done() or len(ids) >= 50 + 4 * len(clients)
 
     while not churning.done():
-        clients.append(await lists.watch(wanted, since))
+        clients.append(await lists.watch(filter_, since))
         await wait_until_async(has_gone_on)
     await churning
-    expected = {record.id for record in await _found(store, wanted)}
+    expected = {record.id for record in await _found(store, filter_)}
     for client in clients:
 
         async def as_found(client: Client = client) -> bool:
@@ -361,7 +361,7 @@ async def test_nothing_is_lost_between_the_replay_and_what_is_live(
 
 async def test_a_list_that_falls_behind_ends_with_an_error(feed: TaskFeed, worker: Store, mark: str) -> None:
     """What waits is bounded: a watcher that takes nothing is told to begin anew, and holds nothing any more."""
-    async with feed.lists.watch(_wanted(mark).holds) as mailbox:
+    async with feed.lists.watch(_filter(mark).holds) as mailbox:
         for _ in range(MAX_WAITING + 1):
             await asyncio.to_thread(_create, worker, mark)
 
@@ -379,8 +379,8 @@ async def test_what_happened_before_nobody_asked_for(lists: Lists, feed: TaskFee
     gone = _create(worker, mark)
     _succeed(worker, gone)
     worker.delete([gone])
-    client = await lists.watch(_wanted(mark))
-    assert await feed.lists.check(may_be_on_its_way=False) == 0
+    client = await lists.watch(_filter(mark))
+    assert await feed.lists.scan(events_arrive=False) == 0
     _start(worker, task_id)
     assert await client.next() == (UPDATED, task_id)
     assert client.changes.empty()
@@ -400,13 +400,13 @@ async def test_a_look_that_the_last_watcher_did_not_wait_for_is_forgotten(
             yield each
 
     monkeypatch.setattr(store.deletions, "since", slow)
-    async with feed.lists.watch(_wanted(mark).holds):
-        check = asyncio.create_task(feed.lists.check(may_be_on_its_way=False))
+    async with feed.lists.watch(_filter(mark).holds):
+        check = asyncio.create_task(feed.lists.scan(events_arrive=False))
         await is_reading.wait()
     may_end.set()
     await check
     is_reading.clear()
-    assert await feed.lists.check(may_be_on_its_way=False) == 0
+    assert await feed.lists.scan(events_arrive=False) == 0
     assert not is_reading.is_set()
 
 
@@ -416,7 +416,7 @@ async def test_a_lost_change_of_metadata_lets_a_task_leave(
     """No history tells of it: when the next event of the task is the first that is heard, it may have been so."""
     task_id = _create(worker, mark, kind="a")
     _start(worker, task_id)
-    client = await lists.watch(_wanted(mark, kind="a"))
+    client = await lists.watch(_filter(mark, kind="a"))
     mute_worker.change(control.replace_metadata(task_id, {"kind": "b"}, None))
     worker.change(writes.progress(task_id, Progress(current=1)))
     assert await client.next() == (LEFT, task_id)
@@ -426,7 +426,7 @@ async def test_a_deletion_that_overtook_a_change_is_told(lists: Lists, redis: Re
     """A deletion tells what the task was when it was looked at, which may be older than what was told of it."""
     task_id = _create(worker, mark, kind="b")
     _succeed(worker, task_id)
-    client = await lists.watch(_wanted(mark, kind="a"))
+    client = await lists.watch(_filter(mark, kind="a"))
     seen = worker.find(task_id)
     assert seen is not None
     worker.change(control.replace_metadata(task_id, {"kind": "a"}, None))
@@ -458,7 +458,7 @@ async def test_a_message_that_went_to_another_queue_lets_a_task_leave(lists: Lis
 @pytest.mark.parametrize("since", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
 async def test_since_may_be_any_time(lists: Lists, worker: Store, mark: str, since: datetime) -> None:
     """A client that wants all there is may say so; one that is ahead hears what comes."""
-    client = await lists.watch(_wanted(mark), since)
+    client = await lists.watch(_filter(mark), since)
     task_id = _create(worker, mark)
     assert await client.next() == (UPDATED, task_id)
 
@@ -474,9 +474,9 @@ async def test_what_was_told_is_not_remembered_for_ever(monkeypatch: pytest.Monk
         for each in ("first", "other")
     )
     mailbox.replayed(first, at)
-    mailbox.put(News(first))
+    mailbox.put(RecordChange(first))
     clock[0] = 61
     mailbox.replayed(other, at)
-    mailbox.put(News(other))
-    mailbox.put(News(first))
-    assert [waiting.news for waiting in await mailbox.take()] == [first]
+    mailbox.put(RecordChange(other))
+    mailbox.put(RecordChange(first))
+    assert [waiting.latest for waiting in await mailbox.take()] == [first]

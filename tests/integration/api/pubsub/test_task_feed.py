@@ -104,31 +104,31 @@ async def test_the_backstop_finds_what_no_event_told(
 
 
 @pytest.fixture
-def looks(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
-    """What the backstop has read, look by look."""
-    looks: list[dict[str, int]] = []
+def scans(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
+    """The revisions that each scan of the backstop has read."""
+    scans: list[dict[str, int]] = []
     revisions = store.revisions
 
     async def watched_revisions(task_ids: Collection[str]) -> dict[str, int]:
-        looks.append(await revisions(task_ids))
-        return looks[-1]
+        scans.append(await revisions(task_ids))
+        return scans[-1]
 
     monkeypatch.setattr(store, "revisions", watched_revisions)
-    return looks
+    return scans
 
 
-async def _look_again(looks: list[dict[str, int]]) -> None:
-    """Wait until the backstop has done what followed from its last look."""
-    looks.clear()
+async def _scan_again(scans: list[dict[str, int]]) -> None:
+    """Wait until the backstop has done what followed from its last scan."""
+    scans.clear()
 
-    async def looked_again() -> bool:
-        return len(looks) > 1
+    async def scanned_again() -> bool:
+        return len(scans) > 1
 
-    await wait_until_async(looked_again)
+    await wait_until_async(scanned_again)
 
 
 async def test_the_backstop_waits_for_events_that_are_on_their_way(
-    settings: Settings, store: TaskStore, mute_worker: Store, redis: Redis, task_id: str, looks: list[dict[str, int]]
+    settings: Settings, store: TaskStore, mute_worker: Store, redis: Redis, task_id: str, scans: list[dict[str, int]]
 ) -> None:
     """A change that is read before its event has come is not one that no event told."""
     async with TaskFeed(settings, store, backstop_seconds=0.2) as feed:
@@ -137,14 +137,14 @@ async def test_the_backstop_waits_for_events_that_are_on_their_way(
             return feed.connected
 
         await wait_until_async(connected)
-        await _is_told_late(feed, store, mute_worker, redis, task_id, looks)
+        await _is_told_late(feed, store, mute_worker, redis, task_id, scans)
         assert feed.backstop_found == 0
 
 
 async def _is_told_late(
-    feed: TaskFeed, store: TaskStore, mute_worker: Store, redis: Redis, task_id: str, looks: list[dict[str, int]]
+    feed: TaskFeed, store: TaskStore, mute_worker: Store, redis: Redis, task_id: str, scans: list[dict[str, int]]
 ) -> None:
-    """Change a task, and announce it when the backstop has looked."""
+    """Change a task, and announce it when the backstop has scanned."""
     async with feed.watch(task_id) as mailbox:
         first = await store.get(task_id)
         assert first is not None
@@ -154,24 +154,24 @@ async def _is_told_late(
         assert record is not None
 
         async def seen() -> bool:
-            return bool(looks) and looks[-1].get(task_id) == record.revision
+            return bool(scans) and scans[-1].get(task_id) == record.revision
 
         await wait_until_async(seen)
         (document,) = await store.documents([task_id])
         await asyncio.sleep(0.2)  # the event is late, and not for long
         await redis.publish(events.channel(task_id), events.encode(document))
         assert (await taken(mailbox)).revision == record.revision
-        await _look_again(looks)
+        await _scan_again(scans)
 
 
 async def test_who_is_only_just_coming_is_no_finding_of_the_backstop(
-    settings: Settings, store: TaskStore, task_id: str, looks: list[dict[str, int]]
+    settings: Settings, store: TaskStore, task_id: str, scans: list[dict[str, int]]
 ) -> None:
     """A watcher who has not read the task yet has missed nothing."""
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
     async with TaskFeed(away, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
         assert (await taken(mailbox)).revision == 1
-        await _look_again(looks)
+        await _scan_again(scans)
         assert feed.backstop_found == 0
 
 
@@ -319,9 +319,9 @@ async def test_what_redis_refuses_is_asked_for_again(
     settings, allow = allowed
     first, second = (events.channel(str(uuid.uuid4())) for _ in range(2))
     await allow(first)
-    heard: list[tuple[str, bytes]] = []
+    received: list[tuple[str, bytes]] = []
     async with PubSubConnection(
-        settings, lambda channel, payload: heard.append((channel, payload)), _nothing
+        settings, lambda channel, payload: received.append((channel, payload)), _nothing
     ) as channels:
         for name in (first, second):
             channels.subscribe(name)
@@ -339,7 +339,7 @@ async def test_what_redis_refuses_is_asked_for_again(
         for name in (first, second):
             await redis.publish(name, name)
 
-        async def has_heard() -> bool:
-            return heard == [(name, name.encode()) for name in (first, second)]
+        async def has_received() -> bool:
+            return received == [(name, name.encode()) for name in (first, second)]
 
-        await wait_until_async(has_heard)
+        await wait_until_async(has_received)

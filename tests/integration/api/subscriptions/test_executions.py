@@ -20,7 +20,7 @@ from gql_api.api.execution.executor import PlannedExecutor
 from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.subscriptions.executions import DrainedError, Executions
 from gql_api.api.subscriptions.fanout import Fanout
-from gql_api.api.subscriptions.send_buffer import Alarm, Policy, SendBuffer
+from gql_api.api.subscriptions.send_buffer import Policy, SendBuffer, WaitingReader
 from gql_api.app import open_services
 from gql_api.record import writes
 from gql_api.record.model import Progress
@@ -50,7 +50,7 @@ def executions(services: Services) -> Executions:
 
 
 class _Client:
-    """A subscriber who keeps what it is told."""
+    """A subscriber that keeps all payloads."""
 
     def __init__(self, services: Services, operation: Operation, principal: str | None = None) -> None:
         self.payloads: list[bytes] = []
@@ -65,19 +65,19 @@ class _Client:
 
     @property
     def revisions(self) -> list[int]:
-        """The revisions it was told of."""
+        """The revisions that it has received."""
         return [json.loads(payload)["data"]["taskUpdated"]["revision"] for payload in self.payloads]
 
-    async def told(self, revision: int) -> None:
-        """Wait until it has been told of a revision."""
+    async def received(self, revision: int) -> None:
+        """Wait until it has received a revision."""
 
-        async def is_told() -> bool:
+        async def has_received() -> bool:
             return bool(self.revisions) and self.revisions[-1] >= revision
 
-        await wait_until_async(is_told)
+        await wait_until_async(has_received)
 
     async def leave(self) -> None:
-        """Want no more."""
+        """End the subscription."""
         self.task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self.task
@@ -97,10 +97,10 @@ async def test_many_subscribers_are_one_execution(services: Services, worker: St
     """Each change is executed once, and all are handed the very same bytes."""
     clients = [_Client(services, _watch(task_id)) for _ in range(200)]
     for client in clients:
-        await client.told(1)
+        await client.received(1)
     await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
     for client in clients:
-        await client.told(2)
+        await client.received(2)
     await asyncio.to_thread(worker.change, writes.succeed(task_id, 7))
     await asyncio.gather(*(client.task for client in clients))
     assert services.executions.executed == 1
@@ -113,9 +113,9 @@ async def test_many_subscribers_are_one_execution(services: Services, worker: St
 async def test_what_was_told_is_not_kept(services: Services, worker: Store, task_id: str, selection: str) -> None:
     """Who waits for the next event holds no record and no result: there may be thousands, and it may be long."""
     client = _Client(services, Operation(_WATCH.replace("revision status", selection), {"id": task_id}))
-    await client.told(1)
+    await client.received(1)
     await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
-    await client.told(2)
+    await client.received(2)
 
     async def nothing_is_held() -> bool:
         held = [found for found in gc.get_objects() if type(found) in {TaskRecord, ExecutionResult}]
@@ -145,9 +145,9 @@ async def test_later_events_of_plain_selections_pass_graphql_core_by(
 
     monkeypatch.setattr(PlannedExecutor, "execute_operation", counted)
     client = _Client(services, Operation(_WATCH.replace("revision status", selection), {"id": task_id}))
-    await client.told(1)
+    await client.received(1)
     await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
-    await client.told(2)
+    await client.received(2)
     await asyncio.to_thread(worker.change, writes.succeed(task_id, 7))
     await asyncio.wait_for(client.task, 20)
     assert client.revisions == [1, 2, 3]
@@ -170,7 +170,7 @@ async def test_another_operation_is_another_execution(
     different = Operation(other.query, {**(other.variables or {}), "id": task_id})
     clients = [_Client(services, _watch(task_id)), _Client(services, different, principal)]
     for client in clients:
-        await client.told(1)
+        await client.received(1)
     assert services.executions.executed == 2
     for client in clients:
         await client.leave()
@@ -179,7 +179,7 @@ async def test_another_operation_is_another_execution(
 async def test_late_joiners_are_never_behind_mongodb(services: Services, mute_worker: Store, task_id: str) -> None:
     """Though no event tells of any change, whoever joins begins with what MongoDB has; the others hear of it too."""
     first = _Client(services, _watch(task_id))
-    await first.told(1)
+    await first.received(1)
     clients = [first]
     for number in range(2, 12):
         report = Progress(current=number)
@@ -187,11 +187,11 @@ async def test_late_joiners_are_never_behind_mongodb(services: Services, mute_wo
         await asyncio.to_thread(mute_worker.change, write)
         joined = [_Client(services, _watch(task_id)) for _ in range(5)]
         for client in joined:
-            await client.told(1)
+            await client.received(1)
             assert client.revisions[0] == number
         clients += joined
     assert services.executions.executed == 1
-    await first.told(11)
+    await first.received(11)
     assert services.feed.backstop_found == 0
     for client in clients:
         await client.leave()
@@ -200,11 +200,11 @@ async def test_late_joiners_are_never_behind_mongodb(services: Services, mute_wo
 async def test_leaving_disturbs_nobody(services: Services, settings: Settings, worker: Store, task_id: str) -> None:
     """The execution goes on for those who stay, and ends with the last of them."""
     leaves, stays = _Client(services, _watch(task_id)), _Client(services, _watch(task_id))
-    await leaves.told(1)
-    await stays.told(1)
+    await leaves.received(1)
+    await stays.received(1)
     await leaves.leave()
     await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
-    await stays.told(2)
+    await stays.received(2)
     assert services.executions.executed == 1
     await stays.leave()
     assert len(services.executions) == 0
@@ -231,7 +231,7 @@ async def test_a_deletion_completes_all(services: Services, worker: Store, task_
     """Nobody is left waiting for a task that is no more."""
     clients = [_Client(services, _watch(task_id)) for _ in range(5)]
     for client in clients:
-        await client.told(1)
+        await client.received(1)
     await asyncio.to_thread(worker.change, writes.succeed(task_id, 1))
     await asyncio.to_thread(worker.delete, [task_id])
     await asyncio.wait_for(asyncio.gather(*(client.task for client in clients)), 20)
@@ -296,12 +296,12 @@ async def test_an_opened_subscription_misses_nothing(
     services: Services, settings: Settings, task_id: str, query: str
 ) -> None:
     """When it says so Redis has acknowledged what it hears by."""
-    outbox = SendBuffer(Policy.EVERY, Alarm())
-    services.executions.join(Operation(query, {"id": task_id} if "$id" in query else None), outbox)
-    await asyncio.wait_for(services.executions.opened(outbox), 10)
+    buffer = SendBuffer(Policy.EVERY, WaitingReader())
+    services.executions.join(Operation(query, {"id": task_id} if "$id" in query else None), buffer)
+    await asyncio.wait_for(services.executions.opened(buffer), 10)
     assert services.feed.lists.is_listening or await _has_subscribers(settings, task_id)
-    services.executions.leave(outbox)
-    await asyncio.wait_for(services.executions.opened(outbox), 10)  # it has ended
+    services.executions.leave(buffer)
+    await asyncio.wait_for(services.executions.opened(buffer), 10)  # it has ended
 
 
 async def test_a_subscription_that_is_begun_anew_opens_with_the_new_one() -> None:
@@ -324,13 +324,13 @@ async def test_a_subscription_that_is_begun_anew_opens_with_the_new_one() -> Non
             yield 1
 
     schema = Schema(Query, subscription=Subscription)
-    async with Executions(schema, {"ticks": Policy.LATEST}, lambda audience: audience) as executions:
-        outbox = SendBuffer(Policy.LATEST, Alarm())
-        executions.join(Operation("subscription { ticks }"), outbox)
-        opened = asyncio.create_task(executions.opened(outbox))
+    async with Executions(schema, {"ticks": Policy.LATEST}, lambda fanout: fanout) as executions:
+        buffer = SendBuffer(Policy.LATEST, WaitingReader())
+        executions.join(Operation("subscription { ticks }"), buffer)
+        opened = asyncio.create_task(executions.opened(buffer))
         for gate in gates:
             done, _ = await asyncio.wait([opened], timeout=0.05)
             assert not done
             gate.set()
         await asyncio.wait_for(opened, 5)
-        executions.leave(outbox)
+        executions.leave(buffer)

@@ -71,24 +71,24 @@ _COUNT = "subscription ($to: Int!, $fails: String) { count(to: $to, fails: $fail
 
 
 async def _by_strawberry(operation: Operation) -> list[Any]:
-    told: list[Any] = []
+    results: list[Any] = []
     stream = await _SCHEMA.stream(operation.query, operation.variables, operation_name=operation.name)
     async with contextlib.aclosing(stream):
         async for result in stream:
             if isinstance(result, PreExecutionError):
                 return [json.loads(encode([error.formatted for error in result.errors or ()]))]
             assert isinstance(result, strawberry.types.ExecutionResult)
-            told.append(json.loads(encode_result(result)))
-    return told
+            results.append(json.loads(encode_result(result)))
+    return results
 
 
 async def _by_us(operation: Operation) -> list[Any]:
     try:
-        told: list[ExecutionResult] = []
-        await publish_results(_SCHEMA, operation, None, told.append)
+        results: list[ExecutionResult] = []
+        await publish_results(_SCHEMA, operation, None, results.append)
     except RefusedOperationError as refusal:
         return [json.loads(refusal.errors)]
-    return [json.loads(encode_result(result)) for result in told]
+    return [json.loads(encode_result(result)) for result in results]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ async def test_results_are_those_of_strawberry(query: str, variables: dict[str, 
     """Data, errors, what is masked and what is refused are the same; only the ids of errors are each one's own."""
     operation = Operation(query, variables)
     by_strawberry, by_us = [
-        re.sub(r"[0-9a-f]{32}", "ID", json.dumps(await told(operation))) for told in (_by_strawberry, _by_us)
+        re.sub(r"[0-9a-f]{32}", "ID", json.dumps(await run(operation))) for run in (_by_strawberry, _by_us)
     ]
     assert by_us == by_strawberry
     assert "nobody" not in by_us
@@ -126,7 +126,7 @@ async def test_a_document_that_cannot_be_read_is_refused() -> None:
 async def test_a_source_is_closed_with_its_results() -> None:
     """Whoever wants no more results ends the generator of the subscription."""
     closed: list[bool] = []
-    told = asyncio.Queue[ExecutionResult]()
+    results = asyncio.Queue[ExecutionResult]()
 
     @strawberry.type
     class Endless:
@@ -140,8 +140,8 @@ async def test_a_source_is_closed_with_its_results() -> None:
                 closed.append(True)
 
     schema, operation = Schema(_Query, subscription=Endless), Operation("subscription { ticks }")
-    telling = asyncio.create_task(publish_results(schema, operation, None, told.put_nowait))
-    assert (await told.get()).data == {"ticks": 1}
+    publishing = asyncio.create_task(publish_results(schema, operation, None, results.put_nowait))
+    assert (await results.get()).data == {"ticks": 1}
     assert closed == []
-    await cancelled([telling])
+    await cancelled([publishing])
     assert closed == [True]

@@ -71,7 +71,7 @@ async def test_records_are_handed_over_while_the_watcher_waits() -> None:
         handed.append(record.revision)
         return record.status == "STARTED"
 
-    mailbox.hand_over(due.append, accept)
+    mailbox.deliver_directly(due.append, accept)
     mailbox.put(_record(1))
     assert (await taken(mailbox)).revision == 1
     waiting = asyncio.create_task(mailbox.take())
@@ -96,7 +96,7 @@ async def test_nothing_is_handed_over_before_what_the_watcher_has_in_hand() -> N
         handed.append(record)
         return True
 
-    mailbox.hand_over(due.append, accept)
+    mailbox.deliver_directly(due.append, accept)
     mailbox.put(_record(1))
     assert (await taken(mailbox)).revision == 1
     mailbox.put(_record(2))
@@ -165,10 +165,10 @@ async def test_a_slow_watcher_of_a_log_costs_bounded_memory() -> None:
 async def test_a_longer_log_than_was_heard_of_is_read() -> None:
     """What the backstop counts lets MongoDB be read only when lines are missing."""
     mailbox = await _begun()
-    mailbox.heard_of(2)
+    mailbox.compare_count(2)
     mailbox.put_lines(_batch(3, 3))
     assert await _positions(mailbox) == [3]
-    mailbox.heard_of(4)
+    mailbox.compare_count(4)
     assert await _positions(mailbox) is None
 
 

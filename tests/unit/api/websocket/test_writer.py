@@ -66,7 +66,7 @@ async def test_what_comes_alone_leaves_at_once(tasks: int) -> None:
         written.append(len(transport.writes))
 
     for number in range(tasks):
-        tick.later(functools.partial(publish, SendBuffer(Policy.LATEST, writer, b'"%d"' % number)))
+        tick.schedule(functools.partial(publish, SendBuffer(Policy.LATEST, writer, b'"%d"' % number)))
     await _tick()
     assert written == ([1] if tasks == 1 else [0, 0])
     assert [len(messages) for messages in transport.writes] == [tasks]
@@ -87,8 +87,8 @@ async def test_a_socket_that_fails_keeps_nothing_from_the_others(
     for one in (Broken(), transport):
         fanout.join(SendBuffer(Policy.LATEST, SocketWriter(one, lambda _buffer: None, tick), b'"1"'))
     if not alone:
-        tick.later(lambda: None)
-    tick.later(lambda: fanout.publish(b"a"))
+        tick.schedule(lambda: None)
+    tick.schedule(lambda: fanout.publish(b"a"))
     await _tick()
     assert transport.writes == [[b'{"id":"1","type":"next","payload":a}']]
     assert "1 not written" in caplog.text
@@ -179,14 +179,14 @@ async def test_what_a_turn_brings_up_is_done_in_it_once() -> None:
 
     def endless() -> None:
         done.append("endless")
-        tick.later(endless)
+        tick.schedule(endless)
 
     def hand_over() -> None:
         done.append("handed over")
-        tick.later(lambda: done.append("sent"))
+        tick.schedule(lambda: done.append("sent"))
 
-    tick.later(hand_over)
-    tick.later(endless)
+    tick.schedule(hand_over)
+    tick.schedule(endless)
     await asyncio.sleep(0)
     assert done == ["handed over", "endless", "sent", "endless"]
     await asyncio.sleep(0)
@@ -201,8 +201,8 @@ async def test_who_fails_in_a_turn_stops_nobody(caplog: pytest.LogCaptureFixture
         raise RuntimeError("gone")
 
     for number in (1, 2):
-        tick.later(fail)
-        tick.later(functools.partial(done.append, number))
+        tick.schedule(fail)
+        tick.schedule(functools.partial(done.append, number))
         await asyncio.sleep(0)
     assert done == [1, 2]
-    assert caplog.text.count("could not be done to its end") == 2
+    assert caplog.text.count("callback at the end of a tick failed") == 2
