@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from celery import Celery
@@ -42,6 +42,9 @@ def aliased(x: Annotated[int, Field(alias="other")], y: int = Field(3, alias="an
 
 
 def prose(x: "int | 'Unquotable'", y: "a number of things" = 1) -> None: ...  # type: ignore # noqa: D103, F722, F821, PGH003, UP037
+
+
+def misplaced(x: ClassVar[int] = 1, y: int = Field(2), z: int = Field(gt=0)) -> None: ...  # type: ignore # noqa: D103, PGH003
 
 
 def twins(x: Address, y: namesake.Address) -> None: ...  # type: ignore[name-defined] # noqa: D103
@@ -98,6 +101,7 @@ def test_odd_signatures_do_not_keep_a_worker_from_announcing(app: Celery) -> Non
     """Aliases, annotations that cannot be evaluated, models of the same name: each is announced as well as it can."""
     assert list(_define(app, aliased).input_schema["properties"]) == ["x", "y"]
     assert _define(app, prose).check(["anything"], {"y": []}) == []
+    assert list(_define(app, misplaced).input_schema["properties"]) == ["x", "y", "z"]
     definition = _define(app, twins)
     assert definition.check([{"city": "X"}, {"street": "Y"}], {}) == []
     assert [problem.path for problem in definition.check([{"street": "Y"}, {"city": "X"}], {})] == [
