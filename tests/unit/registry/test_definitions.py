@@ -24,7 +24,7 @@ namesake = SimpleNamespace(Address=create_model("Address", street=(str, ...)))
 
 
 class Opaque:
-    """What JSON Schema has no word for."""
+    """A type that JSON Schema cannot express."""
 
 
 def send(to: str, count: int = 1, *, mode: Literal["fast", "slow"] = "fast", address: Address | None = None) -> None:
@@ -89,7 +89,7 @@ def test_a_bound_task_does_not_show_self(app: Celery) -> None:
 
 
 def test_what_cannot_be_described_takes_anything(app: Celery) -> None:
-    """Parameters without usable annotations are known by name, and do not keep the rest from being announced."""
+    """Parameters without usable annotations are known by name, and the others are announced all the same."""
     definition = _define(app, anything)
     assert definition.input_schema["properties"] == {"first": {}, "model_config": {"default": 1}, "_x": {}}
     assert definition.input_schema["additionalProperties"] is True
@@ -111,7 +111,7 @@ def test_odd_signatures_do_not_keep_a_worker_from_announcing(app: Celery) -> Non
 
 
 def test_many_wrong_values_make_few_problems(app: Celery) -> None:
-    """A large array of wrong values is answered with what a person can read."""
+    """A large array of wrong values yields no more problems than a person can read."""
 
     def total(xs: list[int]) -> None: ...
 
@@ -119,7 +119,7 @@ def test_many_wrong_values_make_few_problems(app: Celery) -> None:
 
 
 def test_internal_tasks_are_not_announced(app: Celery) -> None:
-    """Celery's own tasks are nothing that a client should create."""
+    """Celery's own tasks are not for clients to create."""
     app.task(send, name="send", shared=False)
     assert [definition.name for definition in definitions_of(app)] == ["send"]
 
