@@ -49,6 +49,19 @@ def test_events_arrive_in_their_order(server: RedisServer, publisher: Publisher,
     assert [int(message["data"]) for message in received if message] == list(range(1000))
 
 
+def test_a_batch_arrives_in_its_order(server: RedisServer, publisher: Publisher, tmp_path: Path) -> None:
+    """Events that are sent by one call, large and small, arrive one by one in their order."""
+    payloads = [str(number).encode() * size for number in range(1, 100) for size in (1, 10_000)]
+    with process(server.command(), tmp_path / "log"), Redis.from_url(server.url) as redis:
+        wait_until(lambda: is_listening(server.port))
+        with redis.pubsub() as pubsub:
+            pubsub.subscribe(_CHANNEL)
+            pubsub.get_message(timeout=5)
+            publisher.publish([(_CHANNEL, payload) for payload in payloads])
+            received = [pubsub.get_message(timeout=5) for _ in payloads]
+    assert [message["data"] for message in received if message] == payloads
+
+
 def test_a_redis_that_went_away_is_an_error_until_it_is_back(
     server: RedisServer, publisher: Publisher, tmp_path: Path
 ) -> None:
