@@ -1,4 +1,4 @@
-"""Every task that a Celery app of ours sends gets its record first, whatever code sends it."""
+"""The only place through which an adopted Celery app sends tasks: each gets its record before its message leaves."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 
 
 class RecordingAMQP(AMQP):
-    """Celery's AMQP, where ``delay``, ``apply_async``, ``send_task``, chains, groups, chords and retries all end.
+    """Celery's AMQP, through which ``delay``, ``apply_async``, ``send_task``, canvas and retries all send messages.
 
-    Here a message is complete: routed, with its id, parent and root. What goes wrong before the record is made is
-    raised to who sends; once it is made the task will run, and a broker that is away is no error.
+    Here a message is complete: routed, with its id, parent and root. An error before the record is stored is raised to
+    the sender. Once the record is stored the task will run, and a broker that is away is not an error.
     """
 
     def _create_task_sender(self) -> Callable[..., Any]:
@@ -54,17 +54,17 @@ class RecordingAMQP(AMQP):
         return record_then_send
 
     def send_unrecorded(self, producer: Any, name: str, message: Any, **options: Any) -> Any:
-        """Send the message of a task that is recorded already."""
+        """Send the message of a task that has a record already."""
         if self.send_task_message is None:
-            raise AssertionError("the sender is made at its first use")
+            raise AssertionError("send_task_message makes the sender")
         return self._send(producer, name, message, **options)
 
 
 def _record(backend: Backend, task: NewTask) -> bool:
-    """Make the record, or note in the one there is what its next message carries; tells whether to send it now.
+    """Store the record, or the next message in an existing one, and return whether to send the message now.
 
     Raises:
-        Ignore: it is the retry of an attempt that does not hold its task any more.
+        Ignore: the message is a retry by an attempt that does not hold its task any more.
     """
     sender = backend.app.current_worker_task
     own = hold_of(sender.request) if sender is not None and sender.request.id == task.id else None
@@ -77,7 +77,7 @@ def _record(backend: Backend, task: NewTask) -> bool:
         try:
             made = backend.store.change(writes.create(task), upsert=True)
         except DuplicateKeyError:
-            _remember(backend, task)
+            _store_next_message(backend, task)
             return task.scheduled_for is None
         return made is not None and made.status is Status.QUEUED
 
@@ -87,7 +87,7 @@ def _record(backend: Backend, task: NewTask) -> bool:
     return waits
 
 
-def _remember(backend: Backend, task: NewTask) -> None:
+def _store_next_message(backend: Backend, task: NewTask) -> None:
     if task.scheduled_for is None:
         backend.store.note(claims.remember_message(task, backend.settings.lease_seconds))
     else:
@@ -97,8 +97,8 @@ def _remember(backend: Backend, task: NewTask) -> None:
 def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTask:
     headers, (args, kwargs, embed) = message.headers, message.body
     own = options.get("headers") or {}
-    # The record keeps the times: a message in a broker cannot be found, moved or given up.
-    eta, expires = (_time(_set_aside(headers, name)) for name in ("eta", "expires"))
+    # The record keeps the times, because a message in a broker cannot be found, moved or cancelled.
+    eta, expires = (_time(_move_time(headers, name)) for name in ("eta", "expires"))
     return NewTask(
         id=headers["id"],
         name=headers["task"],
@@ -115,8 +115,8 @@ def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTas
     )
 
 
-def _set_aside(headers: dict[str, Any], name: str) -> str | None:
-    """Take a time out of a message's headers; the task function still finds it in its request."""
+def _move_time(headers: dict[str, Any], name: str) -> str | None:
+    """Move a time to a header of another name, from which the worker puts it back into the task's request."""
     text: str | None = headers.pop(name, None)
     if text is not None:
         headers[ORIGINAL + name] = text
@@ -124,7 +124,7 @@ def _set_aside(headers: dict[str, Any], name: str) -> str | None:
 
 
 def _time(text: str | None) -> datetime | None:
-    """Celery's times in headers are in ISO 8601; without an offset they are meant in UTC."""
+    """Read a time of Celery's: ISO 8601, in UTC if it has no offset."""
     if text is None:
         return None
     with contextlib.suppress(ValueError):
@@ -137,7 +137,7 @@ def _metadata(backend: Backend, headers: dict[str, Any]) -> dict[str, Any]:
     """Read the metadata of ``apply_async(headers={"metadata": {...}})``.
 
     Raises:
-        ValueError: it is no JSON object, or cannot be given back unchanged.
+        ValueError: it is not a JSON object, or cannot be stored unchanged.
     """
     metadata = backend.codec.json_form(headers.get(METADATA_HEADER)) or {}
     if not isinstance(metadata, dict):
@@ -153,6 +153,6 @@ def _queue_name(options: dict[str, Any]) -> str | None:
 
 
 def _name(entity: Any) -> str | None:
-    """Celery takes queues and exchanges by name or as kombu's objects."""
+    # Celery accepts queues and exchanges by name or as kombu's objects.
     name: str | None = getattr(entity, "name", entity)
     return name

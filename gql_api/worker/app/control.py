@@ -1,4 +1,4 @@
-"""Celery's remote control, where ``revoke`` of a recorded task is what ``cancelTask`` is."""
+"""Celery's remote control, where ``revoke`` of a recorded task has the effect of ``cancelTask``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gql_api.worker.backend.backend import Backend
 
 
 class RecordingControl(Control):
-    """Ends tasks in their records first: no worker has to be online to hear it, nor to remember it."""
+    """A remote control that ends tasks in their records first: no worker has to be online or to remember it."""
 
     def revoke(self, task_id: Any, destination: Any = None, terminate: bool = False, *args: Any, **options: Any) -> Any:
-        """Revoke a task, or several, as Celery's; ``terminate`` ends a running one by force.
+        """Revoke a task, or several, as Celery does; ``terminate`` ends a running one by force.
 
-        A running task that is not to be terminated can see that it was revoked, as by ``cancelTask``.
+        Without ``terminate``, a running task can see that it was revoked, as after ``cancelTask``.
         """
         backend = self.app.backend
         if isinstance(backend, Backend):
@@ -26,7 +26,8 @@ class RecordingControl(Control):
 
 
 def _end(backend: Backend, task_id: str, *, force: bool) -> None:
-    """End a task that waits, or ask a running one for its end; it may begin in between."""
+    """Cancel a waiting task, or ask a running one to end."""
+    # Twice, because the task may start between the two writes.
     for _ in range(2):
         for write in (
             control.cancel_waiting(task_id, "revoked"),

@@ -1,4 +1,4 @@
-"""Records of Celery's task logger become lines of the task that runs."""
+"""The logging handler that makes records of Celery's task logger lines of the running task."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gql_api.worker.backend.backend import Backend
 
 
 class TaskLogHandler(logging.Handler):
-    """Keeps what is logged while a claimed task runs, by ``get_task_logger`` and whatever stands below such a logger.
+    """A handler of the task loggers, ``get_task_logger`` and those below, that stores their records as log lines.
 
-    The levels of the loggers decide what comes here, as for every handler.
+    The levels of the loggers decide which records arrive here, as for every handler.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -24,7 +24,7 @@ class TaskLogHandler(logging.Handler):
         self._backend = backend
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record, with its traceback if it has one."""
+        """Store a record, with its traceback if it has one."""
         task = get_current_worker_task()
         if task is None:
             return
@@ -32,15 +32,15 @@ class TaskLogHandler(logging.Handler):
             self._backend.log(task.request, record.levelno, lambda: self.format(record))
         except SoftTimeLimitExceeded:
             raise
-        except Exception:  # noqa: BLE001 - the convention of handlers: logging never fails who logs
+        except Exception:  # noqa: BLE001 - the convention of handlers: logging never fails its caller
             self.handleError(record)
 
 
 def attach(backend: Backend) -> None:
-    """Let the task loggers of this worker keep their records.
+    """Add the handler to the task loggers of this worker.
 
-    Celery takes the handlers away that it finds when it sets logging up, which a pool process does again when each has
-    a log file of its own (``%i``).
+    Celery removes all handlers when it sets logging up. A pool process does that again when each process has a log
+    file of its own (``%i``).
     """
     handler = TaskLogHandler(backend)
     task_logger.addHandler(handler)

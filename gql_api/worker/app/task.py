@@ -1,4 +1,4 @@
-"""The base class of every task function of our Celery app."""
+"""The base class of the task functions of an adopted Celery app."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _MESSAGE_LENGTH = 1000
 
 
 class Task(celery.Task):
-    """An ordinary Celery task that can also say how far it is, and what it does (with ``bind=True``)."""
+    """A Celery task that can also report progress, log, and read and change its metadata (with ``bind=True``)."""
 
     backend: Backend
 
     def is_cancelled(self) -> bool:
-        """Whether somebody asked for the end of this task, by ``cancelTask`` or ``revoke``, a second ago or earlier.
+        """Return whether ``cancelTask`` or ``revoke`` asked this task to end, at least a second ago.
 
-        A function that sees it may clean up and raise :class:`gql_api.adopt.TaskCancelledError`, which makes the task
-        REVOKED; one that returns a result all the same is a SUCCESS. Costs nothing; False outside a worker.
+        The function may then clean up and raise :class:`gql_api.adopt.TaskCancelledError`, which makes the task
+        REVOKED; if it returns a result instead, the task is a SUCCESS. Costs nothing; False outside a worker.
         """
         return is_cancelled(self.request)
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The metadata of this task: as it was when this attempt began, or after its own last change of it.
+        """The metadata of this task as of the start of this attempt, or after its own last change.
 
         Empty outside a worker.
         """
@@ -51,22 +51,22 @@ class Task(celery.Task):
         increment: Mapping[str, float] | None = None,
         append: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Change the metadata of this task and announce it; what others change at the same time is kept.
+        """Change the metadata of this task and announce it. Concurrent changes by others are kept.
 
-        Each key is a path: keys and array indexes between dots, a backslash before a dot within a key. Outside a
-        worker nothing happens.
+        Each key is a path: keys and array indexes between dots, a backslash before a dot within a key. Does nothing
+        outside a worker.
 
         Args:
-            values: what to set.
-            unset: what to take out.
-            increment: what to add to numbers.
-            append: what to add to the ends of arrays.
+            values: new values by path.
+            unset: paths to remove.
+            increment: amounts to add to numbers.
+            append: values to append to arrays.
 
         Returns:
-            The metadata as it is now.
+            The new metadata.
 
         Raises:
-            MetadataError: a path or a value does not fit, or the metadata would be larger than it may be.
+            MetadataError: a path or a value does not fit, or the metadata would be too large.
             Ignore: the task was taken away from this attempt.
         """
         operations = [
@@ -81,19 +81,19 @@ class Task(celery.Task):
         return self.metadata
 
     def report_progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
-        """Store and announce how far this attempt is.
+        """Store and announce the progress of this attempt.
 
-        Returns at once. Reports that follow each other faster than ``PROGRESS_INTERVAL_SECONDS`` are thinned out; the
-        last one is always stored. Outside a worker, where no record waits for it, nothing happens.
+        Returns at once. Of reports within ``PROGRESS_INTERVAL_SECONDS`` only the latest is stored; the last report is
+        always stored. Does nothing outside a worker.
 
         Args:
-            current: how much is done, in the same unit as ``total``; a fraction is fine.
-            total: how much there is to do, when that is known.
+            current: the amount of work that is done, in the same unit as ``total``; a fraction is fine.
+            total: the amount of all work, if that is known.
             message: a short text for people.
 
         Raises:
             ValueError: a number is not finite.
-            TaskCancelledError: somebody asked for the end of this task, which becomes REVOKED unless it is caught.
+            TaskCancelledError: the task was asked to end; it becomes REVOKED unless the function catches this.
         """
         progress = Progress(_finite(current), None if total is None else _finite(total), _text(message))
         request = self.request
@@ -103,15 +103,15 @@ class Task(celery.Task):
         self.backend.report_progress(request.id, progress, fence_of(request.id, request))
 
     def log(self, message: object, *args: object, level: int | str = logging.INFO) -> None:
-        """Keep a line in the task's log, for who watches the task. It does not go to the worker's own log.
+        """Add a line to the task's log, but not to the worker's own log.
 
-        ``celery.utils.log.get_task_logger`` is for both. Returns at once; lines are stored and announced in batches.
-        Outside a worker, where no record waits for it, nothing happens.
+        ``celery.utils.log.get_task_logger`` adds it to both. Returns at once; lines are stored and announced in
+        batches. Does nothing outside a worker.
 
         Args:
-            message: a text; with ``args`` a format, as in ``logging``. One that does not fit them is kept as it is.
-            args: what the format asks for.
-            level: of ``logging``, by number or by name.
+            message: a text; with ``args`` a format, as in ``logging``. Both are kept as they are if they do not fit.
+            args: the values of the format.
+            level: a level of ``logging``, by number or by name.
 
         Raises:
             ValueError: there is no level of that name.
@@ -128,11 +128,11 @@ def _finite(number: float) -> float:
             return float(number)
     except OverflowError:
         pass
-    raise ValueError("progress must be told in finite numbers")
+    raise ValueError(f"progress: finite numbers required, got {number}")
 
 
 def _text(message: object) -> str | None:
-    """Take any object for a message, an exception or a lazy translation, and no more of it than a screen shows."""
+    """Return a message, which may be an exception or a lazy translation, cut to the length that a screen can show."""
     return None if message is None else str(message)[:_MESSAGE_LENGTH]
 
 
@@ -146,7 +146,8 @@ def _level(level: int | str) -> int:
 
 
 def _formatted(message: object, args: tuple[object, ...]) -> str:
-    """Format as ``logging`` does, one mapping as named arguments included. What is wrong must not fail a task."""
+    """Format as ``logging`` does, with a single mapping as named arguments."""
+    # A wrong format must not fail a task.
     try:
         return logging.LogRecord("", 0, "", 0, message, args, None).getMessage()
     except SoftTimeLimitExceeded:

@@ -1,4 +1,4 @@
-"""What a message carries beyond its task's record, taken from a message or a request of Celery's."""
+"""The parts of a Celery message that the fields of a record do not hold, taken from a message or a request."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gql_api.record.model import MessageParts
 if TYPE_CHECKING:
     from celery import Celery
 
-# ``apply_async(headers={"metadata": {...}})``: what plain Celery code gives a task along.
+# ``apply_async(headers={"metadata": {...}})``: the metadata of a task that plain Celery code sends.
 METADATA_HEADER = "metadata"
 
-# Before the name of a time that left the message for the record.
+# The prefix of a time that was moved from the message to the record.
 ORIGINAL = "original_"
 
-# What the record holds itself, or nobody needs a second time.
+# Fields of the record, and headers that a second message does not need.
 _NOT_KEPT = {
     "id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "eta", "expires", METADATA_HEADER,
 }  # fmt: skip
@@ -32,12 +32,12 @@ _EMBEDDED = ["callbacks", "errbacks", "chain", "chord"]
 def parts_of_message(
     headers: Mapping[str, Any], embed: Mapping[str, Any], json_form: Callable[[Any], Any]
 ) -> MessageParts:
-    """The parts of a message that is about to be sent."""
+    """Return the parts of a message that is about to be sent."""
     return MessageParts(json_form(_kept(headers)) or {}, json_form(_kept(embed)) or {})
 
 
 def parts_of_request(request: Any, json_form: Callable[[Any], Any]) -> MessageParts:
-    """The parts of a message that a worker was given."""
+    """Return the parts of the message behind a worker's request."""
     headers = {
         **(getattr(request, "headers", None) or {}),
         **{name: getattr(request, name, None) for name in _OF_REQUEST},
@@ -46,7 +46,7 @@ def parts_of_request(request: Any, json_form: Callable[[Any], Any]) -> MessagePa
 
 
 def queue_of(app: Celery, queue: str | None, exchange: str | None, routing_key: str | None) -> str:
-    """The queue that a message goes to: named, or bound to its exchange by its routing key."""
+    """Return the queue of a message: named, or bound to its exchange by its routing key."""
     if queue:
         return queue
     for name, known in app.amqp.queues.items():

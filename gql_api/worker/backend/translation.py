@@ -1,4 +1,4 @@
-"""Celery's words for how an attempt goes (result, meta, exception dict) and ours, each translated into the other."""
+"""Celery's representation of states (result, meta, exception dict) and ours, each translated into the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gql_api.worker.backend.messages import METADATA_HEADER, parts_of_request, q
 JsonForm = Callable[[Any], Any]
 PythonForm = Callable[[Any], Any]
 
-# The state of ``update_state`` that is no state but a report.
+# The state of ``update_state`` that is not a state but a report.
 PROGRESS = "PROGRESS"
 ENDS_ATTEMPT = states.READY_STATES | {states.RETRY}
 _PENDING = {Status.SCHEDULED, Status.QUEUED}
@@ -29,7 +29,10 @@ _KNOWN_META = {"current", "total", "message"}
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What is known of a task when Celery stores a state: its request, if any, the tasks it sent, its last report."""
+    """The context of a state that Celery stores: the task's request, if any, the tasks it sent, its last report.
+
+    ``number`` is that of the request's attempt; ``next_message`` is the message of a retry.
+    """
 
     task_id: str
     request: Any
@@ -43,7 +46,7 @@ class Attempt:
 
 
 def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, json_form: JsonForm) -> Write:
-    """The change of the record that a Celery state stands for."""
+    """Return the change of the record that a Celery state stands for."""
     if state == states.STARTED and attempt.fence is None:
         return writes.start(attempt.task_id, worker=worker_of(result, attempt.request))
     if state == PROGRESS:
@@ -57,7 +60,7 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
     }
     if state == states.SUCCESS:
         return _success(attempt, json_form(result), extras)
-    # A retry without an exception has no error to tell.
+    # self.retry() needs no exception.
     error = None if result is None else error_info(result, traceback, json_form)
     if state == states.RETRY:
         return writes.retry(
@@ -67,33 +70,33 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
 
 
 def _success(attempt: Attempt, result: Any, extras: dict[str, Any]) -> Write:
-    """The end of a task that returned. What it ignores its chord still wants, whatever becomes of its worker."""
     if not attempt.ignored:
         return writes.succeed(attempt.task_id, result, **extras)
+    # The body of its chord needs an ignored result too, even if this worker dies before it counts the member.
     ending = writes.succeed(attempt.task_id, None, ignored=True, **extras)
     return canvas.keep_result(ending, result) if attempt.request.chord else ending
 
 
 def progress_from(meta: Any, json_form: JsonForm) -> Progress:
-    """Read ``update_state(state="PROGRESS", meta=...)``: what we have a field for goes there, the rest into ``data``.
+    """Read ``update_state(state="PROGRESS", meta=...)``: known keys become fields, all others go into ``data``.
 
-    Nothing of the meta is lost: a ``current`` that is no number is data like any other key.
+    Nothing of the meta is lost: a ``current`` that is not a number is data like any other key.
     """
-    plain = json_form(meta)
-    if not isinstance(plain, dict):
-        return Progress(data=plain)
-    message = plain.get("message")
+    fields = json_form(meta)
+    if not isinstance(fields, dict):
+        return Progress(data=fields)
+    message = fields.get("message")
     known: dict[str, Any] = {
-        "current": _number(plain.get("current")),
-        "total": _number(plain.get("total")),
+        "current": _number(fields.get("current")),
+        "total": _number(fields.get("total")),
         "message": message if isinstance(message, str) else None,
     }
-    rest = {key: value for key, value in plain.items() if known.get(key) is None}
+    rest = {key: value for key, value in fields.items() if known.get(key) is None}
     return Progress(**known, data=rest or None)
 
 
 def progress_meta(progress: Progress) -> Any:
-    """The meta that Celery's ``AsyncResult.info`` shows for a report: the reverse of :func:`progress_from`."""
+    """Return the meta that Celery's ``AsyncResult.info`` shows for a report: the reverse of :func:`progress_from`."""
     known = {key: getattr(progress, key) for key in sorted(_KNOWN_META) if getattr(progress, key) is not None}
     if progress.data is not None and not isinstance(progress.data, dict):
         return progress.data
@@ -103,12 +106,12 @@ def progress_meta(progress: Progress) -> Any:
 def error_info(stored: Any, traceback: Any, json_form: JsonForm) -> ErrorInfo:
     """Read what Celery stores for an exception.
 
-    A task function may also have told a failure by hand, ``update_state(state="FAILURE", meta=...)``, with any meta.
+    A task function may also have set a failure by ``update_state(state="FAILURE", meta=...)``, with any meta.
     """
     text = None if traceback is None else str(traceback)
     if not isinstance(stored, dict) or "exc_type" not in stored:
-        plain = json_form(stored)
-        return ErrorInfo(type="Exception", message=str(plain), module="builtins", args=[plain], traceback=text)
+        value = json_form(stored)
+        return ErrorInfo(type="Exception", message=str(value), module="builtins", args=[value], traceback=text)
     args = json_form(stored.get("exc_message"))
     return ErrorInfo(
         type=str(stored["exc_type"]),
@@ -120,13 +123,13 @@ def error_info(stored: Any, traceback: Any, json_form: JsonForm) -> ErrorInfo:
 
 
 def worker_of(meta: Any, request: Any) -> str:
-    """STARTED comes with the host name in its meta; a start told by hand may have it in the request only."""
-    told = meta.get("hostname") if isinstance(meta, dict) else None
-    return str(told or getattr(request, "hostname", None) or "unknown")
+    """Return the worker of a start: Celery puts it into the meta; otherwise it may be in the request."""
+    hostname = meta.get("hostname") if isinstance(meta, dict) else None
+    return str(hostname or getattr(request, "hostname", None) or "unknown")
 
 
 def arrival(attempt: Attempt, json_form: JsonForm, app: Celery) -> NewTask:
-    """What a message tells of a task that no record was made for; without a request that is little."""
+    """Return the task that a message describes; without a request, little more than its id is known."""
     request = attempt.request
     if request is None:
         return NewTask(id=attempt.task_id, name="unknown", queue=app.conf.task_default_queue)
@@ -146,7 +149,7 @@ def arrival(attempt: Attempt, json_form: JsonForm, app: Celery) -> NewTask:
 
 
 def unsent(signature: Signature, json_form: JsonForm, *, parent_id: str | None, default_queue: str) -> NewTask:
-    """A task that will never be sent, as its signature tells of it."""
+    """Return the task that a signature describes, which will never be sent."""
     options = signature.options
     return NewTask(
         id=signature.id,
@@ -160,13 +163,13 @@ def unsent(signature: Signature, json_form: JsonForm, *, parent_id: str | None, 
 
 
 def _metadata_of(request: Any, json_form: JsonForm) -> dict[str, Any]:
-    """The ``metadata`` header of a message from an app that does not record what it sends; anything else is dropped."""
+    # The message comes from an app that does not record what it sends. An invalid header is dropped.
     metadata = json_form((getattr(request, "headers", None) or {}).get(METADATA_HEADER))
     return metadata if isinstance(metadata, dict) else {}
 
 
 def celery_meta(task_id: str, record: TaskRecord | None, python_form: PythonForm) -> dict[str, Any]:
-    """What Celery's ``AsyncResult`` reads of a task. An id without a record reads as Celery's PENDING there."""
+    """Return what Celery's ``AsyncResult`` reads of a task. An id without a record is PENDING there."""
     if record is None or record.forgotten or record.status in _PENDING:
         return {"task_id": task_id, "status": states.PENDING, "result": None}
     error = record.error
@@ -193,9 +196,9 @@ def _state_and_result(record: TaskRecord, error: ErrorInfo | None, python_form: 
     if record.status is Status.SUCCESS:
         return status, python_form(record.result)
     if record.status is not Status.STARTED:
-        # A retry needs no exception, and a failure may have been told by hand.
-        told = error or ErrorInfo(type="Exception", message="", module="builtins", args=[])
-        return status, {"exc_type": told.type, "exc_module": told.module, "exc_message": python_form(told.args)}
+        # A retry needs no exception, and a task function may have set a failure without an error.
+        shown = error or ErrorInfo(type="Exception", message="", module="builtins", args=[])
+        return status, {"exc_type": shown.type, "exc_module": shown.module, "exc_message": python_form(shown.args)}
     if record.custom_state is not None:
         name, meta = record.custom_state
         return name, python_form(meta)

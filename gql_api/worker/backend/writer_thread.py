@@ -39,11 +39,11 @@ class WriterThread:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a thread."""
+        """Whether the thread is alive."""
         return self._thread is not None and self._thread.is_alive()
 
     def wake(self) -> None:
-        """Make the thread look for work, and start it first if necessary. Call it with the lock held."""
+        """Make the thread check for work, and start it first if necessary. Call this with the lock held."""
         if not self.is_running:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()

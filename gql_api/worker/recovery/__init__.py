@@ -1,1 +1,1 @@
-"""Recovery of tasks that no living worker holds."""
+"""Recovery of tasks that no live worker holds, and deletion of old ones."""

@@ -1,4 +1,4 @@
-"""Celery's Redis broker: a look at the head of a queue, waiting for messages, and what becomes of them without it."""
+"""The queues in Celery's Redis broker, read without taking messages. All reliance on kombu's keys."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from celery import Celery
 
 
-class Waiting:
-    """The messages that no worker has taken yet, by the lists in which kombu's Redis transport keeps them."""
+class Backlog:
+    """The messages that no worker has taken yet, in the lists of kombu's Redis transport."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
 
     def oldest(self, queue: str, priority: int) -> str | None:
-        """The task whose message is taken next from a queue at a priority; None when none waits there.
+        """Return the id of the task whose message a worker takes next from a queue at a priority, or None.
 
-        An id that is no task of ours stands for a message from elsewhere.
+        The id may belong to a task without a record, whose message another program sent.
 
         Raises:
             OperationalError: the broker does not answer.

@@ -1,4 +1,4 @@
-"""What no living worker looks after is found again: by every worker, every few seconds, by conditional writes."""
+"""The scan by which every worker, every few seconds, finds tasks that no live worker holds and moves them on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gql_api.record.reads import CODEC, TaskRecord
 from gql_api.worker.app.republish import publish, request_of
 from gql_api.worker.attempts.lost import lose
 from gql_api.worker.backend.backend import Backend
-from gql_api.worker.recovery.backlog import Waiting
+from gql_api.worker.recovery.backlog import Backlog
 from gql_api.worker.recovery.retention import sweep
 
 logger = logging.getLogger(__name__)
@@ -32,10 +32,10 @@ _LOST = "its worker stopped answering"
 
 
 class Recovery:
-    """One worker's part of it.
+    """The scan of one worker.
 
-    Any number of workers do the same at the same time: of those who see a task that needs something, the one whose
-    write is taken does it.
+    Any number of workers scan at the same time. All changes are conditional writes: of the workers that find the same
+    task, only the one whose write is taken goes on with it.
     """
 
     def __init__(self, app: Celery, backend: Backend) -> None:
@@ -45,8 +45,8 @@ class Recovery:
         self._lease = timedelta(seconds=backend.settings.lease_seconds)
         self._answering_since: float | None = None
 
-    def look(self) -> None:
-        """Look once, and do what is to be done.
+    def scan(self) -> None:
+        """Scan once, and send, expire or end the tasks that are found.
 
         Raises:
             PyMongoError: MongoDB does not answer.
@@ -55,13 +55,13 @@ class Recovery:
             now = self._database_time()
             if self._answering_since is None:
                 self._answering_since = time.monotonic()
-            self._send_what_is_due(now)
-            self._give_up_what_expired(now)
-            # While MongoDB was away no worker could extend a lease, so none is judged until all have had the time to.
+            self._send_due(now)
+            self._expire(now)
+            # While MongoDB was away no worker could extend its leases, so all workers get the time to do that first.
             if time.monotonic() - self._answering_since > self._lease.total_seconds():
-                self._take_from_lost_workers(now)
+                self._end_lost_attempts(now)
             if self._holds_leader_lock(now):
-                self._send_what_the_broker_lost(now)
+                self._send_lost_messages(now)
                 self._backend.repair_chords(now - self._lease)
                 sweep(self._backend, now)
         except PyMongoError:
@@ -74,7 +74,7 @@ class Recovery:
         return now
 
     def _holds_leader_lock(self, now: datetime) -> bool:
-        """Whether this worker is the one to look through all that waits, which may be much."""
+        # One worker at a time scans all waiting tasks, which may be many.
         filter_, update = due.take_leader_lock("recovery", now, self._lease.total_seconds() / 2)
         try:
             self._backend.database[fields.LEADER_LOCKS].update_one(filter_, update, upsert=True)
@@ -82,8 +82,8 @@ class Recovery:
             return False
         return True
 
-    def _send_what_is_due(self, now: datetime) -> None:
-        """Send all whose time has come, a batch by two writes and a pipeline."""
+    def _send_due(self, now: datetime) -> None:
+        """Send the tasks that are due, each batch by two writes and a pipeline."""
         store = self._backend.store
         for status in (Status.SCHEDULED, Status.RETRY):
             while ids := self._ids_of(due.before(status, now, self._names)):
@@ -92,29 +92,29 @@ class Recovery:
                 if len(ids) < _BATCH:
                     break
 
-    def _give_up_what_expired(self, now: datetime) -> None:
-        for record in self._found(due.expired(now)):
+    def _expire(self, now: datetime) -> None:
+        for record in self._records(due.expired(now)):
             self._backend.store.change(claims.expire(record.id))
 
-    def _take_from_lost_workers(self, now: datetime) -> None:
-        for record in self._found(due.before(Status.STARTED, now, self._names)):
+    def _end_lost_attempts(self, now: datetime) -> None:
+        for record in self._records(due.before(Status.STARTED, now, self._names)):
             logger.warning("Attempt %d of task %s was lost: %s", record.attempts, record.id, _LOST)
             fence = claims.lease_over(record.attempts)
             self._send(lose(self._backend, record, request_of(self._app, record), fence, _LOST))
 
-    def _send_what_the_broker_lost(self, now: datetime) -> None:
+    def _send_lost_messages(self, now: datetime) -> None:
         """Send waiting tasks again whose messages cannot be in the broker any more.
 
-        Queues are first in, first out: a task that began to wait before the oldest message of its queue did is not in
-        it. One lease of leeway is for messages that are on their way, or in a worker's hands.
+        Queues are first in, first out: a task that has waited longer than the oldest message of its queue is not in
+        the queue. Messages on their way to the broker or to a task function get the time of one lease.
         """
         settled = now - self._lease
-        waiting = Waiting(self._app)
+        backlog = Backlog(self._app)
         for queue, priority in self._queues(settled):
-            oldest = waiting.oldest(queue, priority)
+            oldest = backlog.oldest(queue, priority)
             since = settled if oldest is None else self._waits_since(oldest, settled)
             if since is not None:
-                for record in self._found(due.queued_before(since, queue, priority, self._names)):
+                for record in self._records(due.queued_before(since, queue, priority, self._names)):
                     if record.due_at is not None and self._backend.store.note(claims.resend(record.id, record.due_at)):
                         logger.warning("The message of task %s was lost: it is sent again", record.id)
                         self._send(record)
@@ -124,15 +124,15 @@ class Recovery:
         return [due.queue_from(group) for group in groups]
 
     def _waits_since(self, task_id: str, settled: datetime) -> datetime | None:
-        """The time before which tasks cannot be behind this one; None when its own record does not tell."""
+        """Return the time before which tasks cannot be queued behind this one, if its record shows it."""
         record = self._backend.store.find(task_id)
         if record is None or record.due_at is None or record.status is not Status.QUEUED:
             return None
-        # It may have been moved to a later time and back: its message is as old as its first waiting.
+        # It may have been rescheduled and have come back: its message is as old as its first QUEUED state.
         queued = [entry.at for entry in record.history if entry.status is Status.QUEUED]
         return min(settled, min([record.due_at, *queued]) - self._lease)
 
-    def _found(self, filter_: dict[str, Any]) -> Iterator[TaskRecord]:
+    def _records(self, filter_: dict[str, Any]) -> Iterator[TaskRecord]:
         for document in self._backend.collection.find(filter_).sort(fields.DUE_AT).limit(_BATCH):
             yield TaskRecord(document)
 
@@ -146,7 +146,7 @@ class Recovery:
 
 
 class Recoverer(bootsteps.StartStopStep):
-    """Runs recovery in a thread of the worker's main process."""
+    """A bootstep that runs recovery in a thread of the worker's main process."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -155,27 +155,27 @@ class Recoverer(bootsteps.StartStopStep):
         self._stopping = threading.Event()
 
     def start(self, parent: Any) -> None:
-        """Begin to look."""
+        """Start the thread."""
         backend = parent.app.backend
         if isinstance(backend, Backend):
-            look = Recovery(parent.app, backend).look
+            scan = Recovery(parent.app, backend).scan
             interval = backend.settings.recovery_interval_seconds
-            threading.Thread(target=self._run, args=(look, interval), name="recovery", daemon=True).start()
+            threading.Thread(target=self._run, args=(scan, interval), name="recovery", daemon=True).start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - the bootstep's signature
-        """Stop looking: what this worker cannot do any more, others do."""
+        """Stop the thread; other workers go on."""
         self._stopping.set()
 
     def terminate(self, parent: Any) -> None:
-        """Do the same when the worker is told to stop at once."""
+        """Stop the same way when the worker has to stop at once."""
         self.stop(parent)
 
-    def _run(self, look: Callable[[], None], interval: float) -> None:
+    def _run(self, scan: Callable[[], None], interval: float) -> None:
         while not self._stopping.wait(interval * random.uniform(0.75, 1.25)):  # noqa: S311 - so that workers take turns
             try:
-                look()
+                scan()
             except (PyMongoError, OperationalError, OSError) as error:
                 level = logging.WARNING if is_outage(error) or not isinstance(error, PyMongoError) else logging.ERROR
-                logger.log(level, "Recovery could not look: %s", error)
+                logger.log(level, "Recovery could not scan: %s", error)
             except Exception:
                 logger.exception("Recovery failed; it tries again")

@@ -1,4 +1,4 @@
-"""Finished tasks are deleted when they have been kept long enough."""
+"""The deletion of finished tasks that are older than the retention time."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BATCH = 500
-# A look at all that waits comes round again: a large heap goes little by little.
+# Recovery calls again: a large number of tasks is deleted little by little.
 _MAX_BATCHES = 4
 
 
 def sweep(backend: Backend, now: datetime) -> None:
-    """Delete tasks whose end is longer ago than ``RETENTION_DAYS``, oldest first, and announce each."""
+    """Delete tasks that ended more than ``RETENTION_DAYS`` ago, oldest first, and announce each."""
     days = backend.settings.retention_days
     if not days:
         return

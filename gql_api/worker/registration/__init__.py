@@ -1,1 +1,1 @@
-"""The announcement of what a worker can run."""
+"""The announcement of the task functions that a worker can run."""

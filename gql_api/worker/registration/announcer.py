@@ -1,4 +1,4 @@
-"""A worker tells MongoDB what it can run and that it is alive, from a thread that never holds the worker up."""
+"""The thread by which a worker announces its task functions and its heartbeat in MongoDB, without blocking."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from gql_api.worker.store.connections import Connections
 logger = logging.getLogger(__name__)
 
 _MISSED_BEATS = 3
-_GOODBYE_SECONDS = 2.0
+_STOP_SECONDS = 2.0
 
 
 class Announcer(bootsteps.StartStopStep):
-    """Runs in the worker's main process, after the pool has forked its children."""
+    """A bootstep that runs the thread in the worker's main process, after the pool has forked its children."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -34,19 +34,19 @@ class Announcer(bootsteps.StartStopStep):
         self._thread: threading.Thread | None = None
 
     def start(self, parent: Any) -> None:
-        """Begin to beat."""
+        """Start the thread."""
         self._thread = threading.Thread(target=self._run, args=(parent,), name="announcer", daemon=True)
         self._thread.start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - the bootstep's signature
-        """Stop, and say so; when MongoDB does not answer the missing beats will tell."""
+        """Stop, and withdraw the announcement; if MongoDB does not answer, it expires."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(timeout=_GOODBYE_SECONDS)
+            self._thread.join(timeout=_STOP_SECONDS)
         self._thread = None
 
     def terminate(self, parent: Any) -> None:
-        """Stop the same way when the worker is told to stop at once."""
+        """Stop the same way when the worker has to stop at once."""
         self.stop(parent)
 
     def _run(self, worker: Any) -> None:
@@ -71,7 +71,7 @@ class Announcer(bootsteps.StartStopStep):
                     logger.exception("This worker cannot announce its tasks")
             if self._stopping.wait(interval):
                 break
-        _say_goodbye(backend.connections, worker.hostname)
+        _withdraw(backend.connections, worker.hostname)
 
 
 def _beat(worker: Any, task_names: list[str], interval: float) -> Write:
@@ -80,7 +80,7 @@ def _beat(worker: Any, task_names: list[str], interval: float) -> Write:
         pool=str(worker.pool_cls.__module__).rpartition(".")[2],
         concurrency=int(worker.concurrency or 1),
         task_names=task_names,
-        # As of this beat: consumers can be added and cancelled.
+        # Read at each beat, because consumers can be added and cancelled.
         queues=sorted(worker.app.amqp.queues.consume_from),
         good_for_seconds=interval * _MISSED_BEATS,
     )
@@ -91,8 +91,8 @@ def _upsert(connections: Connections, collection: str, write: Write) -> None:
     connections.database()[collection].update_one(filter_, update, upsert=True)
 
 
-def _say_goodbye(connections: Connections, hostname: str) -> None:
+def _withdraw(connections: Connections, hostname: str) -> None:
     try:
         connections.database()[fields.WORKERS].delete_one(workers.by_hostname(hostname))
     except PyMongoError as error:
-        logger.warning("MongoDB does not answer, this worker could not say that it stops: %s", error)
+        logger.warning("MongoDB does not answer, this worker could not withdraw its announcement: %s", error)

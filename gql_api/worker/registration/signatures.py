@@ -1,15 +1,14 @@
-"""What a task function takes, read from its signature by Pydantic: the making of a definition, in workers only."""
+"""Definitions of task functions, made in workers only: Pydantic describes the parameters of their signatures."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from inspect import Parameter
+from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any
 
 import celery
-from pydantic import create_model
-from pydantic.fields import FieldInfo
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from gql_api.record.fields import is_internal
@@ -21,18 +20,18 @@ if TYPE_CHECKING:
 _BY_POSITION = {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
 
 
-class _Schema(GenerateJsonSchema):
-    # A default that JSON has no word for is left out of the schema; that is no reason to warn.
+class _JsonSchema(GenerateJsonSchema):
+    # A default that JSON cannot express is left out of the schema, without a warning.
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
 
 
 def definitions_of(app: Celery) -> list[TaskDefinition]:
-    """Describe every task function of an app but Celery's internal ones, by name."""
+    """Return the definitions of all task functions of an app except Celery's internal ones, by name."""
     return [define(app.tasks[name], app) for name in sorted(app.tasks) if not is_internal(name)]
 
 
 def define(task: celery.Task, app: Celery) -> TaskDefinition:
-    """Describe one task function: signature, docstring, queue and limits."""
+    """Return the definition of one task function: signature, docstring, queue and limits."""
     parameters = list(_signature(task).parameters.values())
     return TaskDefinition(
         name=task.name,
@@ -48,19 +47,19 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
 
 
 def input_schema(parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the parameters as the properties of one object.
+    """Return the JSON Schema (2020-12) of the parameters as the properties of one object.
 
-    A parameter without an annotation takes anything, and so does one whose annotation JSON Schema cannot express.
+    A parameter without an annotation takes any value, like one whose annotation JSON Schema cannot express.
     """
     named = [p for p in parameters if p.kind not in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}]
     generated = _generate([p if _is_expressible(p) else p.replace(annotation=Any) for p in named])
-    properties = {p.name: generated["properties"][_neutral(n)] for n, p in enumerate(named)}
-    for schema in properties.values():
+    for schema in generated["properties"].values():
         schema.pop("title", None)
+    # As Python calls the function: without Pydantic, Field(default=...) in an annotation is not a default.
     required = [p.name for p in named if p.default is Parameter.empty]
     return {
         "type": "object",
-        "properties": properties,
+        "properties": generated["properties"],
         "additionalProperties": any(p.kind is Parameter.VAR_KEYWORD for p in parameters),
         **({"required": required} if required else {}),
         **({"$defs": generated["$defs"]} if "$defs" in generated else {}),
@@ -76,32 +75,21 @@ def _is_expressible(parameter: Parameter) -> bool:
 
 
 def _generate(parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """Make one model of all parameters, so that different models of the same name are told apart."""
-    fields: dict[str, Any] = {_neutral(n): (_annotation(p), _field(p)) for n, p in enumerate(parameters)}
-    model = create_model("Parameters", **fields)
-    return model.model_json_schema(by_alias=False, schema_generator=_Schema)
+    """Let Pydantic describe a function that takes the parameters by name, which is the only way to an object schema."""
 
+    def call() -> None: ...
 
-def _neutral(position: int) -> str:
-    """A parameter may have a name that Pydantic keeps for itself, ``schema`` or ``_x``."""
-    return f"p{position}"
-
-
-def _annotation(parameter: Parameter) -> Any:
-    return Any if parameter.annotation is Parameter.empty else parameter.annotation
-
-
-def _field(parameter: Parameter) -> FieldInfo:
-    if isinstance(parameter.default, FieldInfo):
-        return parameter.default
-    return FieldInfo(default=... if parameter.default is Parameter.empty else parameter.default)
+    function: Any = call
+    function.__signature__ = Signature([p.replace(kind=Parameter.KEYWORD_ONLY) for p in parameters])
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return TypeAdapter(function).json_schema(by_alias=False, schema_generator=_JsonSchema)
 
 
 def _signature(task: celery.Task) -> inspect.Signature:
     try:
         return inspect.signature(task.run, eval_str=True)
     except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything
-        # An annotation that only exists for type checkers: the names of the parameters still say most of it.
+        # An annotation that exists only for type checkers: the names of the parameters are still known.
         signature = inspect.signature(task.run)
         unknown = [p.replace(annotation=Parameter.empty) for p in signature.parameters.values()]
         return signature.replace(parameters=unknown)

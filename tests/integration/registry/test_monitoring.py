@@ -1,4 +1,4 @@
-"""What waits in queues and who works, read from records and heartbeats."""
+"""The depths of queues and the live workers, read from records and heartbeats."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _claim(task_id: str, hostname: str) -> Write:
 async def test_every_queue_is_named_once(
     store: TaskStore, database: Database[dict[str, Any]], announced: TaskDefinition
 ) -> None:
-    """Those that wait, those that live workers serve and those of announced tasks; none that a dead worker served."""
+    """Queues with waiting tasks, with live workers and of announced tasks are listed; those of dead workers are not."""
     _beat(database, "b@host", "mail", "sums")
     _beat(database, "a@host", "mail")
     _beat(database, "dead@host", "forgotten", good_for=0.0)
@@ -66,7 +66,7 @@ async def test_every_queue_is_named_once(
 
 
 async def test_only_what_is_queued_counts(store: TaskStore) -> None:
-    """A task that is to start later, that runs or that has ended waits in no queue."""
+    """A task that is to start later, runs or has ended is not counted in its queue."""
     for task_id, delay in (("later", 60.0), ("running", None), ("ended", None), ("waiting", None)):
         await _create(store, task_id, "q", delay=delay)
     await _changed(store, _claim("running", "w"))
@@ -76,7 +76,7 @@ async def test_only_what_is_queued_counts(store: TaskStore) -> None:
 
 
 async def test_a_task_waits_since_it_became_queued(store: TaskStore) -> None:
-    """One that was scheduled or given back waits since then; new metadata and a reschedule to now restart nothing."""
+    """A scheduled or requeued task waits since then; new metadata and a reschedule to now do not restart its wait."""
     await _create(store, "t", "q", delay=0.001)
     record = await _changed(store, claims.enqueue("t"))
 
@@ -99,7 +99,7 @@ async def test_a_task_waits_since_it_became_queued(store: TaskStore) -> None:
 
 
 async def test_live_workers_and_what_they_hold(store: TaskStore, database: Database[dict[str, Any]]) -> None:
-    """By hostname, each with its STARTED tasks at this moment; a dead one that still holds a task is not there."""
+    """Live workers are listed by hostname with their STARTED tasks; a dead worker that still holds a task is not."""
     for hostname, good_for in (("b@host", 60.0), ("a@host", 60.0), ("dead@host", 0.0)):
         _beat(database, hostname, "q", good_for=good_for)
         for number in range(3):
@@ -114,7 +114,7 @@ async def test_live_workers_and_what_they_hold(store: TaskStore, database: Datab
 
 
 async def test_an_idle_worker_is_there(store: TaskStore, database: Database[dict[str, Any]]) -> None:
-    """A worker that holds nothing, in a database without a task, is alive all the same."""
+    """A worker without tasks, in a database without tasks, is alive all the same."""
     assert await store.workers() == []
     assert await store.queues() == []
     _beat(database, "a@host", "q")
@@ -126,7 +126,7 @@ async def test_an_idle_worker_is_there(store: TaskStore, database: Database[dict
 async def test_only_the_tasks_that_count_are_read(
     store: TaskStore, database: Database[dict[str, Any]], pipeline: list[dict[str, Any]]
 ) -> None:
-    """An index leads to what waits and what runs, among however many tasks that have ended."""
+    """An index finds the waiting and running tasks among any number of tasks that have ended."""
     await store.indexes.create()
     command = {"aggregate": fields.TASKS, "pipeline": pipeline, "cursor": {}}
     cursor = database.command("explain", command)["stages"][0]["$cursor"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from celery import Celery
@@ -24,7 +24,7 @@ namesake = SimpleNamespace(Address=create_model("Address", street=(str, ...)))
 
 
 class Opaque:
-    """What JSON Schema has no word for."""
+    """A type that JSON Schema cannot express."""
 
 
 def send(to: str, count: int = 1, *, mode: Literal["fast", "slow"] = "fast", address: Address | None = None) -> None:
@@ -42,6 +42,9 @@ def aliased(x: Annotated[int, Field(alias="other")], y: int = Field(3, alias="an
 
 
 def prose(x: "int | 'Unquotable'", y: "a number of things" = 1) -> None: ...  # type: ignore # noqa: D103, F722, F821, PGH003, UP037
+
+
+def misplaced(x: ClassVar[int] = 1, y: int = Field(2), z: int = Field(gt=0)) -> None: ...  # type: ignore # noqa: D103, PGH003
 
 
 def twins(x: Address, y: namesake.Address) -> None: ...  # type: ignore[name-defined] # noqa: D103
@@ -86,7 +89,7 @@ def test_a_bound_task_does_not_show_self(app: Celery) -> None:
 
 
 def test_what_cannot_be_described_takes_anything(app: Celery) -> None:
-    """Parameters without usable annotations are known by name, and do not keep the rest from being announced."""
+    """Parameters without usable annotations are known by name, and the others are announced all the same."""
     definition = _define(app, anything)
     assert definition.input_schema["properties"] == {"first": {}, "model_config": {"default": 1}, "_x": {}}
     assert definition.input_schema["additionalProperties"] is True
@@ -98,6 +101,7 @@ def test_odd_signatures_do_not_keep_a_worker_from_announcing(app: Celery) -> Non
     """Aliases, annotations that cannot be evaluated, models of the same name: each is announced as well as it can."""
     assert list(_define(app, aliased).input_schema["properties"]) == ["x", "y"]
     assert _define(app, prose).check(["anything"], {"y": []}) == []
+    assert list(_define(app, misplaced).input_schema["properties"]) == ["x", "y", "z"]
     definition = _define(app, twins)
     assert definition.check([{"city": "X"}, {"street": "Y"}], {}) == []
     assert [problem.path for problem in definition.check([{"street": "Y"}, {"city": "X"}], {})] == [
@@ -107,7 +111,7 @@ def test_odd_signatures_do_not_keep_a_worker_from_announcing(app: Celery) -> Non
 
 
 def test_many_wrong_values_make_few_problems(app: Celery) -> None:
-    """A large array of wrong values is answered with what a person can read."""
+    """A large array of wrong values yields no more problems than a person can read."""
 
     def total(xs: list[int]) -> None: ...
 
@@ -115,7 +119,7 @@ def test_many_wrong_values_make_few_problems(app: Celery) -> None:
 
 
 def test_internal_tasks_are_not_announced(app: Celery) -> None:
-    """Celery's own tasks are nothing that a client should create."""
+    """Celery's own tasks are not for clients to create."""
     app.task(send, name="send", shared=False)
     assert [definition.name for definition in definitions_of(app)] == ["send"]
 

@@ -85,13 +85,13 @@ def test_results_are_values_that_can_be_queried(backend: Backend, task_id: TaskI
 
 
 def test_states_before_the_start_read_as_pending(app: Celery, task_id: TaskId) -> None:
-    """Celery knows no QUEUED, and an id that was never heard of is PENDING to it."""
+    """Celery has no QUEUED state, and an unknown id is PENDING to it."""
     assert app.AsyncResult(task_id).state == "PENDING"
     assert app.AsyncResult("unknown").state == "PENDING"
 
 
 def test_an_exception_comes_back_as_itself(app: Celery, backend: Backend, task_id: TaskId) -> None:
-    """The caller of get sees the exception that the task raised; the record tells it in words."""
+    """The caller of get sees the exception that the task raised; the record describes it in words."""
     backend.mark_as_failure(task_id, KeyError("missing"), traceback="Traceback (most recent call last): ...")
     result = app.AsyncResult(task_id)
     with pytest.raises(KeyError, match="missing"):
@@ -103,7 +103,7 @@ def test_an_exception_comes_back_as_itself(app: Celery, backend: Backend, task_i
 
 
 def test_a_revoked_task_is_final(app: Celery, backend: Backend, task_id: TaskId) -> None:
-    """Revocation is told by Celery's own exception, and nothing undoes it."""
+    """A revocation is reported as Celery's own exception, and nothing undoes it."""
     backend.mark_as_revoked(task_id, "terminated")
     backend.mark_as_started(task_id, hostname="w")
     backend.mark_as_done(task_id, 1)
@@ -139,7 +139,7 @@ def test_a_retry_tells_why(app: Celery, backend: Backend, task_id: TaskId) -> No
 def test_states_without_an_exception_can_be_read(
     app: Celery, backend: Backend, task_id: TaskId, state: str, final: bool
 ) -> None:
-    """self.retry() needs no exception, nor does a failure told by hand; earlier progress does not hide the state."""
+    """Neither self.retry() nor a FAILURE set by hand needs an exception; earlier progress does not hide the state."""
     backend.mark_as_started(task_id, hostname="w")
     backend.report_progress(task_id, Progress(1.0))
     backend.store_result(task_id, None, state)
@@ -180,7 +180,7 @@ def test_celerys_progress_idiom_becomes_progress(app: Celery, backend: Backend, 
 
 
 def test_other_states_stay_started(app: Celery, backend: Backend, task_id: TaskId) -> None:
-    """A state of the task's own is in the history and in AsyncResult; the record's status keeps to the lifecycle."""
+    """A state of the task's own is in the history and in AsyncResult; the record's status follows the lifecycle."""
     backend.mark_as_started(task_id, hostname="w")
     backend.store_result(task_id, {"to": uuid.UUID(int=2)}, "UPLOADING")
     record = _record(backend, task_id)
@@ -201,8 +201,8 @@ def test_a_state_told_by_hand_of_a_task_elsewhere_is_kept(
         backend.mark_as_started(known, hostname="other@host")
         backend.store_result(known, {"current": 1}, state)
         assert app.AsyncResult(known).state == seen
-    backend.store_result("never-heard-of", {"current": 1}, state)
-    assert app.AsyncResult("never-heard-of").state == seen
+    backend.store_result("unknown-id", {"current": 1}, state)
+    assert app.AsyncResult("unknown-id").state == seen
 
 
 def test_the_last_report_goes_with_the_end(backend: Backend, task_id: TaskId) -> None:
@@ -226,7 +226,7 @@ def test_a_report_too_large_to_store_does_not_decide_the_outcome(backend: Backen
 
 
 def test_forget_drops_the_result_and_not_the_task(app: Celery, backend: Backend, task_id: TaskId) -> None:
-    """After forget Celery knows nothing of the task, and the record still tells how it ended."""
+    """After forget Celery knows nothing of the task, and the record still shows how it ended."""
     backend.mark_as_done(task_id, "secret")
     app.AsyncResult(task_id).forget()
     assert app.AsyncResult(task_id).state == "PENDING"
@@ -235,7 +235,7 @@ def test_forget_drops_the_result_and_not_the_task(app: Celery, backend: Backend,
 
 
 def test_a_task_that_nobody_created_is_recorded(app: Celery, backend: Backend) -> None:
-    """A state of an unknown id makes its record, from what its message tells."""
+    """A state of an unknown id creates its record from its message."""
     request = Context(
         id="new", task="shop.pay", args=(1, uuid.UUID(int=3)), kwargs={"a": 1}, hostname="w", parent_id="p"
     )
@@ -248,7 +248,7 @@ def test_a_task_that_nobody_created_is_recorded(app: Celery, backend: Backend) -
 
 
 def test_a_result_that_cannot_be_stored_is_celerys_to_report(backend: Backend, task_id: TaskId) -> None:
-    """What no serializer knows and what is larger than a document raise EncodeError, which Celery makes a FAILURE."""
+    """An unserializable result and one that is too large raise EncodeError, which Celery stores as a FAILURE."""
     with pytest.raises(EncodeError):
         backend.mark_as_done(task_id, object())
     with pytest.raises(EncodeError, match="16 MiB"):
@@ -272,14 +272,14 @@ def test_groups_are_saved_and_expire_without_tasks(app: Celery, backend: Backend
 
 
 def test_forget_leaves_a_running_task_alone(app: Celery, backend: Backend, task_id: TaskId) -> None:
-    """What has no result yet has nothing to forget, and its result can be read when it is there."""
+    """A running task has no result to forget, and its later result can be read."""
     app.AsyncResult(task_id).forget()
     backend.mark_as_done(task_id, 3)
     assert app.AsyncResult(task_id).get(timeout=5) == 3
 
 
 def test_an_ignored_result_is_none_of_celerys_business(app: Celery, backend: Backend, task_id: TaskId) -> None:
-    """With ignore_result AsyncResult knows nothing, as ever, and the record tells that the task succeeded."""
+    """With ignore_result AsyncResult shows nothing, as always, and the record shows that the task succeeded."""
     backend.mark_as_done(task_id, "unwanted", request=Context(id=task_id, ignore_result=True))
     assert app.AsyncResult(task_id).state == "PENDING"
     record = _record(backend, task_id)
@@ -287,7 +287,7 @@ def test_an_ignored_result_is_none_of_celerys_business(app: Celery, backend: Bac
 
 
 def test_children_are_known(app: Celery, backend: Backend, task_id: TaskId) -> None:
-    """What a task sent can be reached from its result."""
+    """The tasks that a task sent can be reached from its result."""
     request = Context(id=task_id, children=[])
     request.children.append(app.AsyncResult("child"))
     backend.mark_as_done(task_id, 1, request=request)
@@ -315,7 +315,7 @@ def _failure(code: int, *labels: str) -> OperationFailure:
 def test_only_an_absent_store_is_tried_again(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, error: Exception, safe: bool
 ) -> None:
-    """Celery's always_retry needs to know which errors pass by themselves; outside a worker nobody waits for them."""
+    """Celery's always_retry needs to know which errors are temporary; only workers wait for their end."""
     assert backend.exception_safe_to_retry(error) is False
     monkeypatch.setattr("gql_api.worker.backend.backend.is_worker", lambda: True)
     assert backend.exception_safe_to_retry(error) is safe

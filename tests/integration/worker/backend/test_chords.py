@@ -24,7 +24,7 @@ from gql_api.worker.backend.backend import Backend
 
 @dataclass
 class Canvas:
-    """A chord of three members that are never sent; only what the backend is told of them happens."""
+    """A chord of three members that are never sent; they end only in calls of the backend."""
 
     backend: Backend
     members: list[str]
@@ -33,11 +33,11 @@ class Canvas:
     redis: Redis
 
     def finish(self, number: int, **of_request: Any) -> None:
-        """Tell the end of a member, as a worker does."""
+        """Store the end of a member, as a worker does."""
         self.backend.mark_as_done(self.members[number], number, request=self._request(number, **of_request))
 
     def count(self, number: int) -> None:
-        """Tell the chord alone of a member's end, whatever its record says."""
+        """Count a member's end in the chord, whatever its record contains."""
         self.backend.on_chord_part_return(self._request(number), states.SUCCESS, number)
 
     def _request(self, number: int, **rest: Any) -> Context:
@@ -46,18 +46,18 @@ class Canvas:
 
     @property
     def bodies_sent(self) -> int:
-        """How many messages for the body wait in its queue."""
+        """The number of messages for the body in its queue."""
         return int(self.redis.llen(self.body.options["queue"]))
 
     @property
     def stored(self) -> Chord:
-        """What MongoDB holds of the chord."""
+        """The chord in MongoDB."""
         document = self.backend.database[fields.CHORDS].find_one(queries.by_id(self.id))
         assert document is not None
         return record_canvas.chord_from(document)
 
     @property
-    def told(self) -> list[str]:
+    def finished(self) -> list[str]:
         """The members that have finished, in their order."""
         documents = self.backend.database[fields.CHORD_PARTS].find(record_canvas.parts_of(self.id))
         return [
@@ -105,7 +105,7 @@ def test_a_member_told_twice_counts_once(canvas: Canvas) -> None:
     canvas.finish(2)
     canvas.count(2)
     assert canvas.bodies_sent == 1
-    assert canvas.told == canvas.members
+    assert canvas.finished == canvas.members
 
 
 def test_members_that_end_together_send_one_body(canvas: Canvas) -> None:
@@ -119,7 +119,7 @@ def test_members_that_end_together_send_one_body(canvas: Canvas) -> None:
 
 
 def test_a_member_that_joins_is_waited_for(canvas: Canvas) -> None:
-    """A task that was added to the chord while it ran has to finish too, however often the addition is told."""
+    """A task that was added to the chord while it ran has to finish too, however often it is added."""
     joined = canvas.backend.app.AsyncResult(str(uuid.uuid4()))
     for _ in range(2):
         canvas.backend.add_to_chord(canvas.id, joined)
@@ -132,7 +132,7 @@ def test_a_member_that_joins_is_waited_for(canvas: Canvas) -> None:
 
 
 def test_a_member_that_was_not_counted_is(canvas: Canvas) -> None:
-    """A worker may die after it noted that a member finished and before it counted it: the next look counts it."""
+    """A worker may die after it added a finished member and before it counted it: the next repair counts it."""
     for number in range(3):
         canvas.finish(number)
     chords_ = canvas.backend.database[fields.CHORDS]
@@ -142,7 +142,7 @@ def test_a_member_that_was_not_counted_is(canvas: Canvas) -> None:
 
 
 def test_a_member_told_again_that_was_not_counted_is(canvas: Canvas) -> None:
-    """A worker that did not hear that a member was noted, and so notes it again, does not leave it uncounted."""
+    """A worker that had no answer when it added a member, and so adds it again, does not leave it uncounted."""
     for number in (0, 1):
         canvas.finish(number)
     canvas.backend.database[fields.CHORD_PARTS].insert_one(record_canvas.part(canvas.id, Part(canvas.members[2], 2)))
@@ -161,7 +161,7 @@ def test_a_count_that_is_ahead_sends_nothing_early(canvas: Canvas) -> None:
 
 
 def test_a_member_that_joined_and_was_not_told_is_found(canvas: Canvas) -> None:
-    """Of a member that joined too, only its end may be stored when its worker dies."""
+    """When its worker dies, a member that joined may have its end stored and nothing else."""
     joined = str(uuid.uuid4())
     canvas.backend.add_to_chord(canvas.id, canvas.backend.app.AsyncResult(joined))
     for number in range(3):
@@ -173,7 +173,7 @@ def test_a_member_that_joined_and_was_not_told_is_found(canvas: Canvas) -> None:
 
 
 def test_what_a_member_ignores_is_kept_for_the_body_only(canvas: Canvas) -> None:
-    """The body gets it, though the member was not counted by the worker that ran it; then nobody holds it any more."""
+    """The body gets an ignored result even if its worker did not count the member; then no record holds it any more."""
     tasks = canvas.backend.database[fields.TASKS]
     finish = canvas.backend.on_chord_part_return
     canvas.backend.on_chord_part_return = lambda *_args, **_rest: None  # type: ignore[method-assign] # the worker dies
@@ -191,7 +191,7 @@ def test_what_a_member_ignores_is_kept_for_the_body_only(canvas: Canvas) -> None
 
 
 def test_who_comes_too_late_to_complete_a_chord_changes_nothing(canvas: Canvas) -> None:
-    """Two may find a chord complete; the slower one does not take results that were let go of for missing ones."""
+    """Two may find a chord complete; the slower one does not mistake dropped results for missing ones."""
     for number in range(3):
         canvas.finish(number, ignore_result=True)
     found_complete = replace(canvas.stored, done=False)
@@ -202,13 +202,13 @@ def test_who_comes_too_late_to_complete_a_chord_changes_nothing(canvas: Canvas) 
 
 
 def test_chords_expire_like_groups(canvas: Canvas) -> None:
-    """Celery's clean-up deletes chords that nothing happened to for as long as results are kept."""
+    """Celery's clean-up deletes chords that have not changed for as long as results are kept."""
     canvas.finish(0)
     canvas.backend.cleanup()
     assert canvas.stored.size == 3
-    assert canvas.told == canvas.members[:1]
+    assert canvas.finished == canvas.members[:1]
     canvas.backend.expires = 1e-6
     canvas.backend.cleanup()
     assert canvas.backend.database[fields.CHORDS].count_documents({}) == 0
-    assert canvas.told == []
+    assert canvas.finished == []
     assert canvas.backend.database[fields.CHORD_DEFINITIONS].count_documents({}) == 0

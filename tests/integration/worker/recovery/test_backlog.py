@@ -13,7 +13,7 @@ from gql_api.dispatch import Dispatcher
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 from gql_api.worker.backend.messages import queue_of
-from gql_api.worker.recovery.backlog import Waiting
+from gql_api.worker.recovery.backlog import Backlog
 
 
 @pytest.fixture(params=["", "prefix:"])
@@ -27,20 +27,20 @@ def app(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Celery]:
 
 
 def test_the_oldest_message_is_the_one_sent_first(app: Celery) -> None:
-    """Of what waits at a priority the first is found, and nothing where nothing waits."""
-    queue, waiting = app.conf.task_default_queue, Waiting(app)
-    assert waiting.oldest(queue, 0) is None
+    """The first message of a priority is found, and none where the queue is empty."""
+    queue, backlog = app.conf.task_default_queue, Backlog(app)
+    assert backlog.oldest(queue, 0) is None
     for task_id in ("first", "second"):
         app.send_task("shop.price", task_id=task_id)
     app.send_task("shop.price", task_id="later", priority=9)
-    assert [waiting.oldest(queue, priority) for priority in (0, 3, 9)] == ["first", None, "later"]
+    assert [backlog.oldest(queue, priority) for priority in (0, 3, 9)] == ["first", None, "later"]
 
 
 def test_a_broker_that_is_away_is_an_error() -> None:
-    """An empty queue and one that cannot be seen are told apart."""
+    """A queue that cannot be read is an error, unlike an empty one."""
     app = Celery("away", broker="redis://127.0.0.1:1/0", set_as_current=False)
     with pytest.raises(OperationalError):
-        Waiting(app).oldest("q", 0)
+        Backlog(app).oldest("q", 0)
     app.close()
 
 

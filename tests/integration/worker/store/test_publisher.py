@@ -22,7 +22,7 @@ def server(tmp_path: Path) -> RedisServer:
 
 @pytest.fixture
 def publisher(server: RedisServer) -> Iterator[Publisher]:
-    """What is tested."""
+    """Return the publisher under test."""
     publisher = Publisher(server.url, 1.0)
     yield publisher
     publisher.close()
@@ -37,7 +37,7 @@ def _publish(publisher: Publisher, payload: bytes) -> bool:
 
 
 def test_events_arrive_in_their_order(server: RedisServer, publisher: Publisher, tmp_path: Path) -> None:
-    """A thousand events that nobody waits for arrive, each once, as they were sent."""
+    """A thousand events arrive in their order, each once, though the publisher waits for no reply."""
     with process(server.command(), tmp_path / "log"), Redis.from_url(server.url) as redis:
         wait_until(lambda: is_listening(server.port))
         with redis.pubsub() as pubsub:
@@ -45,15 +45,28 @@ def test_events_arrive_in_their_order(server: RedisServer, publisher: Publisher,
             pubsub.get_message(timeout=5)
             for number in range(1000):
                 publisher.publish([(_CHANNEL, str(number).encode())])
-            heard = [pubsub.get_message(timeout=5) for _ in range(1000)]
-    assert [int(message["data"]) for message in heard if message] == list(range(1000))
+            received = [pubsub.get_message(timeout=5) for _ in range(1000)]
+    assert [int(message["data"]) for message in received if message] == list(range(1000))
+
+
+def test_a_batch_arrives_in_its_order(server: RedisServer, publisher: Publisher, tmp_path: Path) -> None:
+    """Events that are sent by one call, large and small, arrive one by one in their order."""
+    payloads = [str(number).encode() * size for number in range(1, 100) for size in (1, 10_000)]
+    with process(server.command(), tmp_path / "log"), Redis.from_url(server.url) as redis:
+        wait_until(lambda: is_listening(server.port))
+        with redis.pubsub() as pubsub:
+            pubsub.subscribe(_CHANNEL)
+            pubsub.get_message(timeout=5)
+            publisher.publish([(_CHANNEL, payload) for payload in payloads])
+            received = [pubsub.get_message(timeout=5) for _ in payloads]
+    assert [message["data"] for message in received if message] == payloads
 
 
 def test_a_redis_that_went_away_is_an_error_until_it_is_back(
     server: RedisServer, publisher: Publisher, tmp_path: Path
 ) -> None:
-    """Without Redis an event is refused at once; the first event after its return is heard."""
-    assert not _publish(publisher, b"nobody")
+    """Without Redis an event is refused at once; the first event after its return arrives."""
+    assert not _publish(publisher, b"lost")
     for payload in (b"first", b"second"):
         with process(server.command(), tmp_path / "log"), Redis.from_url(server.url) as redis:
             wait_until(lambda: is_listening(server.port))
@@ -64,4 +77,4 @@ def test_a_redis_that_went_away_is_an_error_until_it_is_back(
                 message = pubsub.get_message(timeout=5)
                 assert message is not None
                 assert message["data"] == payload
-        assert not _publish(publisher, b"nobody")
+        assert not _publish(publisher, b"lost")

@@ -98,13 +98,13 @@ def _lines(count: int, size: int) -> tuple[LogLine, ...]:
 
 
 def test_an_event_carries_its_lines() -> None:
-    """What a watcher needs is in the event, without a read."""
+    """An event holds all that a watcher needs, without a read."""
     batch = LogBatch(1, 7, _lines(3, 10))
     assert events.decode_log(events.encode_log(batch)) == batch
 
 
 def test_a_large_event_says_only_that_there_are_lines() -> None:
-    """Above 32 KiB the lines stay in MongoDB."""
+    """Lines of more than 32 KiB stay in MongoDB."""
     payload = events.encode_log(LogBatch(1, 5, _lines(5, 8000)))
     assert len(payload) < 100
     assert events.decode_log(payload) == LogBatch(1, 5, None)
@@ -115,13 +115,13 @@ def test_a_large_event_says_only_that_there_are_lines() -> None:
     [b"", b"1", b"\x05\x00\x00\x00\x00", b"\xff" * 40, events.encode_log(LogBatch(1, 1))[:-2]],
 )
 def test_a_foreign_payload_is_refused(payload: bytes) -> None:
-    """Anything may be published to a channel; what is no event is told apart."""
+    """Anything may be published to a channel; only an event can be decoded."""
     with pytest.raises(EventError):
         events.decode_log(payload)
 
 
 def test_channels_are_apart() -> None:
-    """A task's changes and its log have channels of their own, whatever the id looks like."""
+    """A task's changes and its log have channels of their own, whatever the id is."""
     for id_ in ("t", "log:t", "task:t"):
         assert events.subject_of(events.channel(id_)) == (id_, False)
         assert events.subject_of(events.log_channel(id_)) == (id_, True)
@@ -132,13 +132,13 @@ def test_outside_a_worker_nothing_is_kept() -> None:
     app = Celery("outside", task_cls="gql_api.worker.app.task:Task", set_as_current=False)
 
     @app.task(bind=True)  # type: ignore[untyped-decorator] # Celery's
-    def tells(self: Task) -> str:
+    def log_something(self: Task) -> str:
         self.log("to %s", "nobody")
         with pytest.raises(ValueError, match="no level 'loud'"):
             self.log("x", level="loud")
-        return "told"
+        return "done"
 
-    assert tells() == tells.apply().get() == "told"
+    assert log_something() == log_something.apply().get() == "done"
 
 
 def test_the_task_logger_keeps_our_handler(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_an_attempt_that_logged_nothing_costs_nothing() -> None:
 
 
 def test_an_outage_holds_nobody_up_and_costs_bounded_memory() -> None:
-    """While MongoDB is away a function goes on; what waits is what the log could keep, and all of that is written."""
+    """While MongoDB is away a function goes on; all lines that the log could keep wait, and are written later."""
     written = Written()
     written.may_write.clear()
     writer = _writer(written, lines=100)
@@ -241,7 +241,7 @@ def test_the_text_that_waits_is_bounded_too() -> None:
 
 @pytest.mark.parametrize("answer", [True, False])
 def test_a_full_log_takes_no_more(answer: bool) -> None:
-    """When the record says that a task's log is full, by its earlier attempts perhaps, lines are not even made."""
+    """When the record says that a task's log is full, perhaps by earlier attempts, lines are not even made."""
     written = Written(answer)
     writer = _writer(written, interval=0.0)
     _add(writer, "a")
@@ -252,7 +252,7 @@ def test_a_full_log_takes_no_more(answer: bool) -> None:
 
 
 def test_tasks_and_attempts_are_apart() -> None:
-    """What a process runs at the same time is not mixed up."""
+    """The lines of attempts that run in one process at the same time are not mixed up."""
     written = Written()
     writer = _writer(written)
     for task_id, attempt in (("a", 1), ("b", 1), ("a", 2)):
@@ -262,7 +262,7 @@ def test_tasks_and_attempts_are_apart() -> None:
 
 
 def test_lines_that_cannot_be_written_fail_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """An error that does not pass by itself is told in the worker's own log, and later lines are written."""
+    """A permanent error is logged in the worker's own log, and later lines are written."""
     written: list[str] = []
 
     def write(_task_id: str, _attempt: int, entries: list[Entry]) -> bool:

@@ -27,7 +27,7 @@ class Written:
         self.reports.append((task_id, progress.current, time.monotonic()))
 
     def of(self, task_id: str) -> list[float | None]:
-        """What was written for one task."""
+        """Return the values that were written for one task."""
         return [current for id_, current, _ in self.reports if id_ == task_id]
 
 
@@ -90,7 +90,7 @@ def test_a_report_never_waits_for_the_store() -> None:
     ],
 )
 def test_nothing_of_celerys_idiom_is_lost(meta: object) -> None:
-    """What update_state was given reads back from AsyncResult.info, known fields and unknown ones."""
+    """The meta given to update_state reads back from AsyncResult.info, with known fields and unknown ones."""
     progress = progress_from(meta, lambda value: value)
     assert progress_meta(progress) == meta
 
@@ -100,5 +100,5 @@ def test_nothing_of_celerys_idiom_is_lost(meta: object) -> None:
     [(1, 4, 25.0), (5, 4, 100.0), (-1, 4, 0.0), (1, 0, None), (1, None, None), (1, -4, None), (None, 4, None)],
 )
 def test_percent(current: float | None, total: float | None, percent: float | None) -> None:
-    """Percent is told where it has a meaning, and stays within 0 to 100."""
+    """Percent has a value only where it has a meaning, and stays within 0 to 100."""
     assert Progress(current, total).percent == percent

@@ -35,7 +35,7 @@ class Collection:
 
 
 def test_an_idle_thread_ends_and_the_next_value_starts_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that has nothing to write for a while keeps no thread for it."""
+    """A process that has nothing to write for a while has no thread for it."""
     monkeypatch.setattr(writer_thread, "_IDLE_SECONDS", 0.01)
     collection = Collection()
     for value in (1, 2):
