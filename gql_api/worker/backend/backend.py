@@ -172,10 +172,10 @@ class Backend(CanvasBackend):
             record = self.when_store_answers(lambda: self.store.find(request.id))
             if record is None:
                 raise Ignore("the task is gone")
-            if mark in record.metadata_marks:
+            if mark in record.metadata_tokens:
                 return record
             metadata = apply_operations(record.metadata, operations, self.settings.metadata_max_bytes)
-            write = control.replace_metadata(request.id, metadata, record.metadata_revision, mark=mark, fence=fence)
+            write = control.replace_metadata(request.id, metadata, record.metadata_revision, token=mark, fence=fence)
             stored = self.when_store_answers(functools.partial(self.store.change, write))
             if stored is not None:
                 return stored

@@ -25,7 +25,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from gql_api.record import canvas, fields, queries
-from gql_api.record.canvas import Chord, Part, Shape
+from gql_api.record.canvas import Chord, ChordDefinition, Part
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Write
 from gql_api.worker.store.connections import DURABLE, QUICK
@@ -66,8 +66,8 @@ class Chords:
         """Keep the shape of a chord before its members are sent."""
         json_form, sender = self._backend.json_form, self._backend.app.current_worker_task
         parent_id = parent_of_message(None if sender is None else sender.request.id)
-        shape = Shape(json_form(header.as_tuple()), json_form(body))
-        filter_, update = canvas.draw(header.id, shape)
+        shape = ChordDefinition(json_form(header.as_tuple()), json_form(body))
+        filter_, update = canvas.save_definition(header.id, shape)
         self._backend.when_store_answers(lambda: self._shapes.update_one(filter_, update, upsert=True))
         self._change(canvas.begin(header.id, parent_id))
 
@@ -90,7 +90,7 @@ class Chords:
 
     def look_after(self, document: Document) -> None:
         """Finish what a worker that died may have left undone: members not counted, or the body not sent."""
-        look = canvas.look_after(document)
+        look = canvas.claim_repair(document)
         if not self._collection.update_one(*look).matched_count:
             return
         chord = canvas.chord_from(document)
@@ -169,11 +169,11 @@ class Chords:
         document = self._backend.when_store_answers(lambda: self._collection.find_one(queries.by_id(chord_id)))
         return document is not None and canvas.chord_from(document).done
 
-    def _shape(self, chord_id: str) -> Shape:
+    def _shape(self, chord_id: str) -> ChordDefinition:
         document = self._backend.when_store_answers(lambda: self._shapes.find_one(queries.by_id(chord_id)))
-        return Shape() if document is None else canvas.definition_from_document(document)
+        return ChordDefinition() if document is None else canvas.definition_from(document)
 
-    def _header(self, shape: Shape) -> list[ResultBase]:
+    def _header(self, shape: ChordDefinition) -> list[ResultBase]:
         if shape.header is None:
             return []
         members: list[ResultBase] = result_from_tuple(shape.header, self._backend.app).results
