@@ -12,11 +12,13 @@ from strawberry import UNSET
 from gql_api.api.errors import BAD_INPUT, ClientError, RefusedError
 from gql_api.api.schema.scalars import JSON, given
 from gql_api.api.schema.types import TaskStatus
-from gql_api.query import filter as conditions
-from gql_api.query.compile import CompiledFilter, read
-from gql_api.query.filter import FilterError, Operator, check_path
+from gql_api.query.compile import CompiledFilter, compile_filter
+from gql_api.query.filter import MetadataCondition as QueryCondition
+from gql_api.query.filter import Operator, TimeRange, check_path
+from gql_api.query.filter import TaskFilter as QueryFilter
 from gql_api.query.lists import Order, OrderField
 from gql_api.record.reads import Document
+from gql_api.values import InvalidValueError
 
 strawberry.enum(OrderField, name="TaskOrderField", description="FINISHED_AT lists finished tasks only.")
 
@@ -36,9 +38,9 @@ class DateTimeRange:
     gte: datetime | None = strawberry.field(default=UNSET, description="At this time or later.")
     lt: datetime | None = strawberry.field(default=UNSET, description="Before this time.")
 
-    def range(self) -> conditions.TimeRange:
+    def range(self) -> TimeRange:
         """The same, as the record's half knows it."""
-        return conditions.TimeRange(given(self.gte, None), given(self.lt, None))
+        return TimeRange(given(self.gte, None), given(self.lt, None))
 
 
 @strawberry.input(
@@ -61,7 +63,7 @@ class MetadataCondition:
     starts_with: str | None = UNSET
     exists: bool | None = strawberry.field(default=UNSET, description="Whether there is a value, be it null.")
 
-    def condition(self) -> conditions.MetadataCondition:
+    def condition(self) -> QueryCondition:
         """The same, as the record's half knows it."""
         asked = {
             Operator.EQ: self.eq,
@@ -74,9 +76,7 @@ class MetadataCondition:
             Operator.STARTS_WITH: self.starts_with,
             Operator.EXISTS: self.exists,
         }
-        return conditions.MetadataCondition(
-            self.path, {operator: value for operator, value in asked.items() if value is not UNSET}
-        )
+        return QueryCondition(self.path, {operator: value for operator, value in asked.items() if value is not UNSET})
 
 
 @strawberry.input(
@@ -99,10 +99,10 @@ class TaskFilter:
     any_of: list[TaskFilter] | None = strawberry.field(default=UNSET, name="OR")
     none_of: TaskFilter | None = strawberry.field(default=UNSET, name="NOT")
 
-    def wanted(self) -> conditions.TaskFilter:
+    def wanted(self) -> QueryFilter:
         """The same, as the record's half knows it."""
         any_of, none_of = given(self.any_of, None), given(self.none_of, None)
-        return conditions.TaskFilter(
+        return QueryFilter(
             ids=given(self.ids, None),
             names=given(self.names, None),
             statuses=given(self.statuses, None),
@@ -137,8 +137,8 @@ def compiled_filter(wanted: TaskFilter | None) -> CompiledFilter:
         ClientError: the filter cannot be used.
     """
     try:
-        return read(conditions.TaskFilter() if wanted is None else wanted.wanted())
-    except FilterError as error:
+        return compile_filter(QueryFilter() if wanted is None else wanted.wanted())
+    except InvalidValueError as error:
         raise _refused(error, "filter") from error
 
 
@@ -160,14 +160,14 @@ def check_metadata_path(path: str) -> None:
     """
     try:
         check_path(path, ("metadataPath",))
-    except FilterError as error:
+    except InvalidValueError as error:
         raise _refused(error) from error
 
 
-def _refused(error: FilterError, *prefix: str) -> ClientError:
+def _refused(error: InvalidValueError, *prefix: str) -> ClientError:
     problems = [replace(problem, path=(*prefix, *problem.path)) for problem in error.problems]
     return ClientError(str(RefusedError.for_problems(problems)), BAD_INPUT)
 
 
-def _range(wanted: DateTimeRange | None) -> conditions.TimeRange | None:
+def _range(wanted: DateTimeRange | None) -> TimeRange | None:
     return wanted.range() if isinstance(wanted, DateTimeRange) else None

@@ -16,10 +16,10 @@ from gql_api.api.errors import RefusedError, UserError
 from gql_api.api.schema.filters import TaskFilter
 from gql_api.api.schema.scalars import JSON, given
 from gql_api.api.schema.tasks import Task
-from gql_api.query.compile import read
-from gql_api.query.filter import FilterError
+from gql_api.query.compile import compile_filter
 from gql_api.record.bulk import Action
 from gql_api.record.reads import TaskRecord
+from gql_api.values import InvalidValueError
 from gql_api.values.operations import MetadataOp, Operation
 
 strawberry.enum(MetadataOp, description="What an operation does to the value at its path.")
@@ -161,8 +161,8 @@ class BulkTaskPayload:
     async def of(cls, bulk: Bulk, action: Action, wanted: TaskFilter, dry_run: bool | None) -> Self:
         """Do something to many tasks, unless it is a dry run, which null is too."""
         try:
-            query = read(wanted.wanted()).query
-        except FilterError as error:
+            query = compile_filter(wanted.wanted()).query
+        except InvalidValueError as error:
             return cls(user_errors=RefusedError.for_problems(error.problems, "filter").errors)
         outcome = await bulk.run(action, query, dry_run=dry_run is not False)
         return cls(matched=outcome.matched, changed=outcome.changed, user_errors=outcome.errors)

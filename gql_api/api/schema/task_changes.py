@@ -60,7 +60,7 @@ class ListWatch:
         Raises:
             ClientError: the changes came faster than they were taken; the client resumes with ``since``.
         """
-        async with self.services.feed.lists.watch(self.filter.holds) as mailbox:
+        async with self.services.feed.lists.watch(self.filter.matches) as mailbox:
             opened()
             if since is not None:
                 async for change in self._replay(since, mailbox):
@@ -79,7 +79,7 @@ class ListWatch:
         began, start = await self.services.store.now(), start_of_replay(since)
         async for record in self.services.feed.lists.changed_since(start):
             mailbox.replayed(record, began)
-            yield _told(record, matches=self.filter.holds(record))
+            yield _told(record, matches=self.filter.matches(record))
         async for task_id, at in self.services.store.deletions.since(start):
             yield _deleted(task_id, at)
 
@@ -92,7 +92,7 @@ class ListWatch:
             if whole is None:
                 return _told(news, matches=False)  # its deletion is told next
             mailbox.replayed(whole, whole.updated_at)
-            news, matches = whole, self.filter.holds(whole)
+            news, matches = whole, self.filter.matches(whole)
         return _told(news, matches=matches)
 
 

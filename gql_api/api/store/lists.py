@@ -83,7 +83,7 @@ class TaskLists:
         """Count the tasks that a query finds by what is at a path of their metadata, the most frequent first.
 
         Raises:
-            PathError: it is no path.
+            InvalidValueError: it is not a path.
         """
         return await self._buckets(facets.by_metadata(wanted, path, first))
 
