@@ -121,7 +121,7 @@ def encode_log(batch: LogBatch) -> bytes:
     event: dict[str, Any] = {_FIRST: batch.first, _UNTIL: batch.until}
     if batch.lines is None or sum(len(line.message) for line in batch.lines) > MAX_BYTES:
         return bson.encode(event)
-    payload = bson.encode({**event, _LINES: [logs.plain(line) for line in batch.lines]})
+    payload = bson.encode({**event, _LINES: [logs.fields_of(line) for line in batch.lines]})
     return payload if len(payload) <= MAX_BYTES else bson.encode(event)
 
 

@@ -1,8 +1,8 @@
-"""Which tasks are meant: a filter, and its two readings, a MongoDB query and a predicate on a record in memory.
+"""The compiler of filters: a filter becomes a MongoDB query and a predicate on a record in memory.
 
-The two have to agree on every record, so each rule states both side by side. What an operator means is told in
-docs/filters.md; MongoDB's own operators differ in places (missing against null, null under ``$gte``), and are only used
-where they mean the same. Values of a filter stand under operators of ours, never in the place of one.
+The two have to agree on every record, so each rule states both side by side. docs/filters.md defines the operators;
+MongoDB's own differ in places (missing against null, null under ``$gte``), and are only used where they mean the same.
+A value of a filter always stands under an operator chosen here, never in the place of one.
 """
 
 from __future__ import annotations
@@ -23,71 +23,71 @@ from gql_api.values import paths
 
 @dataclass(frozen=True, slots=True)
 class CompiledFilter:
-    """One filter, twice: ``query`` for MongoDB, ``holds`` for a record at hand.
+    """A filter in two forms: ``query`` for MongoDB, ``matches`` for a record in memory.
 
-    ``holds`` raises :class:`LookupError` when it depends on something that the record does not tell, for instance on
+    ``matches`` raises :class:`LookupError` when it depends on a field that the record does not know, for instance on
     metadata that an event left out.
     """
 
     query: Document
-    holds: Callable[[TaskRecord], bool]
+    matches: Callable[[TaskRecord], bool]
 
 
-def read(wanted: TaskFilter) -> CompiledFilter:
-    """Make both readings of a filter.
+def compile_filter(filter_: TaskFilter) -> CompiledFilter:
+    """Compile a filter.
 
     Raises:
-        FilterError: it is larger than a filter may be, or has a path or a value that cannot be.
+        InvalidValueError: it exceeds a limit, or has an invalid path or value.
     """
-    check(wanted)
-    return _filter(wanted)
+    check(filter_)
+    return _compile(filter_)
 
 
-def _filter(wanted: TaskFilter) -> CompiledFilter:
-    readings = [
-        *_members(f.ID, wanted.ids, operator.attrgetter("id")),
-        *_members(f.NAME, wanted.names, operator.attrgetter("name")),
-        *_members(f.STATUS, wanted.statuses, operator.attrgetter("status")),
-        *_members(f.QUEUE, wanted.queues, operator.attrgetter("queue")),
-        *_within(f.CREATED_AT, wanted.created_at, operator.attrgetter("created_at")),
-        *_within(f.FINISHED_AT, wanted.finished_at, operator.attrgetter("finished_at")),
-        *_within(f.UPDATED_AT, wanted.updated_at, operator.attrgetter("updated_at")),
+def _compile(filter_: TaskFilter) -> CompiledFilter:
+    parts = [
+        *_members(f.ID, filter_.ids, operator.attrgetter("id")),
+        *_members(f.NAME, filter_.names, operator.attrgetter("name")),
+        *_members(f.STATUS, filter_.statuses, operator.attrgetter("status")),
+        *_members(f.QUEUE, filter_.queues, operator.attrgetter("queue")),
+        *_within(f.CREATED_AT, filter_.created_at, operator.attrgetter("created_at")),
+        *_within(f.FINISHED_AT, filter_.finished_at, operator.attrgetter("finished_at")),
+        *_within(f.UPDATED_AT, filter_.updated_at, operator.attrgetter("updated_at")),
         *_members(
-            f.PARENT_ID, None if wanted.parent_id is None else [wanted.parent_id], operator.attrgetter("parent_id")
+            f.PARENT_ID, None if filter_.parent_id is None else [filter_.parent_id], operator.attrgetter("parent_id")
         ),
-        *(reading for condition in wanted.metadata for reading in _conditions(condition)),
-        *map(_filter, wanted.all_of),
+        *(part for condition in filter_.metadata for part in _conditions(condition)),
+        *map(_compile, filter_.all_of),
     ]
-    if wanted.any_of is not None:
-        readings.append(_any([_filter(each) for each in wanted.any_of]))
-    if wanted.none_of is not None:
-        readings.append(_not(_filter(wanted.none_of)))
-    return _all(readings)
+    if filter_.any_of is not None:
+        parts.append(_any([_compile(each) for each in filter_.any_of]))
+    if filter_.none_of is not None:
+        parts.append(_not(_compile(filter_.none_of)))
+    return _all(parts)
 
 
 _NOTHING = CompiledFilter({f.ID: {"$in": []}}, lambda _record: False)
 
 
-def _all(readings: Sequence[CompiledFilter]) -> CompiledFilter:
-    if len(readings) == 1:
-        return readings[0]
-    queries = [reading.query for reading in readings if reading.query]
-    return CompiledFilter({"$and": queries} if queries else {}, lambda record: _decided(readings, record, by=False))
+def _all(parts: Sequence[CompiledFilter]) -> CompiledFilter:
+    if len(parts) == 1:
+        return parts[0]
+    queries = [part.query for part in parts if part.query]
+    return CompiledFilter({"$and": queries} if queries else {}, lambda record: _decide(parts, record, by=False))
 
 
-def _any(readings: Sequence[CompiledFilter]) -> CompiledFilter:
-    if not readings:
+def _any(parts: Sequence[CompiledFilter]) -> CompiledFilter:
+    if not parts:
         return _NOTHING
-    queries = [reading.query for reading in readings]
-    return CompiledFilter({"$or": queries}, lambda record: _decided(readings, record, by=True))
+    queries = [part.query for part in parts]
+    return CompiledFilter({"$or": queries}, lambda record: _decide(parts, record, by=True))
 
 
-def _decided(readings: Sequence[CompiledFilter], record: TaskRecord, *, by: bool) -> bool:
-    """Ask one after the other. What cannot be known of a record counts only if none of the others decides."""
+def _decide(parts: Sequence[CompiledFilter], record: TaskRecord, *, by: bool) -> bool:
+    # A part that depends on an unknown field counts only if none of the others decides.
     unknown = None
-    for reading in readings:
+    for part in parts:
         try:
-            if reading.holds(record) is by:
+            if part.matches(record) is by:
                 return by
         except LookupError as error:
             unknown = error
@@ -96,22 +96,22 @@ def _decided(readings: Sequence[CompiledFilter], record: TaskRecord, *, by: bool
     return not by
 
 
-def _not(reading: CompiledFilter) -> CompiledFilter:
-    return CompiledFilter({"$nor": [reading.query]}, lambda record: not reading.holds(record))
+def _not(part: CompiledFilter) -> CompiledFilter:
+    return CompiledFilter({"$nor": [part.query]}, lambda record: not part.matches(record))
 
 
-def _members(name: str, wanted: Sequence[str] | None, get: Callable[[TaskRecord], Any]) -> Iterator[CompiledFilter]:
-    if wanted is not None:
-        members = frozenset(wanted)
+def _members(name: str, values_: Sequence[str] | None, get: Callable[[TaskRecord], Any]) -> Iterator[CompiledFilter]:
+    if values_ is not None:
+        members = frozenset(values_)
         yield CompiledFilter({name: {"$in": sorted(members)}}, lambda record: get(record) in members)
 
 
 def _within(
-    name: str, wanted: TimeRange | None, get: Callable[[TaskRecord], datetime | None]
+    name: str, range_: TimeRange | None, get: Callable[[TaskRecord], datetime | None]
 ) -> Iterator[CompiledFilter]:
-    if wanted is None:
+    if range_ is None:
         return
-    for bound, time, compare in (("$gte", wanted.gte, operator.ge), ("$lt", wanted.lt, operator.lt)):
+    for bound, time, compare in (("$gte", range_.gte, operator.ge), ("$lt", range_.lt, operator.lt)):
         if time is not None:
             yield _compared(name, bound, _whole_millisecond(time), compare, get)
 
@@ -123,15 +123,15 @@ def _compared(
     compare: Callable[[Any, Any], bool],
     get: Callable[[TaskRecord], datetime | None],
 ) -> CompiledFilter:
-    def holds(record: TaskRecord) -> bool:
+    def matches(record: TaskRecord) -> bool:
         stored = get(record)
         return stored is not None and compare(stored, time)
 
-    return CompiledFilter({name: {bound: time}}, holds)
+    return CompiledFilter({name: {bound: time}}, matches)
 
 
 def _whole_millisecond(time: datetime) -> datetime:
-    """The next time that MongoDB can tell: for whole milliseconds, both bounds mean the same with it."""
+    """Return the next time that MongoDB can store: compared with stored times, both bounds mean the same with it."""
     below = time.microsecond % 1000
     try:
         return time + timedelta(microseconds=1000 - below) if below else time
@@ -141,48 +141,49 @@ def _whole_millisecond(time: datetime) -> datetime:
 
 def _conditions(condition: MetadataCondition) -> Iterator[CompiledFilter]:
     keys = [values.escape_key(key) for key in paths.parse(condition.path)]
-    for asked, value in condition.operators.items():
-        yield OPERATORS[asked](_Place(keys), value)
+    for name, operand in condition.operators.items():
+        yield OPERATORS[name](_MetadataPath(keys), operand)
 
 
-class _Place:
-    """A path into stored metadata: to what MongoDB reaches by it, and to the same in memory."""
+class _MetadataPath:
+    """A path into stored metadata, with conditions on the values that MongoDB reaches by it."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = keys
         self._path = ".".join([f.METADATA, *keys])
 
-    def any_value(self, query: Document, holds: Callable[[Any], bool]) -> CompiledFilter:
-        """Ask that one value is so: the one at the path, or, where that is an array, one of its elements."""
-        asked = self._asked(query)
+    def any_value(self, condition: Document, matches: Callable[[Any], bool]) -> CompiledFilter:
+        """Require that one value matches: the value at the path or, where that is an array, one of its elements."""
+        query = self._query(condition)
         if paths.index(self._keys[-1]) is not None:
-            # MongoDB looks into no array that is itself the element of one.
-            asked = {"$or": [asked, {self._path: {"$elemMatch": query}}]}
+            # MongoDB does not look into an array that is itself the element of an array.
+            query = {"$or": [query, {self._path: {"$elemMatch": condition}}]}
         return CompiledFilter(
-            asked,
-            lambda record: any(holds(value) for value in _with_elements(_reached(record.stored_metadata, self._keys))),
+            query,
+            lambda record: any(
+                matches(value) for value in _with_elements(_reached(record.stored_metadata, self._keys))
+            ),
         )
 
-    def is_there(self) -> CompiledFilter:
-        """Ask that there is a value, be it null."""
+    def exists(self) -> CompiledFilter:
+        """Require that there is a value, which may be null."""
         return CompiledFilter(
-            self._asked({"$exists": True}),
+            self._query({"$exists": True}),
             lambda record: bool(_reached(record.stored_metadata, self._keys)),
         )
 
-    def _asked(self, query: Document) -> Document:
-        asked = {self._path: query}
+    def _query(self, condition: Document) -> Document:
+        query = {self._path: condition}
         if all(paths.index(key) is None for key in self._keys[:-1]):
-            return asked
-        # A wildcard index misses what is in an array within an array, and MongoDB does not mind; no index serves this.
-        return {"$nor": [{"$nor": [asked]}]}
+            return query
+        # A wildcard index does not have the values in an array within an array, and MongoDB would use it all the same.
+        # The double negation keeps it from using an index.
+        return {"$nor": [{"$nor": [query]}]}
 
 
 def _reached(value: Any, keys: Sequence[str]) -> list[Any]:
-    """What MongoDB finds by a path, step by step.
-
-    Each is kept once: in arrays there may be so many ways to the same value that to go them all would take seconds.
-    """
+    """Return the values that MongoDB finds by a path, step by step."""
+    # Each value once: in arrays there may be so many ways to the same value that following all of them takes seconds.
     reached = [value]
     for key in keys:
         reached = [*{id(found): found for each in reached for found in _one_step(each, key)}.values()]
@@ -190,7 +191,7 @@ def _reached(value: Any, keys: Sequence[str]) -> list[Any]:
 
 
 def _one_step(value: Any, key: str) -> Iterator[Any]:
-    """In an array a key is an index, and a key of each object among the elements too."""
+    # In an array, a key is an index, and also a key of each object among the elements.
     if isinstance(value, dict):
         if key in value:
             yield value[key]
@@ -209,55 +210,51 @@ def _with_elements(reached: Sequence[Any]) -> Iterator[Any]:
             yield value
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _are_alike(one: Any, other: Any) -> bool:
-    """Whether two values are of kinds that can be compared by size."""
-    return (_is_number(one) and _is_number(other)) or (isinstance(one, str) and isinstance(other, str))
+    """Return whether two values are of kinds that can be compared by size."""
+    return (values.is_number(one) and values.is_number(other)) or (isinstance(one, str) and isinstance(other, str))
 
 
-def _equal(place: _Place, wanted: Any) -> CompiledFilter:
-    if wanted is None:
+def _equal(path: _MetadataPath, operand: Any) -> CompiledFilter:
+    if operand is None:
         # {"$eq": None} would find what is missing too.
-        return place.any_value({"$type": "null"}, lambda value: value is None)
-    if isinstance(wanted, bool):
-        return place.any_value({"$eq": wanted}, lambda value: value is wanted)
-    return place.any_value({"$eq": wanted}, lambda value: _are_alike(value, wanted) and value == wanted)
+        return path.any_value({"$type": "null"}, lambda value: value is None)
+    if isinstance(operand, bool):
+        return path.any_value({"$eq": operand}, lambda value: value is operand)
+    return path.any_value({"$eq": operand}, lambda value: _are_alike(value, operand) and value == operand)
 
 
-def _one_of(place: _Place, wanted: Sequence[Any] | None) -> CompiledFilter:
-    return _any([_equal(place, each) for each in wanted or ()])
+def _one_of(path: _MetadataPath, operand: Sequence[Any] | None) -> CompiledFilter:
+    return _any([_equal(path, each) for each in operand or ()])
 
 
-def _ordered(bound: str, compare: Callable[[Any, Any], bool]) -> Callable[[_Place, Any], CompiledFilter]:
-    def reading(place: _Place, wanted: Any) -> CompiledFilter:
+def _ordered(bound: str, compare: Callable[[Any, Any], bool]) -> Callable[[_MetadataPath, Any], CompiledFilter]:
+    def compare_values(path: _MetadataPath, operand: Any) -> CompiledFilter:
         # MongoDB would let null be at least null, and false be less than true.
-        if not _are_alike(wanted, wanted):
+        if not _are_alike(operand, operand):
             return _NOTHING
-        return place.any_value({bound: wanted}, lambda value: _are_alike(value, wanted) and compare(value, wanted))
+        return path.any_value({bound: operand}, lambda value: _are_alike(value, operand) and compare(value, operand))
 
-    return reading
+    return compare_values
 
 
-def _starting(place: _Place, prefix: str | None) -> CompiledFilter:
+def _starting(path: _MetadataPath, prefix: str | None) -> CompiledFilter:
     if prefix is None:
         return _NOTHING
     # A BSON pattern ends at its first NUL.
     pattern = "^" + re.escape(prefix).replace("\0", r"\x00")
-    return place.any_value({"$regex": pattern}, lambda value: isinstance(value, str) and value.startswith(prefix))
+    return path.any_value({"$regex": pattern}, lambda value: isinstance(value, str) and value.startswith(prefix))
 
 
-def _existing(place: _Place, wanted: bool | None) -> CompiledFilter:
-    if wanted is None:
+def _existing(path: _MetadataPath, operand: bool | None) -> CompiledFilter:
+    if operand is None:
         return _NOTHING
-    return place.is_there() if wanted else _not(place.is_there())
+    return path.exists() if operand else _not(path.exists())
 
 
-OPERATORS: dict[Operator, Callable[[_Place, Any], CompiledFilter]] = {
+OPERATORS: dict[Operator, Callable[[_MetadataPath, Any], CompiledFilter]] = {
     Operator.EQ: _equal,
-    Operator.NE: lambda place, wanted: _not(_equal(place, wanted)),
+    Operator.NE: lambda path, operand: _not(_equal(path, operand)),
     Operator.IN: _one_of,
     Operator.GT: _ordered("$gt", operator.gt),
     Operator.GTE: _ordered("$gte", operator.ge),

@@ -1,7 +1,7 @@
-"""Facets: how many of some tasks have each value of a field, or each value at a path of their metadata.
+"""Facets: the number of tasks for each value of a field, or for each value at a path of their metadata.
 
-A value at a path counts a task exactly when the filter ``eq`` with that value finds it: each element of an array
-counts, once for a task, and a task that has nothing there counts nowhere.
+A task counts for a value at a path exactly when the filter ``eq`` with that value finds it: each element of an array
+counts once for a task, and a task without a value at the path counts for none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _VALUES = "values"
 
 
 class FacetField(StrEnum):
-    """What tasks are counted by."""
+    """A field that tasks can be counted by."""
 
     STATUS = f.STATUS
     NAME = f.NAME
@@ -33,45 +33,45 @@ class FacetField(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A value, and how many tasks have it."""
+    """A value and the number of tasks that have it."""
 
     value: Any
     count: int
 
 
-def statuses_in(wanted: Document) -> list[Status] | None:
-    """The statuses that a query asks for when it asks for nothing else: counted from the index, each by itself."""
-    if not set(wanted) <= {f.STATUS}:
+def statuses_in(query: Document) -> list[Status] | None:
+    """Return the statuses of a query without any other condition: the index counts them, each by itself."""
+    if not set(query) <= {f.STATUS}:
         return None
-    asked: list[Status] = wanted[f.STATUS]["$in"] if wanted else sorted(Status)
-    return asked
+    statuses: list[Status] = query[f.STATUS]["$in"] if query else sorted(Status)
+    return statuses
 
 
 def of_status(status: Status) -> Document:
-    """The filter that finds the tasks in one status."""
+    """Return the filter that finds the tasks in one status."""
     return {f.STATUS: status}
 
 
-def by_field(wanted: Document, field: FacetField, first: int) -> list[dict[str, Any]]:
-    """The aggregation over TASKS that counts by a field; tasks without a value are left out."""
+def by_field(query: Document, field: FacetField, first: int) -> list[dict[str, Any]]:
+    """Return the aggregation over TASKS that counts by a field; tasks without a value are left out."""
     has_value = {f.ID: {"$ne": None}}
-    return [{"$match": wanted}, _counted(f"${field}"), {"$match": has_value}, *_largest(first)]
+    return [{"$match": query}, _counted(f"${field}"), {"$match": has_value}, *_largest(first)]
 
 
 def by_parent(parent_ids: list[str]) -> list[dict[str, Any]]:
-    """The aggregation over TASKS that counts the children of each of some tasks; one that has none is in no row."""
+    """Return the aggregation over TASKS that counts the children of some tasks; a task without any has no row."""
     return [{"$match": {f.PARENT_ID: {"$in": parent_ids}}}, _counted(f"${f.PARENT_ID}")]
 
 
-def by_metadata(wanted: Document, path: str, first: int) -> list[dict[str, Any]]:
-    """The aggregation over TASKS that counts by what is at a path of the metadata.
+def by_metadata(query: Document, path: str, first: int) -> list[dict[str, Any]]:
+    """Return the aggregation over TASKS that counts by the values at a path of the metadata.
 
     Raises:
-        PathError: it is no path.
+        InvalidValueError: it is not a path.
     """
     keys = [values.escape_key(key) for key in paths.parse(path)]
     return [
-        {"$match": wanted},
+        {"$match": query},
         {"$project": {f.ID: 0, _VALUES: _value_or_values(keys)}},
         {"$unwind": f"${_VALUES}"},
         _counted(f"${_VALUES}"),
@@ -94,11 +94,9 @@ def _largest(first: int) -> list[dict[str, Any]]:
 
 
 def _value_or_values(keys: list[str]) -> Any:
-    """The value at a path when no array is on the way, an array of all values otherwise.
-
-    MongoDB's own way along a path is fast, but knows no index, and what it finds in arrays within arrays cannot be told
-    apart. Then the filter's way is taken.
-    """
+    """Return the expression for the value at a path without arrays, and for an array of all values otherwise."""
+    # MongoDB's own paths are fast, but do not take indexes of arrays, and mix up the values of arrays within arrays. In
+    # both cases the expression goes key by key, as the filter does.
     found = "$" + ".".join([f.METADATA, *keys])
     if any(paths.index(key) is not None for key in keys):
         prefixes = ["$" + ".".join([f.METADATA, *keys[:length]]) for length in range(1, len(keys) + 1)]
@@ -113,7 +111,7 @@ def _value_or_values(keys: list[str]) -> Any:
 
 
 def _all_values(keys: list[str]) -> Any:
-    """The values that a filter would reach, each once; the same way as :func:`gql_api.query.compile._reached`."""
+    """Return the expression for the values that a filter reaches; it goes like ``gql_api.query.compile._reached``."""
     reached = reduce(_one_step, keys, [f"${f.METADATA}"])
     return {"$setUnion": [_each_of(reached, {"$cond": [{"$isArray": "$$this"}, "$$this", ["$$this"]]})]}
 
@@ -138,6 +136,6 @@ def _has_key(value: Any, key: str) -> Any:
 
 
 def _each_of(reached: Any, found: Any) -> Any:
-    """Put together what is found in each value that was reached, ``$$this``."""
+    """Return the expression that concatenates the values found in each reached value, ``$$this``."""
     each = {"$map": {"input": reached, "in": found}}
     return {"$reduce": {"input": each, "initialValue": [], "in": {"$concatArrays": ["$$value", "$$this"]}}}

@@ -1,4 +1,4 @@
-"""What a filter of tasks consists of, how large it may be, and what may stand in it."""
+"""Filters of tasks as values, with their limits and the check of a filter against them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from gql_api import values
 from gql_api.record.fields import Status
-from gql_api.values import Path, Problem, paths
+from gql_api.values import InvalidValueError, Path, Problem, paths
 
 # Of AND, OR and NOT within each other.
 MAX_DEPTH = 8
@@ -18,14 +18,14 @@ MAX_DEPTH = 8
 MAX_CONDITIONS = 100
 # In all lists together.
 MAX_VALUES = 1000
-# Of one text, in characters: MongoDB takes no pattern that is much longer.
+# Of one text, in characters: MongoDB refuses patterns that are much longer.
 MAX_LENGTH = 4096
 # Of all texts together, in bytes.
 MAX_BYTES = 256 * 1024
 
 
 class Operator(StrEnum):
-    """What a condition asks of the value at its path."""
+    """The comparison of a condition with the value at its path."""
 
     EQ = "eq"
     NE = "ne"
@@ -40,7 +40,7 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MetadataCondition:
-    """What has to be so at one path of the metadata. An operator that is not in the mapping is no condition."""
+    """A condition on the value at one path of the metadata; all of its operators have to match."""
 
     path: str
     operators: Mapping[Operator, Any]
@@ -48,7 +48,7 @@ class MetadataCondition:
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """From ``gte`` on, and before ``lt``."""
+    """A range of times, from ``gte`` on and before ``lt``."""
 
     gte: datetime | None = None
     lt: datetime | None = None
@@ -56,7 +56,7 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """All of its fields have to hold. None is no condition; an empty list of values holds for no task."""
+    """A filter of tasks. All of its fields have to match; None matches every task, an empty list of values no task."""
 
     ids: Sequence[str] | None = None
     names: Sequence[str] | None = None
@@ -72,49 +72,40 @@ class TaskFilter:
     none_of: TaskFilter | None = None
 
 
-class FilterError(Exception):
-    """A filter cannot be used. Each problem's path begins at the filter."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(f"{'.'.join(map(str, problem.path))}: {problem.message}" for problem in problems))
-        self.problems = problems
-
-
-def check(wanted: TaskFilter) -> None:
-    """Look at a filter before anything is made of it.
+def check(filter_: TaskFilter) -> None:
+    """Check a filter before it is compiled.
 
     Raises:
-        FilterError: it is larger than a filter may be, or has a path or a value that cannot be.
+        InvalidValueError: it exceeds a limit, or has an invalid path or value. Paths of problems begin at the filter.
     """
-    parts = [*_parts(wanted, (), 0)]
-    # The operators of one condition have its path in common.
+    parts = [*_parts(filter_, (), 0)]
+    # The operators of one condition share its path, and so the problems of that.
     problems = _too_large(parts) or [*dict.fromkeys(problem for part in parts for problem in part.problems())]
     if problems:
-        raise FilterError(problems[: values.MAX_PROBLEMS])
+        raise InvalidValueError(*problems[: values.MAX_PROBLEMS])
 
 
 def check_path(path: str, where: Path) -> None:
-    """Look at the path of a facet: one that a filter may have, no longer than a caller's metadata is deep.
-
-    Each key is some levels of the facet's expression, and MongoDB takes no expression of very many.
+    """Check the path of a facet: it must suit a filter and have no more keys than a caller's metadata has levels.
 
     Raises:
-        FilterError: it cannot be.
+        InvalidValueError: the path is not valid.
     """
     problems = [*_wrong_path(path, where)]
-    if not problems and len(paths.parse(path)) > values.MAX_DEPTH:
-        problems = [Problem(where, f"has more than {values.MAX_DEPTH} keys")]
+    # Each key adds some levels to the facet's expression, and MongoDB limits the depth of those.
+    if not problems and (keys := len(paths.parse(path))) > values.MAX_DEPTH:
+        problems = [Problem(where, f"at most {values.MAX_DEPTH} keys allowed, got {keys}")]
     if problems:
-        raise FilterError(problems)
+        raise InvalidValueError(*problems)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One condition within a filter: where it stands, and the values it compares with."""
+    """One condition within a filter: its path in the filter, and the values it compares with."""
 
     path: Path
     values: Sequence[Any] = ()
-    # Of what it compares a text in the metadata with, where it does.
+    # The path of the metadata that it compares, if it does.
     metadata_path: str | None = None
 
     def problems(self) -> Iterator[Problem]:
@@ -128,27 +119,27 @@ class _Part:
         yield from (value for value in self.values if isinstance(value, str))
 
 
-def _parts(wanted: TaskFilter, path: Path, depth: int) -> Iterator[_Part]:
+def _parts(filter_: TaskFilter, path: Path, depth: int) -> Iterator[_Part]:
     if depth > MAX_DEPTH:
-        raise FilterError([Problem(path, f"is nested more than {MAX_DEPTH} levels deep")])
+        raise InvalidValueError(Problem(path, f"is nested more than {MAX_DEPTH} levels deep"))
     yield _Part(path)
-    lists = {"ids": wanted.ids, "names": wanted.names, "statuses": wanted.statuses, "queues": wanted.queues}
+    lists = {"ids": filter_.ids, "names": filter_.names, "statuses": filter_.statuses, "queues": filter_.queues}
     yield from (_Part((*path, name), members) for name, members in lists.items() if members is not None)
-    if wanted.parent_id is not None:
-        yield _Part((*path, "parentId"), [wanted.parent_id])
-    for number, condition in enumerate(wanted.metadata):
+    if filter_.parent_id is not None:
+        yield _Part((*path, "parentId"), [filter_.parent_id])
+    for number, condition in enumerate(filter_.metadata):
         where = (*path, "metadata", number)
         for operator, value in condition.operators.items():
             compared = value or () if operator is Operator.IN else [value]
             yield _Part((*where, operator.value), compared, condition.path)
         if not condition.operators:
             yield _Part((*where, "path"), (), condition.path)
-    within = {"AND": wanted.all_of, "OR": wanted.any_of or ()}
+    within = {"AND": filter_.all_of, "OR": filter_.any_of or ()}
     for name, filters in within.items():
         for number, each in enumerate(filters):
             yield from _parts(each, (*path, name, number), depth + 1)
-    if wanted.none_of is not None:
-        yield from _parts(wanted.none_of, (*path, "NOT"), depth + 1)
+    if filter_.none_of is not None:
+        yield from _parts(filter_.none_of, (*path, "NOT"), depth + 1)
 
 
 def _too_large(parts: Sequence[_Part]) -> list[Problem]:
@@ -161,23 +152,23 @@ def _too_large(parts: Sequence[_Part]) -> list[Problem]:
             "bytes",
         ),
     )
-    return [Problem((), f"has {count} {what}, more than {most}") for count, most, what in counts if count > most]
+    return [Problem((), f"at most {most} {what} allowed, got {count}") for count, most, what in counts if count > most]
 
 
 def _wrong_path(path: str, where: Path) -> Iterator[Problem]:
     try:
         paths.parse(path)
-    except paths.PathError as error:
-        yield Problem(where, str(error))
+    except InvalidValueError as error:
+        yield from error.below(*where)
     yield from _wrong_text(path, where)
     if "\0" in path:
-        yield Problem(where, "holds a NUL character, which no key has")
+        yield Problem(where, "contains a NUL character, which no key can contain")
 
 
 def _wrong_value(value: Any, where: Path) -> Iterator[Problem]:
     if isinstance(value, dict | list):
         kind = "an object" if isinstance(value, dict) else "an array"
-        yield Problem(where, f"compares with single values, not with {kind}; a path can reach into one")
+        yield Problem(where, f"takes a single value, not {kind}; a path can reach into one")
     elif isinstance(value, str):
         yield from _wrong_text(value, where)
     else:
@@ -186,6 +177,6 @@ def _wrong_value(value: Any, where: Path) -> Iterator[Problem]:
 
 def _wrong_text(text: str, where: Path) -> Iterator[Problem]:
     if len(text) > MAX_LENGTH:
-        yield Problem(where, f"is longer than {MAX_LENGTH} characters")
+        yield Problem(where, f"at most {MAX_LENGTH} characters allowed, got {len(text)}")
     if not values.is_text(text):
-        yield Problem(where, "holds a lone surrogate, which is no Unicode character")
+        yield Problem(where, "contains a lone surrogate, which is not a Unicode character")

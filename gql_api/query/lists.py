@@ -1,7 +1,7 @@
-"""Lists of tasks: their orders, the place of a task in one, and the stretch between two places.
+"""Lists of tasks: their orders, the position of a task in an order, and pages between two positions.
 
-Pages begin at a place, ``(time, id)``, never at a number of tasks to skip: page 10,000 costs what page 1 costs, and a
-list that grows neither repeats nor loses a task.
+A page begins at a position, ``(time, id)``, never at a number of tasks to skip: page 10,000 costs as much as page 1,
+and a list that grows neither repeats nor loses a task.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FIRST_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 class OrderField(StrEnum):
-    """The times that tasks are listed by. FINISHED_AT lists finished tasks only."""
+    """A time that tasks are listed by. FINISHED_AT lists finished tasks only."""
 
     CREATED_AT = f.CREATED_AT
     UPDATED_AT = f.UPDATED_AT
@@ -29,23 +29,21 @@ class OrderField(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """By a time, and by id where times are equal; the latest first when it is ``descending``."""
+    """An order of tasks by a time, and by id where times are equal; the latest first if ``descending``."""
 
     field: OrderField = OrderField.CREATED_AT
     descending: bool = True
 
     def sort(self, *, backwards: bool = False) -> list[tuple[str, int]]:
-        """What MongoDB is to sort by; ``backwards`` to read from the end."""
+        """Return the sort keys for MongoDB; ``backwards`` reads from the end."""
         direction = -1 if self.descending != backwards else 1
         return [(self.field, direction), (f.ID, direction)]
 
     def listed(self) -> Document:
-        """The filter that every list in this order has.
-
-        The indexes begin with the status. That all of those that can occur are named lets MongoDB merge their stretches
-        of the index, each in order already, where it would have to sort otherwise. The index by FINISHED_AT has only
-        tasks with such a time: MongoDB uses it for a query that asks for one.
-        """
+        """Return the filter that every list in this order needs."""
+        # The indexes begin with the status. A query that names all statuses lets MongoDB merge the range of the index
+        # for each, which is in order already, instead of sorting. The index by FINISHED_AT has only tasks with such a
+        # time, so MongoDB uses it only for a query that requires one.
         if self.field is OrderField.FINISHED_AT:
             return {f.STATUS: {"$in": FINAL_NAMES}, f.FINISHED_AT: {"$gte": _FIRST_TIME}}
         return {f.STATUS: {"$in": _ALL}}
@@ -56,14 +54,14 @@ OLDEST_FIRST = Order(descending=False)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a task stands in an order."""
+    """The position of a task in an order."""
 
     at: datetime
     task_id: str
 
     @classmethod
     def of(cls, record: TaskRecord, order: Order) -> Self:
-        """The place of a task.
+        """Return the position of a task.
 
         Raises:
             ValueError: the order does not list it.
@@ -76,7 +74,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """At most ``limit`` tasks between two places of an order: the first ones, or, ``backwards``, the last ones."""
+    """A page of at most ``limit`` tasks between two positions: the first ones or, if ``backwards``, the last ones."""
 
     order: Order
     limit: int
@@ -85,7 +83,7 @@ class PageRequest:
     backwards: bool = False
 
     def query(self) -> Document:
-        """The filter that finds what is between the places."""
+        """Return the filter that finds the tasks between the positions."""
         bounds = [self.order.listed()]
         if self.after is not None:
             bounds.append(self._beyond(self.after, "$lt" if self.order.descending else "$gt"))
@@ -94,28 +92,29 @@ class PageRequest:
         return {"$and": bounds}
 
     def sort(self) -> list[tuple[str, int]]:
-        """The order in which what is found has to be read, until there are enough."""
+        """Return the sort keys by which MongoDB finds the tasks of the page first."""
         return self.order.sort(backwards=self.backwards)
 
-    def _beyond(self, place: Position, bound: str) -> Document:
-        # The first bound lets MongoDB enter the index right at the place; the rest settles equal times by id.
+    def _beyond(self, position: Position, bound: str) -> Document:
+        # The first bound lets MongoDB enter the index right at the position; the rest decides equal times by id.
         return {
-            self.order.field: {f"{bound}e": place.at},
-            "$or": [{self.order.field: {bound: place.at}}, {f.ID: {bound: place.task_id}}],
+            self.order.field: {f"{bound}e": position.at},
+            "$or": [{self.order.field: {bound: position.at}}, {f.ID: {bound: position.task_id}}],
         }
 
 
-def children(parent_ids: list[str], stretch: PageRequest) -> list[dict[str, Any]]:
-    """The aggregation over TASKS that reads the same stretch of the children of each of some tasks, a child a row.
+def children(parent_ids: list[str], page: PageRequest) -> list[dict[str, Any]]:
+    """Return the aggregation over TASKS that reads the same page of the children of each of some tasks, a child a row.
 
-    It begins at the parents, and enters the index of children once for each. All children of one parent together may
-    be larger than a document can be; MongoDB unwinds them as it finds them.
+    It begins at the parents and enters the index of children once for each.
     """
+    # The children of one parent together may exceed the size of a document. MongoDB joins $lookup and $unwind, so that
+    # it never makes that document.
     below = {
         "from": f.TASKS,
         "localField": f.ID,
         "foreignField": f.PARENT_ID,
-        "pipeline": [{"$match": stretch.query()}, {"$sort": dict(stretch.sort())}, {"$limit": stretch.limit}],
+        "pipeline": [{"$match": page.query()}, {"$sort": dict(page.sort())}, {"$limit": page.limit}],
         "as": f.CHILDREN,
     }
     return [

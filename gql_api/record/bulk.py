@@ -1,4 +1,4 @@
-"""Changes of many tasks by one write each batch: who is meant, and what is done to them."""
+"""The actions on many tasks: the filter of the tasks that an action applies to, and its writes, one a batch."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from gql_api.record.writes import Write
 
 
 class Action(StrEnum):
-    """What can be done to many."""
+    """An action on many tasks."""
 
     CANCEL = "cancel"
     REPLAY = "replay"
     DELETE = "delete"
 
 
-def matched(action: Action, wanted: Document, called_at: datetime) -> Document:
-    """The filter that finds what an action has still to be done to, among the tasks that were there when it was called.
-
-    One that it was done to is not found again, so that a call can be repeated until all is done: what was cancelled is
-    final, or its end was asked for; what was replayed is marked. A replay is younger than the call that made it.
-    """
+def matched(action: Action, query: Document, called_at: datetime) -> Document:
+    """Return the filter that finds the tasks of a query that existed at the call and still need the action."""
+    # The action takes a task out of the filter, so that a call can be repeated until no task is left: a cancelled task
+    # is final or has a cancel request, a replayed task is marked. A replay is younger than the call that made it.
     todo: dict[Action, Document] = {
         Action.CANCEL: {f.STATUS: {"$nin": FINAL_NAMES}, f.CANCEL_REQUESTED_AT: None},
         Action.REPLAY: {f.REPLAYED: {"$ne": True}},
         Action.DELETE: {f.STATUS: {"$in": FINAL_NAMES}},
     }
-    return {"$and": [wanted, todo[action], {f.CREATED_AT: {"$lt": called_at}}]}
+    return {"$and": [query, todo[action], {f.CREATED_AT: {"$lt": called_at}}]}
 
 
 def cancel(task_ids: Sequence[str], matching: Document) -> list[Write]:
-    """End those of some tasks that wait, and ask for the end of those that run. Run over many, one after the other.
+    """Revoke those of some tasks that wait, and request the end of those that run. Run both over many, in this order.
 
-    A task that does not match any more is left alone: check and write are one operation.
+    A task that has stopped matching does not change: check and write are one operation.
     """
-    writes = [control.cancel_waiting("", None), control.request_cancel("", None, force=False)]
-    return [({"$and": [{**filter_, f.ID: {"$in": list(task_ids)}}, matching]}, update) for filter_, update in writes]
+    return [
+        control.cancel_waiting(task_ids, None, matching=matching),
+        control.request_cancel(task_ids, None, force=False, matching=matching),
+    ]
 
 
 def mark_replayed(task_ids: Sequence[str]) -> Write:
-    """Remember that some tasks were replayed; no client sees it. Run over many."""
+    """Mark some tasks as replayed; clients do not see the mark. Run over many."""
     return {f.ID: {"$in": list(task_ids)}}, [{"$set": {f.REPLAYED: True}}]

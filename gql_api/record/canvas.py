@@ -1,9 +1,10 @@
-"""A chord under way: its shape, its counters, and its finished members, in documents of their own.
+"""The documents of chords and groups: a chord's definition, its counters, and its finished members.
 
-A member's document has an id made of the chord's and its own, so a member told twice counts once. The counter beside
-spares a member to count all. It is a hint, for a process may die, or lose a reply, between the two writes: who finds it
-full counts the members, and recovery sets it right when it fell behind. The shape is as long as the chord has members,
-and stands apart from what each of them changes.
+The id of a finished member's document consists of the chord's id and its own, so that a member reported twice counts
+once. The chord's counter saves counting all of them each time. It is a hint, because a process may die, or lose a
+reply, between the two writes: a member that finds it full counts the documents, and recovery corrects a counter that
+fell behind. The definition is as long as the chord has members, and therefore not in the document that each of them
+changes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pymongo import IndexModel
 from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.reads import Document
-from gql_api.record.writes import REMOVE, Filter, Write, literal
+from gql_api.record.writes import NOW, REMOVE, Filter, Write, literal
 
 _SIZE = "size"
 _HEADER = "header"
@@ -28,14 +29,14 @@ _JOINED = "joined"
 _INDEX = "index"
 _DONE = "done"
 _MEMBERS = "members"
-# In a part's id.
+# Inside a part's id.
 _CHORD = "chord"
 _TASK = "task"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A member that has finished; ``index`` is its place among the members."""
+    """A finished member of a chord; ``index`` is its place among the members."""
 
     task_id: str
     index: int | None = None
@@ -43,10 +44,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """How far a chord is.
+    """The state of a chord.
 
-    ``parent_id`` is who made it, ``joined`` are members that were added while the others ran, ``finished`` is the
-    counter.
+    ``parent_id`` is the task that made it, ``joined`` are members that were added while the others ran, ``finished`` is
+    the counter.
     """
 
     id: str
@@ -57,51 +58,51 @@ class Chord:
     done: bool = False
 
     def is_complete(self, finished: int) -> bool:
-        """Whether so many finished members are all of them."""
+        """Return whether this number of finished members is all of them."""
         return self.size is not None and finished >= self.size + len(self.joined)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """Who belongs to a chord and what follows it: Celery's result tuple and signature in JSON form."""
+class ChordDefinition:
+    """The members of a chord and its body: Celery's result tuple and signature in JSON form."""
 
     header: Any = None
     body: Any = None
 
 
-def draw(chord_id: str, shape: Shape) -> Write:
-    """Keep the shape of a chord. Run as an upsert."""
-    stage = {_HEADER: literal(values.dump(shape.header)), _BODY: literal(values.dump(shape.body))}
+def save_definition(chord_id: str, definition: ChordDefinition) -> Write:
+    """Store the definition of a chord. Run as an upsert."""
+    stage = {_HEADER: literal(values.dump(definition.header)), _BODY: literal(values.dump(definition.body))}
     return {f.ID: chord_id}, [{"$set": stage}]
 
 
-def definition_from_document(document: Document) -> Shape:
-    """Read the shape of a chord."""
-    return Shape(values.load(document[_HEADER]), values.load(document[_BODY]))
+def definition_from(document: Document) -> ChordDefinition:
+    """Read the definition of a chord."""
+    return ChordDefinition(values.load(document[_HEADER]), values.load(document[_BODY]))
 
 
 def begin(chord_id: str, parent_id: str | None) -> Write:
-    """Let a chord be under way. Run as an upsert."""
+    """Create the state of a chord. Run as an upsert."""
     return _upsert(chord_id, {f.PARENT_ID: parent_id, f.CREATED_AT: _ONCE})
 
 
 def expect(chord_id: str, size: int) -> Write:
-    """Set how many members have to finish. Run as an upsert."""
+    """Set the number of members that have to finish. Run as an upsert."""
     return _upsert(chord_id, {_SIZE: size})
 
 
 def join(chord_id: str, task_id: str) -> Write:
-    """Let one more member, that joins while the others run, have to finish. Run as an upsert."""
-    return _upsert(chord_id, {_JOINED: {"$setUnion": [{"$ifNull": [f"${_JOINED}", []]}, [{"$literal": task_id}]]}})
+    """Add a member that joins while the others run. Run as an upsert."""
+    return _upsert(chord_id, {_JOINED: {"$setUnion": [{"$ifNull": [f"${_JOINED}", []]}, [literal(task_id)]]}})
 
 
 def part(chord_id: str, member: Part) -> Document:
-    """The document of a member that has finished. A duplicate key error means that it was told before."""
+    """Return the document of a finished member. A duplicate key error means that it was reported before."""
     return {f.ID: {_CHORD: chord_id, _TASK: member.task_id}, _INDEX: member.index}
 
 
 def parts_of(chord_id: str) -> Filter:
-    """The filter that finds the finished members of a chord: one range of the index that every collection has."""
+    """Return the filter that finds the finished members of a chord, by one range of the index of ids."""
     return {f.ID: {"$gt": {_CHORD: chord_id, _TASK: MinKey()}, "$lt": {_CHORD: chord_id, _TASK: MaxKey()}}}
 
 
@@ -111,7 +112,7 @@ def part_from(document: Document) -> Part:
 
 
 def in_order(parts: list[Part]) -> list[Part]:
-    """By the members' places; those that joined later have none and come last."""
+    """Return the members by their places; those that joined later have none and come last."""
     return sorted(parts, key=lambda member: (member.index is None, member.index or 0))
 
 
@@ -121,23 +122,23 @@ def count(chord_id: str) -> Write:
 
 
 def recount(chord_id: str, finished: int) -> Write:
-    """Set the counter to what was counted. Run as an upsert."""
+    """Set the counter to the counted number of finished members. Run as an upsert."""
     return _upsert(chord_id, {_FINISHED: finished})
 
 
 def close(chord_id: str) -> Write:
-    """Note that the body was sent, or failed in the members' place."""
+    """Record that the body was sent, or that it failed because a member did. Run as an upsert."""
     return _upsert(chord_id, {_DONE: True})
 
 
 def unfinished_since(time: datetime) -> Document:
-    """The filter that finds chords that are not done and that nothing has happened to since a time."""
+    """Return the filter that finds chords that are not done and have not changed since a time."""
     return {_DONE: False, f.UPDATED_AT: {"$lt": time}}
 
 
-def look_after(chord: Document) -> Write:
-    """Note that somebody looks after a chord; only one of those who see it will."""
-    return {f.ID: chord[f.ID], f.UPDATED_AT: chord[f.UPDATED_AT]}, [{"$set": {f.UPDATED_AT: "$$NOW"}}]
+def claim_repair(chord: Document) -> Write:
+    """Take the repair of a chord; of several processes that found it in this state, one succeeds."""
+    return {f.ID: chord[f.ID], f.UPDATED_AT: chord[f.UPDATED_AT]}, [{"$set": {f.UPDATED_AT: NOW}}]
 
 
 def chord_from(document: Document) -> Chord:
@@ -153,23 +154,23 @@ def chord_from(document: Document) -> Chord:
 
 
 def keep_result(ending: Write, result: Any) -> Write:
-    """Keep what a member with ``ignore_result`` returned, for its chord's body, by the write that ends it."""
+    """Add to the write that ends a member with ``ignore_result`` its return value, for the chord's body."""
     filter_, update = ending
     return filter_, [*update, {"$set": {f.CHORD_RESULT: literal(values.dump(result))}}]
 
 
 def drop_results(task_ids: list[str]) -> Write:
-    """Drop what was kept for a chord's body. No client sees either. Run over many."""
+    """Remove the values that were kept for a chord's body; clients see neither. Run over many."""
     return {f.ID: {"$in": task_ids}, f.CHORD_RESULT: {"$exists": True}}, [{"$set": {f.CHORD_RESULT: REMOVE}}]
 
 
 def save_group(group_id: str, members: Any) -> Write:
-    """Keep the shape of a group, Celery's ``GroupResult.as_tuple`` in JSON. Run as an upsert."""
-    return {f.ID: group_id}, [{"$set": {_MEMBERS: {"$literal": values.dump(members)}, f.UPDATED_AT: "$$NOW"}}]
+    """Store the members of a group, Celery's ``GroupResult.as_tuple`` in JSON form. Run as an upsert."""
+    return {f.ID: group_id}, [{"$set": {_MEMBERS: literal(values.dump(members)), f.UPDATED_AT: NOW}}]
 
 
 def members_of(document: Document) -> Any:
-    """Read what :func:`save_group` kept."""
+    """Read the members that :func:`save_group` stored."""
     return values.load(document[_MEMBERS])
 
 
@@ -177,8 +178,8 @@ INDEXES = [
     IndexModel([(f.UPDATED_AT, 1)], partialFilterExpression={_DONE: False}),  # recovery: unfinished_since
 ]
 
-_ONCE = {"$ifNull": [f"${f.CREATED_AT}", "$$NOW"]}
+_ONCE = {"$ifNull": [f"${f.CREATED_AT}", NOW]}
 
 
 def _upsert(chord_id: str, changes: dict[str, Any]) -> Write:
-    return {f.ID: chord_id}, [{"$set": {_DONE: {"$ifNull": [f"${_DONE}", False]}, **changes, f.UPDATED_AT: "$$NOW"}}]
+    return {f.ID: chord_id}, [{"$set": {_DONE: {"$ifNull": [f"${_DONE}", False]}, **changes, f.UPDATED_AT: NOW}}]

@@ -1,12 +1,13 @@
-"""Who may run a task, and when: claims, leases and fences, each a pure function like those of ``writes``.
+"""Claims, leases and fences: the writes by which a worker takes, keeps and gives back a task.
 
-A task is held by the attempt that claimed it, until the attempt ends it or its lease is over. ``attempts`` only rises
-and is the fence: a write of an attempt carries it in its filter, so nothing that an attempt writes after it lost the
-task is taken.
+The attempt that claimed a task holds it until the attempt ends the task or its lease expires. ``attempts`` only rises
+and is the fence: a write of an attempt carries it in its filter, so that an attempt that has lost its task changes
+nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from gql_api.record import fields as f
@@ -15,34 +16,43 @@ from gql_api.record.model import Claim, ErrorInfo, NewTask
 from gql_api.record.writes import NOW, RELEASED, REMOVE, Filter, Write, began, change, fail, from_now, next_message
 
 
-def held(attempt: int) -> Filter:
-    """The fence of an attempt: its writes are taken while no other attempt has begun and nobody took the task away."""
+def held_by(attempt: int) -> Filter:
+    """Return the fence of an attempt: it runs the task, no other attempt has begun, and nothing took the task away."""
     return {f.STATUS: Status.STARTED, f.ATTEMPTS: attempt}
 
 
 def run_by(run: str, pid: int) -> Filter:
-    """The fence of a worker's main process, which knows no attempt but the process that ran it."""
+    """Return the fence of a worker's main process, which knows the process that ran the attempt, but not its number."""
     return {f.STATUS: Status.STARTED, f.WORKER_RUN: run, f.PID: pid}
 
 
 def waiting() -> Filter:
-    """The fence of whoever may decide only over a task that nobody runs."""
+    """Return the fence of a write that may only change a task that waits."""
     return {f.STATUS: {"$in": sorted(f.WAITING)}}
 
 
 def lease_over(attempt: int) -> Filter:
-    """The fence of recovery: the attempt is the one that was seen, and its lease has ended by the database's clock."""
-    return {**held(attempt), "$expr": {"$lt": [f"${f.DUE_AT}", NOW]}}
+    """Return the fence of recovery: the attempt still holds the task, and its lease is over by the database's clock."""
+    return {**held_by(attempt), "$expr": {"$lt": [f"${f.DUE_AT}", NOW]}}
 
 
 def claim(task_id: str, taking: Claim) -> Write:
-    """Take an attempt: one more, with nothing left of the attempt before, held for the time of a lease.
+    """Begin one more attempt of a waiting task and hold it for one lease.
 
-    Only a task that waits can be taken, unless its end was asked for while it ran before, and only one that never
-    expires: :func:`claim_in_time` is for the others.
-    MongoDB takes a tenth longer for a filter that asks for its clock, and few tasks need it.
+    It refuses a task with a cancel request, and one that can expire: :func:`claim_in_time` is for those.
     """
-    filter_, update = change(
+    # Two functions, for MongoDB takes a tenth longer for a filter that reads its clock, and few tasks need that.
+    return _claim(task_id, taking, {f.EXPIRES_AT: None, f.CANCEL_REQUESTED_AT: None})
+
+
+def claim_in_time(task_id: str, taking: Claim) -> Write:
+    """Begin an attempt like :func:`claim`, of a task that can expire and has not."""
+    in_time = {"$expr": {"$gt": [f"${f.EXPIRES_AT}", NOW]}}
+    return _claim(task_id, taking, {f.EXPIRES_AT: {"$exists": True}, f.CANCEL_REQUESTED_AT: None, **in_time})
+
+
+def _claim(task_id: str, taking: Claim, fence: Filter) -> Write:
+    return change(
         task_id,
         {
             **began(taking.worker),
@@ -53,30 +63,26 @@ def claim(task_id: str, taking: Claim) -> Write:
         },
         status=Status.STARTED,
         worker=taking.worker,
+        fence={f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}, **fence},
     )
-    fence = {f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}, f.EXPIRES_AT: None, f.CANCEL_REQUESTED_AT: None}
-    return {**filter_, **fence}, update
 
 
-def claim_in_time(task_id: str, taking: Claim) -> Write:
-    """Take an attempt of a task that can expire and has not, else as :func:`claim`."""
-    filter_, update = claim(task_id, taking)
-    return {**filter_, f.EXPIRES_AT: {"$exists": True}, "$expr": {"$gt": [f"${f.EXPIRES_AT}", NOW]}}, update
+# Clients do not see leases and sent messages, so the writes below without ``change`` leave the revision as it is.
 
 
-def extend(run: str, task_ids: list[str], lease_seconds: float) -> Write:
-    """Hold on to tasks for another lease. Run over many; clients see nothing of it, so the revisions stay."""
+def extend_leases(run: str, task_ids: list[str], lease_seconds: float) -> Write:
+    """Extend the leases of the tasks that a worker runs. Run over many."""
     theirs = {f.ID: {"$in": task_ids}, f.WORKER_RUN: run, f.STATUS: Status.STARTED, f.DUE_AT: {"$exists": True}}
     return theirs, [{"$set": {f.DUE_AT: from_now(lease_seconds)}}]
 
 
-def hold(task_id: str, attempt: int, lease_seconds: float) -> Write:
-    """Hold on to one task, as the attempt that has it: finds nothing when that has lost it."""
-    return {f.ID: task_id, **held(attempt)}, [{"$set": {f.DUE_AT: from_now(lease_seconds)}}]
+def extend_lease(task_id: str, attempt: int, lease_seconds: float) -> Write:
+    """Extend the lease of one attempt; the filter finds no task if the attempt has lost it."""
+    return {f.ID: task_id, **held_by(attempt)}, [{"$set": {f.DUE_AT: from_now(lease_seconds)}}]
 
 
 def requeue(task_id: str, fence: Filter, message: str, *, lost: bool = False, due_in: float = 0.0) -> Write:
-    """Give a started task back, for its message to be sent again. ``lost`` counts towards the most that may be lost."""
+    """Queue a started task again; its message has to be sent then. ``lost`` adds one to its lost attempts."""
     changes = {
         **RELEASED,
         f.DUE_AT: from_now(due_in),
@@ -86,39 +92,40 @@ def requeue(task_id: str, fence: Filter, message: str, *, lost: bool = False, du
     return change(task_id, changes, status=Status.QUEUED, message=message, fence=fence)
 
 
-def enqueue(task_id: str) -> Write:
-    """Let a task whose time has come wait for a worker. Its message has to be sent then."""
+def enqueue(task_id: str | Sequence[str], *, taken_by: str | None = None) -> Write:
+    """Queue a task that is due, or several; its message has to be sent then, by the process that took it if named."""
     fence = {f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]}, "$expr": {"$lte": [f"${f.DUE_AT}", NOW]}}
-    return change(task_id, {f.DUE_AT: NOW}, status=Status.QUEUED, fence=fence)
+    changes = {f.DUE_AT: NOW, **({} if taken_by is None else {f.TAKEN_BY: taken_by})}
+    return change(task_id, changes, status=Status.QUEUED, fence=fence)
 
 
 def resend(task_id: str, seen_due_at: datetime) -> Write:
-    """Note that the message of a waiting task is sent once more; only one of those who see it lost will."""
+    """Record that the message of a queued task is sent again; of several processes that found it lost, one succeeds."""
     return {f.ID: task_id, f.STATUS: Status.QUEUED, f.DUE_AT: seen_due_at}, [{"$set": {f.DUE_AT: NOW}}]
 
 
 def remember_message(task: NewTask, guard_seconds: float) -> Write:
-    """Keep what the next message of a waiting task carries, for instance that of what replaces it.
+    """Store the next message of a waiting task, for instance that of its replacement, before it is sent.
 
-    It is about to be sent; if it is lost, recovery sends it after ``guard_seconds``.
+    If the message is lost, recovery sends it after ``guard_seconds``.
     """
     kept = {**next_message(task), f.DUE_AT: from_now(guard_seconds)}
     return {f.ID: task.id, f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}}, [{"$set": kept}]
 
 
 def postpone(task: NewTask) -> Write:
-    """Keep the message of what replaces a waiting task until it is due."""
+    """Store the message of a waiting task's replacement until that is due."""
     kept = {**next_message(task), f.DUE_AT: task.scheduled_for}
     return change(task.id, kept, status=Status.SCHEDULED, fence={f.STATUS: Status.QUEUED})
 
 
-def leave_alone(task_id: str, fence: Filter) -> Write:
-    """Let nobody look after a task any more: it waits for what replaces it, or its function ended it by ``Ignore``."""
+def exclude_from_recovery(task_id: str, fence: Filter) -> Write:
+    """Take a task away from recovery: it waits for its replacement, or its function raised ``Ignore``."""
     return {f.ID: task_id, **fence}, [{"$unset": f.DUE_AT}]
 
 
-def replaced(attempt: int) -> Filter:
-    """The fence of an attempt that has given its task back for something else to end it."""
+def returned_by(attempt: int) -> Filter:
+    """Return the fence of an attempt that has given its task back for a replacement to end it."""
     return {f.STATUS: Status.QUEUED, f.ATTEMPTS: attempt}
 
 

@@ -1,4 +1,4 @@
-"""What callers may do to a task that exists: end it, move it, change its metadata, delete it."""
+"""The changes that callers ask for: cancel a task, reschedule it, change its metadata, release its key."""
 
 from __future__ import annotations
 
@@ -13,60 +13,76 @@ from gql_api.record.claims import waiting
 from gql_api.record.fields import FINAL_NAMES, Status
 from gql_api.record.model import ErrorInfo
 from gql_api.record.reads import Document
-from gql_api.record.writes import NOW, REMOVE, Filter, Write, change, fail, from_now, literal, storable
+from gql_api.record.writes import (
+    NEXT_REVISION,
+    NOW,
+    REMOVE,
+    Filter,
+    Write,
+    change,
+    ended_by,
+    from_now,
+    literal,
+    storable,
+)
 
-# What an end is told with that was asked for without a reason.
+# The reason that is stored for a cancel without one.
 NO_REASON = "cancelled"
-# So many others may change the metadata before a change whose reply was lost looks for its mark.
-_MAX_MARKS = 10
+# A change whose reply was lost finds its token as long as no more than so many later changes have added theirs.
+_MAX_TOKENS = 10
 _REQUESTED_AT = {"$ifNull": [f"${f.CANCEL_REQUESTED_AT}", NOW]}
 
 
 def revoked_error(reason: str | None) -> ErrorInfo:
-    """Why a task is REVOKED that somebody wanted no more, as Celery would tell it."""
+    """Return the error of a cancelled task, in the form of Celery's ``TaskRevokedError``."""
     text = storable(reason or NO_REASON)
     return ErrorInfo("TaskRevokedError", text, "celery.exceptions", [text])
 
 
-def cancel_waiting(task_id: str, reason: str | None) -> Write:
-    """End a task that nobody runs: no worker will."""
-    return fail(
+def cancel_waiting(task_id: str | Sequence[str], reason: str | None, *, matching: Filter | None = None) -> Write:
+    """Revoke a task that is not running, or several, if they match. No worker will start it."""
+    error = revoked_error(reason)
+    return change(
         task_id,
-        revoked_error(reason),
+        {**ended_by(error), f.CANCEL_REQUESTED_AT: _REQUESTED_AT},
         status=Status.REVOKED,
+        message=error.message,
         fence=waiting(),
-        more={f.CANCEL_REQUESTED_AT: _REQUESTED_AT},
+        matching=matching,
     )
 
 
-def request_cancel(task_id: str, reason: str | None, *, force: bool) -> Write:
-    """Ask for the end of a task that runs. To ask twice changes nothing, unless force comes to it."""
+def request_cancel(
+    task_id: str | Sequence[str], reason: str | None, *, force: bool, matching: Filter | None = None
+) -> Write:
+    """Request the end of a running task, or of several, if they match.
+
+    A second request changes nothing, unless it is the first one with ``force``.
+    """
     asked = {
         f.CANCEL_REQUESTED_AT: _REQUESTED_AT,
         f.CANCEL_REASON: literal(storable(reason or NO_REASON)),
         f.CANCEL_FORCE: force,
     }
-    news: Filter = {f.CANCEL_FORCE: {"$ne": True}} if force else {f.CANCEL_REQUESTED_AT: None}
-    filter_, update = change(task_id, asked, fence=news)
-    # What its function said last of its state stays readable.
-    update[0]["$set"].pop(f.CUSTOM_STATE)
-    return {**filter_, f.STATUS: Status.STARTED}, update
+    not_asked: Filter = {f.CANCEL_FORCE: {"$ne": True}} if force else {f.CANCEL_REQUESTED_AT: None}
+    fence = {f.STATUS: Status.STARTED, **not_asked}
+    return change(task_id, asked, fence=fence, keeps_custom_state=True, matching=matching)
 
 
 def cancel_requested() -> Filter:
-    """The fence for what may only be done to a task whose end was asked for."""
+    """Return the fence of a write that requires a cancel request."""
     return {f.CANCEL_REQUESTED_AT: {"$ne": None}}
 
 
 def cancels_among(task_ids: Sequence[str], run: str) -> tuple[Filter, dict[str, int]]:
-    """The query for the tasks of a worker's own whose end was asked for, with its projection."""
+    """Return the query, with its projection, for the tasks of a worker run that have a cancel request."""
     query = {f.ID: {"$in": list(task_ids)}, f.WORKER_RUN: run, **cancel_requested()}
     return query, {f.CLAIM: 1, f.CANCEL_FORCE: 1, f.PID: 1}
 
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """Somebody asks for the end of a task that this worker runs."""
+    """A request to cancel a task that this worker runs."""
 
     task_id: str
     claim: str
@@ -75,14 +91,14 @@ class CancelRequest:
 
 
 def cancel_request_from(document: Document) -> CancelRequest:
-    """Read what a find by :func:`cancels_among` gave."""
+    """Read a document that was found by :func:`cancels_among`."""
     return CancelRequest(document[f.ID], document[f.CLAIM], document[f.PID], bool(document.get(f.CANCEL_FORCE)))
 
 
 def reschedule(task_id: str, time: datetime) -> Write:
-    """Let a task that was not started begin at another time; an expiry counts from there, as it did before.
+    """Move the start of a task that no worker has started; its expiry moves along.
 
-    One that waits in a queue already, and still may, stays where it is there.
+    A task that is queued already, and stays so, keeps its place in the queue.
     """
     later = {"$gt": [time, NOW]}
     starts = {"$max": [time, NOW]}
@@ -98,40 +114,34 @@ def reschedule(task_id: str, time: datetime) -> Write:
 
 
 def replace_metadata(
-    task_id: str, metadata: dict[str, Any], seen: int | None, *, mark: str | None = None, fence: Filter | None = None
+    task_id: str, metadata: dict[str, Any], seen: int | None, *, token: str | None = None, fence: Filter | None = None
 ) -> Write:
     """Store metadata that was made from the metadata of revision ``seen``, unless it has changed since.
 
-    By its ``mark`` a change whose reply was lost knows itself. Final tasks take it too: what a caller keeps beside a
-    task is not how the task went.
+    A change whose reply was lost recognises itself by its ``token``. Without a fence it may change final tasks too:
+    metadata is the caller's, and not part of the outcome.
     """
-    filter_, update = change(task_id, {f.METADATA: literal(values.dump(metadata))}, fence=fence)
-    stage = update[0]["$set"]
-    stage.pop(f.CUSTOM_STATE)
-    stage[f.METADATA_REVISION] = stage[f.REVISION]
-    if mark is not None:
-        marks = {"$concatArrays": [{"$ifNull": [f"${f.METADATA_MARKS}", []]}, [mark]]}
-        stage[f.METADATA_MARKS] = {"$slice": [marks, -_MAX_MARKS]}
-    if fence is None:
-        del filter_[f.STATUS]
-    return {**filter_, f.METADATA_REVISION: seen}, update
+    changes: dict[str, Any] = {f.METADATA: literal(values.dump(metadata)), f.METADATA_REVISION: NEXT_REVISION}
+    if token is not None:
+        tokens = {"$concatArrays": [{"$ifNull": [f"${f.METADATA_TOKENS}", []]}, [token]]}
+        changes[f.METADATA_TOKENS] = {"$slice": [tokens, -_MAX_TOKENS]}
+    unchanged = {**(fence or {}), f.METADATA_REVISION: seen}
+    return change(task_id, changes, fence=unchanged, final_too=fence is None, keeps_custom_state=True)
 
 
 def with_key(name: str, key: str) -> Document:
-    """The filter that finds the task of an idempotency key. There are no owners yet."""
+    """Return the filter that finds the task of an idempotency key. Tasks have no owners yet."""
     return {f.OWNER: None, f.NAME: name, f.IDEMPOTENCY_KEY: key}
 
 
 def release_key(task_id: str, age_seconds: float) -> Write:
-    """Take the key from a task that has had it for so long: the key may be used for another."""
+    """Remove the idempotency key of a task older than ``age_seconds``, so that another task can have it."""
     old = {"$lt": [f"${f.CREATED_AT}", from_now(-age_seconds)]}
     return {f.ID: task_id, "$expr": old}, [{"$unset": [f.IDEMPOTENCY_KEY, f.INPUT_DIGEST]}]
 
 
 def outlived(now: datetime, days: float) -> Document:
-    """The filter that finds tasks whose end is longer ago than they are to be kept.
-
-    None of them was created later than that, which lets MongoDB enter the index of the list at the oldest.
-    """
+    """Return the filter that finds the tasks that ended longer ago than they are kept."""
+    # They were created before that too, which lets MongoDB enter the index of the list at the oldest task.
     limit = now - timedelta(days=days)
     return {f.CREATED_AT: {"$lt": limit}, f.STATUS: {"$in": FINAL_NAMES}, f.FINISHED_AT: {"$lt": limit}}

@@ -1,4 +1,4 @@
-"""What recovery looks for: tasks that nobody looks after, or whose time has come. All by indexes of their own."""
+"""The queries and writes of recovery: tasks that are due, expired or lost. Each query has an index of its own."""
 
 from __future__ import annotations
 
@@ -13,45 +13,43 @@ from gql_api.record.writes import Write
 
 
 def before(status: Status, time: datetime, names: list[str]) -> Document:
-    """The tasks of these names in this state that were due before a time; see ``fields.DUE_AT``."""
+    """Return the filter that finds tasks in a state that were due before a time; see ``fields.DUE_AT``."""
     return {f.STATUS: status, f.DUE_AT: {"$lt": time}, f.NAME: {"$in": names}}
 
 
 def take(task_ids: list[str], by: str) -> Write:
-    """Let those of some tasks whose time has come wait for a worker, and mark them as taken. Run over many.
+    """Queue those of some tasks that are due, and record which process took them. Run over many.
 
-    Their messages have to be sent by who took them: several may try at the same time.
+    Several processes may try at the same time; the one that took a task has to send its message.
     """
-    filter_, update = claims.enqueue("")
-    update[0]["$set"][f.TAKEN_BY] = by
-    return {**filter_, f.ID: {"$in": task_ids}}, update
+    return claims.enqueue(task_ids, taken_by=by)
 
 
 def taken(task_ids: list[str], by: str) -> Document:
-    """The filter that finds those that :func:`take` took."""
+    """Return the filter that finds the tasks that :func:`take` took."""
     return {f.ID: {"$in": task_ids}, f.TAKEN_BY: by, f.STATUS: Status.QUEUED}
 
 
 def expired(now: datetime) -> Document:
-    """The tasks that were not started in time."""
+    """Return the filter that finds the tasks that were not started in time."""
     return {**claims.waiting(), f.EXPIRES_AT: {"$lte": now}}
 
 
-def take_leader_lock(what: str, now: datetime, seconds: float) -> Write:
-    """Be the one who does something that one of all should do at a time. Run as an upsert.
+def take_leader_lock(name: str, now: datetime, seconds: float) -> Write:
+    """Take a lock that one of all processes should have at a time. Run as an upsert.
 
-    A duplicate key error means that another had the turn less than ``seconds`` ago.
+    A duplicate key error means that another process took it less than ``seconds`` ago.
     """
-    return {f.ID: what, f.AT: {"$lte": now - timedelta(seconds=seconds)}}, [{"$set": {f.AT: now}}]
+    return {f.ID: name, f.AT: {"$lte": now - timedelta(seconds=seconds)}}, [{"$set": {f.AT: now}}]
 
 
 def queued_before(time: datetime, queue: str, priority: int, names: list[str]) -> Document:
-    """The tasks that have waited in a queue since before a time."""
+    """Return the filter that finds the tasks that have waited in a queue since before a time."""
     return {**before(Status.QUEUED, time, names), f.QUEUE: queue, f.PRIORITY: priority}
 
 
 def queues_waiting(time: datetime, names: list[str]) -> list[dict[str, Any]]:
-    """The aggregation that names the queues, by priority, in which a task has waited since before a time."""
+    """Return the aggregation over the queues and priorities in which a task has waited since before a time."""
     return [
         {"$match": before(Status.QUEUED, time, names)},
         {"$group": {f.ID: {f.QUEUE: f"${f.QUEUE}", f.PRIORITY: f"${f.PRIORITY}"}}},

@@ -1,4 +1,4 @@
-"""Collections, field names, states and indexes of the task record."""
+"""The names of collections and fields, the states and the indexes of the task record."""
 
 from __future__ import annotations
 
@@ -36,41 +36,41 @@ CUSTOM_STATE = "custom_state"
 CHILDREN = "children"
 FORGOTTEN = "forgotten"
 ATTEMPTS = "attempts"
-# How many attempts ended with the loss of their worker.
+# The number of attempts whose worker was lost.
 LOST_ATTEMPTS = "lost_attempts"
-# Who holds a STARTED task: the claim's own mark, the run of the worker, and the process in it.
+# The holder of a STARTED task: the token of the claim, the run of the worker, and the process in it.
 CLAIM = "claim"
 WORKER_RUN = "worker_run"
 PID = "pid"
-# When somebody has to look after the task. SCHEDULED, RETRY: it is due. STARTED: its lease ends. QUEUED: its message
-# was sent last. A task without it is left alone.
+# The time that recovery goes by. SCHEDULED, RETRY: the task is due. STARTED: its lease ends. QUEUED: its message was
+# last sent. Recovery leaves a task without it alone.
 DUE_AT = "due_at"
 EXPIRES_AT = "expires_at"
-# The time that its caller asked for, as long as anybody may want to know it.
+# The start time that the caller asked for.
 SCHEDULED_FOR = "scheduled_for"
-# When somebody asked for its end, why, and whether its process may be ended for it.
+# The time of the cancel request, its reason, and whether it may end the process of the task.
 CANCEL_REQUESTED_AT = "cancel_requested_at"
 CANCEL_REASON = "cancel_reason"
 CANCEL_FORCE = "cancel_force"
 OWNER = "owner"
 IDEMPOTENCY_KEY = "idempotency_key"
-# Of the input that came with the key: the same key with another input is a mistake.
+# The digest of the input that came with the key: the same key with another input is an error.
 INPUT_DIGEST = "input_digest"
 REPLAY_OF = "replay_of"
-# Whether it was replayed: a bulk replay takes each task once.
+# Whether the task was replayed: a bulk replay takes each task once.
 REPLAYED = "replayed"
-# The revision that metadata was last changed at; a record without it has the metadata of its creation.
+# The revision of the last change of the metadata; a record without it has the metadata of its creation.
 METADATA_REVISION = "metadata_revision"
-# The marks of the last changes by task functions: one whose reply was lost knows itself by it.
-METADATA_MARKS = "metadata_marks"
-# Whose turn it was to send what had become due; see ``due.take``.
+# The tokens of the last changes by task functions: a change whose reply was lost recognises itself by its token.
+METADATA_TOKENS = "metadata_marks"
+# The process that sends the message of a task that became due; see ``due.take``.
 TAKEN_BY = "taken_by"
 DELETED_AT = "deleted_at"
-# How much its attempts have logged; see gql_api.record.logs.
+# The counts of logged lines and bytes; see gql_api.record.logs.
 LOGGED = "logged"
-# What its message has beside what stands here: callbacks, chain, chord, limits.
+# The parts of the message that no other field has: callbacks, chain, chord, limits.
 MESSAGE_PARTS = "message_parts"
-# What a chord's member with ``ignore_result`` returned, until the chord's body is sent.
+# The return value of a chord's member with ``ignore_result``, until the chord's body is sent.
 CHORD_RESULT = "chord_result"
 QUEUE = "queue"
 PRIORITY = "priority"
@@ -95,7 +95,7 @@ AT = "at"
 
 
 class Status(StrEnum):
-    """Where a task is in its life; docs/lifecycle.md draws the way from one to the next."""
+    """The state of a task; docs/lifecycle.md has the diagram of the transitions."""
 
     SCHEDULED = "SCHEDULED"
     QUEUED = "QUEUED"
@@ -107,12 +107,12 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether a task in this state will never change again."""
+        """Whether a task in this state has ended."""
         return self in FINAL
 
 
 def is_internal(name: str) -> bool:
-    """Whether a task is Celery's own, like ``celery.map``: it may have a result, but is nobody's task."""
+    """Return whether a task is Celery's own, like ``celery.map``: it may have a result, but no record."""
     return name.startswith("celery.")
 
 
@@ -122,7 +122,7 @@ WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.RETRY})
 
 NEWEST_FIRST = [(CREATED_AT, -1), (ID, -1)]
 
-# Deleted ids are remembered for so long: longer than any message of theirs may turn up again.
+# Tombstones are kept for longer than a message of a deleted task can survive in the broker.
 TOMBSTONE_SECONDS = 30 * 24 * 3600
 TOMBSTONE_INDEXES = [IndexModel([(DELETED_AT, 1)], expireAfterSeconds=TOMBSTONE_SECONDS)]
 
@@ -134,30 +134,30 @@ UNIQUE_INDEXES = [
     ),  # createTask: one task for a key
 ]
 
-# Each with the query it serves. Those by DUE_AT and EXPIRES_AT hold unfinished tasks only. The first three also serve
-# lists of every status: MongoDB merges one stretch of the index for each.
+# Each index with the query it serves. Those by DUE_AT and EXPIRES_AT hold unfinished tasks only. The first three also
+# serve lists of every status: MongoDB merges one range of the index for each.
 INDEXES = [
     IndexModel([(STATUS, 1), *NEWEST_FIRST]),  # tasks(orderBy: CREATED_AT), retention, counts by status
     IndexModel([(STATUS, 1), (UPDATED_AT, -1), (ID, -1)]),  # tasks(orderBy: UPDATED_AT), by status or not
     IndexModel(
         [(STATUS, 1), (FINISHED_AT, -1), (ID, -1)], partialFilterExpression={FINISHED_AT: {"$exists": True}}
     ),  # tasks(orderBy: FINISHED_AT), by status or not
-    IndexModel([(f"{METADATA}.$**", 1)]),  # tasks(filter: {metadata}): what a path selects
+    IndexModel([(f"{METADATA}.$**", 1)]),  # tasks(filter: {metadata}): conditions on a path
     IndexModel([(PARENT_ID, 1), *NEWEST_FIRST]),  # Task.children(first, after)
     IndexModel(
         [(STATUS, 1), (DUE_AT, 1)], partialFilterExpression={DUE_AT: {"$exists": True}}
-    ),  # recovery: what is due
+    ),  # recovery: tasks that are due
     IndexModel(
         [(STATUS, 1), (EXPIRES_AT, 1)], partialFilterExpression={EXPIRES_AT: {"$exists": True}}
-    ),  # recovery: what expires
+    ),  # recovery: tasks that expire
 ]
 
-# What an event leaves out when it would be too large, in this order, until it fits.
+# The fields that a too large event leaves out, in this order, until it fits.
 OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
-# What few events are asked for and all have: folded up in an event, and unfolded for those who ask.
+# The fields that every event has and few readers need: BSON within the event's BSON, decoded at the first access.
 LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
-# What no client sees; left out of every event.
+# The fields that clients do not see; events leave them out.
 PRIVATE = (
-    MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_MARKS, LOGGED, CHORD_RESULT,
+    MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
     REPLAYED,
 )  # fmt: skip

@@ -1,7 +1,7 @@
-"""What task functions log: a document for each line, numbered and counted in the record of its task.
+"""The log lines of task functions: a document for each line, numbered and counted in the record of its task.
 
-A line has its position by one conditional write to the record, which only the attempt that holds the task can make. So
-positions rise over all attempts, and the limits are a task's, wherever it runs.
+A line gets its position from one conditional write to the record, which only the attempt that holds the task can make.
+Positions therefore rise over all attempts, and the limits apply to a task, wherever it runs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ELLIPSIS = "…"
 
 
 class LogLevel(IntEnum):
-    """How grave a line is, by the numbers of Python's ``logging``."""
+    """The severity of a line, by the numbers of Python's ``logging``."""
 
     DEBUG = 10
     INFO = 20
@@ -44,13 +44,13 @@ class LogLevel(IntEnum):
 
     @classmethod
     def of(cls, number: int) -> LogLevel:
-        """The level for any number of ``logging``: the highest that is not above it, CRITICAL being an ERROR."""
+        """Return the highest level that is not above a number of ``logging``; CRITICAL becomes ERROR."""
         return max((level for level in cls if level <= number), default=cls.DEBUG)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line that has no position yet. ``at`` is when it was logged, by ``time.monotonic`` of its process."""
+    """A line without a position yet. ``at`` is the time of logging, by ``time.monotonic`` of its process."""
 
     level: LogLevel
     message: str
@@ -59,19 +59,19 @@ class Entry:
 
     @classmethod
     def of(cls, number: int, text: str, at: float) -> Entry:
-        """Make a line that can be stored of any text, cut to :data:`MESSAGE_BYTES`."""
+        """Return a line that can be stored, made from any text and cut to :data:`MESSAGE_BYTES`."""
         message = storable(text[:MESSAGE_BYTES])
         encoded = message.encode()
         if len(encoded) > MESSAGE_BYTES or len(text) > MESSAGE_BYTES:
-            room = MESSAGE_BYTES - len(_ELLIPSIS.encode())
-            message = encoded[:room].decode(errors="ignore") + _ELLIPSIS
+            kept = MESSAGE_BYTES - len(_ELLIPSIS.encode())
+            message = encoded[:kept].decode(errors="ignore") + _ELLIPSIS
             encoded = message.encode()
         return cls(LogLevel.of(number), message, len(encoded), at)
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line as it is stored."""
+    """A line with its position."""
 
     position: int
     at: datetime
@@ -81,9 +81,9 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class LogBatch:
-    """Lines that were stored together: they have the positions from ``first`` to ``until``, unless left out.
+    """Lines that were stored together. They have the positions from ``first`` to ``until``, unless left out.
 
-    Without ``lines`` they are too large for an event, and stand in MongoDB.
+    ``lines`` is None when they are too large for an event: the reader loads them from MongoDB.
     """
 
     first: int
@@ -93,15 +93,15 @@ class LogBatch:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a task's log keeps."""
+    """The largest number of lines and of bytes in the log of a task."""
 
     lines: int
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What the record gave to some lines: the positions after ``lines``, where ``bytes`` of text stand before them."""
+class Reservation:
+    """The positions that the record gave to some lines: they follow ``lines`` lines with ``bytes`` of text."""
 
     lines: int
     bytes: int
@@ -109,10 +109,10 @@ class Room:
 
 
 def reserve(task_id: str, attempt: int, entries: list[Entry], batch: ObjectId) -> Write:
-    """Count lines that are about to be stored, as the attempt that holds the task: finds nothing when it lost that.
+    """Count lines before they are stored. The filter finds no task if the attempt has lost it.
 
-    ``batch`` is the lines' own: repeated, for its reply was lost, the write counts them once. Clients see nothing of
-    it, so the revision stays.
+    ``batch`` identifies the lines: a repeated write, after a lost reply, counts them once. Clients do not see the
+    counts, so the revision stays.
     """
     is_counted = {"$eq": [f"${f.LOGGED}.{_BATCH}", batch]}
     counted = {
@@ -121,47 +121,47 @@ def reserve(task_id: str, attempt: int, entries: list[Entry], batch: ObjectId) -
         _BATCH: batch,
         f.AT: NOW,
     }
-    return {f.ID: task_id, **claims.held(attempt)}, [{"$set": {f.LOGGED: counted}}]
+    return {f.ID: task_id, **claims.held_by(attempt)}, [{"$set": {f.LOGGED: counted}}]
 
 
 COUNTS_ONLY = {f.LOGGED: 1}
 
 
-def room_from(document: Document, entries: list[Entry]) -> Room:
-    """Read what :func:`reserve` left in the record, found with :data:`COUNTS_ONLY`."""
+def reservation_from(document: Document, entries: list[Entry]) -> Reservation:
+    """Read the positions that :func:`reserve` gave to lines, from a record found with :data:`COUNTS_ONLY`."""
     counted = document[f.LOGGED]
-    return Room(counted[_LINES] - len(entries), counted[_BYTES] - _size(entries), counted[f.AT])
+    return Reservation(counted[_LINES] - len(entries), counted[_BYTES] - _size(entries), counted[f.AT])
 
 
 def counts_of(documents: list[Document]) -> dict[str, int]:
-    """Read how many lines tasks have logged, by id, from what a find with :data:`COUNTS_ONLY` gave."""
+    """Read the number of logged lines of tasks, by id, from records found with :data:`COUNTS_ONLY`."""
     return {document[f.ID]: document.get(f.LOGGED, {}).get(_LINES, 0) for document in documents}
 
 
-def is_full(entries: list[Entry], room: Room, limits: Limits) -> bool:
-    """Whether the task's log takes no more after these."""
-    return room.lines + len(entries) > limits.lines or room.bytes + _size(entries) > limits.bytes
+def is_full(entries: list[Entry], reserved: Reservation, limits: Limits) -> bool:
+    """Return whether the task's log is full after these lines."""
+    return reserved.lines + len(entries) > limits.lines or reserved.bytes + _size(entries) > limits.bytes
 
 
-def lines_of(entries: list[Entry], room: Room, limits: Limits, sent_at: float) -> list[LogLine]:
-    """Give lines their positions and times, as many as there is room for; the first left out gives way to a note.
+def lines_of(entries: list[Entry], reserved: Reservation, limits: Limits, sent_at: float) -> list[LogLine]:
+    """Return the lines that the limits allow, with positions and times; a note replaces the first one left out.
 
-    The times are the database's, less the time that each line had waited when its room was asked for.
+    The times are the database's, less the time that each line had waited when its position was reserved.
     """
-    sizes = itertools.accumulate((entry.size for entry in entries), initial=room.bytes)
+    sizes = itertools.accumulate((entry.size for entry in entries), initial=reserved.bytes)
     next(sizes)
     fitting = [
         entry
-        for number, (entry, size) in enumerate(zip(entries, sizes, strict=True), room.lines + 1)
+        for number, (entry, size) in enumerate(zip(entries, sizes, strict=True), reserved.lines + 1)
         if number <= limits.lines and size <= limits.bytes
     ]
     lines = [
-        LogLine(position, room.now - timedelta(seconds=sent_at - entry.at), entry.level, entry.message)
-        for position, entry in enumerate(fitting, room.lines + 1)
+        LogLine(position, reserved.now - timedelta(seconds=sent_at - entry.at), entry.level, entry.message)
+        for position, entry in enumerate(fitting, reserved.lines + 1)
     ]
-    was_full = room.lines > limits.lines or room.bytes > limits.bytes
+    was_full = reserved.lines > limits.lines or reserved.bytes > limits.bytes
     if len(fitting) < len(entries) and not was_full:
-        lines.append(LogLine(room.lines + len(fitting) + 1, room.now, LogLevel.WARNING, _note(limits)))
+        lines.append(LogLine(reserved.lines + len(fitting) + 1, reserved.now, LogLevel.WARNING, _note(limits)))
     return lines
 
 
@@ -170,29 +170,29 @@ def _note(limits: Limits) -> str:
 
 
 def document_of(id_: ObjectId, task_id: str, line: LogLine) -> Document:
-    """What stands in MongoDB for a line."""
-    return {f.ID: id_, _TASK_ID: task_id, **plain(line)}
+    """Return the document of a line."""
+    return {f.ID: id_, _TASK_ID: task_id, **fields_of(line)}
 
 
-def plain(line: LogLine) -> Document:
-    """A line by itself, as an event carries it."""
+def fields_of(line: LogLine) -> Document:
+    """Return the fields of a line that its document and an event have in common."""
     return {_POSITION: line.position, f.AT: line.at, _LEVEL: int(line.level), f.MESSAGE: line.message}
 
 
 def line_from(document: Document) -> LogLine:
-    """Read a line, from MongoDB or from an event."""
+    """Read a line from its document or from an event."""
     return LogLine(document[_POSITION], document[f.AT], LogLevel(document[_LEVEL]), document[f.MESSAGE])
 
 
 def of_tasks(task_ids: Sequence[str]) -> Document:
-    """The filter that finds all lines of some tasks."""
+    """Return the filter that finds all lines of some tasks."""
     return {_TASK_ID: {"$in": list(task_ids)}}
 
 
 def after(task_id: str, position: int, level: LogLevel) -> Document:
-    """The filter for the lines of a task that follow a position and are at least so grave."""
-    graver = {} if level is LogLevel.DEBUG else {_LEVEL: {"$gte": int(level)}}
-    return {_TASK_ID: task_id, _POSITION: {"$gt": position}, **graver}
+    """Return the filter that finds the lines of a task after a position that have at least a level."""
+    at_least = {} if level is LogLevel.DEBUG else {_LEVEL: {"$gte": int(level)}}
+    return {_TASK_ID: task_id, _POSITION: {"$gt": position}, **at_least}
 
 
 IN_ORDER = [(_POSITION, 1)]

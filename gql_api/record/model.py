@@ -1,4 +1,4 @@
-"""What a task record consists of, beyond plain fields: as values that can be passed around."""
+"""The values that a task record is made from and read into, where they have several fields."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gql_api.record.fields import Status
 
 @dataclass(frozen=True, slots=True)
 class MessageParts:
-    """What a task's message carries beyond its record, as JSON: Celery's headers and the embedded callbacks.
+    """The parts of a task's message that its record has no field for: Celery's headers and the embedded callbacks.
 
-    The message of a retry or a replacement may also name another function and other arguments than the record, which
-    keeps those that the task was created with.
+    All are JSON values. The message of a retry or a replacement may also name another function and other arguments than
+    the record, which keeps those of its creation.
     """
 
     headers: dict[str, Any] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class MessageParts:
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """What is known of a task before it has a record."""
+    """A task before it has a record."""
 
     id: str
     name: str
@@ -40,7 +40,7 @@ class NewTask:
     message: MessageParts | None = None
     scheduled_for: datetime | None = None
     expires_at: datetime | None = None
-    # In seconds, by the database's clock: from now, and from when it may start.
+    # In seconds, by the database's clock: from now, and from the time it may start.
     delay: float | None = None
     expires_in: float | None = None
     idempotency_key: str | None = None
@@ -50,7 +50,7 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's taking of an attempt. ``token`` is its own: a claim whose reply was lost knows itself by it."""
+    """The claim of an attempt by a worker. A claim whose reply was lost recognises itself by its ``token``."""
 
     token: str
     worker: str
@@ -59,9 +59,9 @@ class Claim:
     lease_seconds: float
 
 
-# A tuple, for one is made of each event.
+# A tuple, which is cheaper to make: every event that is read makes one.
 class Progress(NamedTuple):
-    """How far a task says it is. ``data`` is whatever else ``update_state(state="PROGRESS", meta=...)`` carried."""
+    """A progress report. ``data`` is the rest of the meta of ``update_state(state="PROGRESS", meta=...)``."""
 
     current: float | None = None
     total: float | None = None
@@ -70,7 +70,7 @@ class Progress(NamedTuple):
 
     @property
     def percent(self) -> float | None:
-        """``current`` of ``total`` in percent, from 0 to 100; None when that cannot be said."""
+        """``current`` of ``total`` in percent, from 0 to 100; None without both, or when ``total`` is not positive."""
         if self.current is None or not self.total or self.total < 0:
             return None
         return min(100.0, max(0.0, 100.0 * self.current / self.total))
@@ -78,7 +78,7 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """Why an attempt ended without a result. ``args`` are the exception's, in kombu's JSON form."""
+    """The reason that an attempt ended without a result. ``args`` are the exception's, in kombu's JSON form."""
 
     type: str
     message: str
@@ -89,7 +89,7 @@ class ErrorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step of a task's life."""
+    """An entry of a task's history: a change of its status."""
 
     revision: int
     status: Status

@@ -1,4 +1,4 @@
-"""The filters and projections by which task records are found, other than a caller's own filter."""
+"""The filters and projections that find task records, other than a caller's own filter."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from gql_api.record.reads import Document
 
 
 def by_id(task_id: str) -> Document:
-    """The filter that finds one task."""
+    """Return the filter that finds one task."""
     return {f.ID: task_id}
 
 
 def by_ids(task_ids: list[str]) -> Document:
-    """The filter that finds the tasks with these ids."""
+    """Return the filter that finds the tasks with these ids."""
     return {f.ID: {"$in": task_ids}}
 
 
 def untouched_for(seconds: float) -> Document:
-    """The filter that finds what nothing has happened to for so long, by the database's clock."""
+    """Return the filter that finds the tasks without a change for some seconds, by the database's clock."""
     return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": ["$$NOW", round(seconds * 1000)]}]}}
 
 
@@ -26,7 +26,7 @@ REVISION_ONLY = {f.REVISION: 1}
 STATE_ONLY = {f.REVISION: 1, f.STATUS: 1}
 POSITION_ONLY = {**STATE_ONLY, f.CREATED_AT: 1}
 CHANGE_ONLY = {**STATE_ONLY, f.UPDATED_AT: 1}
-# What filters ask for, and no more.
+# The fields that filters read.
 FILTERED_ONLY = {
     **CHANGE_ONLY,
     **dict.fromkeys((f.NAME, f.QUEUE, f.METADATA, f.CREATED_AT, f.FINISHED_AT, f.PARENT_ID), 1),
@@ -34,15 +34,15 @@ FILTERED_ONLY = {
 
 
 def revisions_of(documents: list[Document]) -> dict[str, int]:
-    """Read what a find with :data:`REVISION_ONLY` gave, by id."""
+    """Read the revisions, by id, of records found with :data:`REVISION_ONLY`."""
     return {document[f.ID]: document[f.REVISION] for document in documents}
 
 
 def children_of(task_id: str) -> Document:
-    """The filter that finds the tasks that a task sent."""
+    """Return the filter that finds the tasks that a task sent."""
     return {f.PARENT_ID: task_id}
 
 
 def children_of_any(task_ids: list[str]) -> Document:
-    """The filter that finds the tasks that any of some tasks sent."""
+    """Return the filter that finds the tasks that any of some tasks sent."""
     return {f.PARENT_ID: {"$in": task_ids}}

@@ -1,4 +1,4 @@
-"""Deletions: which tasks may be deleted, and the tombstones that keep a late message from reviving them."""
+"""Deletions: the filter of deletable tasks, and the tombstones that keep late messages from reviving deleted ones."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def save_tombstones(task_ids: Sequence[str]) -> list[UpdateOne]:
 
 
 def tombstones_of(task_ids: Sequence[str]) -> Document:
-    """The filter that finds the tombstones of some tasks."""
+    """Return the filter that finds the tombstones of some tasks."""
     return {f.ID: {"$in": list(task_ids)}}
 
 
 def tombstones_since(time: datetime) -> Document:
-    """The filter that finds the tombstones from a time on."""
+    """Return the filter that finds the tombstones from a time on."""
     return {f.DELETED_AT: {"$gte": time}}
 
 
 def tombstone_from(document: Document) -> tuple[str, datetime]:
-    """Read a tombstone: whose it is, and from when."""
+    """Read the task id and the time of a tombstone."""
     return document[f.ID], document[f.DELETED_AT]
 
 
@@ -42,7 +42,7 @@ def with_deletion_times(
 
 
 def deletable(task_ids: Sequence[str]) -> Document:
-    """The filter that finds those of some tasks that may be deleted."""
+    """Return the filter that finds those of some tasks that may be deleted."""
     return {f.ID: {"$in": list(task_ids)}, f.STATUS: {"$in": FINAL_NAMES}}
 
 

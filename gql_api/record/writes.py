@@ -1,14 +1,14 @@
-"""Every change of a task record, as a pure function that returns a (filter, update) pair.
+"""The attempt's changes of a task record, and :func:`change`, from which every change with a revision is built.
 
-The filter holds what must be true for the change to be made, so that check and write are one operation: each filter but
-``create``'s and ``forget``'s excludes the final states. Updates are pipelines, for times come from the database's clock
-(``$$NOW``) and revisions from the stored one; every value that a caller or a task function chose stands under
-``$literal``, or MongoDB would evaluate it.
+Each function returns a (filter, update) pair. The filter holds the condition of the change, so that check and write are
+one operation. Updates are pipelines, because times come from the database's clock (``$$NOW``) and revisions from the
+stored one. Every value that a caller or a task function chose stands under ``$literal``; MongoDB would evaluate it
+otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -23,13 +23,13 @@ Write = tuple[Filter, Update]
 
 NOW = "$$NOW"
 REMOVE = "$$REMOVE"
-_NEXT_REVISION = {"$add": [f"${f.REVISION}", 1]}
+NEXT_REVISION = {"$add": [f"${f.REVISION}", 1]}
 
 
 def create(task: NewTask) -> Write:
-    """Make the record at revision 1. Run as an upsert; a duplicate key error means that the id or the key is taken.
+    """Create the record at revision 1. Run as an upsert; a duplicate key error means that the id or the key is taken.
 
-    It is SCHEDULED when it is to start later by the database's clock, and QUEUED otherwise.
+    The task is SCHEDULED if it starts later by the database's clock, and QUEUED otherwise.
     """
     document = {
         f.SHAPE: f.SHAPE_VERSION,
@@ -68,26 +68,24 @@ def create(task: NewTask) -> Write:
 
 
 def start(task_id: str, *, worker: str) -> Write:
-    """Record a start that was told by hand. Nobody holds the task, and nobody looks after it."""
+    """Record a start that code reported by itself: no worker has claimed the task, and recovery leaves it alone."""
     return change(task_id, {**began(worker), f.DUE_AT: REMOVE}, status=Status.STARTED, worker=worker)
 
 
 def progress(task_id: str, report: Progress, *, fence: Filter | None = None) -> Write:
-    """Record how far a running task is. No transition: the history does not grow."""
-    filter_, update = change(task_id, {f.PROGRESS: literal(_progress_document(report))}, fence=fence)
-    return {**filter_, f.STATUS: Status.STARTED}, update
+    """Record the progress of a running task. It is not a transition: the history does not grow."""
+    return change(task_id, {f.PROGRESS: literal(_progress_document(report))}, fence=_started(fence))
 
 
 def custom_state(task_id: str, name: str, meta: Any, *, fence: Filter | None = None) -> Write:
-    """Record a state of the task function's own: the task stays STARTED, the history tells the name."""
-    filter_, update = change(
+    """Record a custom state of the task function: the task stays STARTED, and the history has the state's name."""
+    return change(
         task_id,
         {f.CUSTOM_STATE: literal({f.NAME: name, f.DATA: values.dump(meta)})},
         status=Status.STARTED,
         message=name,
-        fence=fence,
+        fence=_started(fence),
     )
-    return {**filter_, f.STATUS: Status.STARTED}, update
 
 
 def retry(
@@ -100,12 +98,12 @@ def retry(
     last_progress: Progress | None = None,
     fence: Filter | None = None,
 ) -> Write:
-    """Record that the task asked to be run again; its error stays readable until the next attempt.
+    """Record that the task asked for another attempt; its error stays readable until that begins.
 
-    It is due when ``message``, the next attempt's, says so, or after ``due_in`` seconds.
+    The attempt is due at the time in ``message``, which is its own, or after ``due_in`` seconds.
     """
     due = from_now(due_in) if message is None or message.scheduled_for is None else message.scheduled_for
-    # One whose end was asked for does not wait: whoever claims it next ends it.
+    # A task with a cancel request does not wait: the worker that claims it next ends it.
     due = {"$cond": [{"$gt": [f"${f.CANCEL_REQUESTED_AT}", None]}, NOW, due]}
     changes = {
         **RELEASED,
@@ -126,7 +124,7 @@ def succeed(
     last_progress: Progress | None = None,
     fence: Filter | None = None,
 ) -> Write:
-    """Record the result, a JSON value; ``ignored`` says that nobody wanted one, as ``forget`` does later."""
+    """Record the result, a JSON value. ``ignored`` marks it as forgotten at once, for a task with ``ignore_result``."""
     changes = {
         **_ENDED,
         f.RESULT: literal(values.dump(result)),
@@ -146,50 +144,57 @@ def fail(
     children: Any = None,
     last_progress: Progress | None = None,
     fence: Filter | None = None,
-    more: Mapping[str, Any] | None = None,
 ) -> Write:
     """Record why the task ended without a result; ``status`` is FAILURE or REVOKED."""
-    changes = {
-        **_ENDED,
-        **_error(error),
-        f.FINISHED_AT: NOW,
-        **_outcome(children, last_progress),
-        **(more or {}),
-    }
+    changes = {**ended_by(error), **_outcome(children, last_progress)}
     return change(task_id, changes, status=status, message=error.message if error else None, fence=fence)
 
 
 def forget(task_id: str) -> Write:
     """Drop the result of a finished task, not the task: Celery's ``AsyncResult.forget``."""
-    _, update = change(task_id, {f.RESULT: REMOVE, f.CHILDREN: REMOVE, f.FORGOTTEN: True})
-    return {f.ID: task_id, f.STATUS: {"$in": FINAL_NAMES}, f.FORGOTTEN: {"$ne": True}}, update
+    fence = {f.STATUS: {"$in": FINAL_NAMES}, f.FORGOTTEN: {"$ne": True}}
+    return change(task_id, {f.RESULT: REMOVE, f.CHILDREN: REMOVE, f.FORGOTTEN: True}, fence=fence)
 
 
 def change(
-    task_id: str,
+    task_id: str | Sequence[str],
     changes: Mapping[str, Any],
     *,
     status: Any = None,
     worker: str | None = None,
     message: str | None = None,
     fence: Filter | None = None,
+    final_too: bool = False,
+    matching: Filter | None = None,
+    keeps_custom_state: bool = False,
 ) -> Write:
-    """Build what every change of a record that is not final consists of: the next revision, and the transition.
+    """Return a change that raises the revision and, with a ``status``, which may be an expression, adds a transition.
 
-    ``status`` is the new one, or an expression for it.
+    It changes one task, or, given several ids, each of them that takes it; final tasks only with ``final_too`` or a
+    ``fence`` that names their states. ``fence`` goes by field and replaces the condition on the status; ``matching`` is
+    any other filter that has to hold as well.
     """
     stage: dict[str, Any] = {
-        f.REVISION: _NEXT_REVISION,
+        f.REVISION: NEXT_REVISION,
         f.UPDATED_AT: NOW,
-        f.CUSTOM_STATE: REMOVE,
+        **({} if keeps_custom_state else {f.CUSTOM_STATE: REMOVE}),
         **changes,
     }
     if status is not None:
         stage[f.STATUS] = status
         at_worker = f"${f.WORKER}" if worker is None else literal(worker)
-        entry = _transition(_NEXT_REVISION, status, at_worker, message)
+        entry = _transition(NEXT_REVISION, status, at_worker, message)
         stage[f.HISTORY] = {"$slice": [{"$concatArrays": [f"${f.HISTORY}", [entry]]}, -f.HISTORY_LENGTH]}
-    return {f.ID: task_id, f.STATUS: {"$nin": FINAL_NAMES}, **(fence or {})}, [{"$set": stage}]
+    filter_: Filter = {
+        f.ID: task_id if isinstance(task_id, str) else {"$in": list(task_id)},
+        **({} if final_too else {f.STATUS: {"$nin": FINAL_NAMES}}),
+        **(fence or {}),
+    }
+    return filter_ if matching is None else {"$and": [filter_, matching]}, [{"$set": stage}]
+
+
+def _started(fence: Filter | None) -> Filter:
+    return {**(fence or {}), f.STATUS: Status.STARTED}
 
 
 def _transition(revision: Any, status: Any, worker: Any = None, message: str | None = None) -> dict[str, Any]:
@@ -203,13 +208,13 @@ def _transition(revision: Any, status: Any, worker: Any = None, message: str | N
     return {name: value for name, value in entry.items() if value is not None}
 
 
-# What only a task that is held has, and what only one that is not final has.
+# RELEASED removes the fields that only a claimed task has, _ENDED also those that only an unfinished task has.
 RELEASED = {f.CLAIM: REMOVE, f.WORKER_RUN: REMOVE, f.PID: REMOVE}
 _ENDED = {**RELEASED, f.DUE_AT: REMOVE, f.MESSAGE_PARTS: REMOVE}
 
 
 def began(worker: str) -> dict[str, Any]:
-    """One more attempt, with nothing left of the attempt before."""
+    """Return the changes that begin one more attempt and remove what the previous attempt left."""
     return {
         f.ATTEMPTS: {"$add": [f"${f.ATTEMPTS}", 1]},
         f.WORKER: literal(worker),
@@ -219,19 +224,24 @@ def began(worker: str) -> dict[str, Any]:
     }
 
 
+def ended_by(error: ErrorInfo | None) -> dict[str, Any]:
+    """Return the changes that end a task without a result."""
+    return {**_ENDED, **_error(error), f.FINISHED_AT: NOW}
+
+
 def from_now(seconds: float) -> Any:
-    """A time to come by the database's clock."""
+    """Return the expression for the time in some seconds by the database's clock."""
     return {"$add": [NOW, round(seconds * 1000)]} if seconds else NOW
 
 
 def message_parts(parts: MessageParts | None) -> dict[str, Any]:
-    """What to keep of a message; nothing when the record tells all of it."""
+    """Return the changes that keep what a message carries beyond the record; none when it carries nothing more."""
     kept = {} if parts is None else {name: value for name, value in asdict(parts).items() if value not in (None, {})}
     return {f.MESSAGE_PARTS: literal(values.dump(kept))} if kept else {}
 
 
 def next_message(task: NewTask) -> dict[str, Any]:
-    """What a record keeps of a message that is not the one the task was created with."""
+    """Return the changes that keep a message other than the one the task was created with."""
     parts = replace(task.message or MessageParts(), task=task.name, args=task.args, kwargs=task.kwargs)
     return {
         **message_parts(parts),
@@ -241,12 +251,12 @@ def next_message(task: NewTask) -> dict[str, Any]:
     }
 
 
-# A history has room for fifty messages: each is a hint, the whole text is in the error.
+# A history holds up to fifty messages: each is a hint, and the error has the whole text.
 _MESSAGE_LENGTH = 200
 
 
 def _outcome(children: Any, last_progress: Progress | None) -> dict[str, Any]:
-    """What every end of an attempt may carry: the tasks it sent, and a report still waiting for its turn."""
+    """Return what every end of an attempt may store: the tasks it sent, and its last progress if not yet written."""
     outcome: dict[str, Any] = {}
     if children:
         outcome[f.CHILDREN] = literal(values.dump(children))
@@ -278,10 +288,11 @@ def _error(error: ErrorInfo | None) -> dict[str, Any]:
 
 
 def storable(text: str) -> str:
-    """BSON strings are UTF-8: a lone surrogate in an exception's text must not keep the exception from being told."""
+    """Return the text in a form that BSON can store."""
+    # BSON strings are UTF-8: a lone surrogate in an exception's text must not keep the exception from being stored.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def literal(value: Any) -> dict[str, Any]:
-    """A value that MongoDB is not to evaluate."""
+    """Return an expression that MongoDB does not evaluate."""
     return {"$literal": value}

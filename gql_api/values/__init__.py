@@ -1,29 +1,25 @@
-"""JSON values in BSON: escaped, addressed by paths and changed by operations."""
+"""JSON values in BSON.
+
+``encoding`` converts them and checks what a caller sent, ``paths`` addresses values within values, ``operations``
+changes them by path, ``problems`` has the report of what is wrong with a value and the error that carries it.
+"""
 
 from __future__ import annotations
 
-from gql_api.values.encoding import (
-    MAX_DEPTH,
-    MAX_KEYS,
-    MAX_PROBLEMS,
-    Path,
-    Problem,
-    check,
-    dump,
-    escape_key,
-    is_text,
-    load,
-)
+from gql_api.values.encoding import MAX_DEPTH, MAX_KEYS, check, dump, escape_key, is_number, is_text, load
+from gql_api.values.problems import MAX_PROBLEMS, InvalidValueError, Path, Problem
 
 __all__ = [
     "MAX_DEPTH",
     "MAX_KEYS",
     "MAX_PROBLEMS",
+    "InvalidValueError",
     "Path",
     "Problem",
     "check",
     "dump",
     "escape_key",
+    "is_number",
     "is_text",
     "load",
 ]

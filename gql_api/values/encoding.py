@@ -1,9 +1,8 @@
-"""The boundary between JSON and BSON: how a JSON value is kept in MongoDB and comes back unchanged.
+"""The boundary between JSON and BSON: the form in which MongoDB stores a JSON value and returns it unchanged.
 
 MongoDB gives a meaning to dots, dollar signs and empty names in keys, and PyMongo turns ``{"$ref", "$id"}`` into a
-reference. Keys are therefore escaped on the way in: ``%`` is written ``%25``, ``.`` ``%2E``, ``$`` ``%24``, and the
-empty key ``%``. A value that BSON cannot hold is kept whole, as JSON text, under the one key that no escaped key can
-equal.
+reference. Stored keys are therefore escaped: ``%`` becomes ``%25``, ``.`` ``%2E``, ``$`` ``%24``, and the empty key
+``%``. A value that BSON cannot represent is stored as JSON text, under the one key that no escaped key can equal.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from gql_api.values.problems import MAX_PROBLEMS, Path, Problem
 
 _ESCAPES = {"%": "%25", ".": "%2E", "$": "%24"}
 _UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
@@ -25,31 +25,18 @@ _TEXT_KEY = "%json"
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
-# More than anybody reads; a large array of wrong values would make a larger answer.
-MAX_PROBLEMS = 20
 # MongoDB refuses documents nested deeper than 100 levels; the record itself needs a few of them.
 _MAX_STORED_DEPTH = 80
 _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 
-Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a value is refused: where it stands in what the caller sent, and a sentence that says what is wrong."""
-
-    path: Path
-    message: str
-    too_large: bool = False
-
 
 def dump(value: Any) -> Any:
-    """Turn a JSON value (dict, list, str, int, float, bool, None) into its BSON form."""
+    """Return the BSON form of a JSON value (dict, list, str, int, float, bool, None)."""
     return _escape(value) if _fits_bson(value, _MAX_STORED_DEPTH) else {_TEXT_KEY: json.dumps(value)}
 
 
 def load(stored: Any) -> Any:
-    """Turn what :func:`dump` made back into the JSON value."""
+    """Return the JSON value of a BSON form made by :func:`dump`."""
     if isinstance(stored, dict):
         if _TEXT_KEY in stored:
             return json.loads(stored[_TEXT_KEY])
@@ -60,7 +47,7 @@ def load(stored: Any) -> Any:
 
 
 def escape_key(key: str) -> str:
-    """The name under which MongoDB keeps ``key``."""
+    """Return the form of a key in MongoDB."""
     if not key:
         return _EMPTY_KEY
     return _ESCAPABLE.sub(lambda match: _ESCAPES[match[0]], key)
@@ -93,12 +80,17 @@ def _fits_bson(value: Any, depth: int) -> bool:
 
 
 def _fits_int64(value: int) -> bool:
-    # No range: Python looks for PyMongo's Int64 in one by counting.
+    # Not ``in range(...)``: for PyMongo's Int64, a subclass of int, Python would count through the range.
     return _MIN_INT64 <= value <= _MAX_INT64
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a JSON value is a number; Python's booleans are integers too, but JSON's are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def is_text(text: str) -> bool:
-    """Whether a string is Unicode that UTF-8 has bytes for: no lone surrogate is in it."""
+    """Return whether UTF-8 can encode a string, which it cannot with a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -107,23 +99,23 @@ def is_text(text: str) -> bool:
 
 
 def check(value: Any, path: Path, max_bytes: int) -> list[Problem]:
-    """Say what in a caller's value could not be given back unchanged; an empty list when all of it can.
+    """Return the problems of a caller's value that could not be returned unchanged, at most :data:`MAX_PROBLEMS`.
 
-    ``path`` is where the value stands in the input; each problem's path begins with it.
+    ``path`` is the place of the value in the input; the path of each problem begins with it.
     """
     if _deeper_than(value, MAX_DEPTH):
         return [Problem(path, f"is nested more than {MAX_DEPTH} levels deep", too_large=True)]
     size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
     if size > max_bytes:
-        return [Problem(path, f"is {size} bytes of JSON, more than {max_bytes}", too_large=True)]
+        return [Problem(path, f"at most {max_bytes} bytes of JSON allowed, got {size}", too_large=True)]
     keys = _count_keys(value)
     if keys > MAX_KEYS:
-        return [Problem(path, f"has {keys} keys, more than {MAX_KEYS}", too_large=True)]
+        return [Problem(path, f"at most {MAX_KEYS} keys allowed, got {keys}", too_large=True)]
     return list(itertools.islice(_check(value, path), MAX_PROBLEMS))
 
 
 def _deeper_than(value: Any, limit: int) -> bool:
-    """Level by level rather than by recursion: the value may be nested deeper than Python can recurse."""
+    # Level by level rather than by recursion: the value may be nested deeper than Python can recurse.
     level = [value]
     for _ in range(limit + 1):
         level = [item for parent in level for item in _children(parent)]
@@ -153,10 +145,10 @@ def _check(value: Any, path: Path) -> Iterator[Problem]:
             yield from _check(item, (*path, index))
     elif isinstance(value, str):
         if not is_text(value):
-            yield Problem(path, "holds a lone surrogate, which is no Unicode character")
+            yield Problem(path, "contains a lone surrogate, which is not a Unicode character")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            yield Problem(path, "is not a finite number, which JSON has no word for")
+            yield Problem(path, "is not a finite number, and JSON has no other")
     elif isinstance(value, int) and not _fits_int64(value):
         yield Problem(path, "is an integer beyond 64 bits; send it as a string")
 

@@ -1,4 +1,4 @@
-"""Changes of a task's metadata, by path: what they make of a JSON object, for the API and for task functions alike."""
+"""Operations on a task's metadata, which the API and task functions apply alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from gql_api import values
 from gql_api.values import paths
-from gql_api.values.encoding import Path, Problem
+from gql_api.values.problems import InvalidValueError, Path, Problem
 
 Json = dict[str, Any] | list[Any]
 
@@ -18,7 +18,7 @@ MAX_OPERATIONS = 100
 
 
 class MetadataOp(StrEnum):
-    """What an operation does to the value at its path."""
+    """The effect of an operation on the value at its path."""
 
     SET = "SET"
     UNSET = "UNSET"
@@ -28,64 +28,61 @@ class MetadataOp(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One change of one value."""
+    """A change of the value at a path."""
 
     op: MetadataOp
     path: str
     value: Any = None
 
 
-class MetadataError(Exception):
-    """The operations cannot be applied, or what they make cannot be kept."""
+class MetadataError(InvalidValueError):
+    """The operations cannot be applied, or their result cannot be stored.
 
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(f"{'.'.join(map(str, problem.path))}: {problem.message}" for problem in problems))
-        self.problems = problems
-
-
-class _CannotError(Exception):
-    """This operation does not fit this object."""
+    A class of its own, because task functions can catch it and failed tasks have its name as the type of their error.
+    """
 
 
 def apply_operations(metadata: dict[str, Any], operations: Sequence[Operation], max_bytes: int) -> dict[str, Any]:
-    """Apply operations in their order, all or none, to a copy.
+    """Return a copy of the metadata to which all operations were applied in their order.
 
-    SET makes the objects on its way that are missing; in an array it takes an index that is there. UNSET takes a key
-    or an element out, and is content when there is none. INCREMENT adds to a number, or to nothing; APPEND adds to
-    the end of an array, or of nothing.
+    SET creates the missing objects of its path; in an array it takes an existing index. UNSET removes a key or an
+    element, if there is one. INCREMENT adds to a number, and sets a missing one; APPEND adds to an array, and creates a
+    missing one.
 
     Raises:
-        MetadataError: one does not fit, or the result is none that metadata may be.
+        MetadataError: an operation does not fit the metadata, or the result is not valid metadata.
     """
     if len(operations) > MAX_OPERATIONS:
-        raise MetadataError([Problem(("operations",), f"are more than {MAX_OPERATIONS}")])
+        message = f"at most {MAX_OPERATIONS} allowed, got {len(operations)}"
+        raise MetadataError(Problem(("operations",), message))
     result = copy.deepcopy(metadata)
     for number, operation in enumerate(operations):
         where: Path = ("operations", number)
         wrong = values.check(operation.value, (*where, "value"), max_bytes)
         if wrong:
-            raise MetadataError(wrong)
+            raise MetadataError(*wrong)
         try:
-            # A copy: a later operation may change it, and all of them may have to be applied anew.
-            _apply(result, replace(operation, value=copy.deepcopy(operation.value)))
-        except paths.PathError as error:
-            raise MetadataError([Problem((*where, "path"), str(error))]) from error
-        except _CannotError as error:
-            raise MetadataError([Problem(where, str(error))]) from error
+            keys = paths.parse(operation.path)
+        except InvalidValueError as error:
+            raise MetadataError(*error.below(*where, "path")) from error
+        try:
+            # A copy: a later operation may change it, and the caller may apply all of them again.
+            _apply(result, keys, replace(operation, value=copy.deepcopy(operation.value)))
+        except InvalidValueError as error:
+            raise MetadataError(*error.below(*where)) from error
     problems = values.check(result, ("metadata",), max_bytes)
     if problems:
-        raise MetadataError(problems)
+        raise MetadataError(*problems)
     return result
 
 
-def _apply(metadata: dict[str, Any], operation: Operation) -> None:
-    *way, last = paths.parse(operation.path)
-    makes_way = operation.op is not MetadataOp.UNSET
+def _apply(metadata: dict[str, Any], keys: Sequence[str], operation: Operation) -> None:
+    *parents, last = keys
     container: Any = metadata
-    for key in way:
+    for key in parents:
         following = _get(container, key)
         if following is _MISSING:
-            if not makes_way:
+            if operation.op is MetadataOp.UNSET:
                 return
             following = {}
             _put(container, key, following)
@@ -102,7 +99,7 @@ def _get(container: Any, key: str) -> Any:
     if isinstance(container, list):
         index = _index(key)
         return container[index] if index < len(container) else _MISSING
-    raise _CannotError(f"{key!r} would be inside a value that is neither an object nor an array")
+    raise InvalidValueError.because(f"{key!r} would be inside a value that is neither an object nor an array")
 
 
 def _put(container: Json, key: str, value: Any) -> None:
@@ -111,14 +108,14 @@ def _put(container: Json, key: str, value: Any) -> None:
         return
     index = _index(key)
     if index >= len(container):
-        raise _CannotError(f"the array has no element {key}")
+        raise InvalidValueError.because(f"the array has no element {key}")
     container[index] = value
 
 
 def _index(key: str) -> int:
     index = paths.index(key)
     if index is None:
-        raise _CannotError(f"{key!r} is no index of an array")
+        raise InvalidValueError.because(f"{key!r} is not an index of an array")
     return index
 
 
@@ -134,17 +131,17 @@ def _unset(container: Any, key: str, _value: Any) -> None:
 
 def _increment(container: Any, key: str, by: Any) -> None:
     present = _get(container, key)
-    if not _is_number(by):
-        raise _CannotError("INCREMENT needs a number")
+    if not values.is_number(by):
+        raise InvalidValueError.because("INCREMENT needs a number")
     if present is _MISSING:
         _put(container, key, by)
-    elif _is_number(present):
+    elif values.is_number(present):
         try:
             _put(container, key, present + by)
         except OverflowError as error:
-            raise _CannotError("the sum is too large") from error
+            raise InvalidValueError.because("the sum is too large") from error
     else:
-        raise _CannotError("INCREMENT needs a number to add to")
+        raise InvalidValueError.because("INCREMENT needs a number to add to")
 
 
 def _append(container: Any, key: str, value: Any) -> None:
@@ -154,11 +151,7 @@ def _append(container: Any, key: str, value: Any) -> None:
     elif isinstance(present, list):
         present.append(value)
     else:
-        raise _CannotError("APPEND needs an array to add to")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        raise InvalidValueError.because("APPEND needs an array to add to")
 
 
 _OPERATIONS: dict[MetadataOp, Callable[[Any, str, Any], None]] = {

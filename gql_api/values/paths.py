@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import re
 
+from gql_api.values.problems import InvalidValueError
+
 _PART = re.compile(r"(?:[^\\.]|\\[\\.])*")
 _ESCAPE = re.compile(r"\\([\\.])")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
-# Deeper than any metadata may be nested.
+# More than the levels of any metadata.
 _MAX_PARTS = 64
-
-
-class PathError(ValueError):
-    """A string is no path. The message says why."""
 
 
 def parse(path: str) -> list[str]:
     r"""Split a path into its keys: ``a.b\.c.0`` has the three keys ``a``, ``b.c`` and ``0``.
 
     Raises:
-        PathError: a backslash stands before something else, or the path is longer than any object is deep.
+        InvalidValueError: a backslash precedes another character, or there are too many keys.
     """
     keys, start = [], 0
     while True:
@@ -29,13 +27,13 @@ def parse(path: str) -> list[str]:
         if end == len(path):
             break
         if path[end] != ".":
-            raise PathError("a backslash has to stand before a dot or a backslash")
+            raise InvalidValueError.because("a backslash must precede a dot or a backslash")
         start = end + 1
     if len(keys) > _MAX_PARTS:
-        raise PathError(f"has more than {_MAX_PARTS} keys")
+        raise InvalidValueError.because(f"at most {_MAX_PARTS} keys allowed, got {len(keys)}")
     return keys
 
 
 def index(key: str) -> int | None:
-    """Read a key as the index of an array element; None when it is none, as ``01`` and ``-1``."""
+    """Return the array index that a key stands for, or None if it is not one, like ``01`` and ``-1``."""
     return int(key) if _INDEX.fullmatch(key) else None

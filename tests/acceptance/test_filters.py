@@ -145,7 +145,7 @@ def _nested(levels: int, inner: Any = None) -> Any:
     return wanted
 
 
-_SINGLE = "compares with single values, not with"
+_SINGLE = "takes a single value, not"
 
 
 @pytest.mark.parametrize(
@@ -156,20 +156,20 @@ _SINGLE = "compares with single values, not with"
         (_at("a", in_=[1, {"$gt": 0}]), f"filter.metadata.0.in: {_SINGLE} an object"),
         ({"OR": [{}, {"AND": [_at("a", gt={"$gt": ""})]}]}, f"filter.OR.1.AND.0.metadata.0.gt: {_SINGLE} an object"),
         ({"NOT": _at("a", lte=2**64)}, "filter.NOT.metadata.0.lte: is an integer beyond 64 bits"),
-        (_at("a", eq="\ud800"), "filter.metadata.0.eq: holds a lone surrogate"),
-        (_at("a\ud800", eq=1), "filter.metadata.0.path: holds a lone surrogate"),
-        (_at("a\0", eq=1), "filter.metadata.0.path: holds a NUL character"),
-        (_at("a\\b", eq=1, ne=2), "filter.metadata.0.path: a backslash has to stand before a dot or a backslash"),
-        (_at("a\\b"), "filter.metadata.0.path: a backslash has to stand before a dot or a backslash"),
-        (_at(".".join("a" * 65), eq=1), "filter.metadata.0.path: has more than 64 keys"),
-        (_at("a", eq="x" * 4097), "filter.metadata.0.eq: is longer than 4096 characters"),
-        ({"ids": ["\udfff"]}, "filter.ids: holds a lone surrogate"),
-        ({"parentId": "x" * 4097}, "filter.parentId: is longer than 4096 characters"),
+        (_at("a", eq="\ud800"), "filter.metadata.0.eq: contains a lone surrogate"),
+        (_at("a\ud800", eq=1), "filter.metadata.0.path: contains a lone surrogate"),
+        (_at("a\0", eq=1), "filter.metadata.0.path: contains a NUL character"),
+        (_at("a\\b", eq=1, ne=2), "filter.metadata.0.path: a backslash must precede a dot or a backslash"),
+        (_at("a\\b"), "filter.metadata.0.path: a backslash must precede a dot or a backslash"),
+        (_at(".".join("a" * 65), eq=1), "filter.metadata.0.path: at most 64 keys allowed, got 65"),
+        (_at("a", eq="x" * 4097), "filter.metadata.0.eq: at most 4096 characters allowed, got 4097"),
+        ({"ids": ["\udfff"]}, "filter.ids: contains a lone surrogate"),
+        ({"parentId": "x" * 4097}, "filter.parentId: at most 4096 characters allowed, got 4097"),
         (_nested(9), "filter.NOT.NOT.NOT.NOT.NOT.NOT.NOT.NOT.NOT: is nested more than 8 levels deep"),
-        ({"OR": [{}] * 100}, "filter: has 101 conditions, more than 100"),
-        ({"metadata": [{"path": "a"}] * 101}, "filter: has 102 conditions, more than 100"),
-        ({"ids": ["x"] * 1001}, "filter: has 1001 values, more than 1000"),
-        ({"ids": ["x" * 4096] * 65}, "filter: has 266240 bytes, more than 262144"),
+        ({"OR": [{}] * 100}, "filter: at most 100 conditions allowed, got 101"),
+        ({"metadata": [{"path": "a"}] * 101}, "filter: at most 100 conditions allowed, got 102"),
+        ({"ids": ["x"] * 1001}, "filter: at most 1000 values allowed, got 1001"),
+        ({"ids": ["x" * 4096] * 65}, "filter: at most 262144 bytes allowed, got 266240"),
     ],
     ids=lambda value: ascii(value)[:50],
 )

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gql_api.api.context import Services
 from gql_api.api.errors import ClientError
 from gql_api.api.store.lists import TaskLists
-from gql_api.query.compile import read
+from gql_api.query.compile import compile_filter
 from gql_api.query.facets import FacetField
 from gql_api.query.filter import TaskFilter
 from gql_api.record.fields import FINAL, Status
@@ -42,7 +42,7 @@ async def _count_unfinished(lists: TaskLists) -> None:
     """
     counters.TASKS_UNFINISHED.clear()
     try:
-        counts = await lists.facet(read(TaskFilter(statuses=_OPEN)).query, FacetField.STATUS, len(_OPEN))
+        counts = await lists.facet(compile_filter(TaskFilter(statuses=_OPEN)).query, FacetField.STATUS, len(_OPEN))
     except (PyMongoError, ClientError) as error:
         logger.warning("MongoDB does not answer, unfinished tasks are not counted: %s", error)
         return

@@ -12,11 +12,13 @@ from strawberry import UNSET
 from gql_api.api.errors import BAD_INPUT, ClientError, MutationRefusedError
 from gql_api.api.schema.scalars import JSON, expose_enum, or_default
 from gql_api.api.schema.types import TaskStatus
-from gql_api.query import filter as conditions
-from gql_api.query.compile import CompiledFilter, read
-from gql_api.query.filter import FilterError, Operator, check_path
+from gql_api.query.compile import CompiledFilter, compile_filter
+from gql_api.query.filter import MetadataCondition as QueryCondition
+from gql_api.query.filter import Operator, TimeRange, check_path
+from gql_api.query.filter import TaskFilter as QueryFilter
 from gql_api.query.lists import Order, OrderField
 from gql_api.record.reads import Document
+from gql_api.values import InvalidValueError
 
 expose_enum(
     OrderField,
@@ -45,9 +47,9 @@ class DateTimeRange:
     gte: datetime | None = strawberry.field(default=UNSET, description="The earliest time in the range.")
     lt: datetime | None = strawberry.field(default=UNSET, description="The end of the range, itself not included.")
 
-    def time_range(self) -> conditions.TimeRange:
+    def time_range(self) -> TimeRange:
         """Convert the input."""
-        return conditions.TimeRange(or_default(self.gte, None), or_default(self.lt, None))
+        return TimeRange(or_default(self.gte, None), or_default(self.lt, None))
 
 
 @strawberry.input(
@@ -94,7 +96,7 @@ class MetadataCondition:
         default=UNSET, description="true: there is a value at the path, null included. false: there is none."
     )
 
-    def condition(self) -> conditions.MetadataCondition:
+    def condition(self) -> QueryCondition:
         """Convert the input."""
         operators = {
             Operator.EQ: self.eq,
@@ -107,7 +109,7 @@ class MetadataCondition:
             Operator.STARTS_WITH: self.starts_with,
             Operator.EXISTS: self.exists,
         }
-        return conditions.MetadataCondition(
+        return QueryCondition(
             self.path, {operator: value for operator, value in operators.items() if value is not UNSET}
         )
 
@@ -158,10 +160,10 @@ class TaskFilter:
         default=UNSET, name="NOT", description="This filter does not match the task."
     )
 
-    def task_filter(self) -> conditions.TaskFilter:
+    def task_filter(self) -> QueryFilter:
         """Convert the input."""
         any_of, none_of = or_default(self.any_of, None), or_default(self.none_of, None)
-        return conditions.TaskFilter(
+        return QueryFilter(
             ids=or_default(self.ids, None),
             names=or_default(self.names, None),
             statuses=or_default(self.statuses, None),
@@ -200,8 +202,8 @@ def compiled_filter(filter_: TaskFilter | None) -> CompiledFilter:
         ClientError: the filter has a bad path or value, or is too large.
     """
     try:
-        return read(conditions.TaskFilter() if filter_ is None else filter_.task_filter())
-    except FilterError as error:
+        return compile_filter(QueryFilter() if filter_ is None else filter_.task_filter())
+    except InvalidValueError as error:
         raise _bad_input(error, "filter") from error
 
 
@@ -223,14 +225,14 @@ def check_metadata_path(path: str) -> None:
     """
     try:
         check_path(path, ("metadataPath",))
-    except FilterError as error:
+    except InvalidValueError as error:
         raise _bad_input(error) from error
 
 
-def _bad_input(error: FilterError, *prefix: str) -> ClientError:
+def _bad_input(error: InvalidValueError, *prefix: str) -> ClientError:
     problems = [replace(problem, path=(*prefix, *problem.path)) for problem in error.problems]
     return ClientError(str(MutationRefusedError.for_problems(problems)), BAD_INPUT)
 
 
-def _time_range(input_: DateTimeRange | None) -> conditions.TimeRange | None:
+def _time_range(input_: DateTimeRange | None) -> TimeRange | None:
     return input_.time_range() if isinstance(input_, DateTimeRange) else None

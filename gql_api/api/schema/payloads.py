@@ -16,10 +16,10 @@ from gql_api.api.errors import MutationRefusedError, Refusal, TaskErrorCode
 from gql_api.api.schema.filters import TaskFilter
 from gql_api.api.schema.scalars import JSON, expose_enum, or_default
 from gql_api.api.schema.tasks import Task
-from gql_api.query.compile import read
-from gql_api.query.filter import FilterError
+from gql_api.query.compile import compile_filter
 from gql_api.record.bulk import Action
 from gql_api.record.reads import TaskRecord
+from gql_api.values import InvalidValueError
 from gql_api.values.operations import MetadataOp, Operation
 
 expose_enum(
@@ -268,8 +268,8 @@ class BulkTaskPayload:
     async def of(cls, bulk: Bulk, action: Action, filter_: TaskFilter, dry_run: bool | None) -> Self:
         """Change the tasks that match a filter, or count them in a dry run; null means a dry run."""
         try:
-            query = read(filter_.task_filter()).query
-        except FilterError as error:
+            query = compile_filter(filter_.task_filter()).query
+        except InvalidValueError as error:
             return cls(user_errors=_user_errors(MutationRefusedError.for_problems(error.problems, "filter")))
         outcome = await bulk.run(action, query, dry_run=dry_run is not False)
         user_errors = [UserError.of(refusal) for refusal in outcome.refusals]

@@ -71,7 +71,7 @@ class ListWatch:
         Raises:
             ClientError: the client reads too slowly, and resumes with ``since``.
         """
-        async with self.services.feed.lists.watch(self.filter.holds) as mailbox:
+        async with self.services.feed.lists.watch(self.filter.matches) as mailbox:
             opened()
             if since is not None:
                 async for change in self._replay(since, mailbox):
@@ -90,7 +90,7 @@ class ListWatch:
         began, start = await self.services.store.now(), start_of_replay(since)
         async for record in self.services.feed.lists.changed_since(start):
             mailbox.replayed(record, began)
-            yield _changed(record, matches=self.filter.holds(record))
+            yield _changed(record, matches=self.filter.matches(record))
         async for task_id, at in self.services.store.deletions.since(start):
             yield _deleted(task_id, at)
 
@@ -103,7 +103,7 @@ class ListWatch:
             if whole is None:
                 return _changed(news, matches=False)  # the event of its deletion comes next
             mailbox.replayed(whole, whole.updated_at)
-            news, matches = whole, self.filter.holds(whole)
+            news, matches = whole, self.filter.matches(whole)
         return _changed(news, matches=matches)
 
 

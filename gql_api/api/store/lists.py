@@ -80,7 +80,7 @@ class TaskLists:
         """Count the tasks that match a query by the values at a path of their metadata, the most frequent value first.
 
         Raises:
-            PathError: the path is malformed.
+            InvalidValueError: the path is malformed.
         """
         return await self._buckets(facets.by_metadata(query, path, first))
 

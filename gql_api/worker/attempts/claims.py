@@ -117,7 +117,7 @@ class Claiming:
             return super().on_replace(sig)  # type: ignore[misc] # as above
         raise_if_cancelled(request)
         hand_over = claims.requeue(
-            request.id, claims.held(hold.attempt), f"replaced by {sig.name}", due_in=backend.settings.lease_seconds
+            request.id, claims.held_by(hold.attempt), f"replaced by {sig.name}", due_in=backend.settings.lease_seconds
         )
         backend.store_log(request)
         if backend.when_store_answers(lambda: backend.store.change(hand_over)) is None:
@@ -128,7 +128,7 @@ class Claiming:
         except Ignore:
             if not hold.sent_own_message:
                 # Until the part with the task's own id is sent, by who runs the part before, nobody is to start it.
-                alone = claims.leave_alone(request.id, claims.replaced(hold.attempt))
+                alone = claims.exclude_from_recovery(request.id, claims.returned_by(hold.attempt))
                 backend.when_store_answers(lambda: backend.store.note(alone))
             raise
 
@@ -144,13 +144,13 @@ class Claiming:
         backend, hold = self.backend, hold_of(request)
         if not hold.attempt or hold.replaced:
             return
-        fence = claims.held(hold.attempt)
+        fence = claims.held_by(hold.attempt)
         backend.store_log(request)
         if isinstance(error, Reject) and error.requeue:
             back = claims.requeue(request.id, fence, "rejected by its function")
             backend.when_store_answers(lambda: backend.store.change(back))
         elif isinstance(error, Ignore):
-            alone = claims.leave_alone(request.id, fence)
+            alone = claims.exclude_from_recovery(request.id, fence)
             backend.when_store_answers(lambda: backend.store.note(alone))
 
     def _run_within_time_limit(self, *args: Any, **kwargs: Any) -> Any:
@@ -232,7 +232,7 @@ def _take(backend: Backend, request: Any, taking: Claim) -> TaskRecord | None:
 
 def _insist(backend: Backend, request: Any) -> None:
     """Extend the lease, which only who holds the task can."""
-    hold = claims.hold(request.id, hold_of(request).attempt or 0, backend.settings.lease_seconds)
+    hold = claims.extend_lease(request.id, hold_of(request).attempt or 0, backend.settings.lease_seconds)
     if not backend.when_store_answers(lambda: backend.store.note(hold)):
         raise _refusal(request, "was taken away while it ran")
 

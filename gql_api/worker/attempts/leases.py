@@ -75,7 +75,7 @@ def _beat(backend: Backend) -> None:
         began, active = time.monotonic(), _active_ids()
         try:
             if active and began >= extend_at:
-                backend.store.note(claims.extend(RUN, active, lease))
+                backend.store.note(claims.extend_leases(RUN, active, lease))
                 extend_at = began + lease / _BEATS_A_LEASE
             if active:
                 _pass_cancels_on(backend, active)

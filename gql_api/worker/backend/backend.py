@@ -239,10 +239,10 @@ class Backend(MongoBackend):
             record = self.when_store_answers(lambda: self.store.find(request.id))
             if record is None:
                 raise Ignore("the task is gone")
-            if token in record.metadata_marks:
+            if token in record.metadata_tokens:
                 return record
             metadata = apply_operations(record.metadata, operations, self.settings.metadata_max_bytes)
-            write = control.replace_metadata(request.id, metadata, record.metadata_revision, mark=token, fence=fence)
+            write = control.replace_metadata(request.id, metadata, record.metadata_revision, token=token, fence=fence)
             stored = self.when_store_answers(functools.partial(self.store.change, write))
             if stored is not None:
                 return stored

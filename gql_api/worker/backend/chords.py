@@ -23,7 +23,7 @@ from celery.exceptions import ChordError
 from celery.result import GroupResult, ResultBase, result_from_tuple
 
 from gql_api.record import canvas
-from gql_api.record.canvas import Chord, Part, Shape
+from gql_api.record.canvas import Chord, ChordDefinition, Part
 from gql_api.record.reads import TaskRecord
 from gql_api.worker.backend.canvas import tasks_waited_for
 from gql_api.worker.backend.codec import Codec, Meta
@@ -87,7 +87,7 @@ class Chords:
         """Store the definition of a chord before its members are sent."""
         json_form, sender = self._codec.json_form, self._app.current_worker_task
         parent_id = parent_of_message(None if sender is None else sender.request.id)
-        self._store.save_definition(header.id, Shape(json_form(header.as_tuple()), json_form(body)))
+        self._store.save_definition(header.id, ChordDefinition(json_form(header.as_tuple()), json_form(body)))
         self._store.change(canvas.begin(header.id, parent_id))
 
     def expect(self, chord_id: str, size: int) -> None:
@@ -149,7 +149,7 @@ class Chords:
         self._store.change(canvas.close(counted.id))
         self._drop_results([record.id for record in members.records.values() if record.has_chord_result])
 
-    def _header(self, definition: Shape) -> list[ResultBase]:
+    def _header(self, definition: ChordDefinition) -> list[ResultBase]:
         if definition.header is None:
             return []
         members: list[ResultBase] = result_from_tuple(definition.header, self._app).results

@@ -179,7 +179,7 @@ def celery_meta(task_id: str, record: TaskRecord | None, python_form: PythonForm
         "status": state,
         "result": result,
         "traceback": error.traceback if error else None,
-        "children": record.children,
+        "children": list(record.children),
         "date_done": record.finished_at,
         "name": record.name,
         "args": python_form(record.args),

@@ -86,7 +86,7 @@ def _fence_of(hold: Hold) -> Filter | None:
     if hold.fence is not None:
         return hold.fence
     if hold.attempt is not None:
-        return claims.held(hold.attempt)
+        return claims.held_by(hold.attempt)
     if hold.run_by is not None:
         return claims.run_by(RUN, hold.run_by)
     return claims.waiting() if hold.not_started else None

@@ -11,7 +11,7 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
 from gql_api.record import canvas, fields, queries
-from gql_api.record.canvas import Chord, Part, Shape
+from gql_api.record.canvas import Chord, ChordDefinition, Part
 from gql_api.record.reads import Document
 from gql_api.record.writes import Write
 from gql_api.worker.store.connections import DURABLE, QUICK, Connections
@@ -35,15 +35,15 @@ class ChordStore:
         self._connections = connections
         self._retry = retry
 
-    def save_definition(self, chord_id: str, definition: Shape) -> None:
+    def save_definition(self, chord_id: str, definition: ChordDefinition) -> None:
         """Store the members and the body of a chord."""
-        filter_, update = canvas.draw(chord_id, definition)
+        filter_, update = canvas.save_definition(chord_id, definition)
         self._retry(lambda: self._definitions.update_one(filter_, update, upsert=True))
 
-    def definition(self, chord_id: str) -> Shape:
+    def definition(self, chord_id: str) -> ChordDefinition:
         """Read the members and the body of a chord; both are None when the chord has expired."""
         document = self._retry(lambda: self._definitions.find_one(queries.by_id(chord_id)))
-        return Shape() if document is None else canvas.definition_from_document(document)
+        return ChordDefinition() if document is None else canvas.definition_from(document)
 
     def change(self, write: Write, *, quick: bool = False) -> Chord:
         """Change a chord and return it. A quick change may be lost with the server that took it."""
@@ -87,7 +87,7 @@ class ChordStore:
     def take_unfinished(self, unchanged_since: datetime) -> Iterator[Chord]:
         """Yield unfinished chords that have not changed since a time, each to only one of the workers that see it."""
         for document in self._chords.find(canvas.unfinished_since(unchanged_since)).limit(_MAX_UNFINISHED):
-            if self._chords.update_one(*canvas.look_after(document)).matched_count:
+            if self._chords.update_one(*canvas.claim_repair(document)).matched_count:
                 yield canvas.chord_from(document)
 
     def expire(self, seconds: float) -> None:

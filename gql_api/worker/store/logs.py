@@ -63,7 +63,7 @@ class LogStore:
         )
         if document is None:
             return None
-        room = logs.room_from(document, entries)
+        room = logs.reservation_from(document, entries)
         lines = logs.lines_of(entries, room, self._limits, sent_at)
         if lines:
             documents = [logs.document_of(id_, task_id, line) for id_, line in zip(ids, lines, strict=False)]

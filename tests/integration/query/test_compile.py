@@ -11,8 +11,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from gql_api import values
-from gql_api.query import compile as compiler
-from gql_api.query.compile import CompiledFilter
+from gql_api.query.compile import OPERATORS, CompiledFilter, compile_filter
 from gql_api.query.filter import MetadataCondition, Operator, TaskFilter
 from gql_api.record import fields as f
 from gql_api.record.reads import Document, TaskRecord
@@ -49,13 +48,13 @@ _TASKS = st.lists(st.tuples(strategies.METADATA, _OTHERS), min_size=1, max_size=
 )
 
 
-def _disagreements(tasks: Collection[Document], documents: list[Document], wanted: TaskFilter) -> set[str]:
-    """The tasks that one reading of a filter finds and the other does not, with and without indexes."""
-    readings = compiler.read(wanted)
-    held = {document[f.ID] for document in documents if readings.holds(TaskRecord(document))}
-    by_index = {document[f.ID] for document in tasks.find(readings.query, {f.ID: 1})}
-    by_scan = {document[f.ID] for document in tasks.find(readings.query, {f.ID: 1}).hint([("$natural", 1)])}
-    return (held ^ by_index) | (held ^ by_scan)
+def _disagreements(tasks: Collection[Document], documents: list[Document], filter_: TaskFilter) -> set[str]:
+    """Return the tasks that one form of a filter finds and the other does not, with and without indexes."""
+    compiled = compile_filter(filter_)
+    in_memory = {document[f.ID] for document in documents if compiled.matches(TaskRecord(document))}
+    by_index = {document[f.ID] for document in tasks.find(compiled.query, {f.ID: 1})}
+    by_scan = {document[f.ID] for document in tasks.find(compiled.query, {f.ID: 1}).hint([("$natural", 1)])}
+    return (in_memory ^ by_index) | (in_memory ^ by_scan)
 
 
 def _stored(tasks: Collection[Document], documents: list[Document]) -> list[Document]:
@@ -76,13 +75,13 @@ def _compare(tasks: Collection[Document], made: st.SearchStrategy[TaskFilter], e
         phases=[Phase.generate],  # each case goes to a server: shrinking would take minutes,
     )
     @given(_TASKS, st.lists(made, min_size=_FILTERS, max_size=_FILTERS))
-    def run(documents: list[Document], wanted: list[TaskFilter]) -> None:
+    def run(documents: list[Document], filters: list[TaskFilter]) -> None:
         nonlocal cases
         stored = _stored(tasks, documents)
-        for each in wanted:
+        for each in filters:
             differing = _disagreements(tasks, stored, each)
             assert not differing, (each, [document for document in stored if document[f.ID] in differing])
-        cases += len(stored) * len(wanted)
+        cases += len(stored) * len(filters)
 
     run()
     return cases
@@ -97,18 +96,18 @@ def test_both_readings_of_a_filter_find_the_same_tasks(tasks: Collection[Documen
     assert cases < _CASES, part
 
 
-_RIGHT = dict(compiler.OPERATORS)
+_RIGHT = dict(OPERATORS)
 
 
 def _as_mongodb_has_it(asked: Operator) -> Callable[[Any, Any], CompiledFilter]:
     """An operator whose query is MongoDB's own, whatever the value."""
     right = _RIGHT[asked]
 
-    def reading(place: Any, wanted: Any) -> CompiledFilter:
-        query = place.any_value({f"${asked}": wanted}, lambda _value: True).query
-        return CompiledFilter(query, right(place, wanted).holds)
+    def broken(path: Any, operand: Any) -> CompiledFilter:
+        query = path.any_value({f"${asked}": operand}, lambda _value: True).query
+        return CompiledFilter(query, right(path, operand).matches)
 
-    return reading
+    return broken
 
 
 def _small_values(depth: int) -> list[Any]:
@@ -146,19 +145,19 @@ def test_both_readings_reach_the_same_in_arrays_of_arrays(tasks: Collection[Docu
 # Each an operator as it would be without a thought for what is missing, for kinds, or for patterns.
 _BROKEN: dict[Operator, Callable[[Any, Any], CompiledFilter]] = {
     Operator.EQ: _as_mongodb_has_it(Operator.EQ),
-    Operator.NE: lambda place, wanted: place.any_value({"$ne": wanted}, lambda value: value != wanted),
-    Operator.IN: lambda place, wanted: place.any_value({"$in": wanted or []}, lambda value: value in (wanted or [])),
+    Operator.NE: lambda path, operand: path.any_value({"$ne": operand}, lambda value: value != operand),
+    Operator.IN: lambda path, operand: path.any_value({"$in": operand or []}, lambda value: value in (operand or [])),
     Operator.GT: _as_mongodb_has_it(Operator.GT),
     Operator.GTE: _as_mongodb_has_it(Operator.GTE),
     Operator.LT: _as_mongodb_has_it(Operator.LT),
     Operator.LTE: _as_mongodb_has_it(Operator.LTE),
-    Operator.STARTS_WITH: lambda place, wanted: place.any_value(
-        {"$regex": f"^{(wanted or '').replace(chr(0), '')}"},
-        lambda value: isinstance(value, str) and value.startswith(wanted or ""),
+    Operator.STARTS_WITH: lambda path, operand: path.any_value(
+        {"$regex": f"^{(operand or '').replace(chr(0), '')}"},
+        lambda value: isinstance(value, str) and value.startswith(operand or ""),
     ),
-    Operator.EXISTS: lambda place, wanted: CompiledFilter(
-        place.any_value({"$ne": None} if wanted else {"$eq": None}, bool).query,
-        _RIGHT[Operator.EXISTS](place, wanted).holds,
+    Operator.EXISTS: lambda path, operand: CompiledFilter(
+        path.any_value({"$ne": None} if operand else {"$eq": None}, bool).query,
+        _RIGHT[Operator.EXISTS](path, operand).matches,
     ),
 }
 
@@ -168,6 +167,6 @@ def test_an_operator_that_is_broken_on_purpose_is_found(
     tasks: Collection[Document], monkeypatch: pytest.MonkeyPatch, asked: Operator
 ) -> None:
     """The comparison above notices each operator that means something else in one of the readings."""
-    monkeypatch.setitem(compiler.OPERATORS, asked, _BROKEN[asked])
+    monkeypatch.setitem(OPERATORS, asked, _BROKEN[asked])
     with pytest.raises((AssertionError, OperationFailure)):
         _compare(tasks, strategies.asking(asked), 1000)

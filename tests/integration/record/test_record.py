@@ -175,7 +175,7 @@ def test_what_was_cancelled_while_it_ran_is_not_claimed_again(store: Store) -> N
     store.change(writes.create(_new("t")), upsert=True)
     assert _claim(store, "t")
     assert store.change(control.request_cancel("t", "no $more", force=False))
-    assert store.change(claims.requeue("t", claims.held(1), "given back"))
+    assert store.change(claims.requeue("t", claims.held_by(1), "given back"))
     assert _claim(store, "t") is None
     assert store.change(control.cancel_waiting("t", "no $more"))
     record = store.find("t")
@@ -190,7 +190,7 @@ def test_a_retry_after_a_cancel_is_due_at_once(store: Store) -> None:
         assert _claim(store, task_id)
         if cancelled:
             assert store.change(control.request_cancel(task_id, None, force=False))
-        record = store.change(writes.retry(task_id, None, due_in=3600.0, fence=claims.held(1)))
+        record = store.change(writes.retry(task_id, None, due_in=3600.0, fence=claims.held_by(1)))
         assert record is not None
         assert record.due_at is not None
         assert (record.due_at - record.updated_at > timedelta(minutes=59)) is not cancelled

@@ -63,7 +63,7 @@ class RecordMachine(RuleBasedStateMachine):
     @rule(attempt=_attempts, outcome=st.sampled_from([Status.SUCCESS, Status.FAILURE, Status.RETRY]))
     def end(self, attempt: int, outcome: Status) -> None:
         """An attempt tells how it ended: only the one that holds the task is believed."""
-        fence = claims.held(attempt)
+        fence = claims.held_by(attempt)
         write = {
             Status.SUCCESS: writes.succeed(self.id, 1, fence=fence),
             Status.FAILURE: writes.fail(self.id, _ERROR, fence=fence),
@@ -75,7 +75,7 @@ class RecordMachine(RuleBasedStateMachine):
     @rule(attempt=_attempts)
     def report(self, attempt: int) -> None:
         """An attempt reports progress."""
-        self._expect(writes.progress(self.id, Progress(1.0), fence=claims.held(attempt)), taken=self._holds(attempt))
+        self._expect(writes.progress(self.id, Progress(1.0), fence=claims.held_by(attempt)), taken=self._holds(attempt))
 
     @rule(worker=_workers, lost=st.booleans())
     def give_back(self, worker: tuple[str, int], lost: bool) -> None:
@@ -141,8 +141,8 @@ class RecordMachine(RuleBasedStateMachine):
     def change_own_metadata(self, attempt: int) -> None:
         """An attempt changes the metadata of its task while it holds it."""
         changed: dict[str, object] = {"by": attempt}
-        fence = claims.held(attempt)
-        write = control.replace_metadata(self.id, changed, self.metadata_revision, mark="mark", fence=fence)
+        fence = claims.held_by(attempt)
+        write = control.replace_metadata(self.id, changed, self.metadata_revision, token=uuid.uuid4().hex, fence=fence)
         if self._expect(write, taken=self._holds(attempt)):
             self.metadata, self.metadata_revision = changed, self.revision
 
@@ -150,7 +150,7 @@ class RecordMachine(RuleBasedStateMachine):
     def extend(self, run: str) -> None:
         """A heartbeat finds the task of its own worker only, and no client hears of it."""
         holds = self.status is Status.STARTED and self.holder is not None and self.holder[0] == run
-        assert self.store.note(claims.extend(run, [self.id], 60.0)) == holds
+        assert self.store.note(claims.extend_leases(run, [self.id], 60.0)) == holds
 
     @precondition(lambda self: self.status.is_final)
     @rule(forced=st.sampled_from(["succeed", "fail", "start"]))

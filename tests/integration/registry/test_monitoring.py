@@ -94,7 +94,7 @@ async def test_a_task_waits_since_it_became_queued(store: TaskStore) -> None:
     assert await oldest() == queued_at
     await _changed(store, control.cancel_waiting("younger", None))
     await _changed(store, _claim("t", "w"))
-    returned = await _changed(store, claims.requeue("t", claims.held(1), "given back"))
+    returned = await _changed(store, claims.requeue("t", claims.held_by(1), "given back"))
     assert await oldest() == returned.history[-1].at > moved.updated_at
 
 

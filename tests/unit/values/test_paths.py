@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gql_api.values import paths
-from gql_api.values.paths import PathError
+from gql_api.values import InvalidValueError, paths
 
 
 @pytest.mark.parametrize(
@@ -29,7 +28,7 @@ def test_a_path_is_split_at_its_dots(path: str, keys: list[str]) -> None:
 @pytest.mark.parametrize("path", ["\\", "a\\", "a.\\b", r"\n", ".".join("x" * 65)])
 def test_what_is_no_path_is_refused(path: str) -> None:
     """A backslash before anything else means nothing, and no path is deeper than any object."""
-    with pytest.raises(PathError):
+    with pytest.raises(InvalidValueError):
         paths.parse(path)
 
 

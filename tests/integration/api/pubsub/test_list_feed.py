@@ -22,7 +22,7 @@ from gql_api.api.pubsub.list_mailbox import MAX_WAITING, FellBehindError, ListMa
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.schema.task_changes import ListWatch, TaskChange, TaskChangeKind
 from gql_api.api.store.tasks import TaskStore
-from gql_api.query.compile import CompiledFilter, read
+from gql_api.query.compile import CompiledFilter, compile_filter
 from gql_api.query.filter import MetadataCondition, Operator, TaskFilter
 from gql_api.query.lists import Order, PageRequest
 from gql_api.record import claims, control, fields, writes
@@ -123,7 +123,7 @@ def mark() -> str:
 
 
 def _filter(mark: str, *statuses: Status, **metadata: object) -> CompiledFilter:
-    return read(
+    return compile_filter(
         TaskFilter(
             names=[mark],
             statuses=list(statuses) or None,
@@ -361,7 +361,7 @@ async def test_nothing_is_lost_between_the_replay_and_what_is_live(
 
 async def test_a_list_that_falls_behind_ends_with_an_error(feed: TaskFeed, worker: Store, mark: str) -> None:
     """What waits is bounded: a watcher that takes nothing is told to begin anew, and holds nothing any more."""
-    async with feed.lists.watch(_filter(mark).holds) as mailbox:
+    async with feed.lists.watch(_filter(mark).matches) as mailbox:
         for _ in range(MAX_WAITING + 1):
             await asyncio.to_thread(_create, worker, mark)
 
@@ -400,7 +400,7 @@ async def test_a_look_that_the_last_watcher_did_not_wait_for_is_forgotten(
             yield each
 
     monkeypatch.setattr(store.deletions, "since", slow)
-    async with feed.lists.watch(_filter(mark).holds):
+    async with feed.lists.watch(_filter(mark).matches):
         check = asyncio.create_task(feed.lists.scan(events_arrive=False))
         await is_reading.wait()
     may_end.set()
@@ -445,7 +445,7 @@ async def test_a_deletion_that_overtook_a_change_is_told(lists: Lists, redis: Re
 
 async def test_a_message_that_went_to_another_queue_lets_a_task_leave(lists: Lists, worker: Store, mark: str) -> None:
     """What replaces a task may go elsewhere without an event of its own: its end tells of both queues."""
-    client = await lists.watch(read(TaskFilter(names=[mark], queues=["celery"])))
+    client = await lists.watch(compile_filter(TaskFilter(names=[mark], queues=["celery"])))
     task_id = _create(worker, mark)
     _start(worker, task_id)
     worker.change(claims.requeue(task_id, {}, "replaced"))

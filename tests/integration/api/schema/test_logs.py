@@ -117,7 +117,7 @@ async def test_lines_are_numbered_over_all_attempts(
 ) -> None:
     """Each attempt goes on where the one before stopped, and an attempt that lost the task adds nothing."""
     assert worker.write(task_id, 1, _entries("a", "b")) is False
-    Store(connections).change(claims.requeue(task_id, claims.held(1), "lost"))
+    Store(connections).change(claims.requeue(task_id, claims.held_by(1), "lost"))
     assert worker.write(task_id, 1, _entries("too late")) is None
     _claim(connections, task_id)
     assert worker.write(task_id, 1, _entries("too late")) is None
@@ -131,7 +131,7 @@ async def test_limits_count_over_all_attempts(store: TaskStore, connections: Con
     """The log of a task that runs again and again is bounded, and says once that the rest was left out."""
     worker = LogStore(connections, Limits(3, 1000))
     worker.write(task_id, 1, _entries("a", "b"))
-    Store(connections).change(claims.requeue(task_id, claims.held(1), "lost"))
+    Store(connections).change(claims.requeue(task_id, claims.held_by(1), "lost"))
     _claim(connections, task_id)
     for text in ("c", "d", "e"):
         full = worker.write(task_id, 2, _entries(text))

@@ -13,7 +13,7 @@ from support import wait_until
 from gql_api import events
 from gql_api.events import EventError
 from gql_api.record import logs
-from gql_api.record.logs import Entry, Limits, LogBatch, LogLevel, LogLine, Room
+from gql_api.record.logs import Entry, Limits, LogBatch, LogLevel, LogLine, Reservation
 from gql_api.worker.app.log_handler import attach
 from gql_api.worker.app.task import Task
 from gql_api.worker.backend.log_writer import LogWriter
@@ -61,19 +61,19 @@ def test_a_message_can_be_stored(text: str, kept: str) -> None:
 @pytest.mark.parametrize(
     ("before", "texts", "positions", "note", "full"),
     [
-        (Room(0, 0, NOW), ["a", "b"], [1, 2], None, False),
-        (Room(7, 7, NOW), ["a", "b", "c"], [8, 9, 10], None, False),
-        (Room(8, 8, NOW), ["a", "b", "c"], [9, 10], 11, True),
-        (Room(10, 10, NOW), ["a"], [], 11, True),
-        (Room(11, 11, NOW), ["a"], [], None, True),
-        (Room(0, 0, NOW), ["x" * 99, "y", "z"], [1, 2], 3, True),
-        (Room(1, 100, NOW), ["a"], [], 2, True),
-        (Room(3, 101, NOW), ["a"], [], None, True),
-        (Room(1, 50, NOW), ["x" * 51, "y"], [], 2, True),
+        (Reservation(0, 0, NOW), ["a", "b"], [1, 2], None, False),
+        (Reservation(7, 7, NOW), ["a", "b", "c"], [8, 9, 10], None, False),
+        (Reservation(8, 8, NOW), ["a", "b", "c"], [9, 10], 11, True),
+        (Reservation(10, 10, NOW), ["a"], [], 11, True),
+        (Reservation(11, 11, NOW), ["a"], [], None, True),
+        (Reservation(0, 0, NOW), ["x" * 99, "y", "z"], [1, 2], 3, True),
+        (Reservation(1, 100, NOW), ["a"], [], 2, True),
+        (Reservation(3, 101, NOW), ["a"], [], None, True),
+        (Reservation(1, 50, NOW), ["x" * 51, "y"], [], 2, True),
     ],
 )
 def test_a_full_log_says_so_once(
-    before: Room, texts: list[str], positions: list[int], note: int | None, full: bool
+    before: Reservation, texts: list[str], positions: list[int], note: int | None, full: bool
 ) -> None:
     """Lines are kept up to both limits, in their order; the first that is left out gives way to a note."""
     entries, limits = _entries(*texts), Limits(10, 100)
@@ -89,7 +89,7 @@ def test_a_full_log_says_so_once(
 def test_times_are_the_databases() -> None:
     """A line has the time of the database when its room was made, less the time that it had waited."""
     entries = [Entry.of(20, "early", 10.0), Entry.of(20, "late", 12.5)]
-    lines = logs.lines_of(entries, Room(0, 0, NOW), Limits(10, 100), 13.0)
+    lines = logs.lines_of(entries, Reservation(0, 0, NOW), Limits(10, 100), 13.0)
     assert [NOW - line.at for line in lines] == [timedelta(seconds=3), timedelta(seconds=0.5)]
 
 
