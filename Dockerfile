@@ -7,7 +7,6 @@ RUN python -m venv /opt/gql-api
 COPY requirements.txt ./
 RUN /opt/gql-api/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt
 COPY pyproject.toml README.md LICENSE ./
-COPY jobs jobs
 COPY gql_api gql_api
 RUN /opt/gql-api/bin/pip install --no-cache-dir --no-deps .
 

@@ -11,7 +11,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost:8000
-	@$(BIN)/gql-api dev
+	@TASK_MODULES="$${TASK_MODULES:-jobs.tasks}" $(BIN)/gql-api dev
 
 test: .venv/ready tests/js/node_modules ## Run the tests, on servers they start themselves
 	@$(BIN)/pytest -n $(WORKERS) -m "not fault and not soak"
@@ -25,7 +25,7 @@ test-soak: .venv/ready ## Let clients come and go for ten minutes while connecti
 bench: .venv/ready ## Measure no-op tasks per second against stock Celery
 	@$(BIN)/python benchmarks/noop.py
 
-bench-live: .venv/ready ## Measure live updates against servers as one writes them first
+bench-live: .venv/ready ## Measure live updates against plain servers
 	@$(BIN)/python benchmarks/live.py
 
 check: .venv/ready ## Lint, types, import rules and container files
@@ -43,7 +43,7 @@ fmt: .venv/ready ## Format, and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: .venv/ready ## Resolve the requirements anew
+lock: .venv/ready ## Resolve the requirements again, within the caps of pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --universal --python-version 3.11 \
 	  --no-emit-index-url --no-header --upgrade --quiet --output-file requirements-dev.txt
 	@$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \

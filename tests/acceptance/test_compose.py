@@ -247,3 +247,10 @@ def test_containers_keep_to_themselves() -> None:
         assert services[name]["networks"] == ["data"]
         assert services[name]["volumes"]
     assert not re.search(r"PASSWORD: (?!\$\{\w+:\?)", (ROOT / "compose.yml").read_text())
+
+
+def test_the_build_context_is_what_the_image_is_built_from() -> None:
+    """The Dockerfile copies exactly what .dockerignore lets into the build context."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert sorted(line[1:] for line in lines if line.startswith("!")) == sorted(" ".join(copied).split())
