@@ -4,6 +4,8 @@ BIN := .venv/bin
 # The tests spend their time waiting for real servers: two at a time suit two cores.
 WORKERS ?= 2
 SOAK_SECONDS ?= 600
+# One package only: make lock UPGRADE="--upgrade-package celery"
+UPGRADE ?= --upgrade
 
 .PHONY: help dev test test-faults test-soak bench bench-live check schema fmt lock clean
 
@@ -45,9 +47,9 @@ fmt: .venv/ready ## Format, and fix what can be fixed
 
 lock: .venv/ready ## Resolve the requirements again, within the caps of pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --universal --python-version 3.11 \
-	  --no-emit-index-url --no-header --upgrade --quiet --output-file requirements-dev.txt
+	  --no-emit-index-url --no-header $(UPGRADE) --quiet --output-file requirements-dev.txt
 	@$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
-	  --no-emit-index-url --no-header --upgrade --quiet --constraint requirements-dev.txt --output-file requirements.txt
+	  --no-emit-index-url --no-header $(UPGRADE) --quiet --constraint requirements-dev.txt --output-file requirements.txt
 
 tests/js/node_modules: tests/js/package-lock.json
 	@if command -v npm >/dev/null; then cd tests/js && npm ci --silent && touch node_modules; \
