@@ -1,4 +1,4 @@
-# One image for the API and the workers; compose.yml says what each container runs.
+# One image for the API and the workers: compose.yml has the command of each container.
 ARG PYTHON_VERSION=3.13
 
 FROM python:${PYTHON_VERSION}-slim AS build
@@ -16,7 +16,7 @@ COPY --from=build /opt/gql-api /opt/gql-api
 ENV PATH=/opt/gql-api/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
-# Task modules that are copied here can be named in TASK_MODULES.
+# TASK_MODULES can name task modules that are copied here.
 WORKDIR /app
 USER 10001
 EXPOSE 8000

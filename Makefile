@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-# The tests spend their time waiting for real servers: two at a time suit two cores.
+# Two test processes suit two cores: the tests mostly wait for real servers.
 WORKERS ?= 2
 SOAK_SECONDS ?= 600
 # One package only: make lock UPGRADE="--upgrade-package celery"
@@ -15,13 +15,13 @@ help: ## Show this list
 dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost:8000
 	@TASK_MODULES="$${TASK_MODULES:-jobs.tasks}" $(BIN)/gql-api dev
 
-test: .venv/ready tests/js/node_modules ## Run the tests, on servers they start themselves
+test: .venv/ready tests/js/node_modules ## Run the tests, which start their own servers
 	@$(BIN)/pytest -n $(WORKERS) -m "not fault and not soak"
 
 test-faults: .venv/ready ## Run the tests that kill servers and workers
 	@$(BIN)/pytest -n $(WORKERS) -m fault
 
-test-soak: .venv/ready ## Let clients come and go for ten minutes while connections are cut
+test-soak: .venv/ready ## Connect and disconnect clients for ten minutes while connections are cut
 	@$(BIN)/pytest tests/soak -m soak -s --soak-seconds $(SOAK_SECONDS)
 
 bench: .venv/ready ## Measure no-op tasks per second against stock Celery

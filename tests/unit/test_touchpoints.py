@@ -657,16 +657,18 @@ _TOUCH_POINTS = [
 
 @pytest.mark.parametrize("point", _TOUCH_POINTS, ids=lambda point: f"{point.wing}:{point.path}")
 def test_an_internal_is_as_we_know_it(point: TouchPoint) -> None:
-    """What the code relies on exists in the installed version, with the parameters and the behaviour it had."""
+    """The installed version has the internal, with the parameters and the behaviour that the code relies on."""
     problem = point.problem()
     assert problem is None, point.explain(problem or "")
 
 
 @pytest.mark.parametrize("point", _TOUCH_POINTS, ids=lambda point: f"{point.wing}:{point.path}")
 def test_an_internal_that_is_listed_is_used(point: TouchPoint) -> None:
-    """A line of the table whose wing does not use the internal any more is to be deleted or moved."""
+    """Each line of the table names a wing that still uses the internal."""
     word = re.escape(point.word)
-    assert re.search(rf"(?<!\w){word}(?!\w)", _text_of(point.wing)), f"gql_api/{point.wing} does not use {point.path}"
+    assert re.search(rf"(?<!\w){word}(?!\w)", _text_of(point.wing)), (
+        f"gql_api/{point.wing} does not use {point.path}: delete or move this line"
+    )
 
 
 @pytest.mark.parametrize(
