@@ -1,4 +1,4 @@
-# One image for the API and the workers; compose.yml says what each container runs.
+# One image for the API and the workers: compose.yml has the command of each container.
 ARG PYTHON_VERSION=3.13
 
 FROM python:${PYTHON_VERSION}-slim AS build
@@ -7,7 +7,6 @@ RUN python -m venv /opt/gql-api
 COPY requirements.txt ./
 RUN /opt/gql-api/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt
 COPY pyproject.toml README.md LICENSE ./
-COPY jobs jobs
 COPY gql_api gql_api
 RUN /opt/gql-api/bin/pip install --no-cache-dir --no-deps .
 
@@ -17,7 +16,7 @@ COPY --from=build /opt/gql-api /opt/gql-api
 ENV PATH=/opt/gql-api/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
-# Task modules that are copied here can be named in TASK_MODULES.
+# TASK_MODULES can name task modules that are copied here.
 WORKDIR /app
 USER 10001
 EXPOSE 8000

@@ -1,9 +1,11 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-# The tests spend their time waiting for real servers: two at a time suit two cores.
+# Two test processes suit two cores: the tests mostly wait for real servers.
 WORKERS ?= 2
 SOAK_SECONDS ?= 600
+# One package only: make lock UPGRADE="--upgrade-package celery"
+UPGRADE ?= --upgrade
 
 .PHONY: help dev test test-faults test-soak bench bench-live check schema fmt lock clean
 
@@ -11,21 +13,21 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost:8000
-	@$(BIN)/gql-api dev
+	@TASK_MODULES="$${TASK_MODULES:-jobs.tasks}" $(BIN)/gql-api dev
 
-test: .venv/ready tests/js/node_modules ## Run the tests, on servers they start themselves
+test: .venv/ready tests/js/node_modules ## Run the tests, which start their own servers
 	@$(BIN)/pytest -n $(WORKERS) -m "not fault and not soak"
 
 test-faults: .venv/ready ## Run the tests that kill servers and workers
 	@$(BIN)/pytest -n $(WORKERS) -m fault
 
-test-soak: .venv/ready ## Let clients come and go for ten minutes while connections are cut
+test-soak: .venv/ready ## Connect and disconnect clients for ten minutes while connections are cut
 	@$(BIN)/pytest tests/soak -m soak -s --soak-seconds $(SOAK_SECONDS)
 
 bench: .venv/ready ## Measure no-op tasks per second against stock Celery
 	@$(BIN)/python benchmarks/noop.py
 
-bench-live: .venv/ready ## Measure live updates against servers as one writes them first
+bench-live: .venv/ready ## Measure live updates against plain servers
 	@$(BIN)/python benchmarks/live.py
 
 check: .venv/ready ## Lint, types, import rules and container files
@@ -43,11 +45,11 @@ fmt: .venv/ready ## Format, and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: .venv/ready ## Resolve the requirements anew
+lock: .venv/ready ## Resolve the requirements again, within the caps of pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --universal --python-version 3.11 \
-	  --no-emit-index-url --no-header --upgrade --quiet --output-file requirements-dev.txt
+	  --no-emit-index-url --no-header $(UPGRADE) --quiet --output-file requirements-dev.txt
 	@$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
-	  --no-emit-index-url --no-header --upgrade --quiet --constraint requirements-dev.txt --output-file requirements.txt
+	  --no-emit-index-url --no-header $(UPGRADE) --quiet --constraint requirements-dev.txt --output-file requirements.txt
 
 tests/js/node_modules: tests/js/package-lock.json
 	@if command -v npm >/dev/null; then cd tests/js && npm ci --silent && touch node_modules; \

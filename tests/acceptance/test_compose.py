@@ -1,4 +1,4 @@
-"""compose.yml and the Dockerfile without a container engine: what they run is run here, from what they install."""
+"""compose.yml and the Dockerfile, tested without a container engine: their own commands run on this machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _IMAGE_FOLDER = "/opt/gql-api"
 
 @dataclass(frozen=True)
 class Service:
-    """What a container of a service runs, with its addresses on this machine."""
+    """The command, environment and health check of a service, with addresses on this machine."""
 
     command: list[str]
     environment: dict[str, str]
@@ -67,7 +67,7 @@ class Compose:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the Dockerfile's first stage installs, made by its own instructions."""
+    """Follow the instructions of the first stage of the Dockerfile, and return the folder that they fill."""
     folder = tmp_path_factory.mktemp("image")
     installed = folder / "gql-api"
     sources = folder / "src"
@@ -94,7 +94,7 @@ def _follow(instruction: tuple[str, str], sources: Path, installed: Path) -> Non
 
 @dataclass(frozen=True)
 class Stack:
-    """The services that run, and where."""
+    """The running services and their addresses."""
 
     compose: Compose
     api: Api
@@ -112,7 +112,7 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Every service of compose.yml, the API twice, started in the order that compose.yml wants."""
+    """Start every service of compose.yml, the API twice, in the order of their dependencies."""
     folder = tmp_path_factory.mktemp("compose")
     ports = {name: free_port() for name in ("mongo", "redis", "api", "other_api", "proxy")}
     addresses = {
@@ -121,7 +121,7 @@ def stack(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
         "http://:8000": f"http://:{ports['proxy']}",
         "http://api:8000": f"http://127.0.0.1:{ports['api']}",
         "127.0.0.1:8000": f"127.0.0.1:{ports['api']}",
-        "0.0.0.0": "127.0.0.1",  # noqa: S104 - what is replaced
+        "0.0.0.0": "127.0.0.1",  # noqa: S104 - the address to replace
         "/data/configdb": str(folder),
     }
     compose = Compose(addresses)
@@ -166,7 +166,7 @@ def stack(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
 
 
 def _programs(folder: Path, mongo: MongodbServer, redis: RedisServer) -> Path:
-    """What the images of the databases carry, at this machine's addresses."""
+    """Write the programs of the database images, with addresses on this machine."""
     programs = folder / "programs"
     programs.mkdir()
     mongod, redis_server = mongo.command(folder / "mongod.log")[0], redis.command()[0]
@@ -185,7 +185,7 @@ def _programs(folder: Path, mongo: MongodbServer, redis: RedisServer) -> Path:
 
 
 def _make_root_user(mongo: MongodbServer, folder: Path) -> None:
-    """Do what the image does at its first start: a server without passwords, in which the root user is made."""
+    """Create the root user in a server without passwords, as the image does at its first start."""
     command = [word for word in mongo.command(folder / "first.log") if not word.startswith("--replSet")]
     with (
         process(command, folder / "first.out"),
@@ -209,7 +209,7 @@ def test_a_task_runs_and_is_seen_from_another_replica(stack: Stack) -> None:
 
 
 def test_the_databases_want_their_passwords(stack: Stack) -> None:
-    """Neither database serves a stranger, and the application's user owns no more than its database."""
+    """Both databases refuse a client without a password, and the application's user has its own database only."""
     with (
         MongoClient[dict[str, Any]](stack.mongo.url, directConnection=True) as stranger,
         pytest.raises(OperationFailure, match="requires authentication"),
@@ -247,3 +247,10 @@ def test_containers_keep_to_themselves() -> None:
         assert services[name]["networks"] == ["data"]
         assert services[name]["volumes"]
     assert not re.search(r"PASSWORD: (?!\$\{\w+:\?)", (ROOT / "compose.yml").read_text())
+
+
+def test_the_build_context_is_what_the_image_is_built_from() -> None:
+    """The Dockerfile copies exactly what .dockerignore lets into the build context."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert sorted(line[1:] for line in lines if line.startswith("!")) == sorted(" ".join(copied).split())

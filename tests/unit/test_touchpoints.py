@@ -1,0 +1,749 @@
+"""The internals of other packages that gql_api relies on, so that an upgrade that changes one fails with a sentence."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import sys
+import tomllib
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from support import ROOT
+
+# By package, module or class, and the wing of gql_api that depends on it: each internal, and why it is needed.
+# `name(a, b)` has exactly these parameters, for we override it; `name(a, b, ...)` has at least these, for we call it.
+_INTERNALS = {
+    ("celery", "celery.app.amqp:AMQP", "worker/app"): {
+        "_create_task_sender()": "a task is recorded before it is sent",
+    },
+    ("celery", "celery.app.amqp:AMQP", "worker/backend"): {
+        "_retry_publish(publish, args, ...)": "the body of a chord is sent",
+    },
+    ("celery", "celery.app.amqp:AMQP", "dispatch.py"): {
+        "as_task_v2(task_id, name, args, kwargs, root_id, parent_id, ignore_result, argsrepr, kwargsrepr, ...)": (
+            "messages are made from records"
+        ),
+    },
+    ("celery", "celery.app.amqp:task_message", "dispatch.py"): {
+        "headers": "headers of a record are added",
+        "body": "callbacks of a record are added",
+    },
+    ("celery", "celery.app.control:Control", "worker/app"): {
+        "revoke(task_id, destination, terminate, signal, kwargs)": "revoke also ends the record of a task",
+    },
+    ("celery", "celery.app.base:Celery", "adopt.py"): {
+        "task_cls": "tasks get our base class",
+        "amqp_cls": "tasks are recorded before they are sent",
+        "backend_cls": "our result backend is used whatever is configured",
+        "control_cls": "revoke also ends the record of a task",
+        "steps": "the worker starts our threads",
+        "finalized": "an application that has tasks already is refused",
+        "Task": "it is cached once used, which shows that adopt comes too late",
+    },
+    ("celery", "celery.app.base:Celery", "worker/app"): {
+        "current_worker_task": "the sender of a task is its parent",
+    },
+    ("celery", "celery._state", "worker/app"): {
+        "get_current_worker_task()": "log lines belong to a task",
+    },
+    ("celery", "celery.utils.log", "worker/app"): {
+        "task_logger": "log lines of tasks are kept",
+    },
+    ("celery", "celery.app.task:Task", "worker/attempts"): {
+        "before_start(task_id, args, kwargs)": "a worker claims a task before it runs",
+        "__call__(args, kwargs)": "only the function counts for limits",
+        "apply_async(args, kwargs, task_id, producer, link, link_error, shadow, options)": (
+            "a retry is stored before it is sent"
+        ),
+        "on_replace(sig)": "a replaced task hands its record over",
+        "Request": "requests of claimed tasks are of our class",
+        "store_errors_even_if_ignored": "failures of tasks that ignore their result are stored",
+        "track_started": "the claim is the only start that is stored",
+    },
+    ("celery", "celery.app.task", "worker/app"): {
+        "Context.__init__(args, kwargs)": "recovery makes the request of a lost task from its record",
+    },
+    ("celery", "celery.worker.request:Request", "worker/attempts"): {
+        "_context": "the request carries the state of the attempt",
+        "_message": "its channel shows that the broker was lost",
+        "_already_revoked": "a revoked task is not given back",
+        "_already_cancelled": "a task is given back once",
+        "_announce_cancelled(emit_retry)": "a task whose process ends with the worker is given back",
+        "_announce_revoked(reason, terminated, signum, expired)": "a task that was revoked before its start is ended",
+        "on_failure(exc_info, send_failed_event, return_ok)": "a task whose process was lost is given back",
+        "on_timeout(soft, timeout, ...)": "a hard limit ends the task",
+        "on_accepted(pid, time_accepted)": "the process of a task is known",
+        "acknowledge()": "a message of a lost connection is left",
+        "reject(requeue)": "a message of a lost connection is left",
+        "revoked()": "a worker that ends begins no task",
+        "time_limits": "hard limits are ours and not the pool's",
+        "time_start": "a revoked task may not have begun",
+    },
+    ("celery", "celery.worker.request", "worker/attempts"): {
+        "task_ready": "a given back task leaves the worker",
+    },
+    ("celery", "celery.worker.state", "worker/attempts"): {
+        "requests": "a task is found by its id",
+        "active_requests": "the leases of running tasks are extended",
+    },
+    ("celery", "celery.worker.state", "worker/app"): {
+        "should_stop": "a stopping worker restores its messages",
+        "should_terminate": "a terminated worker restores its messages",
+    },
+    ("celery", "celery.worker.consumer.consumer:Consumer", "worker/app"): {
+        "hub": "a gevent worker is recognised by having no event loop",
+    },
+    ("celery", "celery.worker.worker:WorkController", "worker/attempts"): {
+        "time_limit": "hard limits are ours",
+        "pool_cls": "the kind of the pool is known",
+    },
+    ("celery", "celery.backends.base:Backend", "worker/backend"): {
+        "exception_safe_to_retry(exc)": "only an outage is waited for",
+        "_fail_chain(chain, exc, traceback, store_result, state)": "the rest of a chain fails with a step",
+        "_call_task_errbacks(request, exc, traceback)": "errbacks of a failed task are called",
+        "mark_as_done(task_id, result, request, store_result, state)": (
+            "the end of a task that ignores its result is stored"
+        ),
+        "mark_as_failure(task_id, exc, traceback, request, store_result, call_errbacks, state)": (
+            "an attempt that has lost its task has no consequences"
+        ),
+        "mark_as_revoked(task_id, reason, request, store_result, state)": "a revoked member counts in its chord",
+        "mark_as_retry(task_id, exc, traceback, request, store_result, state)": "a retry is stored once",
+        "chord_error_from_stack(callback, exc)": "the body of a failed chord gets a record",
+        "on_chord_part_return(request, state, result, kwargs)": "the last member of a chord sends its body",
+        "current_task_children(request)": "children are stored",
+        "encode_result(result, state)": "errors keep their text",
+        "meta_from_decoded(meta)": "AsyncResult reads errors",
+    },
+    ("celery", "celery.backends.mongodb:MongoBackend", "worker/backend"): {
+        "_store_result(task_id, result, state, traceback, request, kwargs)": "states become changes of the record",
+        "_get_task_meta_for(task_id)": "AsyncResult reads the record",
+        "_save_group(group_id, result)": "groups are kept",
+        "_restore_group(group_id)": "groups are read",
+        "_delete_group(group_id)": "groups are deleted",
+        "_forget(task_id)": "forget drops the result only",
+        "database": "our connections are used",
+        "collection": "results are in the records",
+        "group_collection": "groups are in our collection",
+        "supports_result_compression": "compressed results cannot be read by us",
+    },
+    ("celery", "celery.canvas", "worker/backend"): {
+        "_chain": "the tasks of a body are found",
+    },
+    ("kombu", "kombu.transport.redis:Channel", "worker/recovery"): {
+        "_q_for_pri(queue, pri)": "the list of a priority is found",
+        "global_keyprefix": "the list of a priority is found",
+    },
+    ("kombu", "kombu.transport.redis:Channel", "dispatch.py"): {
+        "priority_steps": "every priority has its own list in Redis",
+    },
+    ("kombu", "kombu.transport.virtual.base:Transport", "worker/app"): {
+        "drain_events(connection, timeout)": "the replaced method passes both on",
+    },
+    ("kombu", "kombu.message:Message", "worker/attempts"): {
+        "channel": "a lost connection is seen",
+    },
+    ("kombu", "kombu.transport.virtual.base:Channel", "worker/attempts"): {
+        "closed": "a lost connection is seen",
+    },
+    ("kombu", "kombu.messaging:Producer", "dispatch.py"): {
+        "batch(max_size)": "many messages leave at once",
+    },
+    ("kombu", "kombu.connection:ConnectionPool", "dispatch.py"): {
+        "force_close_all(close_pool, ...)": "a closed dispatcher leaves a pool that the next one can use",
+        "setup()": "the emptied pool is filled again",
+    },
+    ("billiard", "billiard.pool", "worker/attempts"): {
+        "SIG_SOFT_TIMEOUT": "soft limits end functions only",
+        "soft_timeout_sighandler(signum, frame)": "soft limits are let in again after they were ignored",
+    },
+    ("billiard", "billiard.einfo:ExceptionWithTraceback", "worker/attempts"): {
+        "exc": "the error of a lost process is unwrapped",
+    },
+    ("strawberry-graphql", "strawberry.schema.schema:Schema", "api/execution"): {
+        "_schema": "operations are executed by graphql-core itself",
+    },
+    ("strawberry-graphql", "strawberry.schema.schema", "api/execution"): {
+        "validate_document(schema, document, validation_rules)": "each document is validated once",
+        "StrawberryGraphQLCoreExecutionContext": "the executor with plans is a subclass",
+    },
+    ("strawberry-graphql", "strawberry.types.execution:ExecutionContext", "api/execution"): {
+        "_provided_operation_name": "an operation without a name is refused among several",
+        "graphql_document": "documents come from our cache",
+        "pre_execution_errors": "errors of documents come from our cache",
+    },
+    ("strawberry-graphql", "strawberry.extensions.mask_errors:MaskErrors", "api/execution"): {
+        "_process_result(result)": "results are masked without a check of their protocol",
+        "_process_errors(errors)": "unexpected errors are masked",
+        "anonymise_error(error)": "unexpected errors are masked",
+    },
+    ("strawberry-graphql", "strawberry.schema.schema_converter:GraphQLCoreConverter", "api/execution"): {
+        "DEFINITION_BACKREF": "plans read Strawberry's definition of a field",
+    },
+    ("strawberry-graphql", "strawberry.types.field:StrawberryField", "api/execution"): {
+        "base_resolver": "plans call simple resolvers",
+        "default_resolver": "plans read attributes",
+        "is_async": "plans leave asynchronous resolvers to graphql-core",
+        "is_subscription": "plans answer events",
+    },
+    ("strawberry-graphql", "strawberry.types.field:StrawberryField", "api/schema"): {
+        "python_name": "fields are read from the record",
+    },
+    ("strawberry-graphql", "strawberry.types.fields.resolver:StrawberryResolver", "api/execution"): {
+        "self_parameter": "plans call simple resolvers",
+        "signature": "plans call simple resolvers",
+        "wrapped_func": "plans call simple resolvers",
+    },
+    ("strawberry-graphql", "strawberry.types.base:StrawberryObjectDefinition", "api/execution"): {
+        "is_type_of": "plans leave types with a predicate to graphql-core",
+    },
+    ("strawberry-graphql", "strawberry.schema.schema_converter:CustomGraphQLEnumType", "api/execution"): {
+        "wrapped_cls": "plans write enum members",
+    },
+    ("strawberry-graphql", "strawberry.schema.name_converter:NameConverter", "api/schema"): {
+        "apply_naming_config(name)": "each name is made once",
+    },
+    ("strawberry-graphql", "strawberry.schema.schema:Schema", "api/schema"): {
+        "process_errors(errors, execution_context)": "errors are logged once, where they are masked",
+    },
+    ("strawberry-graphql", "strawberry.asgi:GraphQL", "api/http"): {
+        "_create_streaming_response(request, result, protocol, sub_response)": "streams are in our formats",
+        "execute_operation(request, request_adapter, request_data, context, root_value, sub_response)": (
+            "mutations are refused by GET, and subscriptions are shared"
+        ),
+        "parse_http_body(request)": "requests are checked",
+        "get_sub_response(request)": "Accept is kept",
+        "process_result(request, result)": "a refusal has no data",
+        "create_response(response_data, sub_response)": "answers have the media type and status of the specification",
+        "is_request_allowed(request)": "other methods are refused",
+    },
+    (
+        "strawberry-graphql",
+        "strawberry.subscriptions.protocols.graphql_transport_ws.handlers:BaseGraphQLTransportWSHandler",
+        "api/websocket",
+    ): {
+        "on_request_accepted()": "a timer waits for connection_init",
+        "_get_pre_execution_close_reason(error)": "an operation that cannot be chosen does not close the socket",
+        "handle_message(message)": "frames are checked",
+        "handle_subscribe(message)": "shared executions are joined",
+        "run_operation(operation)": "an operation begins when the subscriptions before it are open",
+        "cleanup_operation(operation_id)": "shared executions are left",
+        "send_message(message)": "one writer sends all",
+        "operations": "ids of operations are unique",
+        "connection_timed_out": "a late init is refused",
+        "connection_acknowledged": "an operation before connection_init is refused",
+    },
+    ("strawberry-graphql", "strawberry.subscriptions.protocols.graphql_transport_ws.handlers", "api/websocket"): {
+        "Operation.__init__(handler, id, query, variables, operation_name)": (
+            "shared executions are operations of the socket"
+        ),
+    },
+    (
+        "strawberry-graphql",
+        "strawberry.subscriptions.protocols.graphql_transport_ws.handlers:Operation",
+        "api/websocket",
+    ): {
+        "send_initial_errors(errors)": "syntax errors are sent",
+    },
+    ("strawberry-graphql", "strawberry.asgi:ASGIWebSocketAdapter", "api/websocket"): {
+        "ws": "the scope of the socket has our transport",
+    },
+    ("graphql-core", "graphql.execution:Executor", "api/execution"): {
+        "build(schema, document, context_value, raw_variable_values, operation_name, ...)": (
+            "subscriptions are executed without Strawberry"
+        ),
+        "build_per_event_executor(payload)": "each event of a subscription is executed",
+        "execute_operation(serially)": "events are planned",
+        "execute_field(parent_type, source, field_details_list, path, position_context)": "fields are planned",
+        "collect_subfields(return_type, field_details_list)": "selected fields are collected once",
+        "build_response(data)": "planned events are answered",
+        "middleware_manager": "middleware is refused",
+        "fragment_definitions": "plans include fragments",
+    },
+    ("graphql-core", "graphql.execution.values:VariableValues", "api/execution"): {
+        "coerced": "plans depend on conditions",
+    },
+    ("graphql-core", "graphql.execution.collect_fields", "api/execution"): {
+        "collect_fields(schema, fragments, variable_values, runtime_type, operation, hide_suggestions, ...)": (
+            "the field of a subscription is collected"
+        ),
+    },
+    ("graphql-core", "graphql.execution.collect_fields:CollectedFields", "api/execution"): {
+        "grouped_field_set": "plans read the selected fields",
+        "new_defer_usages": "deferred fragments and fragments with variables have no plan",
+    },
+    ("graphql-core", "graphql.execution.collect_fields:FieldDetails", "api/execution"): {
+        "defer_usage": "deferred fragments and fragments with variables have no plan",
+        "fragment_variable_values": "deferred fragments and fragments with variables have no plan",
+    },
+    ("graphql-core", "graphql", "api/execution"): {
+        "create_source_event_stream(executor)": "subscriptions have events",
+    },
+    ("graphql-core", "graphql:GraphQLScalarType", "api/execution"): {
+        "coerce_output_value": "plans write scalars",
+    },
+    ("uvicorn", "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol", "server"): {
+        "handle_websocket_upgrade()": "a plain handshake is not parsed twice",
+        "shutdown()": "endless answers end when the server stops",
+        "parser": "it is released with the request",
+        "url": "the scope of a handshake is made from it",
+        "headers": "the scope of a handshake is made from them",
+        "ws_protocol_class": "only our WebSocket class takes handshakes over",
+        "cycle": "an answer that has not ended is known",
+    },
+    ("uvicorn", "uvicorn.protocols.http.httptools_impl:RequestResponseCycle", "server"): {
+        "response_complete": "an answer that has not ended is known",
+    },
+    ("uvicorn", "uvicorn.server:Server", "server"): {
+        "startup(sockets)": "the collector is set up after it",
+    },
+    ("uvicorn", "uvicorn.protocols.websockets.websockets_sansio_impl", "server"): {
+        "WebSocketsSansIOProtocol.__init__(config, server_state, app_state, _loop)": "our HTTP protocol creates it",
+    },
+    ("uvicorn", "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol", "server"): {
+        "handle_connect(event)": "the application finds our transport",
+        "send(message)": "a plain handshake is answered by us",
+        "data_received(data)": "bad requests are refused",
+        "start_keepalive()": "our transport opens after the handshake",
+        "keepalive_timeout()": "clients that do not read are cut off",
+        "pause_writing()": "a client that does not read is noticed",
+        "resume_writing()": "a client that reads again is noticed",
+        "shutdown()": "sockets close with 1001",
+        "run_asgi()": "a plain handshake starts the application",
+        "on_task_complete(task)": "the task of the application ends",
+        "close_sent": "a property of ours sees every close",
+        "handshake_initiated": "a plain handshake sets it",
+        "handshake_complete": "a plain handshake sets it",
+        "initial_response": "a refusal is left to uvicorn",
+        "close_timer": "a closed socket does not linger",
+        "read_paused": "a paused client can still close",
+        "queue": "events reach the application",
+        "default_headers": "a plain handshake has them",
+        "conn": "frames are read by the websockets library",
+    },
+    ("uvicorn", "uvicorn._types", "server"): {
+        "ASGISendEvent": "it is the type of our override",
+    },
+    ("websockets", "websockets.utils", "server"): {
+        "accept_key(key)": "a plain handshake is answered",
+    },
+    ("websockets", "websockets.server:ServerProtocol", "server"): {
+        "state": "a plain handshake opens it",
+        "parser": "a plain handshake replaces it",
+        "send_close(code, ...)": "sockets close with 1001",
+        "data_to_send()": "the close frame is written",
+        "logger": "sockets are not logged one by one",
+    },
+    ("redis", "redis.asyncio.connection:DefaultParser", "api/pubsub"): {
+        "_reader": "many events are read at once",
+        "on_connect(connection)": "our parser begins with a connection",
+    },
+    ("redis", "redis.asyncio.connection:AbstractConnection", "api/pubsub"): {
+        "read_response(disable_decoding, timeout, ...)": "events are read without a timeout for each",
+        "send_packed_command(command, check_health, ...)": "subscriptions are sent in one write",
+        "pack_commands(commands, ...)": "subscriptions are sent in one write",
+        "disconnect(nowait, ...)": "a lost connection is closed at once",
+    },
+    ("redis", "redis.asyncio.connection:ConnectionPool", "api/pubsub"): {
+        "make_connection()": "one connection is held",
+    },
+    ("redis", "redis.connection:ConnectionPool", "worker/store"): {
+        "make_connection()": "one connection is held",
+    },
+    ("redis", "redis.connection:AbstractConnection", "worker/store"): {
+        "can_read(timeout, ...)": "a closed connection is noticed",
+    },
+    ("honcho", "honcho.manager", "cli"): {
+        "SIGNALS": "the exit code of Ctrl-C is known",
+    },
+    ("honcho", "honcho.manager:Manager", "cli"): {
+        "_killall(force)": "what has not started is not killed",
+        "_processes": "what has not started is not killed",
+        "_process_ctor": "our process class is used",
+        "_system_print(data)": "our own lines are printed",
+    },
+    ("honcho", "honcho.process:Process", "cli"): {
+        "_child_ctor": "the group of a process ends with it",
+    },
+    ("honcho", "honcho.process", "cli"): {
+        "Popen.__init__(cmd, kwargs)": "the group of a process ends with it",
+    },
+    ("honcho", "honcho.printer:Printer", "cli"): {
+        "write(message)": "lines are printed whole",
+    },
+    ("cross-web", "cross_web:AsyncHTTPRequestAdapter", "api/http"): {
+        "get_body()": "bodies are read",
+        "content_type": "other bodies are refused",
+    },
+    ("cross-web", "cross_web", "api/http"): {
+        "HTTPException.__init__(status_code, reason)": "refusals have a status",
+    },
+}
+
+
+@dataclass(frozen=True)
+class TouchPoint:
+    """An internal of a package, and what of ours depends on it.
+
+    ``source`` is a piece of the internal's own source, where we rely on what it does.
+    ``ours`` is the word by which our code refers to the internal, when that is not its name.
+    """
+
+    package: str
+    internal: str
+    wing: str
+    reason: str
+    source: str = ""
+    ours: str = ""
+
+    @property
+    def path(self) -> str:
+        """The module and the name in it."""
+        return self.internal.partition("(")[0]
+
+    @property
+    def word(self) -> str:
+        """The word by which our code refers to it: of a constructor the name of the class."""
+        return self.ours or re.split(r"[.:]", self.path.removesuffix(".__init__"))[-1]
+
+    def problem(self) -> str | None:
+        """Return what is different in the installed version, if anything is."""
+        try:
+            found = _find(self.path)
+        except (ImportError, AttributeError):
+            return "is gone"
+        if "(" in self.internal:
+            expected = re.findall(r"\w+|\.\.\.", self.internal.partition("(")[2])
+            actual = _parameters(found)
+            if actual is None:
+                return "cannot be called"
+            if expected[-1:] == ["..."]:
+                actual = [name for name in expected if name in actual or name == "..."]
+            if actual != expected:
+                return f"takes ({', '.join(actual)}) and not ({', '.join(expected)})"
+        if self.source and self.source not in inspect.getsource(_function(found)):
+            return f"does not contain `{self.source}`"
+        return None
+
+    def explain(self, problem: str) -> str:
+        """Return the sentence for the person who raises a cap."""
+        installed = version(self.package)
+        return (
+            f"{self.package} {installed}: {self.path} {problem}. gql_api/{self.wing} depends on it: {self.reason}. "
+            "See docs/upgrading.md."
+        )
+
+
+class _AssignedOnInstances:
+    """Stands for an attribute that a class sets in its methods."""
+
+
+def _find(path: str) -> Any:
+    """Return what a path names, unbound.
+
+    Raises:
+        ImportError: there is no such module.
+        AttributeError: there is no such name in it.
+    """
+    module, _, names = path.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in names.split("."):
+        try:
+            found = inspect.getattr_static(found, name)
+        except AttributeError:
+            if not (inspect.isclass(found) and _assigns(found, name)):
+                raise
+            return _AssignedOnInstances
+    return found
+
+
+def _assigns(class_: type, name: str) -> bool:
+    assignment = re.compile(rf"\bself\.{name}(?:: [^=\n]+)? = |^    {name}: ", re.MULTILINE)
+    packages = [base for base in class_.__mro__ if base.__module__.partition(".")[0] not in sys.stdlib_module_names]
+    return any(assignment.search(inspect.getsource(base)) for base in packages)
+
+
+def _function(found: Any) -> Any:
+    """Return the function inside a method or a property."""
+    for name in ("__func__", "func", "fget"):
+        found = getattr(found, name, found)
+    return found
+
+
+def _parameters(found: Any) -> list[str] | None:
+    """Return the names of the parameters; None for a value, a property or a built-in function."""
+    if isinstance(found, property | cached_property):
+        return None
+    try:
+        parameters = inspect.signature(_function(found)).parameters
+    except (TypeError, ValueError):
+        return None
+    return [name for name in parameters if name not in {"self", "cls"}]
+
+
+_BEHAVIOUR = [
+    TouchPoint(
+        "celery",
+        "celery.app.amqp:AMQP.send_task_message",
+        "worker/app",
+        "all messages leave through the sender that is made there",
+        source="self._create_task_sender()",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.app.trace:build_tracer",
+        "worker/attempts",
+        "a task that overrides __call__ and before_start is run through both, where the claim is taken",
+        source="fun = task if task_has_custom(task, '__call__') else task.run",
+        ours="__call__",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.app.task:Task.retry(args, kwargs, exc, throw, eta, countdown, max_retries, options)",
+        "worker/attempts",
+        "apply_async recognises a retry by its id and number, which come from this signature",
+        source="S = self.signature_from_request(",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.app.task:Task.replace",
+        "worker/attempts",
+        "the record is handed over in on_replace",
+        source="return self.on_replace(sig)",
+        ours="on_replace",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.worker.components:Pool",
+        "worker/registration",
+        "our threads start after the pool has forked",
+        ours="celery.worker.components:Pool",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.worker.consumer.tasks:Tasks.start",
+        "worker/app",
+        "our steps change the channel that this step opens",
+        source="c.task_consumer = c.app.amqp.TaskConsumer(",
+        ours="celery.worker.consumer.tasks:Tasks",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.concurrency.prefork:TaskPool",
+        "worker/attempts",
+        "a pool of processes is recognised by its module",
+        ours="prefork",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.backends.base:Backend.store_result(task_id, result, state, traceback, request, kwargs)",
+        "worker/backend",
+        "states become changes of the record, again and again while MongoDB is away",
+        source="self._store_result,",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.backends.base:Backend._ensure_retryable(func, ...)",
+        "worker/backend",
+        "workers wait for MongoDB",
+        source="self.always_retry and self.exception_safe_to_retry(exc)",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.canvas:_chord.run",
+        "worker/backend",
+        "a chord is kept before its members are sent",
+        source="app.backend.apply_chord(",
+        ours="apply_chord",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.canvas:group._apply_tasks",
+        "worker/backend",
+        "the size of a chord is known when its last member is sent",
+        source="app.backend.set_chord_size(",
+        ours="set_chord_size",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.transport.virtual.base:QoS.restore_unacked_once",
+        "worker/app",
+        "a worker that has lost the broker does not put messages back",
+        source="not self.channel.do_restore",
+        ours="do_restore",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.connection:Connection.drain_events",
+        "worker/app",
+        "gevent workers wait for messages for a short time only, by a replaced method of the transport",
+        source="self.transport.drain_events(self.connection, **kwargs)",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.utils.json:object_hook",
+        "dispatch.py",
+        "values that a worker could not read are refused",
+        source='o.keys() == {"__type__", "__value__"}',
+        ours="__type__",
+    ),
+    TouchPoint(
+        "graphql-core",
+        "graphql.execution:Executor.collect_and_execute_subfields"
+        "(return_type, field_details_list, path, result, position_context)",
+        "api/execution",
+        "objects are planned",
+        source="self.collect_subfields(return_type, field_details_list)",
+    ),
+    TouchPoint(
+        "uvicorn",
+        "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol.data_received",
+        "server",
+        "the upgrade is handed over from there",
+        source="self.handle_websocket_upgrade()",
+        ours="handle_websocket_upgrade",
+    ),
+    TouchPoint(
+        "uvicorn",
+        "uvicorn.server:Server.shutdown(sockets)",
+        "server",
+        "subscriptions end before connections do",
+        source="connection.shutdown()",
+    ),
+    TouchPoint(
+        "websockets",
+        "websockets.server:ServerProtocol.parse()",
+        "server",
+        "an open socket reads frames and no request",
+        source="if self.state is CONNECTING:",
+    ),
+    TouchPoint(
+        "redis",
+        "redis.asyncio.connection:AbstractConnection.__init__(parser_class, ...)",
+        "api/pubsub",
+        "our parser is used",
+        ours="parser_class",
+    ),
+    TouchPoint(
+        "redis",
+        "redis.connection:AbstractConnection.send_command",
+        "worker/store",
+        "events are sent without waiting for an answer",
+        source="self.send_packed_command(",
+    ),
+]
+
+
+_TOUCH_POINTS = [
+    *_BEHAVIOUR,
+    *(
+        TouchPoint(package, f"{owner}{'.' if ':' in owner else ':'}{internal}", wing, reason)
+        for (package, owner, wing), internals in _INTERNALS.items()
+        for internal, reason in internals.items()
+    ),
+]
+
+
+@pytest.mark.parametrize("point", _TOUCH_POINTS, ids=lambda point: f"{point.wing}:{point.path}")
+def test_an_internal_is_as_we_know_it(point: TouchPoint) -> None:
+    """The installed version has the internal, with the parameters and the behaviour that the code relies on."""
+    problem = point.problem()
+    assert problem is None, point.explain(problem or "")
+
+
+@pytest.mark.parametrize("point", _TOUCH_POINTS, ids=lambda point: f"{point.wing}:{point.path}")
+def test_an_internal_that_is_listed_is_used(point: TouchPoint) -> None:
+    """Each line of the table names a wing that still uses the internal."""
+    word = re.escape(point.word)
+    assert re.search(rf"(?<!\w){word}(?!\w)", _text_of(point.wing)), (
+        f"gql_api/{point.wing} does not use {point.path}: delete or move this line"
+    )
+
+
+@pytest.mark.parametrize(
+    ("internal", "source", "problem"),
+    [
+        ("celery.nothing:Task", "", "is gone"),
+        ("celery.app.task:Task.nothing", "", "is gone"),
+        ("celery.app.task:Task.track_started()", "", "cannot be called"),
+        ("celery.app.task:Task.on_replace(task)", "", "takes (sig) and not (task)"),
+        ("celery.app.task:Task.on_replace()", "", "takes (sig) and not ()"),
+        ("celery.app.task:Task.on_replace(sig, other, ...)", "", "takes (sig, ...) and not (sig, other, ...)"),
+        ("celery.app.task:Task.on_replace(sig)", "xyz", "does not contain `xyz`"),
+    ],
+)
+def test_a_changed_internal_is_found(internal: str, source: str, problem: str) -> None:
+    """Each kind of check can fail."""
+    assert TouchPoint("celery", internal, "adopt.py", "", source).problem() == problem
+
+
+def test_a_failure_is_a_sentence_with_the_place_and_the_reason() -> None:
+    """The person who raises a cap reads what changed, which wing depends on it, and why."""
+    point = TouchPoint("celery", "celery.app.task:Task.nothing", "adopt.py", "tasks get it")
+    assert point.explain("is gone") == (
+        f"celery {version('celery')}: celery.app.task:Task.nothing is gone. gql_api/adopt.py depends on it: "
+        "tasks get it. See docs/upgrading.md."
+    )
+
+
+def test_each_imported_package_is_declared() -> None:
+    """Every package that gql_api imports is a dependency of its own in pyproject.toml."""
+    providers = packages_distributions()
+    imported = {name for path in ROOT.glob("gql_api/**/*.py") for name in _imports(path)} - {"gql_api"}
+    needed = {canonicalize_name(providers[name][0]) for name in imported - set(sys.stdlib_module_names)}
+    assert "celery" in needed
+    assert needed - set(_declared()) == set()
+
+
+@pytest.mark.parametrize("package", sorted({point.package for point in _TOUCH_POINTS}))
+def test_a_package_whose_internals_are_used_is_capped(package: str) -> None:
+    """The next minor version is not installed before somebody has raised the cap, and this one may be."""
+    allowed = _declared()[package]
+    installed = Version(version(package))
+    assert installed in allowed
+    assert Version(f"{installed.major}.{installed.minor + 1}") not in allowed
+
+
+@pytest.mark.parametrize("package", sorted({point.package for point in _TOUCH_POINTS}))
+def test_the_guide_to_upgrades_names_the_wings(package: str) -> None:
+    """docs/upgrading.md lists, for each package, exactly the wings that rely on it."""
+    lines = (ROOT / "docs" / "upgrading.md").read_text().splitlines()
+    (row,) = [line for line in lines if line.startswith(f"| {package} |")]
+    wings = {point.wing for point in _TOUCH_POINTS if point.package == package}
+    assert set(re.findall(r"`([^`]+)`", row.split("|")[2])) == wings
+
+
+@cache
+def _text_of(wing: str) -> str:
+    path = ROOT / "gql_api" / wing
+    files = [path] if path.is_file() else sorted(path.glob("**/*.py"))
+    return "\n".join(file.read_text() for file in files)
+
+
+@cache
+def _declared() -> dict[str, SpecifierSet]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = [Requirement(line) for line in project["dependencies"]]
+    return {canonicalize_name(requirement.name): requirement.specifier for requirement in requirements}
+
+
+def _imports(path: Path) -> set[str]:
+    """Return the top-level names that a file imports, those for type checkers included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
