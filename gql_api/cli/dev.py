@@ -35,7 +35,7 @@ _STOPPED_BY_USER = {signal_["rc"] for signal_ in SIGNALS.values()}
 
 @dataclass(frozen=True)
 class Stack:
-    """What runs where."""
+    """The servers of one ``gql-api dev``, and the commands that start them."""
 
     host: str
     port: int
@@ -46,11 +46,11 @@ class Stack:
 
     @property
     def mongodb_log(self) -> Path:
-        """MongoDB logs in JSON, which is better read from a file."""
+        """The file of MongoDB's log, which is JSON and would make the common log hard to read."""
         return self.data / "mongodb.log"
 
     def commands(self) -> dict[str, list[str]]:
-        """What starts each part, by name."""
+        """Return the command of each part, by name."""
         addresses = [
             f"MONGODB_URL={self.mongodb.url}",
             f"CELERY_BROKER_URL={self.redis.url}",
@@ -76,27 +76,27 @@ def run(host: str, port: int, concurrency: int, data: Path) -> int:
     """Run everything until Ctrl-C, SIGTERM or the end of any part; return the exit code.
 
     Raises:
-        ServerError: the port or the folder is in use, or a database server cannot be had.
+        ServerError: the port or the folder is in use, or a database server is missing.
     """
-    _refuse_taken(host, port)
+    _check_port(host, port)
     data = data.resolve()
     data.mkdir(parents=True, exist_ok=True)
-    with _only_user_of(data):
+    with _exclusive_use(data):
         mongodb, redis = MongodbServer(data / "mongodb", free_port()), RedisServer(data / "redis", free_port())
         stack = Stack(host, port, concurrency, data, mongodb, redis)
         manager = _Manager()
         for name, command in stack.commands().items():
             manager.add_process(name, f"exec {shlex.join(command)}")
-        click.echo(f"Starting; the data is kept in {data}, MongoDB's log is {stack.mongodb_log}")
+        click.echo(f"Starting; the data is in {data}, the log of MongoDB in {stack.mongodb_log}")
         ended = threading.Event()
-        threading.Thread(target=_tell_when_ready, args=(stack, manager, ended), daemon=True).start()
+        threading.Thread(target=_announce_ready, args=(stack, manager, ended), daemon=True).start()
         manager.loop()
         ended.set()
     return 0 if manager.returncode in _STOPPED_BY_USER else manager.returncode or 1
 
 
 class _Popen(Popen):  # type: ignore[misc] # honcho has no types
-    """Ends the rest of a process's group with it: honcho waits for an output that such a rest would keep open."""
+    """A process that ends its group with it: honcho waits for output that remaining children would keep open."""
 
     def __init__(self, command: str, **options: Any) -> None:
         super().__init__(command, **options)
@@ -115,13 +115,11 @@ class _Process(Process):  # type: ignore[misc] # honcho has no types
 
 
 class _Printer(Printer):  # type: ignore[misc] # honcho has no types
-    """Prints line by line: ``print`` writes a line and its end apart, between which another thread's would come.
-
-    The lock is re-entrant because honcho's signal handlers print too, amid the main thread's lines.
-    """
+    """A printer of whole lines: ``print`` writes a line and its end separately, and threads write in between."""
 
     def __init__(self, output: TextIO) -> None:
         super().__init__(output)
+        # Re-entrant because honcho's signal handlers print while the main thread prints.
         self._lock = threading.RLock()
 
     def write(self, message: Message) -> None:
@@ -136,12 +134,12 @@ class _Manager(Manager):  # type: ignore[misc] # honcho has no types
         super().__init__(_Printer(sys.stdout))
         self._process_ctor = _Process
 
-    def say(self, line: str, colour: str) -> None:
-        """Print a line of our own, from any thread."""
+    def print_line(self, line: str, colour: str) -> None:
+        """Print a line as ``system``, from any thread."""
         self._system_print(click.style(line, fg=colour) if sys.stdout.isatty() else line)
 
     def _killall(self, force: bool = False) -> None:
-        """Leave out what has not started yet, when a signal comes early: honcho kills that later by force."""
+        """Skip processes that have not started when a signal comes early: honcho kills them later by force."""
         everything = self._processes
         self._processes = {name: process for name, process in everything.items() if "pid" in process}
         try:
@@ -150,20 +148,20 @@ class _Manager(Manager):  # type: ignore[misc] # honcho has no types
             self._processes = everything
 
 
-def _refuse_taken(host: str, port: int) -> None:
+def _check_port(host: str, port: int) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             raise ServerError(
-                f"Port {port} on {host} cannot be used ({error.strerror}); choose one with --port"
+                f"Port {port} on {host} cannot be used ({error.strerror}); choose another with --port"
             ) from None
 
 
 @contextlib.contextmanager
-def _only_user_of(data: Path) -> Iterator[None]:
-    """Two Redis servers would both write to the one file and spoil it."""
+def _exclusive_use(data: Path) -> Iterator[None]:
+    # Two Redis servers would write to the same file and corrupt it.
     with (data / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -172,35 +170,35 @@ def _only_user_of(data: Path) -> Iterator[None]:
         yield
 
 
-def _tell_when_ready(stack: Stack, manager: _Manager, ended: threading.Event) -> None:
-    """Make MongoDB a replica set, then say in one line that createTask works."""
+def _announce_ready(stack: Stack, manager: _Manager, ended: threading.Event) -> None:
+    """Make MongoDB a replica set, then print one line when createTask works."""
     try:
         _wait_until(lambda: is_listening(stack.mongodb.port), ended)
         if not ended.is_set():
             stack.mongodb.initiate()
-        _wait_until(lambda: _answers(stack), ended)
+        _wait_until(lambda: _can_create(stack), ended)
     except (ServerError, TimeoutError) as error:
         if not ended.is_set():
-            manager.say(f"Not ready: {error}", "red")
+            manager.print_line(f"Not ready: {error}", "red")
             manager.returncode = 1
             manager.terminate()
         return
     if not ended.is_set():
-        shown = "localhost" if stack.host in {HOST, "0.0.0.0", "::1", "::"} else stack.host  # noqa: S104 - compared only
-        line = f"Ready: GraphiQL and API on http://{shown}:{stack.port}/graphql"
-        manager.say(f"{line} · MongoDB {stack.mongodb.url} · Redis {stack.redis.url} · Ctrl-C ends all", "green")
+        public_host = "localhost" if stack.host in {HOST, "0.0.0.0", "::1", "::"} else stack.host  # noqa: S104 - compared only
+        addresses = f"http://{public_host}:{stack.port}/graphql · MongoDB {stack.mongodb.url} · Redis {stack.redis.url}"
+        manager.print_line(f"Ready: GraphiQL and API on {addresses} · Ctrl-C stops everything", "green")
 
 
-def _wait_until(holds: Callable[[], bool], ended: threading.Event) -> None:
+def _wait_until(condition: Callable[[], bool], ended: threading.Event) -> None:
     deadline = time.monotonic() + _READY_SECONDS
-    while not ended.is_set() and not holds():
+    while not ended.is_set() and not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"createTask did not work within {_READY_SECONDS:g} seconds")
         ended.wait(_POLL_SECONDS)
 
 
-def _answers(stack: Stack) -> bool:
-    """Whether the API reaches both servers and a live worker has announced its tasks: then createTask works."""
+def _can_create(stack: Stack) -> bool:
+    """Return whether createTask works: the API reaches both servers, and a live worker has announced its tasks."""
     host = HOST if stack.host in {"0.0.0.0", "::"} else stack.host  # noqa: S104 - compared only
     connection = http.client.HTTPConnection(host, stack.port, timeout=5)
     try:

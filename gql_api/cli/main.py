@@ -1,4 +1,4 @@
-"""The command line: ``gql-api``."""
+"""The command line ``gql-api``: its commands and options."""
 
 from __future__ import annotations
 
@@ -18,21 +18,27 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where the API listens.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The API's port.")
-@click.option("--concurrency", default=2, show_default=True, type=click.IntRange(1), help="Tasks run at once.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address that the API listens on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port of the API.")
+@click.option(
+    "--concurrency",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many tasks run at once.",
+)
 @click.option(
     "--data-dir",
     default=".data",
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where MongoDB and Redis keep their data.",
+    help="The folder for the data of MongoDB and Redis.",
 )
 def dev(host: str, port: int, concurrency: int, data_dir: Path) -> None:
-    """Run all of it on this machine: MongoDB, Redis, a worker and the API.
+    """Run MongoDB, Redis, a worker and the API for development.
 
-    Servers on PATH are used, else those of the extra "embedded". For development only: no authentication, everything on
-    this machine. Ctrl-C ends it all; the data stays.
+    Everything runs on this machine. The command uses the servers on PATH, or else those of the extra "embedded". There
+    is no authentication. Ctrl-C stops everything and keeps the data.
     """
     from gql_api.cli.dev import run  # noqa: PLC0415 - the other commands need no process manager
 
@@ -43,19 +49,19 @@ def dev(host: str, port: int, concurrency: int, data_dir: Path) -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where the API listens.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The API's port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address that the API listens on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port of the API.")
 @click.option(
     "--drain-seconds",
     default=10,
     show_default=True,
     type=click.IntRange(0),
-    help="How long open requests and subscriptions may take to end when the server is told to stop.",
+    help="How many seconds open requests and subscriptions have to finish after SIGTERM.",
 )
 def serve(host: str, port: int, drain_seconds: int) -> None:
-    """Run the API for production. Addresses come from the environment, see the README.
+    """Run the API in production. It takes its addresses from the environment; see the README.
 
-    There is no authentication yet: listen where only trusted clients reach it.
+    There is no authentication yet: listen on an address that only trusted clients can reach.
     """
     try:
         from gql_api.server.serve import run  # noqa: PLC0415 - the other commands need no server
@@ -67,16 +73,19 @@ def serve(host: str, port: int, drain_seconds: int) -> None:
 
 @main.command()
 @click.option(
-    "--admin-url", envvar="MONGODB_ADMIN_URL", required=True, help="The server, for one who may configure it."
+    "--admin-url",
+    envvar="MONGODB_ADMIN_URL",
+    required=True,
+    help="The URL of the server, with the credentials of an administrator.",
 )
-@click.option("--member", default="localhost:27017", show_default=True, help="The host:port that clients will use.")
-@click.option("--timeout", default=60.0, show_default=True, help="How many seconds the server may take.")
+@click.option("--member", default="localhost:27017", show_default=True, help="The host:port that clients connect to.")
+@click.option("--timeout", default=60.0, show_default=True, help="How many seconds the server has to become ready.")
 def setup_mongodb(admin_url: str, member: str, timeout: float) -> None:
-    """Make one MongoDB server a replica set of one, with the user that MONGODB_URL names. Safe to repeat.
+    """Make one MongoDB server a replica set of one node, and create the user in MONGODB_URL. Safe to repeat.
 
-    The user may read and write MONGODB_DATABASE, and nothing else.
+    The user can read and write MONGODB_DATABASE only.
     """
-    from gql_api.cli.replica_set import SetupError, setup  # noqa: PLC0415 - the other commands need it not
+    from gql_api.cli.replica_set import SetupError, setup  # noqa: PLC0415 - the other commands do not need it
 
     try:
         setup(Settings.load(), admin_url, member, timeout)

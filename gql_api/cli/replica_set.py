@@ -1,4 +1,4 @@
-"""Making one MongoDB server what records need: a replica set of one, with a user of its own for the application."""
+"""The setup of one MongoDB server: a replica set of one node, with a user of its own for the application."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _USER_EXISTS = 51003
 
 
 class SetupError(Exception):
-    """The server cannot be made ready. The message says what to do."""
+    """The server cannot be set up. The message has the reason."""
 
 
 def initiate(url: str, member: str, name: str = REPLICA_SET, timeout: float = 60.0) -> None:
-    """Make a server a replica set of one, and wait until it accepts writes. Harmless when it is one already.
+    """Make a server a replica set of one node, and wait until it accepts writes. Safe to repeat.
 
     Args:
-        url: where the server is, for someone who may configure it; a direct connection.
-        member: the ``host:port`` under which clients will find it.
-        name: the replica set's.
+        url: the URL of the server, for a direct connection with an administrator's credentials.
+        member: the ``host:port`` that clients connect to.
+        name: the name of the replica set.
         timeout: in seconds.
 
     Raises:
-        SetupError: it did not become ready in time.
+        SetupError: the server did not become ready in time.
     """
     deadline = time.monotonic() + timeout
     last: Exception | None = None
@@ -49,29 +49,29 @@ def initiate(url: str, member: str, name: str = REPLICA_SET, timeout: float = 60
 
 
 def setup(settings: Settings, admin_url: str, member: str, timeout: float) -> None:
-    """Make a server the one that ``MONGODB_URL`` speaks of: its replica set, and its user with its password.
+    """Set up the server of ``MONGODB_URL``: its replica set, and its user with its password.
 
     Raises:
-        SetupError: it cannot be done, or not in time.
+        SetupError: the setup failed, or took too long.
     """
-    wanted: dict[str, Any] = parse_uri(settings.mongodb_url)
-    options = wanted["options"]
+    target: dict[str, Any] = parse_uri(settings.mongodb_url)
+    options = target["options"]
     initiate(admin_url, member, options.get("replicaSet", REPLICA_SET), timeout)
-    if not wanted["username"]:
+    if not target["username"]:
         return
     if options.get("authSource") != "admin":
-        raise SetupError("MONGODB_URL has to say authSource=admin: that is where its user is made")
+        raise SetupError("MONGODB_URL must contain authSource=admin: its user is created in the database admin")
     account = {
-        "pwd": wanted["password"],
+        "pwd": target["password"],
         "roles": [{"role": "readWrite", "db": settings.mongodb_database}],
     }
     with MongoClient[dict[str, Any]](admin_url, directConnection=True) as client:
         try:
-            client.admin.command("createUser", wanted["username"], **account)
+            client.admin.command("createUser", target["username"], **account)
         except OperationFailure as error:
             if error.code != _USER_EXISTS:
-                raise SetupError(f"The user of MONGODB_URL could not be made: {error}") from error
-            client.admin.command("updateUser", wanted["username"], **account)
+                raise SetupError(f"The user of MONGODB_URL could not be created: {error}") from error
+            client.admin.command("updateUser", target["username"], **account)
 
 
 def _configure(client: MongoClient[dict[str, Any]], name: str, member: str) -> None:
@@ -83,7 +83,8 @@ def _configure(client: MongoClient[dict[str, Any]], name: str, member: str) -> N
         _initiate(client, name, member)
         return
     if len(config["members"]) == 1 and config["members"][0]["host"] != member:
-        # The data was made under another address: a node that is not named in its own set never becomes primary.
+        # The data is from a server with another address: a node that is not a member of its own set never becomes
+        # primary.
         config["members"][0]["host"] = member
         config["version"] += 1
         client.admin.command("replSetReconfig", config, force=True)

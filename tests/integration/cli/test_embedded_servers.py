@@ -11,7 +11,7 @@ from gql_api.cli.embedded_servers import MongodbServer, RedisServer, ServerError
 
 
 def test_mongodb_keeps_its_data_under_another_port(tmp_path: Path) -> None:
-    """A replica set remembers the port it was made under; a later start on another one works and keeps the data."""
+    """A replica set stores its port; a later start on another port works and keeps the data."""
     for start in (1, 2):
         server = MongodbServer(tmp_path / "mongodb", free_port())
         with process(server.command(tmp_path / "mongod.log"), tmp_path / "out.log"):
@@ -32,7 +32,7 @@ def test_a_server_that_is_nowhere_says_what_to_install(tmp_path: Path, monkeypat
 
 
 def test_a_server_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has a Redis installed gets that one."""
+    """A Redis on PATH is used before that of a package."""
     own = tmp_path / "redis-server"
     own.write_text("#!/bin/sh\n")
     own.chmod(0o755)

@@ -11,7 +11,7 @@ from gql_api.cli.dev import _Printer
 
 
 class _Unbuffered(io.StringIO):
-    """Lets other threads go on after every write, as standard output does when it is unbuffered."""
+    """A text that lets other threads run after every write, as an unbuffered standard output does."""
 
     def write(self, text: str) -> int:
         written = super().write(text)
@@ -20,7 +20,7 @@ class _Unbuffered(io.StringIO):
 
 
 def test_lines_of_two_threads_do_not_run_into_each_other() -> None:
-    """What honcho prints and what is said when everything is ready are whole lines each."""
+    """The lines of honcho and the line of a ready stack are printed whole."""
     output = _Unbuffered()
     printer = _Printer(output)
 
