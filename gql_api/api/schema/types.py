@@ -56,7 +56,7 @@ class TaskError:
         "or expired, WorkerLostError for one whose workers were lost."
     )
     message: str = strawberry.field(
-        description="The text of the exception. For a cancelled task it is the reason that the caller gave."
+        description="The text of the exception. For a cancelled task it is the reason of cancelTask."
     )
     traceback: str | None = strawberry.field(
         description="The Python traceback as text; null when the task function raised nothing itself."
@@ -191,7 +191,7 @@ class Queue:
         return cls(name=queue.name, depth=queue.depth, oldest_queued_at=queue.oldest_queued_at)
 
 
-@strawberry.type(description="A live worker: one that has sent heartbeats until now.")
+@strawberry.type(description="A worker that is alive: it has missed fewer than three heartbeats.")
 class Worker:
     """The announcement of a worker, with the number of its tasks."""
 
