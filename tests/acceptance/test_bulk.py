@@ -1,4 +1,4 @@
-"""What a caller may do to all tasks that a filter finds, on a real API and a real worker."""
+"""Commands on all tasks that match a filter, on a real API and a real worker."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def key() -> str:
     return uuid.uuid4().hex
 
 
-def _run(api: Api, mutation: str, wanted: dict[str, Any], **arguments: Any) -> tuple[int, int]:
-    payload = api.data(_BULK % mutation, filter=wanted, **arguments)[mutation]
+def _run(api: Api, mutation: str, filter_: dict[str, Any], **arguments: Any) -> tuple[int, int]:
+    payload = api.data(_BULK % mutation, filter=filter_, **arguments)[mutation]
     assert payload["userErrors"] == []
     return payload["matched"], payload["changed"]
 
@@ -32,13 +32,13 @@ def _marked(key: str, **rest: Any) -> dict[str, Any]:
     return {"metadata": [{"path": "mark", "eq": key}], **rest}
 
 
-def _list(api: Api, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+def _list(api: Api, filter_: dict[str, Any]) -> list[dict[str, Any]]:
     query = """
     query ($filter: TaskFilter) {
       tasks(filter: $filter, first: 100) { nodes { id status isFinal replayOf { id } cancelRequestedAt } }
     }
     """
-    nodes: list[dict[str, Any]] = api.data(query, filter=wanted)["tasks"]["nodes"]
+    nodes: list[dict[str, Any]] = api.data(query, filter=filter_)["tasks"]["nodes"]
     return nodes
 
 
@@ -74,7 +74,7 @@ def test_a_watcher_hears_of_a_cancel_of_many(api: Api, key: str) -> None:
 
 
 def test_failed_tasks_are_replayed_once_each(api: Api, key: str) -> None:
-    """Replays are no prey of the call that makes them, nor of the next, and what was replayed by itself stays out."""
+    """Neither the call that creates replays nor the next one replays them, and tasks replayed singly are skipped."""
     failed = [api.create("task_modules.fail", args=["no"], metadata={"mark": key}) for _ in range(3)]
     for task_id in failed:
         api.finished(task_id)
@@ -105,8 +105,8 @@ def test_only_what_has_ended_is_deleted(api: Api, key: str) -> None:
 @pytest.mark.parametrize("mutation", ["cancelTasks", "replayTasks", "deleteTasks"])
 def test_a_filter_that_cannot_be_is_refused(api: Api, mutation: str) -> None:
     """The error says where in the filter it is, and nothing is changed."""
-    wanted = {"OR": [{"metadata": [{"path": "a", "eq": {"$ne": None}}]}]}
-    payload = api.data(_BULK % mutation, filter=wanted, dryRun=False)[mutation]
+    filter_ = {"OR": [{"metadata": [{"path": "a", "eq": {"$ne": None}}]}]}
+    payload = api.data(_BULK % mutation, filter=filter_, dryRun=False)[mutation]
     assert (payload["matched"], payload["changed"]) == (0, 0)
     (error,) = payload["userErrors"]
     assert (error["code"], error["field"]) == ("INVALID_INPUT", ["filter", "OR", "0", "metadata", "0", "eq"])

@@ -106,7 +106,7 @@ def test_a_time_limit_is_for_one_task(api: Api, redis: Redis) -> None:
 
 
 def test_queue_priority_and_parent(api: Api) -> None:
-    """What was asked for is what the task has."""
+    """The task has the options that its caller chose."""
     parent = _create(api)["task"]["id"]
     task_id = _create(api, queue="celery", priority=7, parentId=parent)["task"]["id"]
     assert api.finished(task_id)["result"] == 2
@@ -140,7 +140,7 @@ def test_options_that_cannot_be(api: Api, options: dict[str, Any], field: str) -
 
 
 def test_the_extremes_of_time(api: Api) -> None:
-    """The first second that there is can be asked for, and ten years from now; what is no time is refused."""
+    """Start times from the first second of year 1 to ten years from now are accepted; malformed times are refused."""
     assert _create(api, scheduledFor="0001-01-01T00:00:00Z")["task"]["status"] == "QUEUED"
     far, later = "9999-12-31T00:00:00Z", _create(api, delaySeconds=9)["task"]["id"]
     for refused in (
@@ -210,7 +210,7 @@ def test_a_hundred_calls_at_once_make_one_task(api: Api, replica: Api) -> None:
 
 @pytest.mark.parametrize("replica", [{"IDEMPOTENCY_KEY_SECONDS": "1"}], indirect=True, ids=["short memory"])
 def test_a_key_is_forgotten_in_time(api: Api, replica: Api) -> None:
-    """After its time a key makes a new task, and the old task has it no more."""
+    """After its lifetime a key creates a new task, and the old task has lost it."""
     key = uuid.uuid4().hex
     first = _create(api, idempotencyKey=key)["task"]["id"]
     payload = wait_until(lambda: (made := _create(replica, idempotencyKey=key))["created"] and made)
@@ -247,7 +247,7 @@ def test_many_tasks_are_created_at_once(api: Api) -> None:
 
 
 def test_more_than_a_thousand_are_too_many(api: Api) -> None:
-    """The bound is told; nothing is created."""
+    """The error names the bound, and nothing is created."""
     payload = api.data(MANY, inputs=[{"name": "task_modules.add", "args": [1]}] * 1001)["createTasks"]
     assert (payload["results"], payload["userErrors"]) == ([], [{"code": "INVALID_INPUT", "field": ["inputs"]}])
     assert api.data(MANY, inputs=[])["createTasks"] == {"results": [], "userErrors": []}

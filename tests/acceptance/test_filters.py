@@ -32,9 +32,9 @@ def made(api: Api) -> dict[str, str]:
     }
 
 
-def _found(api: Api, made: dict[str, str], wanted: dict[str, Any]) -> set[str]:
+def _found(api: Api, made: dict[str, str], filter_: dict[str, Any]) -> set[str]:
     """The names of the tasks of this module that a filter finds."""
-    data = api.data(FIND, filter={"AND": [{"ids": sorted(made.values())}, wanted]})["tasks"]
+    data = api.data(FIND, filter={"AND": [{"ids": sorted(made.values())}, filter_]})["tasks"]
     names = {task_id: name for name, task_id in made.items()}
     assert data["totalCount"] == len(data["nodes"])
     return {names[node["id"]] for node in data["nodes"]}
@@ -112,15 +112,15 @@ def _spelled(value: Any) -> str:
 def test_conditions_mean_the_same_as_variables_and_as_literals(api: Api, made: dict[str, str]) -> None:
     """Each condition finds what docs/filters.md says, whichever way it is sent."""
     ids = _literal(sorted(made.values()))
-    for wanted, expected in _CONDITIONS:
-        assert _found(api, made, wanted) == expected, wanted
+    for filter_, expected in _CONDITIONS:
+        assert _found(api, made, filter_) == expected, filter_
     asked = " ".join(
-        f"q{number}: tasks(filter: {{AND: [{{ids: {ids}}}, {_spelled(wanted)}]}}) {{ nodes {{ id }} }}"
-        for number, (wanted, _) in enumerate(_CONDITIONS)
+        f"q{number}: tasks(filter: {{AND: [{{ids: {ids}}}, {_spelled(filter_)}]}}) {{ nodes {{ id }} }}"
+        for number, (filter_, _) in enumerate(_CONDITIONS)
     )
     answers = api.data(f"{{ {asked} }}")
-    for number, (wanted, expected) in enumerate(_CONDITIONS):
-        assert {node["id"] for node in answers[f"q{number}"]["nodes"]} == {made[name] for name in expected}, wanted
+    for number, (filter_, expected) in enumerate(_CONDITIONS):
+        assert {node["id"] for node in answers[f"q{number}"]["nodes"]} == {made[name] for name in expected}, filter_
 
 
 def test_null_and_left_out_are_two_things(api: Api, made: dict[str, str]) -> None:
@@ -139,17 +139,17 @@ def test_null_and_left_out_are_two_things(api: Api, made: dict[str, str]) -> Non
 
 
 def _nested(levels: int, inner: Any = None) -> Any:
-    wanted = inner or {}
+    filter_ = inner or {}
     for _ in range(levels):
-        wanted = {"NOT": wanted}
-    return wanted
+        filter_ = {"NOT": filter_}
+    return filter_
 
 
 _SINGLE = "takes a single value, not"
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("filter_", "message"),
     [
         (_at("a", eq={"$ne": None}), f"filter.metadata.0.eq: {_SINGLE} an object"),
         (_at("a", ne=[1]), f"filter.metadata.0.ne: {_SINGLE} an array"),
@@ -173,9 +173,9 @@ _SINGLE = "takes a single value, not"
     ],
     ids=lambda value: ascii(value)[:50],
 )
-def test_a_filter_that_cannot_be_is_a_clear_error(api: Api, wanted: dict[str, Any], message: str) -> None:
-    """What is wrong with a filter is said with the path to it, and nothing is looked up."""
-    error = api.refusal(FIND, filter=wanted)
+def test_a_filter_that_cannot_be_is_a_clear_error(api: Api, filter_: dict[str, Any], message: str) -> None:
+    """The error names the path to what is wrong with a filter, and MongoDB is not queried."""
+    error = api.refusal(FIND, filter=filter_)
     assert error["message"].startswith(message), error["message"][:200]
     assert error["path"] == ["tasks"]
     assert error["extensions"] == {"code": "BAD_USER_INPUT"}
@@ -184,7 +184,7 @@ def test_a_filter_that_cannot_be_is_a_clear_error(api: Api, wanted: dict[str, An
 
 
 def test_a_number_that_json_cannot_spell_is_refused(api: Api) -> None:
-    """NaN is no JSON, and a literal too large for a float is none of ours."""
+    """NaN is not JSON, and a literal too large for a float is refused."""
     body = json.dumps({"query": FIND, "variables": {"filter": _at("a", eq=float("nan"))}})
     assert httpx.post(api.graphql, content=body, headers={"Content-Type": "application/json"}).status_code == 400
     error = api.refusal('{ tasks(filter: {metadata: [{path: "a", eq: 1e999}]}) { totalCount } }')
@@ -209,7 +209,7 @@ def test_however_deep_a_filter_is_the_answer_is_an_error_in_words(api: Api, leve
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "filter_",
     [
         _at("$where", eq="sleep(1000) || true"), _at("customer.$ne", eq=None), _at("customer.$gt", exists=True),
         _at("$or", exists=True), _at("$expr", eq=True), _at("customer", eq="{'$ne': null}"), _at("%json", exists=True),
@@ -219,15 +219,15 @@ def test_however_deep_a_filter_is_the_answer_is_an_error_in_words(api: Api, leve
     ],
     ids=json.dumps,
 )  # fmt: skip
-def test_what_looks_like_mongodb_finds_nothing(api: Api, made: dict[str, str], wanted: dict[str, Any]) -> None:
+def test_what_looks_like_mongodb_finds_nothing(api: Api, made: dict[str, str], filter_: dict[str, Any]) -> None:
     """Operators, variables and patterns of MongoDB in a path or a value are only text."""
-    assert _found(api, made, wanted) == set()
+    assert _found(api, made, filter_) == set()
 
 
 def test_a_value_is_never_in_the_place_of_an_operator(api: Api) -> None:
-    """Where text is asked for, an object is refused by its type."""
-    for wanted in ({"ids": [{"$ne": None}]}, {"names": {"$ne": None}}, {"parentId": {"$exists": False}}):
-        assert "$filter" in api.refusal(FIND, filter=wanted)["message"]
+    """An object in place of a text is refused by its type."""
+    for filter_ in ({"ids": [{"$ne": None}]}, {"names": {"$ne": None}}, {"parentId": {"$exists": False}}):
+        assert "$filter" in api.refusal(FIND, filter=filter_)["message"]
     error = api.refusal(FIND, filter=_at("a", startsWith={"$regex": ".*"}))
     assert "String cannot represent" in error["message"]
 

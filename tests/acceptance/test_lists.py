@@ -28,7 +28,7 @@ def made(api: Api) -> list[str]:
 
 
 def test_nodes_come_in_their_order(api: Api, made: list[str]) -> None:
-    """Each id has its place in the answer, null where there is none; one asked for twice is there twice."""
+    """The answer has a task for each id, in their order, and null for an unknown one; a repeated id appears twice."""
     first, second, *_ = made
     asked = [second, "nothing", first, second, "\ud800", ""]
     nodes = api.data("query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }", ids=asked)["nodes"]
@@ -60,7 +60,7 @@ def _cursor(*parts: Any) -> str:
     ids=lambda value: ascii(value)[:50],
 )
 def test_a_page_that_cannot_be_is_a_clear_error(api: Api, arguments: dict[str, Any], message: str) -> None:
-    """What is wrong with sizes and cursors is said with the name of the argument."""
+    """The error of a bad size or cursor names the argument."""
     error = api.refusal(PAGE, **arguments)
     assert message in error["message"]
     assert error["path"] == ["tasks"]
@@ -68,7 +68,7 @@ def test_a_page_that_cannot_be_is_a_clear_error(api: Api, arguments: dict[str, A
 
 
 def test_a_cursor_is_good_for_its_order_only(api: Api, made: list[str]) -> None:
-    """A place in one order is refused by another; with another filter it is as good."""
+    """A cursor of one order is refused in another one, and accepted with another filter."""
     ids = {"ids": made}
     cursor = api.data(PAGE, first=1, filter=ids)["tasks"]["pageInfo"]["endCursor"]
     assert len(api.data(PAGE, after=cursor, filter={"AND": [ids]})["tasks"]["nodes"]) == 3

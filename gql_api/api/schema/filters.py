@@ -53,17 +53,17 @@ class DateTimeRange:
 
 
 @strawberry.input(
-    description="A condition on the value at one path of a task's metadata. All operators that are given must hold; an "
-    "operator that is left out is no condition, but one that is null compares with null. Operators compare with single "
-    "values: numbers with numbers (1 equals 1.0), text with text. On an array an operator holds if any element "
-    "satisfies it."
+    description="A condition on the value at one path of a task's metadata. All operators that are given must hold; "
+    "an operator that is left out is no condition, but null is a value: eq and ne compare with it, and all other "
+    "operators match nothing. Operators compare with single values, not with objects or arrays: numbers with numbers "
+    "(1 equals 1.0), text with text. On an array an operator holds if any element satisfies it."
 )
 class MetadataCondition:
     """The operators at one path."""
 
     path: str = strawberry.field(
         description='Keys and array indexes separated by dots, like "customer.tier" or "items.0.sku". A backslash '
-        "escapes a dot or a backslash in a key. Without an index, a path reaches into every element of an array. At "
+        "escapes a dot or a backslash in a key. Without an index, a path reaches into every object of an array. At "
         "most 4,096 characters and 64 keys."
     )
     eq: JSON | None = strawberry.field(

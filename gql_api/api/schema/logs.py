@@ -20,7 +20,7 @@ from gql_api.record.logs import LogLevel, LogLine
 expose_enum(
     LogLevel,
     {
-        LogLevel.DEBUG: "Details for whoever examines the task function.",
+        LogLevel.DEBUG: "Details that help to examine the task function.",
         LogLevel.INFO: "What the task is doing.",
         LogLevel.WARNING: "Something unexpected that did not stop the task.",
         LogLevel.ERROR: "Something failed. Python's CRITICAL is stored as ERROR too.",
@@ -40,7 +40,7 @@ class TaskLog:
     """A line of a task's log."""
 
     cursor: str = strawberry.field(
-        description="The position of the line in the log. Pass it as after to continue behind this line."
+        description="The position of the line in the log. Pass it as after to continue with the next line."
     )
     at: datetime = strawberry.field(description="When the line was logged, by the clock of the database.")
     level: LogLevel = strawberry.field(description="The severity with which the task logged it.")

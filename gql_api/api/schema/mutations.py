@@ -49,8 +49,9 @@ class Mutation:
     """The fields of a mutation."""
 
     @strawberry.mutation(
-        description="Store a task and send it to the workers. When this returns without userErrors the task will run, "
-        "even if the broker is down at the moment."
+        description="Store a task and send it to the workers. Without userErrors in the answer the task is stored "
+        "durably and will run, even if the broker is down at the moment. The error code CONFLICT means that other "
+        "calls were taking the same idempotency key: call again."
     )
     async def create_task(
         self,
@@ -81,9 +82,9 @@ class Mutation:
 
     @strawberry.mutation(
         description="Cancel a task. A task that is not running becomes REVOKED at once and never runs. A running one "
-        "gets cancelRequestedAt, and its function is asked to stop; force ends its process. A task that has ended is "
-        "an ALREADY_FINAL error. The error code CONFLICT means that the task changed too often during the call: call "
-        "again."
+        "gets cancelRequestedAt, and its function is asked to stop; force ends its process. For a task that has ended "
+        "the call is refused with ALREADY_FINAL. The error code CONFLICT means that the task changed too often during "
+        "the call: call again."
     )
     async def cancel_task(
         self,
@@ -92,7 +93,7 @@ class Mutation:
         reason: Annotated[
             str | None,
             strawberry.argument(
-                description='Kept as the message of error, at most 1,000 characters; "cancelled" without it.'
+                description='Becomes the message of error, at most 1,000 characters; "cancelled" by default.'
             ),
         ] = UNSET,
         force: Annotated[
@@ -160,14 +161,14 @@ class Mutation:
         id: _TaskId,
         operations: Annotated[
             list[MetadataOperation],
-            strawberry.argument(description="The changes, at most 100, each on the result before."),
+            strawberry.argument(description="The changes, at most 100, each applied to the result of the one before."),
         ],
         expected_revision: Annotated[
             int | None,
             strawberry.argument(
                 description="The revision of the task that you read. When the metadata has changed since, nothing is "
-                "done and the error is REVISION_CONFLICT; other changes of the task do not matter. Not checked "
-                "without it."
+                "done and the error is REVISION_CONFLICT; other changes of the task do not matter. By default it is "
+                "not checked."
             ),
         ] = UNSET,
     ) -> TaskPayload:
@@ -177,7 +178,7 @@ class Mutation:
         return await TaskPayload.of(update)
 
     @strawberry.mutation(
-        description="Delete a task that has ended, with its log and everything else that is stored about it. It "
+        description="Delete a task that has ended, with its log and everything else that is stored about it. This "
         "cannot be undone."
     )
     async def delete_task(self, info: Info, id: _TaskId) -> DeleteTaskPayload:

@@ -36,7 +36,7 @@ expose_enum(
         "are taking it at this moment; the message says which. In the second case, call again.",
         TaskErrorCode.REVISION_CONFLICT: "The metadata has changed since expectedRevision. Read it and try again.",
     },
-    description="Why a mutation changed nothing, for programs.",
+    description="The kind of an expected failure of a mutation.",
 )
 
 expose_enum(
@@ -57,11 +57,11 @@ _USER_ERRORS = "Why nothing was changed, for reasons that the caller can correct
 class UserError:
     """An item of ``userErrors``."""
 
-    code: TaskErrorCode = strawberry.field(description="The kind of failure, for programs.")
-    message: str = strawberry.field(description="The problem, the limit and the given value, in English for people.")
+    code: TaskErrorCode = strawberry.field(description="The kind of failure, on which a program can decide.")
+    message: str = strawberry.field(description="What is wrong, the limit and the value that was sent, in English.")
     field: list[str] | None = strawberry.field(
-        description='The path of the argument that caused it, like ["input", "kwargs", "x"]; null when it is about '
-        "none."
+        description='The path of the argument that caused it, like ["input", "kwargs", "x"]; null when no argument '
+        "caused it."
     )
 
     @classmethod
@@ -103,8 +103,8 @@ class CreateTaskInput:
     )
     expires_in_seconds: float | None = strawberry.field(
         default=UNSET,
-        description="After how many seconds the task becomes REVOKED unless a worker has started it, counted from when "
-        "it may start; never by default.",
+        description="The number of seconds, counted from when the task may start, after which it becomes REVOKED "
+        "unless a worker has started it; it never expires by default.",
     )
     priority: int | None = strawberry.field(
         default=UNSET, description="From 0 (runs first, the default) to 9 (runs last)."
@@ -122,7 +122,7 @@ class CreateTaskInput:
     parent_id: str | None = strawberry.field(
         default=UNSET,
         graphql_type=strawberry.ID | None,
-        description="The id of an existing task that gets this one as a child; no parent by default.",
+        description="The id of an existing task that becomes the parent of this one; no parent by default.",
     )
 
     def task_input(self) -> TaskInput:
@@ -154,8 +154,8 @@ class MetadataOperation:
     )
     value: JSON | None = strawberry.field(
         default=UNSET,
-        description="The value to store, add or append; null when it is left out. A number for INCREMENT; ignored by "
-        "UNSET.",
+        description="The value to store, add or append; null when it is left out. INCREMENT needs a number; UNSET "
+        "does not use it.",
     )
 
     def operation(self) -> Operation:
@@ -205,7 +205,7 @@ class CreateTasksPayload:
     )
     user_errors: list[UserError] = strawberry.field(
         default_factory=list,
-        description="Why no input was taken at all. What is wrong with a single input is in its own result.",
+        description="Why no task was created at all. The failures of single inputs are in their own results.",
     )
 
 

@@ -64,24 +64,32 @@ class Query:
             ),
         ] = UNSET,
         after: Annotated[
-            str | None, strawberry.argument(description="Return the tasks behind this position: the last endCursor.")
+            str | None,
+            strawberry.argument(
+                description="Return the tasks after this cursor, usually the endCursor of the page before."
+            ),
         ] = UNSET,
         last: Annotated[
             int | None,
             strawberry.argument(
-                description="Return the last tasks of the list, or the last ones in front of before, from 1 to 500."
+                description="Return the last tasks of the list, from 1 to 500; with before, the last ones before that "
+                "cursor. Not together with first."
             ),
         ] = UNSET,
         before: Annotated[
             str | None,
-            strawberry.argument(description="Return the tasks in front of this position: the last startCursor."),
+            strawberry.argument(
+                description="Return the tasks before this cursor, usually the startCursor of the page after."
+            ),
         ] = UNSET,
         filter: Annotated[
-            TaskFilter | None, strawberry.argument(description="Which tasks to list; every task without it.")
+            TaskFilter | None, strawberry.argument(description="Which tasks to list; all tasks by default.")
         ] = UNSET,
         order_by: Annotated[
             TaskOrder | None,
-            strawberry.argument(description="The order of the list; newest created first without it."),
+            strawberry.argument(
+                description="The order of the list; by default the task that was created last comes first."
+            ),
         ] = UNSET,
     ) -> TaskConnection:
         """Read a page of tasks."""

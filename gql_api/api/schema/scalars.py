@@ -58,8 +58,8 @@ def _unchanged(value: Any) -> Any:
 SCALARS: dict[object, ScalarDefinition] = {
     JSON: strawberry.scalar(
         name="JSON",
-        description="Any JSON value: an object, array, string, number, boolean or null. It is returned exactly as it "
-        "was sent.",
+        description="Any JSON value: an object, array, string, number, boolean or null. Values that a client sends "
+        "are returned unchanged.",
         serialize=_unchanged,
         parse_value=_unchanged,
     ),

@@ -79,7 +79,7 @@ class Subscription:
         self,
         info: Info,
         filter: Annotated[
-            TaskFilter | None, strawberry.argument(description="Which tasks to watch; every task without it.")
+            TaskFilter | None, strawberry.argument(description="Which tasks to watch; all tasks by default.")
         ] = strawberry.UNSET,
         since: Annotated[
             datetime | None,
@@ -100,7 +100,7 @@ class Subscription:
                 yield change
 
     @strawberry.subscription(
-        description="The log of one task: the lines that are stored behind the cursor, then new lines as the task logs "
+        description="The log of one task: the stored lines after the cursor, then new lines as the task logs "
         "them. Completes when the task is final and all its lines are sent. An unknown id is an error with the code "
         "NOT_FOUND."
     )
@@ -114,7 +114,8 @@ class Subscription:
         after: Annotated[
             str | None,
             strawberry.argument(
-                description="The cursor of the last line that the client has received; from the first line without it."
+                description="The cursor of the last line that the client has received; by default the log begins with "
+                "its first line."
             ),
         ] = strawberry.UNSET,
     ) -> AsyncGenerator[TaskLog, None]:

@@ -70,9 +70,10 @@ class Task(Node):
     worker: str | None = attribute(
         "record.worker", "The hostname of the worker that runs it or ran it last; null before the first start."
     )
-    owner: str | None = attribute("record.owner", "Whom the task belongs to. Reserved: always null today.")
+    owner: str | None = attribute("record.owner", "Reserved for the owner of the task; always null in this version.")
     idempotency_key: str | None = attribute(
-        "record.idempotency_key", "The key that createTask was given; null without one, or after the key has expired."
+        "record.idempotency_key",
+        "The key with which createTask created it; null without one, and after the key has expired.",
     )
     created_at: datetime = _time(TaskRecord.created_at, "When createTask, or plain Celery code, stored the task.")
     scheduled_for: datetime | None = _time(
@@ -155,7 +156,9 @@ class Task(Node):
         ] = DEFAULT_LOG_PAGE_SIZE,
         after: Annotated[
             str | None,
-            strawberry.argument(description="Return the lines behind this one: an endCursor, or the cursor of a line."),
+            strawberry.argument(
+                description="Return the lines after this cursor: an endCursor, or the cursor of a line."
+            ),
         ] = UNSET,
         min_level: Annotated[
             LogLevel | None, strawberry.argument(description="Leave out the lines below this level.")
@@ -190,7 +193,10 @@ class Task(Node):
             strawberry.argument(description="How many tasks the page has at most, from 1 to 500; 20 by default."),
         ] = UNSET,
         after: Annotated[
-            str | None, strawberry.argument(description="Return the tasks behind this position: the last endCursor.")
+            str | None,
+            strawberry.argument(
+                description="Return the tasks after this cursor, usually the endCursor of the page before."
+            ),
         ] = UNSET,
     ) -> TaskConnection:
         """Read a page of the children."""
@@ -236,8 +242,8 @@ class TaskConnection:
     page_info: PageInfo = strawberry.field(description="Cursors to continue from, and whether there are more tasks.")
 
     @strawberry.field(
-        description="How many tasks there are on all pages. A query of its own, run only when this field is selected. "
-        "It can fail with the code QUERY_TIMEOUT."
+        description="How many tasks there are on all pages. They are counted by a separate query, only when this "
+        "field is selected, which can fail with the code QUERY_TIMEOUT."
     )
     async def total_count(self, info: Info) -> int:
         """Count the tasks of all pages."""

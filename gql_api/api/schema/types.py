@@ -34,9 +34,9 @@ expose_enum(
 def attribute(path: str, description: str) -> Any:
     """Return a field that is read from an attribute of the object behind, only when a client selects it.
 
-    The property is the default of a dataclass field, which dataclasses leave on the class. Properties over an
-    ``attrgetter`` run in C: a resolver for each field would take a Python call more for each value of a page.
+    The property is the default of a dataclass field, and dataclasses keep a default as an attribute of the class.
     """
+    # A property over an attrgetter runs in C. A resolver would add a Python call to each value of a page.
     return strawberry.field(default=property(attrgetter(path)), description=description)
 
 
@@ -56,7 +56,7 @@ class TaskError:
         "or expired, WorkerLostError for one whose workers were lost."
     )
     message: str = strawberry.field(
-        description="The text of the exception. For a cancelled task it is the reason that the caller gave."
+        description="The text of the exception. For a cancelled task it is the reason of cancelTask."
     )
     traceback: str | None = strawberry.field(
         description="The Python traceback as text; null when the task function raised nothing itself."
@@ -191,7 +191,7 @@ class Queue:
         return cls(name=queue.name, depth=queue.depth, oldest_queued_at=queue.oldest_queued_at)
 
 
-@strawberry.type(description="A live worker: one that has sent heartbeats until now.")
+@strawberry.type(description="A worker that is alive: it has missed fewer than three heartbeats.")
 class Worker:
     """The announcement of a worker, with the number of its tasks."""
 

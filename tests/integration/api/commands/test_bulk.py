@@ -25,7 +25,7 @@ from gql_api.settings import Settings
 
 @pytest.fixture
 async def creator(store: TaskStore, settings: Settings) -> AsyncIterator[Creator]:
-    """What makes tasks."""
+    """A creator of tasks."""
     redis, dispatcher = Redis.from_url(settings.redis_url), Dispatcher(settings)
     creator = Creator(settings, store, dispatcher, Changes(store, redis))
     yield creator
@@ -36,7 +36,7 @@ async def creator(store: TaskStore, settings: Settings) -> AsyncIterator[Creator
 
 @pytest.fixture
 async def bulk(store: TaskStore, settings: Settings, creator: Creator) -> AsyncIterator[Bulk]:
-    """What changes many."""
+    """A runner of bulk actions."""
     redis = Redis.from_url(settings.redis_url)
     yield Bulk(store, Changes(store, redis), creator)
     await redis.aclose()
@@ -51,7 +51,7 @@ def _ended(number: int) -> dict[str, Any]:
 async def test_a_call_takes_ten_thousand_and_the_next_one_the_rest(
     bulk: Bulk, tasks: Collection[dict[str, Any]], store: TaskStore
 ) -> None:
-    """What is too much for one call is told by the counts, and the oldest go first."""
+    """The counts show that there is too much for one call, and the oldest tasks go first."""
     tasks.insert_many([_ended(number) for number in range(MAX_TASKS + 20)])
     await store.indexes.create()
     first = await bulk.run(Action.DELETE, {}, dry_run=False)
@@ -80,7 +80,7 @@ async def test_a_replay_whose_mark_was_lost_is_found_again(
 async def test_two_calls_at_once_replay_each_task_once_and_count_it_once(
     bulk: Bulk, creator: Creator, tasks: Collection[dict[str, Any]], announced: TaskDefinition
 ) -> None:
-    """Whoever inserted a replay has changed something; the other call has not."""
+    """The call that inserted a replay counts it as changed; the other call does not."""
     await creator.create_many([TaskInput(announced.name, [number]) for number in range(250)])
     originals = {fields.REPLAY_OF: None}
     outcomes = await asyncio.gather(*(bulk.run(Action.REPLAY, originals, dry_run=False) for _ in range(2)))
@@ -101,7 +101,7 @@ async def test_a_task_that_cannot_be_replayed_is_told(bulk: Bulk, store: TaskSto
 async def test_a_task_that_does_not_match_any_more_is_not_cancelled(
     store: TaskStore, tasks: Collection[dict[str, Any]]
 ) -> None:
-    """What began between the reading and the write is none of those that were meant."""
+    """A task that starts between the read and the write does not match any more, and stays as it is."""
     for task_id in ("waits", "begins"):
         await store.create(NewTask(id=task_id, name="add"))
     matching = record_bulk.matched(Action.CANCEL, {fields.STATUS: "QUEUED"}, datetime.now(UTC) + timedelta(hours=1))

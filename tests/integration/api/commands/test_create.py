@@ -72,11 +72,11 @@ async def test_a_broker_that_is_away_does_not_refuse_tasks(
 
 async def test_many_tasks_are_published_by_priority(make: Make, settings: Settings, announced: TaskDefinition) -> None:
     """Each priority has a list of its own in the broker, and all messages of a batch are there when it has returned."""
-    wanted = [TaskInput("add", [n], {"y.z": "s"}, priority=n % 10, time_limit_seconds=1.5) for n in range(1, 40)]
+    inputs = [TaskInput("add", [n], {"y.z": "s"}, priority=n % 10, time_limit_seconds=1.5) for n in range(1, 40)]
     async with make(settings) as creator:
-        outcomes = await creator.create_many(wanted)
+        outcomes = await creator.create_many(inputs)
     ids = {outcome.record.id: outcome.record.priority for outcome in outcomes if isinstance(outcome, Creation)}
-    assert len(ids) == len(wanted)
+    assert len(ids) == len(inputs)
     redis = SyncRedis.from_url(settings.celery_broker_url)
     for priority in range(10):
         key = f"{announced.queue}\x06\x16{priority}" if priority else announced.queue
@@ -90,7 +90,7 @@ async def test_many_tasks_are_published_by_priority(make: Make, settings: Settin
 async def test_a_batch_is_stored_though_the_broker_is_away(
     make: Make, store: TaskStore, settings: Settings, announced: TaskDefinition, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is stored is created: its messages go out when the broker is back."""
+    """A stored batch is created: its messages are published when the broker is back."""
     away = settings.model_copy(update={"celery_broker_url": "redis://127.0.0.1:1/0"})
     async with make(away) as creator:
         outcomes = await creator.create_many([TaskInput(announced.name, [n]) for n in range(3)])
@@ -100,7 +100,7 @@ async def test_a_batch_is_stored_though_the_broker_is_away(
 
 
 async def test_unknown_names_are_refused(make: Make, settings: Settings, announced: TaskDefinition) -> None:
-    """A name that no worker has announced is told apart, before anything is stored."""
+    """A name that no worker has announced has an error code of its own, and nothing is stored."""
     async with make(settings) as creator:
         with pytest.raises(MutationRefusedError) as refused:
             await creator.create(TaskInput(f"{announced.name}x"))
@@ -108,7 +108,7 @@ async def test_unknown_names_are_refused(make: Make, settings: Settings, announc
 
 
 @pytest.mark.parametrize(
-    ("wanted", "paths"),
+    ("task_input", "paths"),
     [
         (TaskInput("add", {"x": 1}), [("args",)]),
         (TaskInput("add", kwargs=[1]), [("kwargs",)]),
@@ -123,12 +123,17 @@ async def test_unknown_names_are_refused(make: Make, settings: Settings, announc
     ids=repr,
 )
 async def test_bad_calls_are_refused(
-    make: Make, store: TaskStore, settings: Settings, announced: TaskDefinition, wanted: TaskInput, paths: list[Path]
+    make: Make,
+    store: TaskStore,
+    settings: Settings,
+    announced: TaskDefinition,
+    task_input: TaskInput,
+    paths: list[Path],
 ) -> None:
     """A call that cannot succeed, or could not be given back unchanged, stores nothing and says where it is wrong."""
     async with make(settings) as creator:
         with pytest.raises(MutationRefusedError) as refused:
-            await creator.create(wanted)
+            await creator.create(task_input)
     assert [error.field for error in refused.value.refusals] == [["input", *map(str, path)] for path in paths]
     assert await store.lists.count({}) == 0
-    assert announced.name == wanted.name
+    assert announced.name == task_input.name

@@ -52,7 +52,7 @@ def mute(settings: Settings) -> Iterator[LogStore]:
 
 @pytest.fixture
 def worker(connections: Connections) -> LogStore:
-    """What is tested."""
+    """The writer under test."""
     return LogStore(connections, LIMITS)
 
 
@@ -210,7 +210,7 @@ async def test_all_lines_of_a_task_are_found(
 async def test_a_log_is_followed_to_its_end(
     feed: TaskFeed, store: TaskStore, worker: LogStore, connections: Connections, task_id: str
 ) -> None:
-    """What there is comes first, then what is logged, and the end when the task is final."""
+    """Stored lines come first, then new ones, and the end when the task is final."""
     worker.write(task_id, 1, _entries("before"))
     log = _follow(feed, store, task_id)
     assert await _next(log) == "before"
@@ -262,7 +262,7 @@ async def test_levels_below_the_wanted_one_are_left_out(
 async def test_following_goes_on_after_a_cursor(
     feed: TaskFeed, store: TaskStore, worker: LogStore, connections: Connections, task_id: str
 ) -> None:
-    """Who comes back with the last cursor misses nothing and hears nothing twice."""
+    """A client that comes back with its last cursor misses no line and receives none twice."""
     worker.write(task_id, 1, _entries("a", "b"))
     log = _follow(feed, store, task_id)
     first = await anext(log)
@@ -277,7 +277,7 @@ async def test_following_goes_on_after_a_cursor(
 
 @pytest.mark.parametrize("cursor", ["nonsense", str(LogCursor("another", 1))])
 async def test_a_cursor_of_another_log_is_refused(feed: TaskFeed, store: TaskStore, task_id: str, cursor: str) -> None:
-    """The client is told instead of being shown the wrong part of a log."""
+    """The client receives an error instead of the wrong part of a log."""
     with pytest.raises(GraphQLError, match="after: ") as refused:
         await _next(_follow(feed, store, task_id, cursor))
     assert refused.value.extensions == {"code": "BAD_USER_INPUT"}
@@ -326,7 +326,7 @@ async def test_lines_before_a_lost_event_are_not_left_out(
 async def test_a_cut_connection_is_healed(
     feed: TaskFeed, settings: Settings, store: TaskStore, worker: LogStore, mute: LogStore, task_id: str
 ) -> None:
-    """What was announced while the connection was down is read when it is back, without waiting for the backstop."""
+    """Lines that were announced while the connection was down are read when it is back, before the next backstop."""
     worker.write(task_id, 1, _entries("a"))
     log = _follow(feed, store, task_id)
     assert await _next(log) == "a"

@@ -17,7 +17,7 @@ from gql_api.settings import Settings
 
 
 async def test_hundreds_of_calls_are_answered_in_turn(store: TaskStore) -> None:
-    """Nobody waits while others are answered again and again: that is how PyMongo's own pool made calls time out."""
+    """No call waits while others are answered again and again: so PyMongo's own pool made calls time out."""
     answers: Counter[int] = Counter()
     fewest: list[int] = []
 
@@ -32,21 +32,21 @@ async def test_hundreds_of_calls_are_answered_in_turn(store: TaskStore) -> None:
 
 
 async def test_mongodb_is_away_for_hundreds(settings: Settings) -> None:
-    """All are told within the time of one call, those too that came later and had to wait for a slot."""
+    """All return within the time of one call, also those that came later and had to wait for a slot."""
     store = TaskStore(
         settings.model_copy(update={"mongodb_url": "mongodb://127.0.0.1:1", "store_timeout_seconds": 2.0})
     )
 
-    async def told() -> float:
+    async def timed() -> float:
         began = time.monotonic()
         with pytest.raises(PyMongoError) as raised:
             await store.get("x")
         assert is_outage(raised.value)
         return time.monotonic() - began
 
-    first = [asyncio.create_task(told()) for _ in range(200)]
+    first = [asyncio.create_task(timed()) for _ in range(200)]
     await asyncio.wait(first, timeout=0.5)
-    later = [asyncio.create_task(told()) for _ in range(200)]
+    later = [asyncio.create_task(timed()) for _ in range(200)]
     assert max(await asyncio.gather(*first, *later)) < 3.0
     await store.close()
 
@@ -66,7 +66,7 @@ async def test_long_lists_hold_up_nobody_else(store: TaskStore) -> None:
 
 
 async def test_many_who_ask_for_the_time_ask_once(store: TaskStore) -> None:
-    """One read answers all who asked before it began; later ones are told a later time."""
+    """One read answers all calls that arrived before it began; later calls get a later time."""
     together = await asyncio.gather(*(store.now() for _ in range(300)))
     assert len(set(together)) == 1
     while await store.now() == together[0]:

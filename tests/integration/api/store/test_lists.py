@@ -88,7 +88,7 @@ def _ids(page: dict[str, Any]) -> list[str]:
 
 @_every_order
 async def test_pages_go_through_a_list_both_ways(front: Front, tasks: Collection[Document], order: Order) -> None:
-    """Forward by after and backward by before give the whole list, equal times included, and tell where it ends."""
+    """Forward by after and backward by before give the whole list, equal times included, and report where it ends."""
     documents = _documents(60)
     tasks.insert_many(documents)
     expected = [document[f.ID] for document in _in_order(documents, order)]
@@ -120,8 +120,8 @@ async def test_a_window_lies_between_two_places(store: TaskStore, tasks: Collect
     for start, end in itertools.combinations(range(0, len(expected), 5), 2):
         between = [document[f.ID] for document in expected[start + 1 : end]]
         for backwards in (False, True):
-            stretch = PageRequest(order, 500, places[start], places[end], backwards)
-            found = [record.id for record in await store.lists.page({}, stretch)]
+            request = PageRequest(order, 500, places[start], places[end], backwards)
+            found = [record.id for record in await store.lists.page({}, request)]
             assert (found[::-1] if backwards else found) == between
 
 
@@ -143,7 +143,7 @@ async def test_pages_reach_every_task_once_while_tasks_are_created(front: Front)
 
 
 async def test_only_before_means_the_last_ones(front: Front, tasks: Collection[Document]) -> None:
-    """What is to be before a place, without a size, is the page right before it; after and before begin at after."""
+    """With before alone the page is the one right before the cursor; with after and before it begins at after."""
     tasks.insert_many(_documents(60))
     first = (await front.data(PAGE, first=50))["tasks"]
     ids, cursors = _ids(first), [edge["cursor"] for edge in first["edges"]]
@@ -165,7 +165,7 @@ def _stages(plan: Any) -> set[str]:
 
 
 def _explained(tasks: Collection[Document], command: dict[str, Any]) -> dict[str, Any]:
-    """What MongoDB does for a command that was sent."""
+    """Let MongoDB explain a command that was sent."""
     asked = {name: value for name, value in command.items() if not name.startswith(("$", "lsid", "maxTimeMS"))}
     explained: dict[str, Any] = tasks.database.command({"explain": asked, "verbosity": "executionStats"})
     return explained
@@ -189,17 +189,17 @@ async def test_every_order_is_read_from_an_index(
     tasks.insert_many(documents)
     middle = (await front.data(PAGE, first=100, orderBy=_order_by(order)))["tasks"]["pageInfo"]["endCursor"]
     ends: list[dict[str, Any]] = [{"first": 10}, {"first": 10, "after": middle}, {"last": 10, "before": middle}]
-    for wanted, end in itertools.product(_STATUSES, ends):
+    for filter_, end in itertools.product(_STATUSES, ends):
         commands.sent.clear()
-        page = (await front.data(PAGE, filter=wanted, orderBy=_order_by(order), **end))["tasks"]
+        page = (await front.data(PAGE, filter=filter_, orderBy=_order_by(order), **end))["tasks"]
         assert len(_ids(page)) == 10
         (command,) = commands.sent
         explained = _explained(tasks, command)
-        assert not _stages(explained["queryPlanner"]["winningPlan"]) & {"COLLSCAN", "SORT"}, (wanted, end)
+        assert not _stages(explained["queryPlanner"]["winningPlan"]) & {"COLLSCAN", "SORT"}, (filter_, end)
         stats = explained["executionStats"]
-        # One entry more of each status, and once more those at the time of the place that are before it.
-        assert stats["totalKeysExamined"] <= stats["nReturned"] + len(Status) + _EQUAL, (wanted, end)
-        assert stats["totalDocsExamined"] <= stats["nReturned"] + _EQUAL + 1, (wanted, end)
+        # One entry more of each status, and once more those at the time of the cursor that are before it.
+        assert stats["totalKeysExamined"] <= stats["nReturned"] + len(Status) + _EQUAL, (filter_, end)
+        assert stats["totalDocsExamined"] <= stats["nReturned"] + _EQUAL + 1, (filter_, end)
 
 
 async def test_children_are_read_from_their_index(front: Front, tasks: Collection[Document]) -> None:
@@ -219,7 +219,7 @@ async def test_children_are_read_from_their_index(front: Front, tasks: Collectio
     profiles = [*tasks.database["system.profile"].find({"command.aggregate": f.TASKS})]
     assert len(profiles) == 6
     for profile in profiles:
-        # The parent, the children, and once more those at the time of the place that are before it.
+        # The parent, the children, and once more those at the time of the cursor that are before it.
         assert profile["keysExamined"] <= 1 + 11 + _EQUAL, profile
         assert profile["docsExamined"] <= 1 + 11 + _EQUAL, profile
         assert "hasSortStage" not in profile
@@ -252,7 +252,7 @@ async def test_what_takes_too_long_is_ended(settings: Settings, tasks: Collectio
 
 
 async def test_a_mongodb_that_does_not_answer_is_an_outage(tmp_path: Path) -> None:
-    """A server that stands still says nothing at the limit either; the caller is told to try again later."""
+    """A frozen server does not even report the timeout; the error asks the caller to try again later."""
     server = MongodbServer(tmp_path / "mongodb", free_port())
     with process(server.command(tmp_path / "mongod.log"), tmp_path / "log") as running:
         wait_until(lambda: is_listening(server.port))

@@ -46,7 +46,7 @@ async def test_records_are_written_durably(store: TaskStore, settings: Settings)
 
 
 async def test_definitions_come_back_as_announced(store: TaskStore, announced: TaskDefinition) -> None:
-    """What a worker announced is what the API checks against, JSON Schema references included."""
+    """The API checks calls against the announcement of a worker, JSON Schema references included."""
     assert await store.definitions() == [announced]
     assert await store.definitions(["other"]) == []
 
@@ -89,7 +89,7 @@ async def test_indexes_are_made_when_mongodb_comes_up(settings: Settings) -> Non
 
 
 async def test_a_batch_that_is_not_replicated_is_not_created(tmp_path: Path) -> None:
-    """What MongoDB could not make durable is an error of the call, for the whole batch, as for a single task."""
+    """A write that MongoDB could not make durable is an error of the call, for a batch as for a single task."""
     server = MongodbServer(tmp_path / "mongodb", free_port())
     command = [*server.command(tmp_path / "mongod.log"), "--setParameter=enableTestCommands=1"]
     with process(command, tmp_path / "log"):

@@ -26,7 +26,7 @@ def test_a_cursor_comes_back(at: datetime, task_id: str, order: Order) -> None:
 
 @given(_ORDERS, _ORDERS)
 def test_a_cursor_belongs_to_its_order(order: Order, other: Order) -> None:
-    """A position in one order is none in another, which would leave tasks out."""
+    """A position in one order is refused in another, which would leave tasks out."""
     cursor = str(Cursor(order, Position(datetime(2026, 1, 1, tzinfo=UTC), "t")))
     if order == other:
         assert Cursor.parse(cursor, other).order == order
@@ -70,6 +70,6 @@ def test_a_cursor_of_a_log_comes_back(position: int, task_id: str) -> None:
     ],
 )  # fmt: skip
 def test_a_bad_cursor_of_a_log_is_an_error(text: str) -> None:
-    """A cursor of another task, or of a list of tasks, is told apart like any other text."""
+    """A cursor of another task, or of a list of tasks, is refused like any other text."""
     with pytest.raises(CursorError):
         LogCursor.parse(text, "t")

@@ -12,7 +12,7 @@ from gql_api.outage import is_outage
 
 
 class _Calls:
-    """Calls that begin when they are let through, and end when they are told to."""
+    """Calls that record when they begin, and end when the test ends them."""
 
     def __init__(self, count: int, wait_seconds: float = 60) -> None:
         self.limiter = ConcurrencyLimiter(count, wait_seconds, 60)
@@ -93,7 +93,7 @@ async def test_who_is_cancelled_while_waiting_leaves_the_queue() -> None:
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_no_slot_is_lost_when_a_turn_and_a_cancellation_meet(turns: int) -> None:
-    """Whoever is cancelled about the time at which its turn comes has it, or leaves it to the next one."""
+    """A call that is cancelled just when its slot is free uses the slot, or leaves it to the next call."""
     calls = _Calls(1)
     calls.make("a")
     leaving, staying = calls.make("b"), calls.make("c")
@@ -125,7 +125,7 @@ async def test_a_call_that_nobody_waits_for_keeps_its_slot_to_its_end() -> None:
 
 
 async def test_a_call_that_fails_gives_its_slot_back() -> None:
-    """Its error is told to who asked."""
+    """The caller receives the error of its call."""
     slots = ConcurrencyLimiter(1, 60, 60)
 
     async def fail() -> None:
