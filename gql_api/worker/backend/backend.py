@@ -37,8 +37,8 @@ from gql_api.worker.backend.translation import (
     progress_from,
     worker_of,
 )
-from gql_api.worker.state.attempt import fence_of, hold_of
-from gql_api.worker.state.process import background, in_event_loop
+from gql_api.worker.state.attempt import attempt_of, fence_of
+from gql_api.worker.state.process import background_thread, in_event_loop
 from gql_api.worker.store.tasks import Store
 
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ class Backend(CanvasBackend):
 
         See :class:`gql_api.worker.backend.log_writer.LogWriter`.
         """
-        attempt = hold_of(request).attempt
+        attempt = attempt_of(request).number
         if attempt and self._logs.wants(request.id, attempt):
             self._logs.add(request.id, attempt, Entry.of(level, text(), time.monotonic()))
 
     def store_log(self, request: Any) -> None:
         """Store what an attempt has logged so far: once it does not hold the task, its lines are refused."""
-        attempt = hold_of(request).attempt
+        attempt = attempt_of(request).number
         if attempt:
             self._logs.finish(request.id, attempt)
 
@@ -113,7 +113,7 @@ class Backend(CanvasBackend):
             self.store_result(task_id, result if request.chord else None, state, request=request, ignored=True)
         elif store_result:
             self.store_result(task_id, result, state, request=request)
-        if request is not None and request.chord and not hold_of(request).refused:
+        if request is not None and request.chord and not attempt_of(request).refused:
             self.on_chord_part_return(request, state, result)
 
     def mark_as_failure(
@@ -129,11 +129,11 @@ class Backend(CanvasBackend):
         """Record a failure, and let it have its consequences unless the task is not this attempt's any more."""
         if in_event_loop():
             again = functools.partial(self.mark_as_failure, task_id, exc, traceback, request)
-            background.submit(functools.partial(again, store_result, call_errbacks, state))
+            background_thread.submit(functools.partial(again, store_result, call_errbacks, state))
             return
         if store_result:
             self.store_result(task_id, exc, state, traceback=traceback, request=request)
-        if request is None or hold_of(request).refused:
+        if request is None or attempt_of(request).refused:
             return
         if request.chord:
             self.on_chord_part_return(request, state, exc)
@@ -151,12 +151,14 @@ class Backend(CanvasBackend):
     ) -> None:
         """Record that a task was revoked, and count it in its chord unless it is not this worker's to revoke."""
         if in_event_loop():
-            background.submit(functools.partial(self.mark_as_revoked, task_id, reason, request, store_result, state))
+            background_thread.submit(
+                functools.partial(self.mark_as_revoked, task_id, reason, request, store_result, state)
+            )
             return
         error = TaskRevokedError(reason)
         if store_result:
             self.store_result(task_id, error, state, request=request)
-        if request is not None and request.chord and not hold_of(request).refused:
+        if request is not None and request.chord and not attempt_of(request).refused:
             self.on_chord_part_return(request, state, error)
 
     def change_metadata(self, request: Any, operations: Sequence[Operation]) -> TaskRecord:
@@ -179,8 +181,8 @@ class Backend(CanvasBackend):
             stored = self.when_store_answers(functools.partial(self.store.change, write))
             if stored is not None:
                 return stored
-            if record.attempts != hold_of(request).attempt or record.status is not Status.STARTED:
-                hold_of(request).refused = True
+            if record.attempts != attempt_of(request).number or record.status is not Status.STARTED:
+                attempt_of(request).note_refusal()
                 raise Ignore("the task was taken away while it ran")
 
     def cancels_among(self, task_ids: list[str], run: str) -> list[CancelRequest]:
@@ -204,7 +206,7 @@ class Backend(CanvasBackend):
         state: str = states.RETRY,
     ) -> Any:
         """Record a retry, unless that was done before the next attempt was sent; see :meth:`store_retry`."""
-        if request is not None and hold_of(request).retry_stored:
+        if request is not None and (retry := attempt_of(request).retry) is not None and retry.stored:
             return None
         return super().mark_as_retry(
             task_id, exc, traceback=traceback, request=request, store_result=store_result, state=state
@@ -215,13 +217,14 @@ class Backend(CanvasBackend):
 
         Celery stores RETRY after it has published the next attempt, which may be running, or done, by then.
         """
-        hold = hold_of(request)
-        hold.next_message = message
-        error = hold.retry_exc
+        state = attempt_of(request)
+        retry = state.retry_being_sent
+        retry.message = message
+        error = retry.error
         trace = None if error is None else "".join(format_exception(error))
         self.mark_as_retry(request.id, error, trace, request=request)
-        hold.retry_stored = True
-        return not hold.refused
+        retry.stored = True
+        return not state.refused
 
     def encode_result(self, result: Any, state: str) -> Any:
         """Keep an exception's own text beside what Celery keeps of it."""
@@ -246,7 +249,7 @@ class Backend(CanvasBackend):
             ignored=kwargs.get("ignored", False),
             fence=fence_of(task_id, request),
             retry_guard_seconds=self.settings.lease_seconds,
-            next_message=hold_of(request).next_message if own else None,
+            next_message=retry.message if own and (retry := attempt_of(request).retry) is not None else None,
         )
         try:
             taken = self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
@@ -258,7 +261,7 @@ class Backend(CanvasBackend):
             taken = self._record(store, attempt, state, change_of(attempt, state, result, traceback, self.json_form))
         if own and not taken:
             logger.info("Task %s is not this attempt's any more: its %s is dropped", task_id, state)
-            hold_of(request).refused = True
+            attempt_of(request).note_refusal()
         return result
 
     def _record(self, store: Store, attempt: Attempt, state: str, write: Write) -> bool:
@@ -268,7 +271,7 @@ class Backend(CanvasBackend):
         record = store.find(attempt.task_id)
         if record is not None:
             return (
-                record.status == state and record.attempts == hold_of(attempt.request).attempt
+                record.status == state and record.attempts == attempt_of(attempt.request).number
                 if attempt.request is not None
                 else False
             )
