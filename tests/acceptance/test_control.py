@@ -1,4 +1,4 @@
-"""What a caller may do to tasks that exist, on a real API and a real worker."""
+"""Changes of existing tasks by their callers, on a real API and a real worker."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_running_function_is_stopped_at_its_next_report(api: Api, redis: Redis
 
 
 def test_a_function_that_returns_all_the_same_is_a_success(api: Api, redis: Redis, key: str) -> None:
-    """What has a result was not in vain: asking for the end of a task does not take its result away."""
+    """A cancel request does not take away the result of a task that returns one all the same."""
     task_id = _running(api, redis, "polite", key)
     assert _cancel(api, task_id)["userErrors"] == []
     task = api.finished(task_id)
@@ -107,7 +107,7 @@ def test_a_task_that_waits_is_ended_at_once(api: Api) -> None:
 
 
 def test_a_retry_far_ahead_is_ended_too(api: Api, redis: Redis, key: str) -> None:
-    """Whether the end is asked for before the function asks for its retry or after: it does not run again."""
+    """A task that is cancelled before or after its function asks for a retry does not run again."""
     before = _running(api, redis, "stubborn", key)
     assert _cancel(api, before)["userErrors"] == []
     redis.lpush(key, 1)
@@ -134,7 +134,7 @@ def test_cascade_takes_the_children_along(api: Api, redis: Redis, key: str) -> N
 
 
 def test_cascade_can_be_repeated(api: Api) -> None:
-    """Below a task that has ended there may be some that have not: a repeated call ends them and tells the rest."""
+    """Below a task that has ended there may be some that have not: a repeated call ends them and reports the rest."""
     parent = api.create("task_modules.add", args=[1])
     api.finished(parent)
     child = api.create("task_modules.add", args=[1], delaySeconds=3600, parentId=parent)
@@ -178,7 +178,7 @@ def test_metadata_is_changed_by_path(api: Api) -> None:
 
 
 def test_increments_at_the_same_time_all_count(api: Api) -> None:
-    """What callers add at the same moment is added up, for a change that meets another is made anew."""
+    """Increments that callers make at the same moment add up, for a change that meets another is made anew."""
     task_id = api.create("task_modules.add", args=[1], metadata={"n": 0})
     api.finished(task_id)
     increment = [{"op": "INCREMENT", "path": "n", "value": 1}]
@@ -194,7 +194,7 @@ def test_increments_at_the_same_time_all_count(api: Api) -> None:
 
 
 def test_a_function_reads_and_changes_its_own_metadata(api: Api, redis: Redis, key: str) -> None:
-    """What a caller changes meanwhile is kept, and what the function changed is announced and stored."""
+    """The changes of a caller are kept meanwhile, and those of the function are announced and stored."""
     task_id = _running(api, redis, "keeps_notes", key, metadata={"from": "caller"})
     assert api.task(task_id)["metadata"] == {
         "from": "caller",
@@ -211,7 +211,7 @@ def test_a_function_reads_and_changes_its_own_metadata(api: Api, redis: Redis, k
 
 
 def test_a_task_is_replayed(api: Api) -> None:
-    """A replay has the input and the metadata of the first, unless told otherwise, and is linked to it."""
+    """A replay has the input and the metadata of the first, unless others are given, and is linked to it."""
     metadata = {
         "customer": "c-42",
         "at": 1_792_800_000_000,

@@ -193,7 +193,7 @@ def _cover(task: celery.Task) -> None:
     # The task gets a subclass of its own class, once, before the worker makes strategies, tracers and processes.
     #
     # A base class (``app.task_cls``) comes after the user's own in the order of methods, and a user's ``before_start``
-    # or ``__call__`` need not call it. The tracer looks both up in the class, so attributes of the task do not do.
+    # or ``__call__`` need not call it. The tracer reads both from the class, so attributes of the task do not suffice.
     #
     # A new task in the registry would leave the old one in use, and its retries and replacements would bypass the
     # claim: ``@app.task`` hands out a ``PromiseProxy``, which keeps the task that it found first, and the ``run`` that

@@ -10,7 +10,7 @@ from gql_api.worker.state.shared_memory import ProcessSlots
 
 
 def test_a_child_reads_what_its_parent_writes() -> None:
-    """What either writes after the fork is read by the other, each slot by itself."""
+    """Each of two processes reads what the other writes after the fork, each slot by itself."""
     slots = ProcessSlots(4)
     fork = multiprocessing.get_context("fork")
     written = fork.Event()
