@@ -1,4 +1,4 @@
-"""An existing Celery app joins in: its tasks are recorded, run, announced and watched like our own."""
+"""The adoption of an existing Celery application: its tasks are recorded, claimed, announced and watched."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gql_api.dispatch import JSON_ONLY, PRIORITY_STEPS
 from gql_api.worker.app.consumer import EagerPolling, NoRestore
 from gql_api.worker.app.task import Task
 from gql_api.worker.attempts.leases import Leases
+from gql_api.worker.errors import TaskCancelledError
 from gql_api.worker.recovery.recovery import Recoverer
 from gql_api.worker.registration.announcer import Announcer
-from gql_api.worker.state.cancellation import TaskCancelledError
 
 __all__ = ["Task", "TaskCancelledError", "adopt"]
 
@@ -20,9 +20,9 @@ App = TypeVar("App", bound=Celery)
 
 
 def adopt(app: App) -> App:
-    """Make a Celery app keep its tasks in records. Call it right after making the app, before its tasks.
+    """Make a Celery application keep its tasks in records. Call it right after creating the app, before its tasks.
 
-    Broker, queues, routes and everything else of the app stay its own. MongoDB and Redis are those of the settings.
+    The app keeps its own broker, queues, routes and other settings. MongoDB and Redis are those of our settings.
 
     Returns:
         The same app.
@@ -41,15 +41,15 @@ def adopt(app: App) -> App:
     app.conf.update(
         result_backend="gql_api.worker.backend.backend:Backend",
         **JSON_ONLY,
-        # A message is acknowledged after its task, so that the broker gives it to another worker when this one is lost.
+        # A message is acknowledged after its task, so that the broker delivers it again when this worker is lost.
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
-        # The claim tells the start.
+        # The claim stores the start.
         task_track_started=False,
-        # However long the broker is away, the worker is there when it comes back.
+        # The worker waits for a broker that is away, however long.
         broker_connection_max_retries=None,
-        # While MongoDB is away a worker holds what it has to tell, and tells it when MongoDB is back.
+        # While MongoDB is away, a worker keeps its outcomes, and stores them when MongoDB is back.
         result_backend_always_retry=True,
         result_backend_max_sleep_between_retries_ms=2000,
         result_backend_thread_safe=True,
@@ -59,5 +59,5 @@ def adopt(app: App) -> App:
 
 
 def _use_priorities(source: Any, **_: Any) -> None:
-    """Read the lists that messages of the API are in, beside whatever options the app has for its broker."""
+    """Read the lists in which the API puts messages, and keep the app's own options for its broker."""
     source.update(broker_transport_options={**source.broker_transport_options, **PRIORITY_STEPS})

@@ -1,4 +1,4 @@
-"""The bundled task function: a task of any length, to try the API with."""
+"""The bundled task function: a task of any length, for trying the API."""
 
 from __future__ import annotations
 

@@ -23,13 +23,13 @@ from celery.exceptions import ChordError
 from jobs.celery import app
 app.loader.import_default_modules()
 from task_modules import *
-def tell(value): print(json.dumps(value))
+def report(value): print(json.dumps(value))
 """
 
 
 @pytest.fixture
 def run(api: Api, environment: dict[str, str]) -> Run:
-    """Run a program beside the worker; gives what it tells."""
+    """Return a function that runs a program beside the worker and returns its report."""
     assert api
 
     def run(program: str) -> Any:
@@ -67,7 +67,7 @@ def run(api: Api, environment: dict[str, str]) -> Run:
 )
 def test_a_canvas_gives_its_result(run: Run, canvas: str, result: Any) -> None:
     """Chords of tasks, chains, groups, chords and of tasks that change the chord end with the right values."""
-    assert run(f"tell(({canvas}).apply_async().get(timeout=30))") == result
+    assert run(f"report(({canvas}).apply_async().get(timeout=30))") == result
 
 
 def test_a_body_whose_members_fail_is_a_task_that_failed(api: Api, run: Run) -> None:
@@ -81,7 +81,7 @@ try:
 except (ChordError, ValueError):
     # The member's own error is raised as soon as it is known, which may be before the body has failed.
     app.backend.wait_for(result.id, timeout=30, interval=0.02)
-tell([result.id, repr(result.result)])
+report([result.id, repr(result.result)])
 """
     body_id, error = run(program)
     assert "ChordError" in error
@@ -96,7 +96,7 @@ tell([result.id, repr(result.result)])
 def test_nothing_polls(api: Api, run: Run, redis: Redis) -> None:
     """While the members of a chord run, no task of Celery's own waits for them."""
     key = f"chord-{uuid.uuid4()}"
-    body_id = run(f"tell(chord([wait_for_key.s({key!r}), add.s(1)], echo.s()).apply_async().id)")
+    body_id = run(f"report(chord([wait_for_key.s({key!r}), add.s(1)], echo.s()).apply_async().id)")
     wait_until(lambda: redis.llen(f"{key}:started"))
     assert api.task(body_id) is None
     assert [message for message in redis.lrange("celery", 0, -1) if "chord_unlock" in message] == []
@@ -108,15 +108,15 @@ def test_nothing_polls(api: Api, run: Run, redis: Redis) -> None:
 
 def test_a_replaced_task_ends_under_its_own_id(api: Api, run: Run) -> None:
     """The task that was created gets the result of what replaced it."""
-    task = api.finished(run("tell(replaced.delay(1).id)"))
+    task = api.finished(run("report(replaced.delay(1).id)"))
     assert (task["name"], task["status"], task["result"]) == ("task_modules.replaced", "SUCCESS", [2, 3])
 
 
 def test_a_failed_step_fails_all_that_would_have_followed(api: Api, run: Run) -> None:
-    """Whoever waits for the end of a chain, a group in it included, hears that it will not come."""
+    """A program that waits for a chain with a group in it learns that it will not end."""
     ids = run("""
 result = chain(fail.s("broken"), group(add.s(1), chain(add.s(2), add.s(3))), total.s()).apply_async()
-tell([result.id, *(member.id for member in result.parent.results)])
+report([result.id, *(member.id for member in result.parent.results)])
 """)
     for task_id in ids:
         wait_until(partial(api.task, task_id))
@@ -124,7 +124,7 @@ tell([result.id, *(member.id for member in result.parent.results)])
         assert (task["status"], task["attempts"]) == ("FAILURE", 0)
     ids = run("""
 result = chain(fail.s("broken"), group(add.s(1), add.s(2))).apply_async()
-tell([member.id for member in result.results])
+report([member.id for member in result.results])
 """)
     for task_id in ids:
         wait_until(partial(api.task, task_id))

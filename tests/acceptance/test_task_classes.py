@@ -41,7 +41,7 @@ def test_a_base_class_of_its_own_is_covered(api: Api) -> None:
 def test_a_start_that_is_refused_by_the_class_is_not_repeated(
     api: Api, databases: Databases, environment: dict[str, str]
 ) -> None:
-    """`Ignore` before the function leaves the task as it is, as Celery has it; nobody takes that for a lost worker."""
+    """`Ignore` before the function leaves the task as it is, as in Celery; recovery does not run it again."""
     task_id = api.create("task_modules.of_tenant", args=["refused"])
     with MongoClient[dict[str, Any]](databases.mongodb.url) as client:
         tasks = client[environment["MONGODB_DATABASE"]][fields.TASKS]

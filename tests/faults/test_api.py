@@ -21,12 +21,12 @@ from gql_api.record.fields import Status
 pytestmark = pytest.mark.fault
 
 _CALLERS = 8
-_WANTED = {"name": "fault_tasks.work", "metadata": {"from": "caller"}}
+_INPUT = {"name": "fault_tasks.work", "metadata": {"from": "caller"}}
 
 
 @contextlib.contextmanager
 def _running_api(site: Site, **environment: str) -> Iterator[tuple[Api, subprocess.Popen[bytes]]]:
-    """Start an API and wait until it knows what workers announced."""
+    """Start an API and wait until it knows the announced task functions."""
     port = free_port()
     log = site.folder / f"api{port}.log"
     api = Api(f"http://127.0.0.1:{port}", log, log)
@@ -37,7 +37,7 @@ def _running_api(site: Site, **environment: str) -> Iterator[tuple[Api, subproce
 
 
 def _create_until_it_dies(api: Api, acknowledged: list[str], called: threading.Event) -> None:
-    variables = {"input": _WANTED}
+    variables = {"input": _INPUT}
     with httpx.Client(timeout=10) as client:
         while True:
             try:
@@ -49,7 +49,7 @@ def _create_until_it_dies(api: Api, acknowledged: list[str], called: threading.E
 
 
 def test_an_api_that_is_killed_while_it_creates(site: Site) -> None:
-    """What it acknowledged runs; what it did not runs once or was never made; nothing is left half-made."""
+    """An acknowledged task runs; any other runs once or was never created; no record is left half-made."""
     site.worker("worker")
     acknowledged: list[str] = []
     for _ in range(3):
@@ -75,16 +75,16 @@ def test_an_api_that_is_killed_while_it_creates(site: Site) -> None:
 
 @pytest.mark.parametrize(("instant", "messages"), [("created", 0), ("published", 1)])
 def test_an_api_that_dies_between_two_steps(site: Site, instant: str, messages: int) -> None:
-    """Whether it dies before or after it sends the message: one record, complete, whose task runs exactly once.
+    """Before or after it sends the message: there is one complete record, whose task runs exactly once.
 
     The caller, who got no answer, finds it by the idempotency key.
     """
-    wanted = {**_WANTED, "idempotencyKey": "once"}
+    task_input = {**_INPUT, "idempotencyKey": "once"}
     announcing = site.worker("announcing")
     with _running_api(site, GQL_API_TESTS="1", FAIL_POINT=instant) as (api, running):
         announcing.kill()
         with pytest.raises(httpx.TransportError):
-            api.post(CREATE, input=wanted)
+            api.post(CREATE, input=task_input)
         assert running.wait(10) == -signal.SIGKILL
     [task_id] = _recorded(site)
     task = site.task(task_id)
@@ -96,14 +96,14 @@ def test_an_api_that_dies_between_two_steps(site: Site, instant: str, messages: 
     assert (task.status, task.metadata, task.attempts) == (Status.SUCCESS, {"from": "caller"}, 1)
     site.wait_for_recovery(2)
     with _running_api(site) as (api, _):
-        payload = api.data(CREATE, input=wanted)["createTask"]
+        payload = api.data(CREATE, input=task_input)["createTask"]
     assert (payload["created"], payload["task"]["id"]) == (False, task_id)
     assert site.runs("begin") == {task_id: 1}
     assert _recorded(site) == [task_id]
 
 
 def _recorded(site: Site) -> list[str]:
-    tasks = site.store._connections.database()[fields.TASKS]  # noqa: SLF001 - a test may look at all of them
+    tasks = site.store._connections.database()[fields.TASKS]  # noqa: SLF001 - a test may read all of them
     return [document["_id"] for document in tasks.find({}, {"_id": 1})]
 
 

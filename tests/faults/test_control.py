@@ -36,8 +36,8 @@ mutation ($id: ID!, $time: DateTime!) { rescheduleTask(id: $id, scheduledFor: $t
 """
 
 
-def _cancel(api: Api, task_id: str, **how: bool) -> list[str]:
-    errors = api.data(_CANCEL, id=task_id, **how)["cancelTask"]["userErrors"]
+def _cancel(api: Api, task_id: str, **options: bool) -> list[str]:
+    errors = api.data(_CANCEL, id=task_id, **options)["cancelTask"]["userErrors"]
     return [error["code"] for error in errors]
 
 
@@ -47,7 +47,7 @@ def _messages(site: Site) -> int:
 
 
 def _takers(site: Site) -> int:
-    """How many connections Redis would give a message to at once: of a worker that is killed, for a moment, one."""
+    """Count the connections that wait for a message: one is left for a moment when a worker is killed."""
     with site.broker() as redis:
         return int(redis.info("clients")["blocked_clients"])
 
@@ -79,7 +79,7 @@ def test_a_task_cancelled_while_no_worker_is_online_never_runs(site: Site) -> No
 
 
 def test_a_cancelled_task_whose_worker_dies_is_not_run_again(site: Site) -> None:
-    """Its end was asked for while it ran: who finds it lost ends it."""
+    """The task was cancelled while it ran: the worker that finds its attempt lost revokes it."""
     api = site.api()
     worker = site.worker("first")
     task_id = site.send("work", 60.0)
@@ -93,7 +93,7 @@ def test_a_cancelled_task_whose_worker_dies_is_not_run_again(site: Site) -> None
 
 
 def test_a_cancelled_task_that_is_handed_back_is_not_run_again(site: Site) -> None:
-    """A cold shutdown hands back what runs, but not what nobody wants."""
+    """A cold shutdown requeues running tasks, but not cancelled ones."""
     api = site.api()
     worker = site.worker("first")
     task_id = site.send("work", 60.0)
@@ -108,7 +108,7 @@ def test_a_cancelled_task_that_is_handed_back_is_not_run_again(site: Site) -> No
 
 
 def test_a_task_that_begins_while_it_is_cancelled(site: Site) -> None:
-    """The end may be asked for at any moment of a start: each task is REVOKED, or ran to its end."""
+    """A cancel request may come at any moment of a start: each task is REVOKED, or ran to its end."""
     api = site.api()
     site.worker("worker", "-c", "1")
     tasks = [site.send("work", 0.05, n) for n in range(60)]
@@ -137,7 +137,7 @@ def test_a_chord_hears_of_a_member_that_was_cancelled(site: Site) -> None:
 
 
 def test_the_other_pools_cannot_be_forced(site: Site) -> None:
-    """Threads cannot be ended from outside: the caller is told, and nothing has changed."""
+    """Threads cannot be ended from outside: the caller gets an error, and the task does not change."""
     api = site.api()
     site.worker("threads", "-P", "threads")
     task_id = site.send("until_cancelled")
@@ -151,7 +151,7 @@ def test_the_other_pools_cannot_be_forced(site: Site) -> None:
 
 @pytest.mark.parametrize("terminate", [False, True])
 def test_celerys_own_revoke_is_a_cancel(site: Site, *, terminate: bool) -> None:
-    """``app.control.revoke`` ends what waits though no worker hears it, and reaches what runs."""
+    """``app.control.revoke`` ends a waiting task though no worker is online, and reaches a running one."""
     waiting = site.send("work", 0.0)
     _revoke(site, waiting, terminate=False)
     assert site.task(waiting).status is Status.REVOKED
@@ -173,7 +173,7 @@ def _revoke(site: Site, task_id: str, *, terminate: bool) -> None:
 
 
 def test_ten_thousand_are_due_at_once(site: Site) -> None:
-    """All of them go out within seconds, each once, though two workers look for them."""
+    """All of them are sent within seconds, each once, though two workers scan for them."""
     workers: list[Worker] = [site.worker(name, "-Q", "other") for name in ("first", "second")]
     due = datetime.now(UTC) + timedelta(seconds=10)
     tasks = [
@@ -196,7 +196,7 @@ def test_ten_thousand_are_due_at_once(site: Site) -> None:
 
 
 def test_what_is_rescheduled_goes_on_as_it_would_have(site: Site) -> None:
-    """A chain whose first step was let begin earlier has its other steps all the same."""
+    """A chain whose first step was moved to an earlier time keeps its other steps."""
     api = site.api()
     site.worker("worker")
     first, last = site.finished(site.send("start_late_chain", 3600.0)).result
@@ -243,7 +243,7 @@ def test_a_deleted_task_is_not_revived(site: Site) -> None:
 
 
 def test_a_frozen_worker_does_not_revive_a_deleted_task(site: Site) -> None:
-    """The end that a worker tells after its task ended elsewhere and was deleted is dropped."""
+    """A result that comes after the task ended elsewhere and was deleted is dropped."""
     frozen = site.worker("frozen")
     task_id = site.send("work", 1.0)
     site.began(task_id)
@@ -258,7 +258,7 @@ def test_a_frozen_worker_does_not_revive_a_deleted_task(site: Site) -> None:
 
 
 def test_what_is_kept_long_enough_is_deleted(site: Site) -> None:
-    """With RETENTION_DAYS workers delete what ended longer ago, announce it, and leave the rest alone."""
+    """With RETENTION_DAYS workers delete tasks that ended longer ago, announce that, and leave the rest alone."""
     site.worker("first")
     old, young = (site.finished(site.send("work", 0.0)).id for _ in range(2))
     long_ago = datetime.now(UTC) - timedelta(days=2)
@@ -266,12 +266,12 @@ def test_what_is_kept_long_enough_is_deleted(site: Site) -> None:
         {fields.ID: old}, {"$set": {fields.CREATED_AT: long_ago, fields.FINISHED_AT: long_ago}}
     )
     waiting = site.record("work", 0.0, scheduled_for=datetime.now(UTC) + timedelta(hours=1))
-    # Events are no text.
-    with Redis.from_url(site.redis_url) as redis, redis.pubsub() as heard:
-        heard.psubscribe(events.ALL_TASKS)
+    # Events are not text.
+    with Redis.from_url(site.redis_url) as redis, redis.pubsub() as subscriber:
+        subscriber.psubscribe(events.ALL_TASKS)
         site.worker("second", environment={"RETENTION_DAYS": "1"})
         wait_until(lambda: site.store.find(old) is None)
-        wait_until(lambda: old in str(heard.get_message()))
+        wait_until(lambda: old in str(subscriber.get_message()))
     assert site.task(young).status is Status.SUCCESS
     assert site.task(waiting).status is Status.SCHEDULED
     tombstones = site.store._connections.database()[fields.TOMBSTONES]  # noqa: SLF001 - what is left of it
@@ -279,7 +279,7 @@ def test_what_is_kept_long_enough_is_deleted(site: Site) -> None:
 
 
 def test_priorities_and_queues_outlive_their_messages(site: Site) -> None:
-    """What was created with a priority and a queue is sent there again when Redis forgets it, and 0 goes first."""
+    """A task keeps its priority and its queue when it is sent again because Redis lost it, and 0 goes first."""
     tasks = [site.record("work", 0.0, n, queue="special", priority=9 - n) for n in range(10)]
     holder = site.worker("holder", "-c", "1", "-Q", "celery")
     with site.broker() as redis:
@@ -291,7 +291,7 @@ def test_priorities_and_queues_outlive_their_messages(site: Site) -> None:
     for task_id in tasks:
         site.finished(task_id)
     order = [line.split()[1] for line in (site.folder / "executions").read_text().splitlines() if "begin" in line]
-    # The first may have been taken before the rest were looked at.
+    # The worker may have taken the first before it read the other lists.
     assert order[1:] == [task_id for task_id in reversed(tasks) if task_id != order[0]]
 
 

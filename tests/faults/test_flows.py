@@ -18,7 +18,7 @@ pytestmark = pytest.mark.fault
 
 
 def test_a_retry_outlives_its_worker(site: Site) -> None:
-    """A retry with a countdown is in MongoDB, not in a worker's memory: whoever is there runs it when it is due."""
+    """A retry with a countdown is in MongoDB, not in a worker's memory: any worker runs it when it is due."""
     first = site.worker("first")
     task_id = site.send("retry_once", 3.0)
     wait_until(lambda: site.task(task_id).status is Status.RETRY)
@@ -65,8 +65,8 @@ def test_a_chain_and_a_chord_outlive_their_workers(site: Site) -> None:
     assert site.runs("end")[body] == 1
 
 
-@pytest.mark.parametrize("told", [False, True], ids=["before it is noted", "before it is counted"])
-def test_a_chord_whose_last_member_dies_before_it_sends_the_body(site: Site, told: bool) -> None:
+@pytest.mark.parametrize("noted", [False, True], ids=["before it is noted", "before it is counted"])
+def test_a_chord_whose_last_member_dies_before_it_sends_the_body(site: Site, noted: bool) -> None:
     """Between a member's end and the body's message a worker may die: recovery completes the chord."""
     site.worker("first")
     starter = site.send("start_chord", 0.0, 3)
@@ -76,7 +76,7 @@ def test_a_chord_whose_last_member_dies_before_it_sends_the_body(site: Site, tol
     # As if the worker that finished the last member had died right after it stored the end, or noted the member.
     database = site.store._connections.database()  # noqa: SLF001 - the fault itself
     database[fields.TASKS].delete_one(queries.by_id(body))
-    if not told:
+    if not noted:
         database[fields.CHORD_PARTS].delete_one({"index": 2})
     database[fields.CHORDS].update_many({}, {"$set": {"finished": 2, "done": False}})
     wait_until(lambda: site.store.find(body), 30)
@@ -84,7 +84,7 @@ def test_a_chord_whose_last_member_dies_before_it_sends_the_body(site: Site, tol
 
 
 def test_a_chord_member_that_ignores_its_result_dies_before_it_is_counted(site: Site) -> None:
-    """What it returned is stored with its end, so the body gets it, and is dropped once the body is sent."""
+    """Its result is stored with its end, so the body gets it, and is dropped once the body is sent."""
     site.worker("worker")
     body = site.finished(site.send("start_chord_of_dying", 3)).result
     wait_until(lambda: site.store.find(body), 30)
@@ -130,7 +130,7 @@ def test_a_task_that_is_too_late_is_revoked(site: Site) -> None:
 
 
 def test_a_chain_from_an_app_without_records_goes_on(site: Site) -> None:
-    """What plain Celery sent with its callbacks keeps them when the worker of its first step is killed."""
+    """A chain from plain Celery keeps its callbacks when the worker of its first step is killed."""
     first = site.worker("first")
     elsewhere = Celery("elsewhere", broker=site.redis_url, set_as_current=False)
     steps = [elsewhere.signature("fault_tasks.work", (1.5, n), immutable=True) for n in (1, 2)]
@@ -181,7 +181,7 @@ def test_a_worker_two_hours_ahead_takes_nothing(site: Site) -> None:
 
 @pytest.mark.parametrize("limit", ["soft", "hard"])
 def test_a_function_that_returned_in_time_is_a_success(site: Site, limit: str) -> None:
-    """A time limit that strikes while the end cannot be stored does not make a failure of it."""
+    """A time limit that passes while the result cannot be stored does not fail the task."""
     site.worker("worker")
     task_id = site.send(f"return_before_{limit}_limit", str(site.folder / "go"))
     site.began(task_id)
@@ -206,7 +206,7 @@ def test_a_hard_time_limit_ends_a_function(site: Site) -> None:
 
 
 def test_a_hard_time_limit_is_for_its_own_task_only(site: Site) -> None:
-    """A limit does not outlive its function: what the same process runs next takes the time it takes."""
+    """A limit does not outlive its function: the next function of the same process has no limit."""
     site.worker("worker", "-c", "1")
     for _ in range(3):
         site.finished(site.send("short"))
@@ -216,7 +216,7 @@ def test_a_hard_time_limit_is_for_its_own_task_only(site: Site) -> None:
 
 @pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_other_pools_hold_their_tasks(site: Site, pool: str) -> None:
-    """The lease of a task longer than it is kept up in pools without processes too."""
+    """Pools without processes, too, extend the lease of a task that runs longer."""
     site.worker("first", "-P", pool)
     task_id = site.send("work", 3 * LEASE_SECONDS, "held")
     site.began(task_id)
@@ -226,7 +226,7 @@ def test_other_pools_hold_their_tasks(site: Site, pool: str) -> None:
 
 
 def test_a_busy_gevent_worker_takes_the_next_task_at_once(site: Site) -> None:
-    """Room for a task is seen when one ends, not seconds later: each of these has to wait for such room."""
+    """The worker sees that a task has ended at once, not seconds later: each of these waits for one before it."""
     tasks = [site.send("work", 0.0, n) for n in range(40)]
     site.worker("worker", "-P", "gevent")
     wait_until(lambda: all(site.task(task_id).is_final for task_id in tasks), 10)

@@ -1,4 +1,4 @@
-"""What is left of a task's log when workers and servers fail."""
+"""A task's log while workers and servers fail."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_both_attempts_of_a_killed_worker_are_in_the_log(site: Site, file: Path) -> None:
-    """What was said before the kill stays, and what the next attempt says comes after it."""
+    """The lines from before the kill stay, and those of the next attempt come after them."""
     first = site.worker("first")
-    task_id = site.send("tell", str(file), 4)
+    task_id = site.send("log_lines", str(file), 4)
     wait_until(lambda: _messages(site, task_id) == _lines(2))
     first.kill()
     site.worker("second")
@@ -49,9 +49,9 @@ def test_both_attempts_of_a_killed_worker_are_in_the_log(site: Site, file: Path)
 
 
 def test_a_frozen_worker_adds_nothing_to_the_log(site: Site, file: Path) -> None:
-    """What an attempt says after it lost its task is dropped, though the task still runs elsewhere."""
+    """A lost attempt's lines are dropped, though the task still runs elsewhere."""
     frozen = site.worker("frozen")
-    task_id = site.send("tell", str(file), 4)
+    task_id = site.send("log_lines", str(file), 4)
     wait_until(lambda: _messages(site, task_id) == _lines(2))
     frozen.signal_all(signal.SIGSTOP)
     site.worker("awake")
@@ -67,7 +67,7 @@ def test_a_frozen_worker_adds_nothing_to_the_log(site: Site, file: Path) -> None
 def test_lines_wait_while_mongodb_is_away(site: Site, file: Path) -> None:
     """An outage costs no line, and when the task is final all of them are there."""
     site.worker("worker")
-    task_id = site.send("tell", str(file), 50)
+    task_id = site.send("log_lines", str(file), 50)
     wait_until(lambda: _messages(site, task_id) == _lines(2))
     site.mongodb.kill()
     file.write_bytes(b"." * 50)
@@ -78,9 +78,9 @@ def test_lines_wait_while_mongodb_is_away(site: Site, file: Path) -> None:
 
 
 def test_lines_are_stored_while_redis_is_away(site: Site, file: Path) -> None:
-    """Without events a log is kept as ever."""
+    """A log does not need events."""
     site.worker("worker")
-    task_id = site.send("tell", str(file), 20)
+    task_id = site.send("log_lines", str(file), 20)
     wait_until(lambda: _messages(site, task_id) == _lines(2))
     site.redis.kill()
     file.write_bytes(b"." * 20)
@@ -90,10 +90,10 @@ def test_lines_are_stored_while_redis_is_away(site: Site, file: Path) -> None:
 
 @pytest.mark.parametrize("pool", ["threads", "solo"])
 def test_tasks_that_share_a_process_have_their_own_logs(site: Site, file: Path, pool: str) -> None:
-    """Whatever the pool, a line goes to the log of the task that said it."""
+    """In every pool a line goes to the log of the task that logged it."""
     file.write_bytes(b"." * 100)
     site.worker("worker", "-P", pool, "-c", "4")
-    tasks = [site.send("tell", str(file), 20 + number) for number in range(8)]
+    tasks = [site.send("log_lines", str(file), 20 + number) for number in range(8)]
     for number, task_id in enumerate(tasks):
         site.finished(task_id)
         assert _messages(site, task_id) == _lines(20 + number)

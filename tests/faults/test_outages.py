@@ -53,7 +53,7 @@ def test_tasks_that_arrive_while_mongodb_is_away_wait(site: Site) -> None:
 
 
 def test_a_worker_that_dies_while_mongodb_is_away(site: Site) -> None:
-    """The task of a worker that was lost in an outage runs again after it, and the outage itself expires nobody."""
+    """The task of a worker that was lost in an outage runs again after it, and the outage itself expires no lease."""
     doomed, steady = site.worker("doomed"), site.worker("steady")
     tasks = [site.send("work", _OUTAGE_SECONDS + 4.0, n) for n in range(4)]
     for task_id in tasks:
@@ -105,7 +105,7 @@ def test_redis_restarts_with_its_data(site: Site) -> None:
 
 
 def test_redis_is_away_when_tasks_are_created(site: Site) -> None:
-    """What is accepted while the broker is away runs when it is back; what runs meanwhile ends."""
+    """A task that is accepted while the broker is away runs when it is back; running tasks end meanwhile."""
     site.worker("worker")
     running = site.send("work", 1.0, "ran on")
     site.began(running)
@@ -119,7 +119,7 @@ def test_redis_is_away_when_tasks_are_created(site: Site) -> None:
 
 
 def test_queues_and_workers_are_known_while_redis_is_away(site: Site) -> None:
-    """What waits and who works is read from MongoDB: an operator sees it when the broker is gone."""
+    """Queues and workers are read from MongoDB: an operator sees them when the broker is gone."""
     site.worker("worker")
     running = site.send("work", 5.0, "ran on")
     site.began(running)
@@ -134,7 +134,7 @@ def test_queues_and_workers_are_known_while_redis_is_away(site: Site) -> None:
 
 
 def test_a_task_that_was_never_dispatched_runs(site: Site) -> None:
-    """An API that dies after the insert leaves a record only: the task is sent all the same, behind a backlog too."""
+    """An API that dies after the insert leaves only a record: recovery sends the task, behind a backlog too."""
     forgotten = site.record("work", 0.0, "found")
     backlog = [site.send("work", 0.3, n) for n in range(30)]
     site.worker("worker")
@@ -154,7 +154,7 @@ def test_an_honest_backlog_is_not_sent_again_and_again(site: Site) -> None:
     site.wait_for_recovery(6)
     assert not site.task(blocker).is_final
     with site.broker() as redis:
-        # One message may be in the worker's hands, and is sent once more for that.
+        # The worker may hold one message, whose task is sent once more for that.
         assert redis.llen("celery") <= len(tasks) + 1
     for task_id in tasks:
         site.finished(task_id)

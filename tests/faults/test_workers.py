@@ -16,7 +16,7 @@ from gql_api.settings import Settings
 
 pytestmark = pytest.mark.fault
 
-# Longer than any of these tests: what is recovered within them is not by a lease that ended.
+# Longer than any of these tests: nothing within them is recovered because a lease ended.
 _LONG = {"LEASE_SECONDS": "60"}
 
 
@@ -40,7 +40,7 @@ def test_a_killed_worker_loses_nothing(site: Site, pool: str) -> None:
 
 
 def test_the_defaults_recover_within_half_a_minute(site: Site) -> None:
-    """With the settings as they come a task of a killed worker begins again within 30 seconds of the kill."""
+    """With the default settings a task of a killed worker begins again within 30 seconds of the kill."""
     defaults = {
         name.upper(): str(Settings.model_fields[name].default)
         for name in ("lease_seconds", "recovery_interval_seconds", "worker_heartbeat_seconds")
@@ -56,9 +56,9 @@ def test_the_defaults_recover_within_half_a_minute(site: Site) -> None:
 
 
 def test_a_result_that_is_ignored_is_so_after_recovery_too(site: Site) -> None:
-    """A task with ``ignore_result`` keeps no result though another worker runs it from a message made anew."""
+    """A task with ``ignore_result`` stores no result when another worker runs it from a new message."""
     first = site.worker("first")
-    task_id = site.send("unwanted", 1.5)
+    task_id = site.send("ignored", 1.5)
     site.began(task_id)
     first.kill()
     site.worker("second")
@@ -67,7 +67,7 @@ def test_a_result_that_is_ignored_is_so_after_recovery_too(site: Site) -> None:
 
 
 def test_a_killed_pool_process_gives_its_task_back_at_once(site: Site) -> None:
-    """The worker itself is alive and tells: nobody waits for a lease."""
+    """The worker itself is alive and requeues the task: no worker waits for a lease."""
     worker = site.worker("worker", environment=_LONG)
     task_id = site.send("work", 2.0, "done")
     site.began(task_id)

@@ -14,7 +14,7 @@ from celery.utils.log import get_task_logger
 from redis import Redis
 
 from gql_api.worker.app.task import Task
-from gql_api.worker.state.cancellation import TaskCancelledError
+from gql_api.worker.errors import TaskCancelledError
 
 logger = get_task_logger(__name__)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from gql_api.record import fields
 
 # A worker subscripts the messages of Celery, which have fields of the same names.
 _WINGS = ["aio", "api", "cli", "server", "telemetry"]
+
+_QUESTION_WORD = re.compile(r"(What|Who|Whom|Whose|One who|One that|Those|How|Where|That|Whether)\b")
 
 
 def _speaks_no_bson() -> list[Path]:
@@ -36,6 +39,25 @@ def test_imports_go_one_way() -> None:
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in ROOT.glob("gql_api/**/*.py")}), ids=str)
+def test_a_wing_is_small(folder: Path) -> None:
+    """No folder has more than 12 modules beside its __init__."""
+    assert (folder / "__init__.py").exists()
+    assert len({*folder.glob("*.py")} - {folder / "__init__.py"}) <= 12
+
+
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("gql_api/**/*.py"), *ROOT.glob("jobs/**/*.py")]), ids=str)
+def test_docstrings_name_their_subject(path: Path) -> None:
+    """No docstring begins with a question word in place of a subject or a verb."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    first_lines = [
+        (ast.get_docstring(node) or "").partition("\n")[0]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, kinds)
+    ]
+    assert not [line for line in first_lines if _QUESTION_WORD.match(line)]
 
 
 def test_the_exported_schema_is_the_codes() -> None:

@@ -196,9 +196,7 @@ _INTERNALS = {
         "default_resolver": "plans read attributes",
         "is_async": "plans leave asynchronous resolvers to graphql-core",
         "is_subscription": "plans answer events",
-    },
-    ("strawberry-graphql", "strawberry.types.field:StrawberryField", "api/schema"): {
-        "python_name": "fields are read from the record",
+        "python_name": "plans read attributes",
     },
     ("strawberry-graphql", "strawberry.types.fields.resolver:StrawberryResolver", "api/execution"): {
         "self_parameter": "plans call simple resolvers",

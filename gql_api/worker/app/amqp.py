@@ -21,7 +21,7 @@ from gql_api.record.model import NewTask
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.chords import parent_of_message
 from gql_api.worker.backend.messages import METADATA_HEADER, ORIGINAL, parts_of_message, queue_of
-from gql_api.worker.state.attempt import hold_of
+from gql_api.worker.state.attempt import attempt_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,8 @@ def _record(backend: Backend, task: NewTask) -> bool:
         Ignore: the message is a retry by an attempt that does not hold its task any more.
     """
     sender = backend.app.current_worker_task
-    own = hold_of(sender.request) if sender is not None and sender.request.id == task.id else None
-    if own is not None and own.retries:
+    own = attempt_of(sender.request) if sender is not None and sender.request.id == task.id else None
+    if own is not None and own.is_sending_retry:
         if not backend.store_retry(sender.request, task):
             raise Ignore("the task was taken away while it ran")
         return task.scheduled_for is None
@@ -83,7 +83,7 @@ def _record(backend: Backend, task: NewTask) -> bool:
 
     waits = backend.when_store_answers(record)
     if own is not None:
-        own.sent_own_message = True
+        own.note_own_message()
     return waits
 
 

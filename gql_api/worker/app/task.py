@@ -13,7 +13,7 @@ from kombu.utils.encoding import safe_repr
 
 from gql_api.record.model import Progress
 from gql_api.values.operations import MetadataOp, Operation
-from gql_api.worker.state.attempt import fence_of, hold_of, is_cancelled, raise_if_cancelled
+from gql_api.worker.state.attempt import attempt_of, fence_of, is_cancelled, raise_if_cancelled
 
 if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend
@@ -40,8 +40,8 @@ class Task(celery.Task):
 
         Empty outside a worker.
         """
-        record = hold_of(self.request).record
-        return {} if record is None else record.metadata
+        claim = attempt_of(self.request).claim
+        return {} if claim is None else claim.record.metadata
 
     def update_metadata(
         self,
@@ -75,9 +75,9 @@ class Task(celery.Task):
             *(Operation(MetadataOp.INCREMENT, path, by) for path, by in (increment or {}).items()),
             *(Operation(MetadataOp.APPEND, path, value) for path, value in (append or {}).items()),
         ]
-        hold = hold_of(self.request)
-        if hold.record is not None and operations:
-            hold.record = self.backend.change_metadata(self.request, operations)
+        attempt = attempt_of(self.request)
+        if attempt.claim is not None and operations:
+            attempt.update_record(self.backend.change_metadata(self.request, operations))
         return self.metadata
 
     def report_progress(self, current: float, total: float | None = None, message: str | None = None) -> None:

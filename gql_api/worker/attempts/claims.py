@@ -1,4 +1,4 @@
-"""A worker runs a task only after it has claimed it, and tells its end only while it holds it."""
+"""The claim: a worker runs a task only after it has claimed it, and stores an outcome only while it holds the claim."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gql_api.record.fields import is_internal
 from gql_api.record.model import Claim
 from gql_api.record.reads import TaskRecord
 from gql_api.worker.attempts import request, time_limits
-from gql_api.worker.attempts.lost import end_as_asked
+from gql_api.worker.attempts.lost import end_cancelled
 from gql_api.worker.backend.messages import ORIGINAL
+from gql_api.worker.errors import TaskCancelledError
 from gql_api.worker.state import cancellation
-from gql_api.worker.state.attempt import Hold, hold_of, raise_if_cancelled
-from gql_api.worker.state.cancellation import TaskCancelledError
+from gql_api.worker.state.attempt import AttemptState, Phase, attempt_of, raise_if_cancelled
 from gql_api.worker.state.process import RUN, has_pool_processes
 
 if TYPE_CHECKING:
@@ -32,26 +32,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_TAKEN_AWAY = "was taken away while it ran"
+
 
 class Claiming:
-    """What every task class of a worker gets in front of it, so that no base class can bypass the claim."""
+    """The mixin that stands before every task class of a worker, so that no base class can bypass the claim."""
 
-    # ``ignore_result`` drops the result: that the task failed, or will be retried, is its state.
+    # ``ignore_result`` drops the result; a failure or a retry is the task's state.
     store_errors_even_if_ignored = True
-    # The claim tells the start.
+    # The claim stores the start.
     track_started = False
     request: Any
     backend: Backend
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Claim the task, then do what the task's own class does before a start.
+        """Claim the task, then call ``before_start`` of the task's own class.
 
         Raises:
-            Ignore: the task is not to be run: another has it, or it is over.
+            Ignore: this worker must not run the task: another one does, or the task has ended.
         """
         request = self.request
         if not request.is_eager:
-            time_limits.shut()
+            time_limits.disable()
             _claim(self.backend, request)
             for time in ("eta", "expires"):
                 setattr(request, time, getattr(request, time) or getattr(request, ORIGINAL + time, None))
@@ -62,16 +64,15 @@ class Claiming:
             raise
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the function, and let go on only what still holds the task.
+        """Run the function, and check that the task is still this attempt's before anything follows.
 
         Raises:
             Ignore: the task was taken away while the function ran.
         """
         request = self.request
-        hold = hold_of(request)
-        if not hold.attempt or hold.running:
+        attempt = attempt_of(request)
+        if not attempt.enter_function():
             return super().__call__(*args, **kwargs)  # type: ignore[misc] # as above
-        hold.running = True
         try:
             result = self._run_within_time_limit(*args, **kwargs)
         except (Ignore, Reject) as error:
@@ -81,70 +82,72 @@ class Claiming:
             self._end_cancelled(request, str(error))
             raise Ignore(str(error)) from error
         finally:
-            cancellation.forget(hold.claim or "")
-        # What follows is published before the end is stored.
+            if attempt.claim is not None:
+                cancellation.clear(attempt.claim.token)
+        # Celery publishes callbacks and the next step of a chain before it stores the outcome.
         if request.callbacks or request.chain:
-            _insist(self.backend, request)
+            _extend_lease(self.backend, request)
         return result
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:
-        """Ask to be run again, as Celery's; one whose end was asked for is not."""
+        """Ask for a retry as Celery does, unless the task was cancelled."""
         raise_if_cancelled(self.request)
-        hold_of(self.request).retry_exc = exc
+        attempt_of(self.request).ask_for_retry(exc)
         return super().retry(args, kwargs, exc, **options)  # type: ignore[misc] # as above
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
-        """Send the task, as Celery's; tell its own retry, which is stored before the message leaves, from others."""
+        """Send the task as Celery does. Mark its own retry, which is stored before its message is published."""
         request = self.request
         task_id = rest[0] if rest else options.get("task_id")
-        hold = hold_of(request)
-        if not hold.attempt or task_id != request.id or options.get("retries") != request.retries + 1:
+        attempt = attempt_of(request)
+        if not attempt.number or task_id != request.id or options.get("retries") != request.retries + 1:
             return super().apply_async(args, kwargs, *rest, **options)  # type: ignore[misc] # as above
-        hold.retries = True
-        try:
-            return super().apply_async(args, kwargs, *rest, **options)  # type: ignore[misc] # as above
-        except Exception as error:
-            # Celery rejects the message of a task whose retry cannot be made.
-            self.backend.mark_as_failure(task_id, error, traceback.format_exc(), request=request)
-            raise
-        finally:
-            hold.retries = False
+        with attempt.sending_retry():
+            try:
+                return super().apply_async(args, kwargs, *rest, **options)  # type: ignore[misc] # as above
+            except Exception as error:
+                # Celery rejects the message of a task whose retry cannot be sent.
+                self.backend.mark_as_failure(task_id, error, traceback.format_exc(), request=request)
+                raise
 
     def on_replace(self, sig: Signature) -> Any:
-        """Hand the task over to what replaces it, before that is sent: its last part runs under the same id."""
-        request, backend, hold = self.request, self.backend, hold_of(self.request)
-        if not hold.attempt:
+        """Hand the task over before its replacement is sent, whose last part runs under the same id."""
+        request, backend, attempt = self.request, self.backend, attempt_of(self.request)
+        if not attempt.number:
             return super().on_replace(sig)  # type: ignore[misc] # as above
         raise_if_cancelled(request)
         hand_over = claims.requeue(
-            request.id, claims.held_by(hold.attempt), f"replaced by {sig.name}", due_in=backend.settings.lease_seconds
+            request.id, claims.held_by(attempt.number), f"replaced by {sig.name}", due_in=backend.settings.lease_seconds
         )
         backend.store_log(request)
         if backend.when_store_answers(lambda: backend.store.change(hand_over)) is None:
-            raise _refusal(request, "was taken away while it ran")
-        hold.replaced = True
+            raise _refusal(request, _TAKEN_AWAY)
+        attempt.replace()
         try:
             return super().on_replace(sig)  # type: ignore[misc] # as above
         except Ignore:
-            if not hold.sent_own_message:
-                # Until the part with the task's own id is sent, by who runs the part before, nobody is to start it.
-                alone = claims.exclude_from_recovery(request.id, claims.returned_by(hold.attempt))
+            if not attempt.own_message_sent:
+                # The worker of the part before sends the part with the task's own id. No worker may start it earlier.
+                alone = claims.exclude_from_recovery(request.id, claims.returned_by(attempt.number))
                 backend.when_store_answers(lambda: backend.store.note(alone))
             raise
 
-    def _end_cancelled(self, request: Any, said: str) -> None:
-        """Revoke a task whose function stopped for it, for the reason that was given by who asked."""
+    def _end_cancelled(self, request: Any, default_reason: str) -> None:
+        """Revoke a task whose function stopped because it was cancelled, for the reason that the caller gave."""
         backend = self.backend
         record = backend.when_store_answers(lambda: backend.store.find(request.id))
         reason = None if record is None else record.cancel_reason
-        backend.mark_as_revoked(request.id, reason or said, request)
+        backend.mark_as_revoked(request.id, reason or default_reason, request)
 
     def _end_without_outcome(self, request: Any, error: Ignore | Reject) -> None:
-        """Follow a function that wants no outcome: ``Reject`` lets it run again, ``Ignore`` leaves it as it is."""
-        backend, hold = self.backend, hold_of(request)
-        if not hold.attempt or hold.replaced:
+        """Follow a function that ends without an outcome: ``Reject`` requeues the task, ``Ignore`` leaves it as it is.
+
+        A task that was replaced is its replacement's.
+        """
+        backend, attempt = self.backend, attempt_of(request)
+        if not attempt.number or attempt.phase is Phase.REPLACED:
             return
-        fence = claims.held_by(hold.attempt)
+        fence = claims.held_by(attempt.number)
         backend.store_log(request)
         if isinstance(error, Reject) and error.requeue:
             back = claims.requeue(request.id, fence, "rejected by its function")
@@ -154,39 +157,52 @@ class Claiming:
             backend.when_store_answers(lambda: backend.store.note(alone))
 
     def _run_within_time_limit(self, *args: Any, **kwargs: Any) -> Any:
-        """A function that has returned is not too late, however long its end takes to be told."""
+        # The signal can come between the return of the function and ``disable``: the function was in time.
         returned, result = False, None
-        time_limits.let_in()
+        time_limits.enable()
         try:
-            result = self._function(*args, **kwargs)
+            result = self._run_function(*args, **kwargs)
             returned = True
         except SoftTimeLimitExceeded:
             if not returned:
                 raise
         finally:
-            time_limits.shut()
+            time_limits.disable()
         return result
 
-    def _function(self, *args: Any, **kwargs: Any) -> Any:
+    def _run_function(self, *args: Any, **kwargs: Any) -> Any:
         own = super().__call__  # type: ignore[misc] # as above
         if own.__func__ is celery.Task.__call__:
-            # Celery's would make a request of its own for a call of the function's.
+            # Celery's would make another request, as for a call by the function.
             return self.run(*args, **kwargs)  # type: ignore[attr-defined] # as above
         return own(*args, **kwargs)
 
 
 def cover(app: Celery, default_time_limit: float | None = None) -> None:
-    """Let every task of an app claim before it runs, but Celery's internal ones."""
+    """Make every task of an app claim before it runs, except for Celery's internal tasks."""
     for task in app.tasks.values():
         if not is_internal(task.name) and not isinstance(task, Claiming):
-            kind = type(task)
-            own = symbol_by_name(kind.Request)
-            covered = {"__module__": kind.__module__, "Request": _covered_request(own)}
-            task.__class__ = type(kind.__name__, (Claiming, kind), covered)
+            _cover(task)
             task.hard_time_limit = task.time_limit or default_time_limit
             if has_pool_processes():
-                # The pool would count on while the end is told; see gql_api.worker.attempts.time_limits.
+                # The pool would count on while the outcome is stored: see gql_api.worker.attempts.time_limits.
                 task.time_limit = None
+
+
+def _cover(task: celery.Task) -> None:
+    # The task gets a subclass of its own class, once, before the worker makes strategies, tracers and processes.
+    #
+    # A base class (``app.task_cls``) comes after the user's own in the order of methods, and a user's ``before_start``
+    # or ``__call__`` need not call it. The tracer reads both from the class, so attributes of the task do not suffice.
+    #
+    # A new task in the registry would leave the old one in use, and its retries and replacements would bypass the
+    # claim: ``@app.task`` hands out a ``PromiseProxy``, which keeps the task that it found first, and the ``run`` that
+    # ``autoretry_for`` makes calls ``retry`` of the task that was registered. A task that was registered as an object
+    # has attributes, and perhaps a constructor, that only its author knows.
+    kind = type(task)
+    own = symbol_by_name(kind.Request)
+    attributes = {"__module__": kind.__module__, "Request": _covered_request(own)}
+    task.__class__ = type(kind.__name__, (Claiming, kind), attributes)
 
 
 def _covered_request(own: type) -> type:
@@ -194,47 +210,53 @@ def _covered_request(own: type) -> type:
 
 
 def _claim(backend: Backend, request: Any) -> None:
-    taking = Claim(
+    claim = Claim(
         token=uuid.uuid4().hex,
         worker=str(request.hostname or "unknown"),
         run=RUN,
         pid=os.getpid(),
         lease_seconds=backend.settings.lease_seconds,
     )
-    hold: Hold = hold_of(request)
-    hold.attempt = 0
-    record = backend.when_store_answers(lambda: _take(backend, request, taking))
+    attempt: AttemptState = attempt_of(request)
+    attempt.begin_claim()
+    record = backend.when_store_answers(lambda: _try_claim(backend, request, claim))
     if record is None:
+        attempt.refuse_claim()
         raise _refusal(request, "is run by another worker, or over")
-    hold.attempt, hold.claim, hold.record = record.attempts, taking.token, record
+    attempt.take_claim(claim.token, record)
 
 
-def _take(backend: Backend, request: Any, taking: Claim) -> TaskRecord | None:
-    take = claims.claim(request.id, taking)
-    record = backend.store.change(take)
+def _try_claim(backend: Backend, request: Any, claim: Claim) -> TaskRecord | None:
+    write = claims.claim(request.id, claim)
+    record = backend.store.change(write)
     if record is not None:
         return record
     known = backend.store.find(request.id)
     if known is None:
         backend.record_arrival(request)
-        return backend.store.change(take)
-    if known.claim == taking.token:
+        return backend.store.change(write)
+    if known.claim == claim.token:
+        # An earlier try was taken, and its reply was lost.
         return known
     if known.cancel_requested_at is not None and not known.is_final:
-        end_as_asked(backend, known, request, claims.waiting())
+        end_cancelled(backend, known, request, claims.waiting())
         return None
-    if known.expires_at is not None and (record := backend.store.change(claims.claim_in_time(request.id, taking))):
+    if known.expires_at is not None and (record := backend.store.change(claims.claim_in_time(request.id, claim))):
         return record
     if backend.store.change(claims.expire(request.id)) is not None:
         logger.info("Task %s has expired", request.id)
     return None
 
 
-def _insist(backend: Backend, request: Any) -> None:
-    """Extend the lease, which only who holds the task can."""
-    hold = claims.extend_lease(request.id, hold_of(request).attempt or 0, backend.settings.lease_seconds)
-    if not backend.when_store_answers(lambda: backend.store.note(hold)):
-        raise _refusal(request, "was taken away while it ran")
+def _extend_lease(backend: Backend, request: Any) -> None:
+    """Extend the lease, and so check that the task is still this attempt's.
+
+    Raises:
+        Ignore: it is not.
+    """
+    lease = claims.extend_lease(request.id, attempt_of(request).number or 0, backend.settings.lease_seconds)
+    if not backend.when_store_answers(lambda: backend.store.note(lease)):
+        raise _refusal(request, _TAKEN_AWAY)
 
 
 def _refusal(request: Any, why: str) -> Ignore:

@@ -1,4 +1,4 @@
-"""A task whose attempt cannot end: given back for another, or failed when too many attempts were lost."""
+"""The end of a lost attempt: its task is requeued, revoked when it was cancelled, or failed after too many of them."""
 
 from __future__ import annotations
 
@@ -11,52 +11,54 @@ from gql_api.record import claims, control
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Filter
 from gql_api.worker.app.republish import publish
-from gql_api.worker.state.attempt import fence_of, hold_of
-from gql_api.worker.state.process import background
+from gql_api.worker.state.attempt import attempt_of, fence_of
+from gql_api.worker.state.process import background_thread
 
 if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend
 
 
-def give_back(backend: Backend, request: Any, reason: str, *, lost: bool = False) -> None:
-    """Let another process run a task that was taken from its own. ``lost`` ones fail when that was so too often.
+def requeue(backend: Backend, request: Any, reason: str, *, lost: bool = False) -> None:
+    """Requeue a task that was taken from its process; with ``lost``, the attempt counts as lost.
 
-    Done by the background thread: the worker's event loop does not wait for MongoDB.
+    The background thread does it: the worker's event loop does not wait for MongoDB.
     """
-    background.submit(functools.partial(_give_back, backend, request, reason, lost))
+    background_thread.submit(functools.partial(_requeue, backend, request, reason, lost))
 
 
-def end_as_asked(backend: Backend, record: TaskRecord, request: Any, fence: Filter) -> None:
-    """End a task whose end was asked for while it ran, and which runs no more."""
-    hold_of(request).fence = {**fence, **control.cancel_requested()}
+def end_cancelled(backend: Backend, record: TaskRecord, request: Any, fence: Filter) -> None:
+    """Revoke a task that was cancelled while it ran, and does not run any more."""
+    attempt_of(request).act_under({**fence, **control.cancel_requested()})
     backend.mark_as_revoked(record.id, record.cancel_reason or control.NO_REASON, request)
 
 
-def lose(backend: Backend, record: TaskRecord, request: Any, fence: Filter, reason: str) -> TaskRecord | None:
-    """Give a task back whose attempt is lost, or fail it when too many were, or end it when that was asked for.
+def handle_lost_attempt(
+    backend: Backend, record: TaskRecord, request: Any, fence: Filter, reason: str
+) -> TaskRecord | None:
+    """Requeue the task of a lost attempt, fail it when too many were lost, or revoke it when it was cancelled.
 
     Returns:
         The record when its message has to be sent again.
     """
     if record.cancel_requested_at is not None:
-        end_as_asked(backend, record, request, fence)
+        end_cancelled(backend, record, request, fence)
         return None
     if record.lost_attempts + 1 < backend.settings.max_lost_attempts:
         return backend.store.change(claims.requeue(record.id, fence, reason, lost=True))
-    hold_of(request).fence = fence
+    attempt_of(request).act_under(fence)
     error = WorkerLostError(f"{reason}; {record.lost_attempts + 1} attempts were lost so")
     backend.mark_as_failure(record.id, error, request=request)
     return None
 
 
-def _give_back(backend: Backend, request: Any, reason: str, lost: bool) -> None:
+def _requeue(backend: Backend, request: Any, reason: str, lost: bool) -> None:
     fence = fence_of(request.id, request)
     record = backend.when_store_answers(lambda: backend.store.find(request.id))
     if record is None or fence is None:
         return
     if lost or record.cancel_requested_at is not None:
-        back = backend.when_store_answers(lambda: lose(backend, record, request, fence, reason))
+        requeued = backend.when_store_answers(lambda: handle_lost_attempt(backend, record, request, fence, reason))
     else:
-        back = backend.when_store_answers(lambda: backend.store.change(claims.requeue(record.id, fence, reason)))
-    if back is not None:
-        publish(backend.app, back)
+        requeued = backend.when_store_answers(lambda: backend.store.change(claims.requeue(record.id, fence, reason)))
+    if requeued is not None:
+        publish(backend.app, requeued)

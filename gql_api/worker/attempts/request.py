@@ -1,4 +1,4 @@
-"""A task as the worker's main process knows it: how it ends when its own process cannot tell."""
+"""Celery's request of the worker's main process, which stores the outcome when the task's own process cannot."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from billiard.exceptions import WorkerLostError
 from celery.worker import request, state
 from celery.worker.request import task_ready
 
-from gql_api.worker.attempts.lost import give_back
+from gql_api.worker.attempts.lost import requeue
 from gql_api.worker.attempts.time_limits import hard_limits
-from gql_api.worker.state.attempt import hold_of
+from gql_api.worker.state.attempt import Phase, attempt_of
 from gql_api.worker.state.process import has_pool_processes
 
 if TYPE_CHECKING:
@@ -22,57 +22,56 @@ if TYPE_CHECKING:
 
 
 class Request(request.Request):
-    """Celery's, for tasks that are claimed. A task that is taken from its process goes back to its queue at once."""
+    """Celery's request, for tasks that are claimed. A task that is taken from its process is requeued at once."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.timed_out_after: float | None = None
         self._hard_limit: float | None = None
         if has_pool_processes():
-            # The pool would count on while the end is told; see gql_api.worker.attempts.time_limits.
+            # The pool would count on while the outcome is stored: see gql_api.worker.attempts.time_limits.
             hard, soft = self.time_limits
             self.time_limits: tuple[float | None, float | None] = (None, soft)
             self._hard_limit = hard or getattr(self.task, "hard_time_limit", None)
 
     def revoked(self) -> bool:
-        """Whether it is not to be begun: it was revoked, or the worker is about to end.
-
-        A message can come while a cold shutdown gives back what runs, for kombu ends its last read first: mostly that
-        of a task just given back. It stays unacknowledged, and the end of the worker puts it back.
-        """
+        """Return whether the worker must not begin the task: it was revoked, or the worker is about to end."""
+        # A message can come while a cold shutdown requeues what runs, for kombu ends its last read first: mostly that
+        # of a task just requeued. It stays unacknowledged, and the end of the worker puts it back.
         return state.should_terminate is not None or bool(super().revoked())
 
     def end_for_time_limit(self, pid: int, seconds: float) -> None:
-        """End the process whose function has run too long; what became of the task is told when it is gone."""
+        """End the process whose function has run too long; the outcome is stored when the process is gone."""
         self.timed_out_after = seconds
         _kill(pid)
 
     def end_by_force(self, pid: int) -> None:
-        """End the process that runs it, for somebody asked for that; the task's end is told when it is gone."""
+        """End the process that runs a task cancelled by force; the outcome is stored when the process is gone."""
         _kill(pid)
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
-        """Note which process runs it: what the main process writes is about that attempt only."""
+        """Note which process runs the task: the main process writes about that attempt only."""
         if has_pool_processes():
             hard_limits.accepted(pid, self._hard_limit, self.end_for_time_limit)
-        # Pools without processes give the number of a thread or a greenlet.
-        hold_of(self._context).run_by = pid if has_pool_processes() else os.getpid()
+        # Pools without processes pass the number of a thread or a greenlet.
+        attempt_of(self._context).dispatch(pid if has_pool_processes() else os.getpid())
         super().on_accepted(pid, time_accepted)
 
     def acknowledge(self) -> None:
-        """Acknowledge the message, unless its connection was lost: it comes again then, and is refused."""
+        """Acknowledge the message, unless its connection was lost."""
+        # The broker then delivers it once more, and its claim is refused.
         if self._message.channel.closed:
             self.acknowledged = True
         super().acknowledge()
 
     def reject(self, requeue: bool = False) -> None:
-        """Reject the message, with the same exception."""
+        """Reject the message, unless its connection was lost."""
         if self._message.channel.closed:
             self.acknowledged = True
         super().reject(requeue)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
-        """Let another process run a task whose process is gone; everything else is as in Celery."""
+        """Requeue a task whose process is gone; handle every other failure as Celery does."""
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
@@ -83,19 +82,20 @@ class Request(request.Request):
             return self.on_timeout(soft=False, timeout=self.timed_out_after)
         task_ready(self)
         self.acknowledge()
-        give_back(self._backend, self._context, f"its process was lost: {error}", lost=True)
+        requeue(self._backend, self._context, f"its process was lost: {error}", lost=True)
         return None
 
     def _announce_cancelled(self, emit_retry: bool = True) -> None:  # noqa: ARG002 - Celery's
-        """Give a task back that was taken from its process, by a shutdown or the loss of the broker."""
+        """Requeue a task that a shutdown or the loss of the broker took from its process."""
         task_ready(self)
         self.send_event("task-cancelled")
         self._already_cancelled = True
-        give_back(self._backend, self._context, "it was taken from its worker")
+        requeue(self._backend, self._context, "it was taken from its worker")
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
-        if self.time_start is None:
-            hold_of(self._context).not_started = True
+        attempt = attempt_of(self._context)
+        if self.time_start is None and attempt.phase is Phase.RECEIVED:
+            attempt.drop()
         super()._announce_revoked(reason, terminated, signum, expired)
 
     @property

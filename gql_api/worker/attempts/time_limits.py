@@ -1,12 +1,11 @@
-"""Time limits are for the function: not for waiting to claim a task, nor for telling how it ended.
+"""Time limits of task functions: neither the wait for a claim nor the storing of the outcome counts.
 
-A soft limit is a signal, let in while the function runs. A hard limit is kept by the worker's main process, which sees
-in memory shared with its children whether the function runs.
+A soft limit is a signal, which a pool process ignores unless the function runs. The worker's main process enforces hard
+limits itself; it reads from memory shared with its pool processes whether the function runs.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import signal
 import threading
@@ -16,31 +15,30 @@ from dataclasses import dataclass
 
 from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 
-# One byte for each process id there can be on Linux. Only the pages that are touched take memory.
-_MAX_PIDS = 1 << 22
-_functions = mmap.mmap(-1, _MAX_PIDS)
-_LOOK_SECONDS = 0.1
+from gql_api.worker.state.shared_memory import ProcessSlots
+
+_RUNNING, _NOT_RUNNING = b"\1", b"\0"
+_functions = ProcessSlots(1)
+_SCAN_SECONDS = 0.1
 
 
-def shut() -> None:
+def disable() -> None:
     """Drop time limits from here on: no function runs in this process."""
-    _functions[os.getpid()] = 0
-    _change(soft_timeout_sighandler, signal.SIG_IGN)
+    _functions.write(os.getpid(), _NOT_RUNNING)
+    _change_handler(soft_timeout_sighandler, signal.SIG_IGN)
 
 
-def let_in() -> None:
-    """Let time limits end what runs from here on: a function."""
-    _functions[os.getpid()] = 1
-    _change(signal.SIG_IGN, soft_timeout_sighandler)
+def enable() -> None:
+    """Let time limits end the function that runs from here on."""
+    _functions.write(os.getpid(), _RUNNING)
+    _change_handler(signal.SIG_IGN, soft_timeout_sighandler)
 
 
-def _change(current: object, new: signal.Handlers | object) -> None:
-    """Change the handler of a prefork child; nowhere else is there one, nor a soft limit.
-
-    A blocked signal would stay pending and hit the next task; an ignored one is gone.
-    """
+def _change_handler(current: object, new: signal.Handlers | object) -> None:
+    # Only prefork children have a handler and a soft limit.
     if SIG_SOFT_TIMEOUT is None or threading.current_thread() is not threading.main_thread():
         return
+    # Not by a signal mask: a blocked signal would stay pending and hit the next task, an ignored one is gone.
     if signal.getsignal(SIG_SOFT_TIMEOUT) is current:
         signal.signal(SIG_SOFT_TIMEOUT, new)  # type: ignore[arg-type] # billiard's handler has no types
 
@@ -53,10 +51,10 @@ class _Watched:
 
 
 class HardLimits:
-    """Ends the processes whose functions have run too long.
+    """The hard limits of the functions that run in pool processes, enforced by one thread.
 
-    The pool would do that too, but from the moment it took the task until it hears of its end, however long MongoDB
-    keeps a function that has returned from telling it.
+    The pool would count from the moment it took the task until the outcome is stored, however long MongoDB takes to
+    store the outcome of a function that has returned.
     """
 
     def __init__(self) -> None:
@@ -65,7 +63,7 @@ class HardLimits:
         self._thread: threading.Thread | None = None
 
     def accepted(self, pid: int, seconds: float | None, end: Callable[[int, float], None]) -> None:
-        """Give the function that a process runs next so long, from its beginning; the one before is over."""
+        """Limit the next function of a process to some seconds from its beginning; the one before has ended."""
         with self._lock:
             self._watched.pop(pid, None)
             if seconds is None:
@@ -77,7 +75,7 @@ class HardLimits:
 
     def _run(self) -> None:
         while True:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_SCAN_SECONDS)
             with self._lock:
                 late = [(pid, watched) for pid, watched in self._watched.items() if _is_late(pid, watched)]
                 for pid, _ in late:
@@ -86,13 +84,13 @@ class HardLimits:
                 watched.end(pid, watched.seconds)
 
 
-def runs_function(pid: int) -> bool:
-    """Whether a function runs in a process of the pool; one that has returned is not too late."""
-    return bool(_functions[pid])
+def is_function_running(pid: int) -> bool:
+    """Return whether a task function runs in a process of the pool."""
+    return _functions.read(pid) == _RUNNING
 
 
 def _is_late(pid: int, watched: _Watched) -> bool:
-    if not runs_function(pid):
+    if not is_function_running(pid):
         watched.since = None
         return False
     watched.since = watched.since or time.monotonic()

@@ -39,8 +39,8 @@ from gql_api.worker.backend.log_writer import log_writer_for
 from gql_api.worker.backend.progress_writer import progress_writer_for
 from gql_api.worker.backend.records import Records
 from gql_api.worker.backend.translation import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from
-from gql_api.worker.state.attempt import fence_of, hold_of
-from gql_api.worker.state.process import background, in_event_loop, is_worker
+from gql_api.worker.state.attempt import attempt_of, fence_of
+from gql_api.worker.state.process import background_thread, in_event_loop, is_worker
 from gql_api.worker.store.chords import Answer, ChordStore
 from gql_api.worker.store.connections import connections_for
 
@@ -139,13 +139,13 @@ class Backend(MongoBackend):
 
         See :class:`gql_api.worker.backend.log_writer.LogWriter`.
         """
-        attempt = hold_of(request).attempt
+        attempt = attempt_of(request).number
         if attempt and self._logs.wants(request.id, attempt):
             self._logs.add(request.id, attempt, Entry.of(level, text(), time.monotonic()))
 
     def store_log(self, request: Any) -> None:
         """Store the log lines of an attempt now: the record refuses them once the attempt does not hold the task."""
-        attempt = hold_of(request).attempt
+        attempt = attempt_of(request).number
         if attempt:
             self._logs.finish(request.id, attempt)
 
@@ -180,7 +180,7 @@ class Backend(MongoBackend):
             self.store_result(task_id, result if request.chord else None, state, request=request, ignored=True)
         elif store_result:
             self.store_result(task_id, result, state, request=request)
-        if request is not None and request.chord and not hold_of(request).refused:
+        if request is not None and request.chord and not attempt_of(request).refused:
             self.on_chord_part_return(request, state, result)
 
     def mark_as_failure(
@@ -196,11 +196,11 @@ class Backend(MongoBackend):
         """Store a failure; errbacks, chain and chord follow only if this attempt still holds the task."""
         if in_event_loop():
             again = functools.partial(self.mark_as_failure, task_id, exc, traceback, request)
-            background.submit(functools.partial(again, store_result, call_errbacks, state))
+            background_thread.submit(functools.partial(again, store_result, call_errbacks, state))
             return
         if store_result:
             self.store_result(task_id, exc, state, traceback=traceback, request=request)
-        if request is None or hold_of(request).refused:
+        if request is None or attempt_of(request).refused:
             return
         if request.chord:
             self.on_chord_part_return(request, state, exc)
@@ -218,12 +218,14 @@ class Backend(MongoBackend):
     ) -> None:
         """Store that a task was revoked, and count it in its chord only if the record took that."""
         if in_event_loop():
-            background.submit(functools.partial(self.mark_as_revoked, task_id, reason, request, store_result, state))
+            background_thread.submit(
+                functools.partial(self.mark_as_revoked, task_id, reason, request, store_result, state)
+            )
             return
         error = TaskRevokedError(reason)
         if store_result:
             self.store_result(task_id, error, state, request=request)
-        if request is not None and request.chord and not hold_of(request).refused:
+        if request is not None and request.chord and not attempt_of(request).refused:
             self.on_chord_part_return(request, state, error)
 
     def change_metadata(self, request: Any, operations: Sequence[Operation]) -> TaskRecord:
@@ -246,8 +248,8 @@ class Backend(MongoBackend):
             stored = self.when_store_answers(functools.partial(self.store.change, write))
             if stored is not None:
                 return stored
-            if record.attempts != hold_of(request).attempt or record.status is not Status.STARTED:
-                hold_of(request).refused = True
+            if record.attempts != attempt_of(request).number or record.status is not Status.STARTED:
+                attempt_of(request).note_refusal()
                 raise Ignore("the task was taken away while it ran")
 
     def cancels_among(self, task_ids: list[str], run: str) -> list[CancelRequest]:
@@ -270,7 +272,7 @@ class Backend(MongoBackend):
         state: str = states.RETRY,
     ) -> Any:
         """Store a retry, unless :meth:`store_retry` did so before the next attempt was sent."""
-        if request is not None and hold_of(request).retry_stored:
+        if request is not None and (retry := attempt_of(request).retry) is not None and retry.stored:
             return None
         return super().mark_as_retry(
             task_id, exc, traceback=traceback, request=request, store_result=store_result, state=state
@@ -281,13 +283,14 @@ class Backend(MongoBackend):
 
         Celery stores RETRY after it has published the next attempt, which may be running, or done, by then.
         """
-        hold = hold_of(request)
-        hold.next_message = message
-        error = hold.retry_exc
+        state = attempt_of(request)
+        retry = state.retry_being_sent
+        retry.message = message
+        error = retry.error
         trace = None if error is None else "".join(format_exception(error))
         self.mark_as_retry(request.id, error, trace, request=request)
-        hold.retry_stored = True
-        return not hold.refused
+        retry.stored = True
+        return not state.refused
 
     def encode_result(self, result: Any, state: str) -> Any:
         """Add an exception's own text to what Celery keeps of it."""
@@ -312,8 +315,8 @@ class Backend(MongoBackend):
             ignored=kwargs.get("ignored", False),
             fence=fence_of(task_id, request),
             retry_guard_seconds=self.settings.lease_seconds,
-            next_message=hold_of(request).next_message if own else None,
-            number=None if request is None else hold_of(request).attempt,
+            next_message=retry.message if own and (retry := attempt_of(request).retry) is not None else None,
+            number=None if request is None else attempt_of(request).number,
         )
 
         def store_state(attempt: Attempt) -> bool:
@@ -329,7 +332,7 @@ class Backend(MongoBackend):
             stored = store_state(replace(attempt, last_progress=None))
         if own and not stored:
             logger.info("Task %s is not this attempt's any more: its %s is dropped", task_id, state)
-            hold_of(request).refused = True
+            attempt_of(request).note_refusal()
         return result
 
     def _arrival(self, attempt: Attempt) -> NewTask:

@@ -20,7 +20,7 @@ from gql_api.record import claims, due, fields, queries
 from gql_api.record.fields import Status
 from gql_api.record.reads import CODEC, TaskRecord
 from gql_api.worker.app.republish import publish, request_of
-from gql_api.worker.attempts.lost import lose
+from gql_api.worker.attempts.lost import handle_lost_attempt
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.recovery.backlog import Backlog
 from gql_api.worker.recovery.retention import sweep
@@ -100,7 +100,8 @@ class Recovery:
         for record in self._records(due.before(Status.STARTED, now, self._names)):
             logger.warning("Attempt %d of task %s was lost: %s", record.attempts, record.id, _LOST)
             fence = claims.lease_over(record.attempts)
-            self._send(lose(self._backend, record, request_of(self._app, record), fence, _LOST))
+            request = request_of(self._app, record)
+            self._send(handle_lost_attempt(self._backend, record, request, fence, _LOST))
 
     def _send_lost_messages(self, now: datetime) -> None:
         """Send waiting tasks again whose messages cannot be in the broker any more.

@@ -1,45 +1,37 @@
-"""How a task function learns that somebody asked for its end: the worker's main process knows, and tells its children.
+"""The cancel requests that the worker's main process has found, readable where the tasks run.
 
-The main process looks for such tasks in MongoDB. Its pool processes share memory with it: a place for each process id,
-into which it writes the mark of the claim that is meant. A process that runs another task by then has another mark.
+The main process reads them from MongoDB and writes the token of the claim that is meant into the shared slot of the
+process that runs it. A process that runs another task by then has a claim with another token.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 
-from celery.exceptions import TaskRevokedError
-
 from gql_api.worker.state.process import has_pool_processes
+from gql_api.worker.state.shared_memory import ProcessSlots
 
-_MARK_BYTES = 16
-# One place for each process id there can be on Linux. Only the pages that are touched take memory.
-_MAX_PIDS = 1 << 22
-_places = mmap.mmap(-1, _MAX_PIDS * _MARK_BYTES)
-# Pools without processes run many tasks in the one that knows.
-_told: set[bytes] = set()
-
-
-class TaskCancelledError(TaskRevokedError):
-    """Somebody asked for the end of the task that is running. Raised inside task functions, which may clean up."""
+# A token is a UUID.
+_slots = ProcessSlots(16)
+# Pools without processes run many tasks in the main process.
+_tokens: set[bytes] = set()
 
 
-def tell(pid: int, claim: str) -> None:
-    """Tell the process that runs a task, by its claim, that its end was asked for."""
-    mark = bytes.fromhex(claim)
+def notify(pid: int, claim: str) -> None:
+    """Notify the process that runs a task of the cancel request for its claim."""
+    token = bytes.fromhex(claim)
     if has_pool_processes():
-        _places[pid * _MARK_BYTES : (pid + 1) * _MARK_BYTES] = mark
+        _slots.write(pid, token)
     else:
-        _told.add(mark)
+        _tokens.add(token)
 
 
-def forget(claim: str) -> None:
-    """Forget a claim that is over."""
-    _told.discard(bytes.fromhex(claim))
+def clear(claim: str) -> None:
+    """Clear the cancel request for a claim that has ended."""
+    _tokens.discard(bytes.fromhex(claim))
 
 
-def is_told(claim: str) -> bool:
-    """Whether the end of the task of a claim was asked for, as far as the main process has heard. Costs nothing."""
-    mark, place = bytes.fromhex(claim), os.getpid() * _MARK_BYTES
-    return mark in _told or _places[place : place + _MARK_BYTES] == mark
+def is_requested(claim: str) -> bool:
+    """Return whether the main process has found a cancel request for a claim. Reads memory only."""
+    token = bytes.fromhex(claim)
+    return token in _tokens or _slots.read(os.getpid()) == token

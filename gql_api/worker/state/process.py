@@ -1,4 +1,4 @@
-"""What this process is: a worker's, its main process or a child of that, or a program that only sends tasks."""
+"""The role of this process: a worker's main process, one of its pool processes, or a program that only sends tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-# This run of the worker: its main process and, as they are forked from it, its children.
+# This run of the worker: its main process and, as they are forked from it, its pool processes.
 RUN = uuid.uuid4().hex
 
 _event_loop: tuple[int, int] | None = None
@@ -19,29 +19,29 @@ _is_worker = False
 
 
 def become_worker(*, has_event_loop: bool) -> None:
-    """Note that this process is a worker's main process, and whether this thread must not be held up by a store."""
-    global _is_worker, _event_loop  # noqa: PLW0603 - what a process is, is global to it
+    """Note that this process is a worker's main process, and whether this thread is its event loop."""
+    global _is_worker, _event_loop  # noqa: PLW0603 - the role of a process is global to it
     _is_worker = True
     _event_loop = (os.getpid(), threading.get_ident()) if has_event_loop else None
 
 
 def is_worker() -> bool:
-    """Whether what goes on here is a worker's: a store that is away is waited for."""
+    """Return whether this process belongs to a worker, which waits for a store that is away."""
     return _is_worker
 
 
 def has_pool_processes() -> bool:
-    """Whether this worker runs its tasks in processes of their own."""
+    """Return whether this worker runs its tasks in separate processes."""
     return _event_loop is not None
 
 
 def in_event_loop() -> bool:
-    """Whether this is the thread that a worker's messages, timers and children depend on."""
+    """Return whether this thread handles the worker's messages, timers and processes, and so must never block."""
     return _event_loop == (os.getpid(), threading.get_ident())
 
 
-class Background:
-    """Does one thing after the other in a thread of the worker's main process."""
+class BackgroundThread:
+    """A thread of the worker's main process that runs one function after the other, in the order of their arrival."""
 
     def __init__(self) -> None:
         self._work: queue.Queue[Callable[[], object]] = queue.Queue()
@@ -49,7 +49,7 @@ class Background:
         self._lock = threading.Lock()
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Have it done soon; an error is logged."""
+        """Run a function soon; log its error."""
         self._work.put(work)
         with self._lock:
             if self._thread is None:
@@ -57,7 +57,7 @@ class Background:
                 self._thread.start()
 
     def drain(self, timeout: float) -> bool:
-        """Wait until all that was submitted is done; False when that takes longer than ``timeout`` seconds."""
+        """Wait until all that was submitted is done; return False when that takes longer than ``timeout`` seconds."""
         done = threading.Event()
         self.submit(done.set)
         return done.wait(timeout)
@@ -68,7 +68,7 @@ class Background:
             try:
                 work()
             except Exception:
-                logger.exception("The worker could not tell what became of a task")
+                logger.exception("The worker could not store the outcome of a task")
 
 
-background = Background()
+background_thread = BackgroundThread()

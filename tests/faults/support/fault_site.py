@@ -1,4 +1,4 @@
-"""A site that a test may break: its own MongoDB, its own Redis, workers, and a list of what really ran."""
+"""A site that a test may break: its own MongoDB, its own Redis, workers, and a list of the runs that happened."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Worker:
 
 @dataclass
 class Site:
-    """Everything, on 127.0.0.1."""
+    """The databases, the workers and the API of one test, on 127.0.0.1."""
 
     folder: Path
     mongodb: Server
@@ -128,7 +128,7 @@ class Site:
 
     @property
     def host(self) -> str:
-        """What workers call this machine."""
+        """The name of this machine in the names of its workers."""
         return socket.gethostname()
 
     def record(self, name: str, *args: Any, **rest: Any) -> str:
@@ -173,26 +173,26 @@ class Site:
         return found
 
     def began(self, task_id: str, times: int = 1, timeout: float = 20.0) -> None:
-        """Wait until a task's function has begun so often."""
+        """Wait until a task's function has begun as many times."""
         wait_until(lambda: self.runs("begin")[task_id] >= times, timeout, f"run {times} of {task_id}")
 
     def runs(self, event: str) -> Counter[str]:
-        """How often each task's function really began or returned."""
+        """Count how often each task's function really began or returned."""
         file = self.folder / "executions"
         lines = file.read_text().splitlines() if file.exists() else []
         return Counter(line.split()[1] for line in lines if line.startswith(f"{event} "))
 
     def runs_of(self, name: str) -> int:
-        """How often a task function really began, whatever the task."""
+        """Count how often a task function really began, for any task."""
         file = self.folder / "executions"
         return sum(line.split()[0::2][:2] == ["begin", name] for line in file.read_text().splitlines())
 
     def wait_for_recovery(self, rounds: int) -> None:
-        """Wait until workers have looked so often at all that waits."""
-        turns = self.store._connections.database()[fields.LEADER_LOCKS]  # noqa: SLF001 - the only trace of a look
+        """Wait until recovery has scanned all waiting tasks as many times."""
+        locks = self.store._connections.database()[fields.LEADER_LOCKS]  # noqa: SLF001 - the only trace of a scan
         for _ in range(rounds):
-            before = turns.find_one()
-            wait_until(lambda before=before: turns.find_one() != before, 30, "recovery to look")  # type: ignore[misc] # a loop variable
+            before = locks.find_one()
+            wait_until(lambda before=before: locks.find_one() != before, 30, "recovery to scan")  # type: ignore[misc] # a loop variable
 
     def broker(self) -> Redis:
         """A client of Redis."""

@@ -38,11 +38,11 @@ def work(self: Task, seconds: float = 0.0, result: Any = None) -> Any:
 
 
 @shared_task(bind=True)
-def tell(self: Task, file: str, lines: int) -> None:
+def log_lines(self: Task, file: str, lines: int) -> None:
     """Log lines, each once the file has that many; begin again when it begins again."""
     with _written_down(self):
         for line in range(lines):
-            while not os.path.exists(file) or os.path.getsize(file) <= line:  # noqa: PTH110, PTH202 - what is cheapest
+            while not os.path.exists(file) or os.path.getsize(file) <= line:  # noqa: PTH110, PTH202 - the cheapest call
                 time.sleep(0.01)
             self.log(f"line {line}")
 
@@ -94,7 +94,7 @@ def start_chord(self: Task, seconds: float, members: int) -> str:
 
 @shared_task(bind=True, ignore_result=True)
 def return_and_die(self: Task, result: int) -> int:
-    """Return, and take the process down between the end and what follows it."""
+    """Return, and take the process down after the result is stored and before the chord counts it."""
     with _written_down(self):
         self.backend.on_chord_part_return = _die  # type: ignore[method-assign] # the process is gone thereafter
     return result
@@ -138,7 +138,7 @@ def start_linked(self: Task, seconds: float) -> str:
 
 def _return_when_there_is(self: Task, file: str) -> str:
     with _written_down(self):
-        while not os.path.exists(file):  # noqa: PTH110 - what is cheapest
+        while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
             time.sleep(0.01)
     return "in time"
 
@@ -171,7 +171,7 @@ def runaway(self: Task) -> None:
 
 @shared_task(bind=True)
 def until_cancelled(self: Task) -> None:
-    """Report progress until that is answered by an exception."""
+    """Report progress until that raises."""
     with _written_down(self):
         while True:
             self.report_progress(1)
@@ -179,8 +179,8 @@ def until_cancelled(self: Task) -> None:
 
 
 @shared_task(bind=True, ignore_result=True)
-def unwanted(self: Task, seconds: float) -> str:
-    """Return what nobody wants."""
+def ignored(self: Task, seconds: float) -> str:
+    """Return a result that is ignored."""
     with _written_down(self):
         time.sleep(seconds)
-    return "unwanted"
+    return "ignored"
