@@ -1,4 +1,4 @@
-"""Which errors only mean that MongoDB is away for now."""
+"""Outages: the errors that only mean that MongoDB does not answer at the moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WT
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Whether the same operation may succeed later: no connection, no primary, or no answer in time."""
+    """Return whether an error means no connection, no primary or no answer in time: a retry may succeed."""
     if isinstance(error, ConnectionFailure | WTimeoutError | ExecutionTimeout | TimeoutError):
         return True
     return isinstance(error, PyMongoError) and (error.timeout or error.has_error_label("RetryableWriteError"))

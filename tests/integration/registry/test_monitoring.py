@@ -1,4 +1,4 @@
-"""What waits in queues and who works, read from records and heartbeats."""
+"""Queues and workers, read from records and heartbeats."""
 
 from __future__ import annotations
 

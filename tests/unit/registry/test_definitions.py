@@ -24,7 +24,7 @@ namesake = SimpleNamespace(Address=create_model("Address", street=(str, ...)))
 
 
 class Opaque:
-    """What JSON Schema has no word for."""
+    """A class that JSON Schema cannot describe."""
 
 
 def send(to: str, count: int = 1, *, mode: Literal["fast", "slow"] = "fast", address: Address | None = None) -> None:
@@ -107,7 +107,7 @@ def test_odd_signatures_do_not_keep_a_worker_from_announcing(app: Celery) -> Non
 
 
 def test_many_wrong_values_make_few_problems(app: Celery) -> None:
-    """A large array of wrong values is answered with what a person can read."""
+    """A large array of wrong values gives a limited number of problems."""
 
     def total(xs: list[int]) -> None: ...
 
@@ -115,7 +115,7 @@ def test_many_wrong_values_make_few_problems(app: Celery) -> None:
 
 
 def test_internal_tasks_are_not_announced(app: Celery) -> None:
-    """Celery's own tasks are nothing that a client should create."""
+    """Celery's own tasks are not for clients to create."""
     app.task(send, name="send", shared=False)
     assert [definition.name for definition in definitions_of(app)] == ["send"]
 
@@ -130,8 +130,8 @@ def test_internal_tasks_are_not_announced(app: Celery) -> None:
         (["you", 1.5], {}, [(("args", 1), "integer")]),
         (["you", True], {}, [(("args", 1), "integer")]),
         (["you", 1, "fast"], {}, [(("args",), "at most 2")]),
-        (["you"], {"to": "me"}, [(("kwargs", "to"), "args already")]),
-        (["you"], {"cc": "me"}, [(("kwargs", "cc"), "no parameter")]),
+        (["you"], {"to": "me"}, [(("kwargs", "to"), "already given in args")]),
+        (["you"], {"cc": "me"}, [(("kwargs", "cc"), "not a parameter")]),
         (["you"], {"mode": "now"}, [(("kwargs", "mode"), "not one of")]),
         (["you"], {"address": {"city": 3}}, [(("kwargs", "address"), "expected")]),
     ],
