@@ -1,4 +1,4 @@
-"""An API of its own for a benchmark of reading: asked over HTTP, and watched for its memory."""
+"""The API process of a benchmark: requests over HTTP, and samples of its memory."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class Api:
         return self.timed_data(query, **variables)[1]
 
     def timed(self, query: str, **variables: Any) -> tuple[float, dict[str, Any]]:
-        """Run an operation and return how many milliseconds it took, and the whole answer."""
+        """Run an operation and return its time in milliseconds, and the whole answer."""
         began = time.monotonic()
         body = self.ask(query, **variables)
         return 1000 * (time.monotonic() - began), body
 
     def timed_data(self, query: str, **variables: Any) -> tuple[float, dict[str, Any]]:
-        """Run an operation that must succeed and return how many milliseconds it took, and its data.
+        """Run an operation that must succeed and return its time in milliseconds, and its data.
 
         Raises:
-            SystemExit: it did not succeed.
+            SystemExit: the answer has errors.
         """
         milliseconds, body = self.timed(query, **variables)
         if "errors" in body:
@@ -57,26 +57,26 @@ class Api:
 
 @dataclass
 class Memory:
-    """The resident memory of the API, in MiB, looked at all the time."""
+    """Samples of the resident memory of the API, in MiB."""
 
     process: psutil.Process
     samples: list[float] = field(default_factory=list)
 
-    def look(self) -> float:
+    def sample(self) -> float:
         """Take one sample."""
         self.samples.append(self.process.memory_info().rss / 2**20)
         return self.samples[-1]
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def sampling(self) -> Iterator[None]:
         """Take samples until the block ends."""
         over = threading.Event()
 
-        def watch() -> None:
+        def run() -> None:
             while not over.wait(_SAMPLE_SECONDS):
-                self.look()
+                self.sample()
 
-        thread = threading.Thread(target=watch)
+        thread = threading.Thread(target=run)
         thread.start()
         try:
             yield
@@ -87,7 +87,7 @@ class Memory:
 
 @contextmanager
 def served(mongodb_url: str, database: str, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Api]:
-    """Run a Redis and `gql-api serve`, and wait until it answers."""
+    """Run a Redis and `gql-api serve`, and wait until the API is ready."""
     folder = folder.resolve()
     redis, port = RedisServer(folder / "redis", free_port()), free_port()
     environment = {

@@ -1,9 +1,9 @@
-"""One createTasks of many tasks against as many createTask calls, over HTTP, on one API with no worker in its way.
+"""One createTasks call compared with as many createTask calls, over HTTP, on one API without a worker.
 
     python benchmarks/create.py --tasks 1000 --rounds 5
 
-The calls go out one after the other over one connection, and eight at a time over as many. Only ratios mean anything on
-another machine.
+The createTask calls run one after the other over one connection, and in eight threads over as many connections. Only
+the ratios can be compared between machines.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ _CONCURRENCY = 8
 
 
 def input_of(number: int) -> dict[str, Any]:
-    """A task as a caller would ask for it."""
+    """Return the input of a task."""
     return {"name": "noop", "args": [number], "metadata": {"customer": f"c-{number % 100}", "number": number}}
 
 
 def one_after_the_other(client: httpx.Client, tasks: range) -> None:
-    """Create tasks by a call each."""
+    """Create tasks by one call each, one after the other."""
     for number in tasks:
         answer = client.post("/graphql", json={"query": _ONE, "variables": {"input": input_of(number)}}).json()
         if answer["data"]["createTask"]["userErrors"]:
             raise SystemExit(answer)
 
 
-def several_at_a_time(client: httpx.Client, tasks: int) -> None:
-    """Create tasks by a call each, from several callers."""
+def in_threads(client: httpx.Client, tasks: int) -> None:
+    """Create tasks by one call each, in several threads."""
     share = tasks // _CONCURRENCY
     with ThreadPoolExecutor(_CONCURRENCY) as callers:
         list(callers.map(lambda n: one_after_the_other(client, range(n * share, (n + 1) * share)), range(_CONCURRENCY)))
 
 
 def by_one_call(client: httpx.Client, tasks: int) -> None:
-    """Create tasks by one call."""
+    """Create tasks by one call for all."""
     inputs = [input_of(number) for number in range(tasks)]
     answer = client.post("/graphql", json={"query": _MANY, "variables": {"inputs": inputs}}).json()
     results = answer["data"]["createTasks"]["results"]
@@ -65,7 +65,7 @@ def by_one_call(client: httpx.Client, tasks: int) -> None:
 
 
 def announce(mongodb: MongodbServer) -> None:
-    """Say that there is a task, as a worker does."""
+    """Announce a task definition, as a worker does."""
     schema = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
     with MongoClient[dict[str, Any]](mongodb.url) as client:
         filter_, update = workers.announce(TaskDefinition("noop", schema, positional=("x",)))
@@ -73,14 +73,14 @@ def announce(mongodb: MongodbServer) -> None:
 
 
 def timed(work: Any, *args: Any) -> float:
-    """Return how many seconds something takes."""
+    """Return the seconds that a function takes."""
     began = time.monotonic()
     work(*args)
     return time.monotonic() - began
 
 
 def main() -> None:
-    """Run the rounds and print what they gave."""
+    """Run the rounds and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -103,7 +103,7 @@ def main() -> None:
         for number in range(1, options.rounds + 1):
             many = timed(by_one_call, client, options.tasks)
             one = timed(one_after_the_other, client, range(options.tasks))
-            several = timed(several_at_a_time, client, options.tasks)
+            several = timed(in_threads, client, options.tasks)
             ratios.append((one / many, several / many))
             print(
                 f"round {number}: createTasks {options.tasks / many:.0f}/s; createTask {options.tasks / one:.0f}/s, "

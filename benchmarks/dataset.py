@@ -1,9 +1,9 @@
-"""Make many task records, straight in MongoDB, as tasks created, run and ended over ninety days would have left them.
+"""Insert many task records into MongoDB, like those of tasks that were created and run over ninety days.
 
     python benchmarks/dataset.py --tasks 1000000 --data-dir .data/million
 
-With ``--data-dir`` a MongoDB of its own runs on that folder meanwhile; the folder stays, for benchmarks/reading.py.
-With ``--mongodb-url`` the records go to that server instead. The same seed makes the same tasks.
+With ``--data-dir`` a MongoDB runs on that folder, which stays for benchmarks/reading.py. With ``--mongodb-url`` the
+records go to that server. The same seed makes the same tasks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SEED = 6
 
 @dataclass(frozen=True)
 class Dataset:
-    """Which tasks to make, and where they go."""
+    """The number and seed of the tasks, and the database they go to."""
 
     url: str
     database: str
@@ -42,7 +42,7 @@ class Dataset:
 
 @contextmanager
 def mongodb_on(folder: Path) -> Iterator[str]:
-    """Run a MongoDB on a folder until the block ends, and give its address."""
+    """Run a MongoDB on a folder until the block ends, and yield its address."""
     folder = folder.resolve()
     server = MongodbServer(folder / "mongodb", free_port())
     with running(server.command(folder / "mongod.log"), dict(os.environ), folder / "log"):
@@ -50,61 +50,59 @@ def mongodb_on(folder: Path) -> Iterator[str]:
         yield server.url
 
 
-def fill(wanted: Dataset, processes: int) -> None:
-    """Make the tasks and their indexes, and say how long that took.
-
-    The indexes come last: to build them from what is there takes less time than to keep them at every insert.
-    """
+def fill(dataset: Dataset, processes: int) -> None:
+    """Insert the tasks, create the indexes, and print the times."""
+    # The indexes come last: building them from the finished collection takes less time than every insert would.
     began = time.monotonic()
-    firsts = range(0, wanted.tasks, CHUNK)
+    firsts = range(0, dataset.tasks, CHUNK)
     done = 0
-    with multiprocessing.get_context("spawn").Pool(processes, _connect, (wanted,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, _connect, (dataset,)) as pool:
         for count in pool.imap_unordered(_insert, firsts):
             done += count
             if done % (100 * CHUNK) == 0:
                 print(f"{done:,} documents, {done / (time.monotonic() - began):,.0f}/s", flush=True)
     inserted = time.monotonic()
-    with MongoClient[dict[str, Any]](wanted.url) as client:
-        tasks = client[wanted.database][fields.TASKS]
+    with MongoClient[dict[str, Any]](dataset.url) as client:
+        tasks = client[dataset.database][fields.TASKS]
         tasks.create_indexes([*fields.UNIQUE_INDEXES, *fields.INDEXES])
         indexed = time.monotonic()
-        size = client[wanted.database].command("collStats", fields.TASKS)
+        size = client[dataset.database].command("collStats", fields.TASKS)
     print(
-        f"{wanted.tasks:,} documents of {size['avgObjSize']} bytes in {inserted - began:.0f} s, "
-        f"{wanted.tasks / (inserted - began):,.0f}/s; "
+        f"{dataset.tasks:,} documents of {size['avgObjSize']} bytes in {inserted - began:.0f} s, "
+        f"{dataset.tasks / (inserted - began):,.0f}/s; "
         f"{size['nindexes']} indexes of {size['totalIndexSize'] / 2**20:,.0f} MiB in {indexed - inserted:.0f} s; "
         f"together {indexed - began:.0f} s"
     )
 
 
-def refuse_what_is_filled(wanted: Dataset) -> None:
-    """Leave alone what is somebody's.
+def refuse_existing_tasks(dataset: Dataset) -> None:
+    """Refuse a database that has tasks.
 
     Raises:
-        SystemExit: there are tasks already.
+        SystemExit: the database has tasks.
     """
-    with MongoClient[dict[str, Any]](wanted.url) as client:
-        if client[wanted.database][fields.TASKS].find_one():
-            raise SystemExit(f"there are tasks in {wanted.database} already; drop it, or name another by --database")
+    with MongoClient[dict[str, Any]](dataset.url) as client:
+        if client[dataset.database][fields.TASKS].find_one():
+            raise SystemExit(f"{dataset.database} has tasks already; drop it, or name another by --database")
 
 
 _target: list[tuple[Dataset, Collection[dict[str, Any]]]] = []
 
 
-def _connect(wanted: Dataset) -> None:
-    client = MongoClient[dict[str, Any]](wanted.url)
-    _target.append((wanted, client[wanted.database][fields.TASKS]))
+def _connect(dataset: Dataset) -> None:
+    client = MongoClient[dict[str, Any]](dataset.url)
+    _target.append((dataset, client[dataset.database][fields.TASKS]))
 
 
 def _insert(first: int) -> int:
-    wanted, collection = _target[0]
-    count = min(CHUNK, wanted.tasks - first)
-    documents = list(Chunk(first, count, wanted.tasks, wanted.seed).documents())
+    dataset, collection = _target[0]
+    count = min(CHUNK, dataset.tasks - first)
+    documents = list(Chunk(first, count, dataset.tasks, dataset.seed).documents())
     return len(collection.insert_many(documents, ordered=False).inserted_ids)
 
 
 def main() -> None:
-    """Fill a database."""
+    """Insert the tasks into the database of the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--database", default=DATABASE)
@@ -112,7 +110,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--mongodb-url")
-    where.add_argument("--data-dir", type=Path, help="run a MongoDB on this folder, and keep it")
+    where.add_argument("--data-dir", type=Path, help="run a MongoDB on this folder, which stays")
     options = parser.parse_args()
     if options.mongodb_url is not None:
         _run(options, options.mongodb_url)
@@ -122,9 +120,9 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace, url: str) -> None:
-    wanted = Dataset(url, options.database, options.tasks, options.seed)
-    refuse_what_is_filled(wanted)
-    fill(wanted, options.processes)
+    dataset = Dataset(url, options.database, options.tasks, options.seed)
+    refuse_existing_tasks(dataset)
+    fill(dataset, options.processes)
 
 
 if __name__ == "__main__":

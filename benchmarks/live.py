@@ -1,11 +1,11 @@
-"""Live updates to a thousand WebSockets, beside a peer in Python and, where npm is, one in JavaScript.
+"""Live updates to a thousand WebSockets, compared with a peer in Python and, if npm is installed, one in JavaScript.
 
     python benchmarks/live.py --rounds 3
 
-A round gives each side two fresh processes, in another order each time: one with all sockets on one task, one with as
-many tasks as sockets. Events are published as a worker would; MongoDB has the first state of each task only. Where
-`taskset` is, the server has the first core for itself and the sockets the second. Ratios are paired within a round.
-Only ratios mean anything on another machine.
+A round runs each side in two new processes, in another order each time: one with all sockets on one task, one with as
+many tasks as sockets. Events are published like a worker's; MongoDB has the first state of each task only. If `taskset`
+is installed, the server has the first core for itself and the sockets have the second. Ratios are paired within a
+round, and only they can be compared between machines.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SETTLE_SECONDS = 1.0
 _WHOLE = 10
 
 Figures = dict[str, float]
-"""By name: milliseconds, unless the name says otherwise."""
+"""The measurements by name: milliseconds, unless the name has another unit."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Site:
 
 @asynccontextmanager
 async def crowd_of(side: Side, site: Site, task_ids: list[str]) -> AsyncIterator[tuple[Crowd, psutil.Process, int]]:
-    """Run a side's server with the tasks, and give sockets that are yet to be connected, its process and its port."""
+    """Run a side's server with the tasks, and yield a crowd without sockets, the server's process and its port."""
     documents = side.fill(site.mongodb.url, site.redis.url, sorted(set(task_ids)))
     port = free_port()
     pinned = [] if shutil.which("taskset") is None else ["taskset", "-c", str(_SERVER_CORE)]
@@ -73,21 +73,21 @@ async def crowd_of(side: Side, site: Site, task_ids: list[str]) -> AsyncIterator
 
 
 class _Busy:
-    """How much of its core the load generator itself used: near 1 a figure is its own."""
+    """The largest share of its core that the load generator used: near 1 it was the bottleneck itself."""
 
     def __init__(self) -> None:
-        self.most = 0.0
+        self.max_share = 0.0
 
     def __enter__(self) -> None:
         self._began, self._cpu = time.perf_counter(), time.process_time()
 
     def __exit__(self, *_exc: object) -> None:
         took = time.perf_counter() - self._began
-        self.most = max(self.most, (time.process_time() - self._cpu) / took)
+        self.max_share = max(self.max_share, (time.process_time() - self._cpu) / took)
 
 
 async def one_task(side: Side, site: Site) -> Figures:
-    """All sockets watch the same task."""
+    """Measure with all sockets on the same task."""
     ids, busy = [str(uuid.uuid4())], _Busy()
     async with crowd_of(side, site, ids) as (crowd, server, port):
         await crowd.connect(port, ids)
@@ -105,13 +105,13 @@ async def one_task(side: Side, site: Site) -> Figures:
         "one task: memory of a subscription, KiB": resident / site.sockets / 1024,
         "one task: one event, until all have it": 1000 * statistics.mean(singles),
         "one task: burst of 100, until all have the last": 1000 * burst,
-        "load generator, one event, share of its core": single.most,
-        "load generator, burst, share of its core": busy.most,
+        "load generator, one event, share of its core": single.max_share,
+        "load generator, burst, share of its core": busy.max_share,
     }
 
 
 async def many_tasks(side: Side, site: Site) -> Figures:
-    """Each socket watches a task of its own."""
+    """Measure with each socket on a task of its own."""
     ids, busy = [str(uuid.uuid4()) for _ in range(site.sockets)], _Busy()
     async with crowd_of(side, site, ids) as (crowd, _, port):
         storm = await crowd.connect(port, ids)
@@ -124,12 +124,12 @@ async def many_tasks(side: Side, site: Site) -> Figures:
         "many tasks: 1,000 events/s, median": 1000 * statistics.median(took),
         "many tasks: 1,000 events/s, 99th percentile": 1000 * took[len(took) * 99 // 100],
         "many tasks: 64 events under way, 1,000 events/s": rate / 1000,
-        "load generator, 64 under way, share of its core": busy.most,
+        "load generator, 64 under way, share of its core": busy.max_share,
     }
 
 
 def table(rounds: list[dict[str, Figures]]) -> str:
-    """Medians over the rounds; in brackets the median of what is the round's figure by ours."""
+    """Return a table of medians over the rounds, with the median ratio to ours in brackets."""
     names = list(rounds[0])
     lines = [f"| | {' | '.join(names)} |", f"|---{'|---:' * len(names)}|"]
     for figure in rounds[0][OURS.name]:
@@ -149,13 +149,13 @@ def _shown(number: float) -> str:
 
 
 async def run(site: Site, rounds: int) -> None:
-    """Run the rounds and print what they gave."""
+    """Run the rounds and print the results."""
     compared, found = sides(), list[dict[str, Figures]]()
     for number in range(rounds):
         figures: defaultdict[str, Figures] = defaultdict(dict)
-        turn = number % len(compared)
+        first = number % len(compared)
         for scenario in (one_task, many_tasks):
-            for side in compared[turn:] + compared[:turn]:
+            for side in compared[first:] + compared[:first]:
                 figures[side.name].update(await scenario(side, site))
         found.append({side.name: figures[side.name] for side in compared})
         print(f"round {number + 1}\n{table(found[-1:])}\n", flush=True)
@@ -163,7 +163,7 @@ async def run(site: Site, rounds: int) -> None:
 
 
 def main() -> None:
-    """Start the servers that all share, and measure."""
+    """Start the shared servers and measure all sides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sockets", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,4 +1,4 @@
-"""What a benchmark of live updates compares: the API, and peers that tell the same of the same tasks."""
+"""The servers of the benchmark of live updates: the API, and peers that publish the same states of the same tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from live_sockets import mark
+from live_sockets import sequence_text
 from pymongo import MongoClient
 
 from gql_api import events
@@ -35,7 +35,7 @@ EventOf = Callable[[Any, int], bytes]
 class Side:
     """One of the servers.
 
-    ``fill`` makes the tasks in MongoDB and returns what ``event_of`` needs of each to make the event of a mark.
+    ``fill`` stores the tasks in MongoDB and returns their documents, from which ``event_of`` makes a numbered event.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Side:
     event_of: EventOf
 
     def environment(self, mongodb_url: str, redis_url: str, port: int) -> dict[str, str]:
-        """What the server is told."""
+        """Return the environment of the server."""
         return {
             **os.environ,
             "MONGODB_URL": mongodb_url,
@@ -57,19 +57,19 @@ class Side:
 
 
 def channel_of(task_id: str) -> str:
-    """The channel of a task, the same for all."""
+    """Return the channel of a task, the same for all sides."""
     return events.channel(task_id)
 
 
 def _fill_ours(mongodb_url: str, redis_url: str, ids: list[str]) -> dict[str, Any]:
-    """Make running tasks as a worker does."""
+    """Store running tasks as a worker does."""
     settings = Settings(mongodb_url=mongodb_url, mongodb_database=_DATABASE, celery_broker_url=redis_url)
     connections = Connections(settings)
     store = Store(connections)
     for id_ in ids:
         store.change(writes.create(NewTask(id=id_, name="shop.orders.ship")), upsert=True, quick=True)
         store.change(writes.start(id_, worker="w"), quick=True)
-        store.change(writes.progress(id_, Progress(0, 100, mark(0))), quick=True)
+        store.change(writes.progress(id_, Progress(0, 100, sequence_text(0))), quick=True)
     collection = connections.database().get_collection(fields.TASKS, codec_options=CODEC)
     documents = {document[fields.ID]: document for document in collection.find({fields.ID: {"$in": ids}})}
     connections.close()
@@ -77,15 +77,15 @@ def _fill_ours(mongodb_url: str, redis_url: str, ids: list[str]) -> dict[str, An
 
 
 def _event_of_ours(document: Any, number: int) -> bytes:
-    """What a worker publishes: the record, later in its life."""
-    progress = {**document[fields.PROGRESS], fields.MESSAGE: mark(number)}
+    """Return the event that a worker publishes for a later revision of the record."""
+    progress = {**document[fields.PROGRESS], fields.MESSAGE: sequence_text(number)}
     revision = document[fields.REVISION] + number
     return events.encode({**document, fields.REVISION: revision, fields.PROGRESS: progress})
 
 
 def _fill_peer(mongodb_url: str, _redis_url: str, ids: list[str]) -> dict[str, Any]:
-    """Make the same tasks as GraphQL has them."""
-    progress = {"current": 0.0, "total": 100.0, "message": mark(0)}
+    """Store the same tasks in the form of their GraphQL fields."""
+    progress = {"current": 0.0, "total": 100.0, "message": sequence_text(0)}
     task = {"name": "shop.orders.ship", "status": "STARTED", "revision": 3, "isFinal": False}
     times = {"createdAt": _TIME, "updatedAt": _TIME}
     documents = {id_: {"_id": id_, **task, **times, "progress": progress} for id_ in ids}
@@ -95,7 +95,7 @@ def _fill_peer(mongodb_url: str, _redis_url: str, ids: list[str]) -> dict[str, A
 
 
 def _event_of_peer(document: Any, number: int) -> bytes:
-    progress = {**document["progress"], "message": mark(number)}
+    progress = {**document["progress"], "message": sequence_text(number)}
     return json.dumps({**document, "revision": document["revision"] + number, "progress": progress}).encode()
 
 
@@ -118,7 +118,7 @@ NODE = Side("graphql-ws", _serve_node, _fill_peer, _event_of_peer)
 
 
 def sides() -> list[Side]:
-    """All that can be measured here: the peer in JavaScript where npm is, whose packages are installed at first."""
+    """Return the sides that this machine can run. npm, if present, installs the packages of the JavaScript peer."""
     if shutil.which("npm") is None:
         return [OURS, STRAWBERRY]
     if not (_PEERS / "node_modules").exists():

@@ -1,7 +1,7 @@
-"""Many WebSockets that watch tasks, in one process: what a benchmark of live updates listens with, and publishes by.
+"""The load generator of the benchmark of live updates: many WebSockets in one process, and a publisher of events.
 
-Every event carries a mark of ten characters in a string that the subscription selects. Frames are not parsed: what a
-server sends is not masked, so that the marks are found where they stand.
+Every event has its number as ten characters in a string that the subscription selects. Frames are not parsed: a server
+does not mask them, so that the numbers can be found in the bytes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import cast
 SUBSCRIBE = """subscription ($id: ID!) {
   taskUpdated(id: $id) { id name status revision isFinal createdAt updatedAt progress { current total message } }
 }"""
-_SIGN = b"#@"
-_MARK = re.compile(_SIGN + rb"(\d{8})")
-_SIGN_BYTES, _MARK_BYTES = 2, 10
+_PREFIX = b"#@"
+_NUMBER = re.compile(_PREFIX + rb"(\d{8})")
+_PREFIX_BYTES, _NUMBER_BYTES = 2, 10
 _PING, _PONG, _TEXT = 0x89, 0x8A, 0x81
 _UNMASKED = b"\0\0\0\0"  # a mask that changes nothing
 _SHORT = 126
@@ -28,9 +28,9 @@ _CONCURRENCY = 128
 _TICK_SECONDS = 0.002
 
 
-def mark(number: int) -> str:
-    """What tells one event from another."""
-    return f"{_SIGN.decode()}{number:08d}"
+def sequence_text(number: int) -> str:
+    """Return the text of an event's number."""
+    return f"{_PREFIX.decode()}{number:08d}"
 
 
 def _frame(kind: int, payload: bytes) -> bytes:
@@ -40,18 +40,18 @@ def _frame(kind: int, payload: bytes) -> bytes:
 
 
 class Socket(asyncio.Protocol):
-    """One watcher of one task. ``last`` is the newest mark that it has heard."""
+    """A subscriber of one task. ``last`` is the highest event number that it has received."""
 
-    def __init__(self, task_id: str, heard: Callable[[Socket, bytes], None]) -> None:
+    def __init__(self, task_id: str, on_event: Callable[[Socket, bytes], None]) -> None:
         self.task_id = task_id
         self.last = -1
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._heard = heard
+        self._on_event = on_event
         self._unread = b""
         self._is_accepted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for a WebSocket."""
+        """Send the WebSocket handshake."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.write(
             b"GET /graphql HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -60,12 +60,12 @@ class Socket(asyncio.Protocol):
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail when it was lost before it began."""
+        """Fail if the connection was lost before the first payload."""
         if not self.begun.done():
             self.begun.set_exception(exc or ConnectionError("a server closed a socket"))
 
     def data_received(self, data: bytes) -> None:
-        """Note the marks. Every frame that has one ends with a brace; what comes after the last waits for its rest."""
+        """Read the event numbers; bytes after the last brace, which ends a frame, wait for the rest of theirs."""
         if data[0] == _PING:
             self.transport.write(_frame(_PONG, data[2 : 2 + data[1]]))
         if self._unread:
@@ -75,10 +75,10 @@ class Socket(asyncio.Protocol):
         end = data.rfind(b"}") + 1
         if end < len(data):
             data, self._unread = data[:end], data[end:]
-        at = data.rfind(_SIGN)
+        at = data.rfind(_PREFIX)
         if at >= 0:
-            self.last = max(self.last, int(data[at + _SIGN_BYTES : at + _MARK_BYTES]))
-            self._heard(self, data)
+            self.last = max(self.last, int(data[at + _PREFIX_BYTES : at + _NUMBER_BYTES]))
+            self._on_event(self, data)
 
     def _begin(self, data: bytes) -> None:
         if not self._is_accepted and b"101 Switching" in data:
@@ -88,7 +88,7 @@ class Socket(asyncio.Protocol):
             payload = {"query": SUBSCRIBE, "variables": {"id": self.task_id}}
             message = {"type": "subscribe", "id": "1", "payload": payload}
             self.transport.write(_frame(_TEXT, json.dumps(message).encode()))
-        if _MARK.search(data):
+        if _NUMBER.search(data):
             self.begun.set_result(None)
         elif b'"error' in data:
             self.begun.set_exception(ConnectionError(data.decode(errors="replace")))
@@ -96,7 +96,7 @@ class Socket(asyncio.Protocol):
 
 @dataclass
 class Publisher:
-    """A connection to Redis, which publishes and looks at no answer."""
+    """A connection to Redis that publishes and ignores the answers."""
 
     writer: asyncio.StreamWriter
 
@@ -107,7 +107,7 @@ class Publisher:
 
 
 EventOf = Callable[[str, int], bytes]
-"""Makes the event of a task, by its id and the number of its mark."""
+"""Returns the event of a task, by its id and the event's number."""
 
 
 @dataclass
@@ -121,15 +121,15 @@ class Crowd:
     number: int = 0
     _missing: int = 0
     _done: asyncio.Event = field(default_factory=asyncio.Event)
-    _heard: Callable[[Socket, bytes], None] | None = None
+    _on_event: Callable[[Socket, bytes], None] | None = None
 
     async def connect(self, port: int, task_ids: Sequence[str]) -> float:
-        """Connect a socket for each, and return how many seconds it took until the last had its first payload."""
+        """Connect a socket for each task id, and return the seconds until the last has its first payload."""
         loop, began, gate = asyncio.get_running_loop(), time.perf_counter(), asyncio.Semaphore(_CONCURRENCY)
 
         async def connect(task_id: str) -> Socket:
             async with gate:
-                _, socket = await loop.create_connection(lambda: Socket(task_id, self._hear), "127.0.0.1", port)
+                _, socket = await loop.create_connection(lambda: Socket(task_id, self._receive), "127.0.0.1", port)
                 await socket.begun
                 return socket
 
@@ -137,23 +137,23 @@ class Crowd:
         return time.perf_counter() - began
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all sockets."""
         for socket in self.sockets:
             socket.transport.abort()
 
     async def together(self, events: int) -> float:
-        """Publish events of the one task at once, and return the seconds until every socket has heard the last."""
+        """Publish events of one task at once, and return the seconds until every socket has received the last."""
         task_id = self.sockets[0].task_id
         prepared = [self.event_of(task_id, number) for number in self._numbers(events)]
         last, waiting = self.number, set(self.sockets)
 
-        def hear(socket: Socket, _data: bytes) -> None:
+        def receive(socket: Socket, _data: bytes) -> None:
             if socket.last >= last:
                 waiting.discard(socket)
                 if not waiting:
                     self._done.set()
 
-        self._begin(hear)
+        self._begin(receive)
         began = time.perf_counter()
         for event in prepared:
             self.publisher.publish(self.channel_of(task_id), event)
@@ -161,18 +161,18 @@ class Crowd:
         return time.perf_counter() - began
 
     async def paced(self, rate: int, seconds: int) -> list[float]:
-        """Publish events of all tasks in turn, so many a second; return how long each took to arrive, in seconds."""
+        """Publish events of all tasks in turn, at a rate per second, and return the seconds that each took."""
         prepared = self._prepared(rate * seconds)
         first = prepared[0][0]
         sent, took = [0.0] * len(prepared), list[float]()
 
-        def hear(_socket: Socket, data: bytes) -> None:
+        def receive(_socket: Socket, data: bytes) -> None:
             now = time.perf_counter()
-            took.extend(now - sent[number - first] for number in map(int, _MARK.findall(data)) if number >= first)
+            took.extend(now - sent[number - first] for number in map(int, _NUMBER.findall(data)) if number >= first)
             if len(took) == len(prepared):
                 self._done.set()
 
-        self._begin(hear)
+        self._begin(receive)
         began, published = time.perf_counter(), 0
         while published < len(prepared):
             due = min(len(prepared), int((time.perf_counter() - began) * rate))
@@ -184,14 +184,14 @@ class Crowd:
         await self._done.wait()
         return took
 
-    async def window(self, events: int, most: int) -> float:
-        """Publish events of all tasks in turn, so many under way at any time; return how many a second arrived."""
+    async def window(self, events: int, size: int) -> float:
+        """Publish events of all tasks in turn, with a number of them under way, and return the events per second."""
         prepared = self._prepared(events)
-        first, rest, arrived = prepared[0][0], iter(prepared[most:]), 0
+        first, rest, arrived = prepared[0][0], iter(prepared[size:]), 0
 
-        def hear(_socket: Socket, data: bytes) -> None:
+        def receive(_socket: Socket, data: bytes) -> None:
             nonlocal arrived
-            for number in map(int, _MARK.findall(data)):
+            for number in map(int, _NUMBER.findall(data)):
                 if number >= first:
                     arrived += 1
                     if (following := next(rest, None)) is not None:
@@ -199,15 +199,15 @@ class Crowd:
             if arrived == events:
                 self._done.set()
 
-        self._begin(hear)
+        self._begin(receive)
         began = time.perf_counter()
-        for _, channel, event in prepared[:most]:
+        for _, channel, event in prepared[:size]:
             self.publisher.publish(channel, event)
         await self._done.wait()
         return events / (time.perf_counter() - began)
 
     def _prepared(self, events: int) -> list[tuple[int, str, bytes]]:
-        """Events in turn of all tasks: each with its number and its channel."""
+        """Return events of all tasks in turn, each with its number and its channel."""
         ids = [self.sockets[place % len(self.sockets)].task_id for place in range(events)]
         numbered = zip(self._numbers(events), ids, strict=True)
         return [(number, self.channel_of(id_), self.event_of(id_, number)) for number, id_ in numbered]
@@ -216,10 +216,10 @@ class Crowd:
         self.number += count
         return range(self.number - count + 1, self.number + 1)
 
-    def _begin(self, heard: Callable[[Socket, bytes], None]) -> None:
+    def _begin(self, on_event: Callable[[Socket, bytes], None]) -> None:
         self._done = asyncio.Event()
-        self._heard = heard
+        self._on_event = on_event
 
-    def _hear(self, socket: Socket, data: bytes) -> None:
-        if self._heard is not None:
-            self._heard(socket, data)
+    def _receive(self, socket: Socket, data: bytes) -> None:
+        if self._on_event is not None:
+            self._on_event(socket, data)

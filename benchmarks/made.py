@@ -1,7 +1,7 @@
-"""The documents of a made history: tasks as a shop's workers would have left them over ninety days.
+"""The documents of an invented history: the tasks of a shop over ninety days.
 
-Every document has the fields that ``gql_api.record`` gives a task in its state; a test compares
-them. Chunks are seeded one by one, so that the same seed makes the same tasks in any number of processes.
+Every document has the fields that ``gql_api.record`` gives a task in its state, which a test compares. Each chunk has
+a seed of its own, so that the same seed makes the same tasks in any number of processes.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ _EXPIRED_PART = 0.3
 
 
 def order_of(number: int) -> str:
-    """The order in the metadata of a task; no other task has it."""
+    """Return the order in the metadata of a task; no other task has it."""
     return f"ord-{number:08}"
 
 
 def customer_of(number: int) -> str:
-    """The id of a customer, from 0 to :data:`CUSTOMERS`; the first have most of the tasks."""
+    """Return the id of a customer, from 0 to :data:`CUSTOMERS`; the first have most of the tasks."""
     return f"cus-{number:06}"
 
 
 @dataclass
 class _Life:
-    """A task under way through its states."""
+    """A task on its way through its states."""
 
     document: Document
     now: int
@@ -84,7 +84,7 @@ class _Life:
 
 
 class Chunk:
-    """Tasks that are made together, from ``first`` on, of ``total``."""
+    """A part of ``total`` tasks that one process makes: ``count`` tasks from ``first`` on."""
 
     def __init__(self, first: int, count: int, total: int, seed: int) -> None:
         self._first, self._count, self._total = first, count, total
@@ -96,7 +96,7 @@ class Chunk:
         self._open = self._random.choices(_OPEN, _OPEN_SHARES, k=count)
 
     def documents(self) -> Iterator[Document]:
-        """Make them, oldest first."""
+        """Yield the documents, oldest first."""
         before: Document | None = None
         moment = 0
         for index in range(self._count):
@@ -152,7 +152,7 @@ class Chunk:
             "priority": pick.randint(1, 5) if pick.random() < 0.5 else pick.randint(2, 10) / 2,  # noqa: PLR2004 # half
             "source.channel": pick.choice(("web", "app", "phone")),
         }
-        # One in five has a coupon, as many have none and say so, and the rest say nothing.
+        # One in five has a coupon, as many have null, and the rest have no such key.
         coupon = pick.randrange(5)
         if coupon < 2:  # noqa: PLR2004 # as above
             metadata["coupon"] = None if coupon else f"C{pick.randrange(1000)}"

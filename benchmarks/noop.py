@@ -1,11 +1,11 @@
-"""No-op tasks per second of one worker with two processes: ours against stock Celery with its MongoDB backend.
+"""No-op tasks per second of one worker with two processes, compared with stock Celery and its MongoDB backend.
 
     python benchmarks/noop.py --rounds 5 --slices 10 --tasks 300
 
 A round starts one worker of each side on the same servers, with the same settings and write concern. They take turns:
-each has its slices of tasks waiting in queues of their own, and gets one slice at a time while the other idles. On a
-machine whose speed changes from second to second neighbouring slices still meet the same machine. A round's figure is
-the median over its pairs of slices. Only ratios mean anything on another machine.
+each has its slices of tasks in queues of their own, and gets one slice at a time while the other idles, so that the two
+slices of a pair meet the same speed of a machine whose speed changes. A round's figure is the median over its pairs of
+slices. Only the ratios can be compared between machines.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
 
 @dataclass(frozen=True)
 class Figures:
-    """What a slice gave: tasks per second, and the CPU time of a task in all processes but those that measure."""
+    """The results of a slice: tasks per second, and the CPU time of a task in all processes but the measuring one."""
 
     rate: float
     cpu_milliseconds: float
@@ -71,7 +71,7 @@ class Side:
     log: Path
 
     def run_slice(self, number: int, tasks: int) -> Figures:
-        """Let the worker have one slice, and measure it from its tenth part on, by the times in MongoDB."""
+        """Run one slice and measure all but its first tenth, by the times in MongoDB."""
         queue, destination = f"{self.name}{number}", [f"{self.name}@benchmark"]
         self.broker.control.add_consumer(queue, destination=destination)
         cpu, before = self._cpu_seconds(), number * tasks
@@ -95,7 +95,7 @@ class Side:
 
 
 def run_round(options: argparse.Namespace, environment: dict[str, str], servers: list[psutil.Process]) -> Figures:
-    """Return ours in proportion to stock's."""
+    """Return the ratios of our figures to those of stock Celery."""
     pairs = []
     with ExitStack() as stack:
         client = stack.enter_context(MongoClient[dict[str, Any]](environment["MONGODB_URL"]))
@@ -130,7 +130,7 @@ def run_round(options: argparse.Namespace, environment: dict[str, str], servers:
 
 
 def main() -> None:
-    """Run the rounds and print what they gave."""
+    """Run the rounds and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=300, help="tasks in a slice")
     parser.add_argument("--slices", type=int, default=10, help="slices of each side in a round")

@@ -1,4 +1,4 @@
-"""The same no-op task in a stock Celery app and in one of ours; both read their addresses from the environment."""
+"""The same no-op task in a stock Celery app and in ours; both read the addresses of servers from the environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gql_api.worker.backend.backend import Backend
 
 
 def stock() -> Celery:
-    """Celery with its own MongoDB backend, set as ours is: late acknowledgement, prefetch 1, starts tracked."""
+    """Create Celery's own app with its MongoDB backend and our settings: late acks, prefetch 1, starts tracked."""
     app = Celery("stock", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["STOCK_BACKEND"])
     app.conf.update(
         task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1, task_track_started=True
@@ -21,7 +21,7 @@ def stock() -> Celery:
 
 
 def ours() -> Celery:
-    """The same app with records, claims, history and events."""
+    """Create our app, with records, claims, history and events."""
     return adopt(Celery("ours", broker=os.environ["CELERY_BROKER_URL"]))
 
 
@@ -34,7 +34,7 @@ def noop() -> None:
 
 
 def fill(slices: int, tasks: int) -> None:
-    """Let tasks wait, each slice in a queue of its own; ours gets its indexes first, as by the API's start."""
+    """Send the tasks, each slice to a queue of its own, after creating our indexes, which the API would do."""
     if isinstance(app.backend, Backend):
         app.backend.collection.create_indexes([*fields.UNIQUE_INDEXES, *fields.INDEXES])
         app.backend.database[fields.CHORDS].create_indexes(canvas.INDEXES)

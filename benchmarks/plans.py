@@ -1,4 +1,4 @@
-"""How MongoDB ran what the API asked: its profiler tells the commands, and explain their plans."""
+"""The plans of MongoDB for the API's commands, from its profiler and from explain."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pymongo.database import Database
 from gql_api.record import fields
 
 _OF_THE_API = {"appName": "gql-api"}
-# What of a profiled command explain takes.
+# The parts of a profiled command that explain accepts.
 _READS = ("find", "aggregate")
 _PARTS = (*_READS, "filter", "pipeline", "sort", "limit", "projection", "hint")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one command was run."""
+    """The execution of one command."""
 
     stages: frozenset[str]
     keys: int
@@ -26,12 +26,12 @@ class Plan:
 
     @property
     def flaws(self) -> list[str]:
-        """What a list must not need: a scan of the collection, or a sort of all that matches, if anything does."""
+        """The stages that a list must not have: a scan of the collection, or a sort of all matches."""
         return sorted(self.stages & {"COLLSCAN", "SORT", "$sort"}) if self.keys or self.documents else []
 
 
 def plans_of(database: Database[dict[str, Any]], ask: Callable[[], object]) -> list[Plan]:
-    """Ask the API something, and return how each command on the tasks that it took is run."""
+    """Send a request to the API, and return the plans of its commands on the tasks."""
     database.command("profile", 0)
     database["system.profile"].drop()
     database.command("profile", 2, filter=_OF_THE_API)
@@ -49,14 +49,14 @@ def _plan(database: Database[dict[str, Any]], entry: dict[str, Any]) -> Plan:
     if "aggregate" in command:
         command["cursor"] = {}
     stages = set(_stages(database.command("explain", command, verbosity="queryPlanner")))
-    # What ran may have been another plan, from the cache.
+    # The command may have run by another plan, from the cache.
     stages |= {"SORT"} if entry.get("hasSortStage") else set()
     stages |= {"COLLSCAN"} if "COLLSCAN" in entry.get("planSummary", "") else set()
     return Plan(frozenset(stages), entry.get("keysExamined", 0), entry.get("docsExamined", 0))
 
 
 def _stages(explained: Any) -> Iterator[str]:
-    """The names of all stages of the plans that won."""
+    """Yield the names of all stages of the winning plans."""
     if isinstance(explained, dict):
         for name, value in explained.items():
             if name == "stage" and isinstance(value, str):

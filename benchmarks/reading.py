@@ -1,9 +1,9 @@
-"""What reading costs among a million tasks, over HTTP, on one API: pages, filters, orders, counts, and memory.
+"""The cost of reading among a million tasks, over HTTP, on one API: pages, filters, orders, counts, and memory.
 
     python benchmarks/dataset.py --tasks 1000000 --data-dir .data/million
     python benchmarks/reading.py --data-dir .data/million
 
-The folder is filled first when it is empty. What comes out is the tables of docs/performance.md.
+An empty folder is filled first. The output is the tables of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _COUNT = "query ($filter: TaskFilter) { tasks(first: 1, filter: $filter) { total
 
 
 class Report:
-    """Asks the API, and prints the tables."""
+    """The report: requests to the API, and tables of their times."""
 
     def __init__(self, api: Api, impatient: Api, database: Database[dict[str, Any]], tasks: int, rounds: int) -> None:
         self._api = api
@@ -60,20 +60,20 @@ class Report:
         self._memory = Memory(api.process)
         self._tasks = tasks
         self._rounds = rounds
-        self._random = random.Random(6)  # noqa: S311 # which orders are asked for
+        self._random = random.Random(6)  # noqa: S311 # only the choice of orders
 
     def run(self) -> None:
-        """Measure all of it."""
+        """Measure and print all tables."""
         self._api.data(_LIST, first=_PAGE)
-        start = self._memory.look()
-        with self._memory.watched():
+        start = self._memory.sample()
+        with self._memory.sampling():
             self._pages()
             self._walk()
             self._equalities()
             self._orders()
             self._scans()
             self._counts()
-        end = self._memory.look()
+        end = self._memory.sample()
         self._table(
             "memory of the API, MiB",
             ("after the first request", "most", "at the end"),
@@ -98,13 +98,13 @@ class Report:
         )
 
     def _cursor_after(self, tasks: int) -> str:
-        """The cursor that a client has after so many tasks."""
+        """Return the cursor that a client has after a number of tasks."""
         order = Order()
         found = self._database[fields.TASKS].find(order.listed()).sort(order.sort())
         return str(Cursor.of(TaskRecord(found.skip(tasks - 1)[0]), order))
 
     def _walk(self) -> None:
-        """Read many large pages one after the other: what they took is to be given back."""
+        """Read many large pages one after the other, whose memory the API has to release."""
         after, pages = None, min(_WALKED, self._tasks // _STRIDE)
         began = time.monotonic()
         for _ in range(pages):
@@ -130,8 +130,8 @@ class Report:
         for title, (path, values) in asked.items():
             times, found = [], 0
             for value in values:
-                wanted = _metadata(path, eq=value)
-                milliseconds, answer = self._api.timed_data(_LIST, first=20, filter=wanted)
+                filter_ = _metadata(path, eq=value)
+                milliseconds, answer = self._api.timed_data(_LIST, first=20, filter=filter_)
                 times.append(milliseconds)
                 found += len(answer["tasks"]["nodes"])
             hundredths = statistics.quantiles(times, n=100, method="inclusive")
@@ -147,11 +147,11 @@ class Report:
         rows = []
         for name in ("CREATED_AT", "UPDATED_AT", "FINISHED_AT"):
             for status in (None, *Status):
-                wanted = None if status is None else {"statuses": [status]}
-                looked = [self._order({"field": name, "direction": direction}, wanted) for direction in _DIRECTIONS]
-                flaws = sorted({flaw for _, plans in looked for plan in plans for flaw in plan.flaws})
-                figures = [figure for figures, _ in looked for figure in figures]
-                keys = max(plan.keys for _, plans in looked for plan in plans)
+                filter_ = None if status is None else {"statuses": [status]}
+                orders = [self._order({"field": name, "direction": direction}, filter_) for direction in _DIRECTIONS]
+                flaws = sorted({flaw for _, plans in orders for plan in plans for flaw in plan.flaws})
+                figures = [figure for figures, _ in orders for figure in figures]
+                keys = max(plan.keys for _, plans in orders for plan in plans)
                 rows.append((name, status or "any", *figures, str(keys), ", ".join(flaws) or "none"))
         pages = [f"{direction} {page}" for direction in _DIRECTIONS for page in ("first", "next")]
         self._table(
@@ -160,17 +160,17 @@ class Report:
             rows,
         )
 
-    def _order(self, order: dict[str, str], wanted: dict[str, Any] | None) -> tuple[list[str], list[Plan]]:
-        """How long each of two pages took, and how it was read."""
+    def _order(self, order: dict[str, str], filter_: dict[str, Any] | None) -> tuple[list[str], list[Plan]]:
+        """Return the times of two pages, and the plans by which they were read."""
         figures, plans = ["", ""], []
         after = None
         for number in range(2):
-            asked = {"first": _PAGE, "after": after, "filter": wanted, "orderBy": order}
+            asked = {"first": _PAGE, "after": after, "filter": filter_, "orderBy": order}
             plans += plans_of(self._database, partial(self._api.ask, _LIST, **asked))
             timed = [self._api.timed(_LIST, **asked) for _ in range(5)]
             body = timed[-1][1]
             if "errors" in body:
-                figures[number] = _told(body)
+                figures[number] = _summary(body)
                 break
             figures[number] = f"{statistics.median(milliseconds for milliseconds, _ in timed):.1f}"
             page = body["data"]["tasks"]["pageInfo"]
@@ -182,17 +182,17 @@ class Report:
     def _scans(self) -> None:
         channel = r"source\.channel"
         every = ["web", "app", "phone"]
-        wanted = {
+        filters = {
             "`ne` that nothing satisfies": {"metadata": [{"path": channel, "ne": value} for value in every]},
             "`NOT` of what all satisfy": {"NOT": _metadata(channel, **{"in": every})},
             "`exists: false` where all have it": _metadata("order", exists=False),
         }
         rows = []
-        for title, filter_ in wanted.items():
+        for title, filter_ in filters.items():
             row = [title]
             for api in (self._api, self._impatient):
                 milliseconds, body = api.timed(_LIST, first=_PAGE, filter=filter_)
-                row += [f"{milliseconds / 1000:.2f}", _told(body)]
+                row += [f"{milliseconds / 1000:.2f}", _summary(body)]
             rows.append(row)
         head = ("filter", "time", "answer", f"with QUERY_TIMEOUT_SECONDS={_IMPATIENT}", "answer")
         self._table("what MongoDB has to scan, s", head, rows)
@@ -216,7 +216,7 @@ class Report:
         for title, query, variables in asked:
             timed = [self._api.timed(query, **variables) for _ in range(3)]
             seconds = [milliseconds / 1000 for milliseconds, _ in timed]
-            rows.append((title, f"{statistics.median(seconds):.2f}", f"{max(seconds):.2f}", _told(timed[-1][1])))
+            rows.append((title, f"{statistics.median(seconds):.2f}", f"{max(seconds):.2f}", _summary(timed[-1][1])))
         self._table("counts, s", ("of", "median of 3", "most", "answer"), rows)
 
     def _table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -233,8 +233,8 @@ def _region(filter_: dict[str, Any]) -> dict[str, Any]:
     return {"by": "METADATA", "path": "customer.region", "filter": filter_}
 
 
-def _told(body: dict[str, Any]) -> str:
-    """What an answer says, in a few words."""
+def _summary(body: dict[str, Any]) -> str:
+    """Return a few words on an answer."""
     if "errors" in body:
         error = body["errors"][0]
         return f"{error.get('extensions', {}).get('code')}: {error['message']}"
@@ -247,10 +247,10 @@ def _told(body: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Fill the folder if need be, start what there is to ask, and report."""
+    """Fill an empty folder, start the servers, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--tasks", type=int, default=1_000_000, help="how many are made when the folder is empty")
+    parser.add_argument("--tasks", type=int, default=1_000_000, help="the number of tasks for an empty folder")
     parser.add_argument("--rounds", type=int, default=300)
     options = parser.parse_args()
     with ExitStack() as stack:
@@ -259,7 +259,7 @@ def main() -> None:
         tasks = database[fields.TASKS]
         if tasks.find_one() is None:
             fill(Dataset(url, DATABASE, options.tasks), os.cpu_count() or 1)
-        # Those of a folder that was filled before there were as many; the API would make them in the background.
+        # A folder filled by an older version may lack indexes, which the API would create in the background.
         tasks.create_indexes([*fields.UNIQUE_INDEXES, *fields.INDEXES])
         count = tasks.estimated_document_count()
         api = stack.enter_context(served(url, DATABASE, options.data_dir))

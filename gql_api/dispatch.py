@@ -1,4 +1,4 @@
-"""How a recorded task becomes a message: what every publisher and every worker must agree on, and the publisher."""
+"""Messages of recorded tasks: the settings that publishers and workers must share, and the API's publisher."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ PRIORITIES = range(10)
 PRIORITY_STEPS = {"priority_steps": list(PRIORITIES)}
 
 _CONNECT_SECONDS = 2.0
-# So many messages go into one pipeline.
+# The number of messages in one pipeline.
 PIPELINED = 500
 
 
 def protocol_config(settings: Settings) -> dict[str, Any]:
-    """The part of Celery's configuration that publishers and workers share. JSON only, both ways."""
+    """Return the part of Celery's configuration that publishers and workers share: JSON only, both ways."""
     return {
-        # Each of the three, for Celery would let an environment variable of its own go before ``broker_url``.
+        # All three, because an environment variable of Celery's would take precedence over ``broker_url``.
         "broker_url": settings.celery_broker_url,
         "broker_read_url": settings.celery_broker_url,
         "broker_write_url": settings.celery_broker_url,
@@ -52,10 +52,10 @@ def protocol_config(settings: Settings) -> dict[str, Any]:
 
 
 def can_carry(value: Any) -> bool:
-    """Whether a JSON value survives the reading side of kombu's JSON.
+    """Return whether kombu's JSON decoder can read a JSON value.
 
-    An object of exactly ``__type__`` and ``__value__`` is kombu's word for a typed value; one that it cannot read would
-    make the worker throw the whole message away.
+    An object of exactly ``__type__`` and ``__value__`` is kombu's form of a typed value; one that kombu cannot decode
+    would make the worker discard the whole message.
     """
     try:
         kombu_json.loads(json.dumps(value))  # type: ignore[no-untyped-call] # kombu has no types
@@ -65,12 +65,12 @@ def can_carry(value: Any) -> bool:
 
 
 def time_limited(seconds: float | None) -> MessageParts | None:
-    """What a message carries for a hard time limit of its own; nothing without one."""
+    """Return the message parts for a hard time limit of the task's own, or None without one."""
     return None if seconds is None else MessageParts(headers={"timelimit": [seconds, None]})
 
 
 def message_of(app: Celery, task: NewTask, **shown: str) -> Any:
-    """The message of a task, as Celery's ``as_task_v2`` makes it. ``shown`` is what people see of the arguments."""
+    """Return the message of a task, made by Celery's ``as_task_v2``. ``shown`` are its texts for arguments."""
     parts = task.message or MessageParts()
     message = app.amqp.as_task_v2(
         task.id,
@@ -79,7 +79,7 @@ def message_of(app: Celery, task: NewTask, **shown: str) -> Any:
         task.kwargs if parts.kwargs is None else parts.kwargs,
         root_id=task.root_id or task.id,
         parent_id=task.parent_id,
-        # The task's own, which only workers know, unless its message said otherwise.
+        # None leaves it to the task function, which only workers know; a header of its message can override it.
         ignore_result=None,
         **shown,
     )
@@ -92,9 +92,9 @@ class Dispatcher:
     """Publishes recorded tasks to the broker. Thread-safe; each call blocks for a round trip."""
 
     def __init__(self, settings: Settings) -> None:
-        # An app of its own, with no task functions and no backend, that does not become the process's current app.
+        # An app without task functions and backend, which does not become the current app of the process.
         self._app = Celery("gql_api.dispatch", set_as_current=False)
-        # Not by ``result_backend``, which an environment variable of Celery's would override.
+        # Not by ``result_backend``: an environment variable of Celery's would take precedence over it.
         self._app.backend_cls = "disabled"
         self._app.conf.update(
             protocol_config(settings),
@@ -108,10 +108,10 @@ class Dispatcher:
         )
 
     def publish(self, tasks: Sequence[NewTask]) -> None:
-        """Send the messages of some tasks, several of them by one pipeline.
+        """Send the messages of some tasks, several of them in one pipeline.
 
         Raises:
-            OperationalError: the broker did not take them; it may have some.
+            OperationalError: the broker has not received all of them.
         """
         try:
             with self._app.producer_or_acquire() as producer:
@@ -131,8 +131,8 @@ class Dispatcher:
 
     def close(self) -> None:
         """Close the broker connections."""
-        # kombu keeps one pool a process for each broker address. Emptied only, it would let the next dispatcher wait
-        # for a connection for ever.
+        # kombu keeps one pool a process for each broker address. If it were only emptied, the next dispatcher would
+        # wait for a connection for ever.
         pool = self._app.pool
         pool.force_close_all(close_pool=False)
         pool.setup()

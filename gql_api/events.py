@@ -1,9 +1,9 @@
-"""The news on Redis: channel names, and the formats of events.
+"""The events on Redis: channel names and formats.
 
-An event is published after each stored change and carries the record as BSON; some of its fields are folded up in it,
-as BSON in BSON, until somebody asks for one. It is a fast path, never the truth: one may be lost, and one that would be
-too large leaves the largest fields out and names them. Lines of log are told on channels of their own, for few want
-them.
+An event is published after each stored change and carries the record as BSON, in which the lazy fields are BSON of
+their own, decoded when one of them is read. Events are a fast path and MongoDB has the truth: an event may be lost, and
+one that would be too large names the fields that it leaves out. Log lines have channels of their own, because few
+clients watch them.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _LOG_CHANNEL = "log"
 
 
 class EventError(ValueError):
-    """A payload on a channel is not an event of ours."""
+    """A payload on a channel is not an event in our format."""
 
 
 def channel(task_id: str) -> str:
-    """The Redis channel that tells of one task."""
+    """Return the Redis channel of the events of one task."""
     return f"{_TASK_CHANNEL}:{task_id}"
 
 
@@ -46,18 +46,18 @@ ALL_TASKS = f"{_TASK_CHANNEL}:*"
 
 
 def log_channel(task_id: str) -> str:
-    """The Redis channel that tells what one task logs."""
+    """Return the Redis channel of the log lines of one task."""
     return f"{_LOG_CHANNEL}:{task_id}"
 
 
 def subject_of(channel_name: str) -> tuple[str, bool]:
-    """The task that a channel tells of, and whether it tells of its log."""
+    """Return the task id of a channel, and whether it is the channel of its log lines."""
     kind, _, task_id = channel_name.partition(":")
     return task_id, kind == _LOG_CHANNEL
 
 
 def encode(document: Document) -> bytes:
-    """Make the event for a record just stored, at most :data:`MAX_BYTES` wherever leaving fields out can reach that."""
+    """Create the event for a stored record, of at most :data:`MAX_BYTES` wherever omitting fields can reach that."""
     kept = {name: value for name, value in document.items() if name not in fields.PRIVATE}
     omitted: list[str] = []
     payload = _packed(kept, omitted)
@@ -71,7 +71,7 @@ def encode(document: Document) -> bytes:
 
 
 def deleted(document: Document, at: datetime) -> bytes:
-    """Make the event for a task that was deleted: what it was last, as far as filters ask for it."""
+    """Create the event for a deleted task, with the fields of its last record that filters read."""
     payload = _packed(document, [], at)
     if len(payload) <= MAX_BYTES:
         return payload
@@ -81,14 +81,14 @@ def deleted(document: Document, at: datetime) -> bytes:
 
 def _packed(document: Document, omitted: list[str], deleted_at: datetime | None = None) -> bytes:
     event = {name: value for name, value in document.items() if name not in fields.LAZY}
-    folded = {name: document[name] for name in fields.LAZY if name in document}
-    told = {_LAZY: bson.encode(folded), _OMITTED: omitted, _DELETED_AT: deleted_at}
-    return bson.encode(event | {name: value for name, value in told.items() if value})
+    lazy = {name: document[name] for name in fields.LAZY if name in document}
+    added = {_LAZY: bson.encode(lazy), _OMITTED: omitted, _DELETED_AT: deleted_at}
+    return bson.encode(event | {name: value for name, value in added.items() if value})
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """The news that a task is no more. ``record`` is what it was last, as far as filters ask for it and it is known."""
+    """The deletion of a task. ``record`` has the fields of its last record that filters read, if known."""
 
     task_id: str
     at: datetime
@@ -99,7 +99,7 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
     """Read an event.
 
     Raises:
-        EventError: the payload is not one.
+        EventError: the payload is not an event.
     """
     try:
         event = bson.decode(payload, FAST_CODEC)
@@ -110,14 +110,14 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
         raise EventError(f"not an event: {error}") from error
 
 
-def _bytes(folded: object) -> bytes:
-    if not isinstance(folded, bytes):
-        raise TypeError(f"{_LAZY} is {type(folded)}")
-    return folded
+def _bytes(lazy: object) -> bytes:
+    if not isinstance(lazy, bytes):
+        raise TypeError(f"{_LAZY} is {type(lazy)}")
+    return lazy
 
 
 def encode_log(batch: LogBatch) -> bytes:
-    """Make the event for lines just stored; above :data:`MAX_BYTES` it only says that there are some."""
+    """Create the event for stored log lines; above :data:`MAX_BYTES` it has their positions only."""
     event: dict[str, Any] = {_FIRST: batch.first, _UNTIL: batch.until}
     if batch.lines is None or sum(len(line.message) for line in batch.lines) > MAX_BYTES:
         return bson.encode(event)
@@ -126,15 +126,15 @@ def encode_log(batch: LogBatch) -> bytes:
 
 
 def decode_log(payload: bytes) -> LogBatch:
-    """Read an event that tells of lines.
+    """Read an event of log lines.
 
     Raises:
-        EventError: the payload is not one.
+        EventError: the payload is not an event.
     """
     try:
         event = bson.decode(payload, CODEC)
-        told = event.get(_LINES)
-        lines = None if told is None else tuple(logs.line_from(line) for line in told)
+        documents = event.get(_LINES)
+        lines = None if documents is None else tuple(map(logs.line_from, documents))
         return LogBatch(int(event[_FIRST]), int(event[_UNTIL]), lines)
     except (BSONError, KeyError, TypeError, ValueError) as error:
         raise EventError(f"not an event: {error}") from error

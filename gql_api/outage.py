@@ -8,7 +8,7 @@ _DUPLICATE_KEY = 11000
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Whether the same operation may succeed later: no connection, no primary, or no answer in time."""
+    """Return whether an error means no connection, no primary or no answer in time: a retry may succeed."""
     if isinstance(error, ConnectionFailure | WTimeoutError | ExecutionTimeout | TimeoutError):
         return True
     return isinstance(error, PyMongoError) and (error.timeout or error.has_error_label("RetryableWriteError"))

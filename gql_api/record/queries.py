@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gql_api.record import fields as f
 from gql_api.record.reads import Document
+from gql_api.record.writes import NOW
 
 
 def by_id(task_id: str) -> Document:
@@ -18,7 +19,7 @@ def by_ids(task_ids: list[str]) -> Document:
 
 def untouched_for(seconds: float) -> Document:
     """Return the filter that finds the tasks without a change for some seconds, by the database's clock."""
-    return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": ["$$NOW", round(seconds * 1000)]}]}}
+    return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": [NOW, round(seconds * 1000)]}]}}
 
 
 ID_ONLY = {f.ID: 1}

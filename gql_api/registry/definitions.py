@@ -1,4 +1,4 @@
-"""What a task takes, as its workers announced it, and the check of a call against that."""
+"""Task definitions: the signature of a task as its workers announced it, and the check of a call against it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gql_api.values import MAX_PROBLEMS, Problem
 
 @dataclass(frozen=True)
 class TaskDefinition:
-    """One task function as the API knows it, without ever importing it.
+    """A task function as the API knows it, without importing it.
 
-    ``input_schema`` is the JSON Schema (2020-12) of the parameters as one object; ``positional`` names those that may
-    be given by position, in order; ``extra_args`` tells of a ``*args``. Limits are in seconds. ``queues`` are those
-    that live workers serve that can run it.
+    ``input_schema`` is the JSON Schema (2020-12) of the parameters as one object; ``positional`` names those that can
+    be given by position, in order; ``extra_args`` is whether there is an ``*args``. Limits are in seconds. ``queues``
+    are the queues of the live workers that can run the task.
     """
 
     name: str
@@ -40,18 +40,18 @@ class TaskDefinition:
         return Draft202012Validator(self.input_schema)
 
     def check(self, args: list[Any], kwargs: dict[str, Any]) -> list[Problem]:
-        """Say what would go wrong if the task function were called like this; paths begin with ``args`` or ``kwargs``.
+        """Return the problems of a call; their paths begin with ``args`` or ``kwargs``.
 
-        Types are JSON's: a worker gets what was sent, so ``"3"`` is no integer.
+        Types are JSON's, because the worker receives the values as they were sent: ``"3"`` is not an integer.
         """
         if len(args) > len(self.positional) and not self.extra_args:
             count = len(self.positional)
             message = f"{self.name} takes at most {count} positional argument{'' if count == 1 else 's'}"
-            return [Problem(("args",), f"{message}, {len(args)} were given")]
+            return [Problem(("args",), f"{message}, got {len(args)}")]
         by_position = dict(zip(self.positional, args, strict=False))
         twice = [name for name in by_position if name in kwargs]
         if twice:
-            return [Problem(("kwargs", name), "is given in args already") for name in twice]
+            return [Problem(("kwargs", name), "is already given in args") for name in twice]
         errors = self._validator.iter_errors({**by_position, **kwargs})
         found = (problem for error in errors for problem in self._explain(error, tuple(by_position)))
         return list(itertools.islice(found, MAX_PROBLEMS))
@@ -67,7 +67,7 @@ class TaskDefinition:
             known = self.input_schema.get("properties", {})
             given: Any = error.instance
             yield from (
-                Problem(("kwargs", name), f"is no parameter of {self.name}") for name in given if name not in known
+                Problem(("kwargs", name), f"is not a parameter of {self.name}") for name in given if name not in known
             )
         elif path and path[0] in by_position:
             position = by_position.index(str(path[0]))
@@ -77,14 +77,14 @@ class TaskDefinition:
 
 
 def _brief(error: ValidationError) -> str:
-    """The validator's own sentence, unless it quotes a value of any size."""
-    wanted: Any = error.validator_value
+    """Return the validator's own message, unless it may quote a value of any size."""
+    rule: Any = error.validator_value
     if error.validator == "type":
-        return f"expected {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
+        return f"expected {rule if isinstance(rule, str) else ' or '.join(rule)}"
     if error.validator in {"anyOf", "oneOf"}:
-        kinds = [str(option.get("type", "another form")) for option in wanted]
+        kinds = [str(option.get("type", "another form")) for option in rule]
         return f"expected {' or '.join(kinds)}"
-    return error.message if len(error.message) <= _MAX_MESSAGE else f"breaks the rule {error.validator!r}"
+    return error.message if len(error.message) <= _MAX_MESSAGE else f"does not satisfy {error.validator!r}"
 
 
 _MAX_MESSAGE = 200

@@ -1,4 +1,4 @@
-"""What waits in each queue, as the records tell: the truth that is left when the broker is away."""
+"""The depths of queues, counted in the records and not in the broker, which may be away."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gql_api.registry import workers
 _DEPTH = "depth"
 _OLDEST = "oldest"
 
-# When a task began to wait: the first of the QUEUED entries that its history ends with. One that was rescheduled in
-# its queue has several, and has kept its place; updated_at rises also when somebody changes its metadata.
+# The time since which a task has waited: the first of the QUEUED entries that its history ends with. A task that was
+# rescheduled in its queue has several, and has kept its place; updated_at also rises when the metadata changes.
 _QUEUED_AT = {
     "$reduce": {
         "input": f"${f.HISTORY}",
@@ -33,7 +33,7 @@ _QUEUED_AT = {
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue, and how many tasks have waited in it since when."""
+    """A queue with the number of its waiting tasks and the time since which the oldest has waited."""
 
     name: str
     depth: int
@@ -41,9 +41,9 @@ class Queue:
 
 
 def depths() -> list[dict[str, Any]]:
-    """The aggregation over TASKS that reads the queues by name.
+    """Return the aggregation over TASKS that reads the queues by name.
 
-    It knows those in which tasks wait, those that live workers serve, and those that announced tasks are sent to.
+    They are the queues in which tasks wait, those that live workers serve, and those of announced tasks.
     """
     return [
         {"$match": {f.STATUS: Status.QUEUED}},

@@ -1,4 +1,4 @@
-"""What workers say of themselves: the tasks they can run, and that they are alive."""
+"""The announcements of workers: the tasks that they can run, and their beats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
 from gql_api.record.reads import Document
-from gql_api.record.writes import Write
+from gql_api.record.writes import NOW, Write, literal
 from gql_api.registry.definitions import TaskDefinition
 
 _DESCRIPTION = "description"
@@ -29,22 +29,22 @@ _QUEUES = "queues"
 _BEAT_AT = "beat_at"
 _GOOD_FOR = "good_for_ms"
 _ACTIVE = "active"
-# Alive is a worker whose last beat is not older, by the database's clock, than the worker itself said it may get.
-_ALIVE = {"$match": {"$expr": {"$gt": [{"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}, "$$NOW"]}}}
+# A worker is alive while its last beat, by the database's clock, is not older than it announced itself.
+_ALIVE = {"$match": {"$expr": {"$gt": [{"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}, NOW]}}}
 
 
 def announce(definition: TaskDefinition) -> Write:
-    """Make known what a task takes. Run as an upsert; the last worker that announced it is right."""
+    """Store the definition of a task. Run as an upsert; the last announcement counts."""
     stage: dict[str, Any] = {
-        _DESCRIPTION: {"$literal": definition.description},
-        _INPUT_SCHEMA: {"$literal": values.dump(definition.input_schema)},
-        _POSITIONAL: {"$literal": list(definition.positional)},
+        _DESCRIPTION: literal(definition.description),
+        _INPUT_SCHEMA: literal(values.dump(definition.input_schema)),
+        _POSITIONAL: literal(list(definition.positional)),
         _EXTRA_ARGS: definition.extra_args,
-        f.QUEUE: {"$literal": definition.queue},
+        f.QUEUE: literal(definition.queue),
         _MAX_RETRIES: definition.max_retries,
         _TIME_LIMIT: definition.time_limit,
         _SOFT_TIME_LIMIT: definition.soft_time_limit,
-        f.UPDATED_AT: "$$NOW",
+        f.UPDATED_AT: NOW,
     }
     return {f.ID: definition.name}, [{"$set": stage}]
 
@@ -52,25 +52,25 @@ def announce(definition: TaskDefinition) -> Write:
 def beat(
     hostname: str, *, pool: str, concurrency: int, task_names: list[str], queues: list[str], good_for_seconds: float
 ) -> Write:
-    """Say that a worker is alive, and what it serves. Run as an upsert."""
+    """Store that a worker is alive, with its queues and tasks. Run as an upsert."""
     stage: dict[str, Any] = {
         _POOL: pool,
         _CONCURRENCY: concurrency,
-        _TASK_NAMES: {"$literal": task_names},
-        _QUEUES: {"$literal": queues},
-        _BEAT_AT: "$$NOW",
+        _TASK_NAMES: literal(task_names),
+        _QUEUES: literal(queues),
+        _BEAT_AT: NOW,
         _GOOD_FOR: round(good_for_seconds * 1000),
     }
     return {f.ID: hostname}, [{"$set": stage}]
 
 
 def by_hostname(hostname: str) -> Document:
-    """The filter that finds a worker's own entry, which is deleted when it stops."""
+    """Return the filter that finds the entry of a worker, which the worker deletes when it stops."""
     return {f.ID: hostname}
 
 
 def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, Any]]:
-    """The aggregation over DEFINITIONS that reads them by name, with the number of live workers for each."""
+    """Return the aggregation over DEFINITIONS that reads them by name, each with its live workers."""
     able = {
         "from": f.WORKERS,
         "localField": f.ID,
@@ -78,8 +78,8 @@ def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, A
         "pipeline": [_ALIVE, {"$project": {_QUEUES: 1}}],
         "as": _WORKERS,
     }
-    wanted = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
-    return [*wanted, {"$sort": {f.ID: 1}}, {"$lookup": able}]
+    named = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
+    return [*named, {"$sort": {f.ID: 1}}, {"$lookup": able}]
 
 
 def definition_from(document: Document) -> TaskDefinition:
@@ -100,13 +100,13 @@ def definition_from(document: Document) -> TaskDefinition:
 
 
 def pool_of(document: Document) -> str:
-    """Read which pool a worker has, by the name of Celery's module: ``prefork``, ``thread``, ``solo``, ``gevent``."""
+    """Read the pool of a worker, by the name of Celery's module: ``prefork``, ``thread``, ``solo``, ``gevent``."""
     return str(document[_POOL])
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A live worker. ``active`` is how many tasks it has claimed and not ended."""
+    """A live worker. ``active`` is the number of tasks that it has claimed and not ended."""
 
     hostname: str
     pool: str
@@ -116,9 +116,9 @@ class Worker:
 
 
 def live() -> list[dict[str, Any]]:
-    """The aggregation over TASKS that reads the live workers, by hostname.
+    """Return the aggregation over TASKS that reads the live workers by hostname.
 
-    It counts what is STARTED once for all workers, however many there are.
+    It counts the STARTED tasks once for all workers, however many there are.
     """
     return [
         {"$match": {f.STATUS: Status.STARTED}},
@@ -131,7 +131,7 @@ def live() -> list[dict[str, Any]]:
                 **{name: {"$max": f"${name}"} for name in (_POOL, _CONCURRENCY, _BEAT_AT)},
             }
         },
-        # A worker that is gone may still hold tasks, until recovery takes them.
+        # A dead worker may still hold tasks, until recovery takes them.
         {"$match": {_BEAT_AT: {"$ne": None}}},
         {"$sort": {f.ID: 1}},
     ]
@@ -149,5 +149,5 @@ def worker_from(document: Document) -> Worker:
 
 
 def queues_served() -> list[dict[str, Any]]:
-    """The aggregation over WORKERS that names, as ids, the queues that live workers serve."""
+    """Return the aggregation over WORKERS whose ids are the queues that live workers serve."""
     return [_ALIVE, {"$unwind": f"${_QUEUES}"}, {"$project": {f.ID: f"${_QUEUES}"}}]

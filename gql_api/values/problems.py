@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-# More than anybody reads; a large array of wrong values would make a larger answer.
+# A large array of wrong values would otherwise make an even larger answer.
 MAX_PROBLEMS = 20
 
 Path = tuple[str | int, ...]

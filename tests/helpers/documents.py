@@ -1,4 +1,4 @@
-"""GraphQL documents as Hypothesis makes them: any valid query of a schema, overlapping selections above all."""
+"""Hypothesis strategies for GraphQL documents: any valid query of a schema, often with overlapping selections."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
 
-# The operation takes these. A condition may be left to its default, and be null against it.
+# The variables of the operation. A condition may be left to its default, or be null despite it.
 VARIABLES = "($sure: Boolean!, $maybe: Boolean = true)"
-_DEEPEST = 5
+_MAX_DEPTH = 5
 _DIRECTIVES = st.sampled_from(
     ["@skip(if: true)", "@skip(if: false)", "@include(if: $sure)", "@skip(if: $sure)", "@include(if: $maybe)"]
 )
 
 
 def variables() -> st.SearchStrategy[dict[str, bool | None]]:
-    """Values for the variables of any of the documents."""
+    """Return a strategy for the variables of the documents."""
     return st.fixed_dictionaries({"sure": st.booleans()}, optional={"maybe": st.none() | st.booleans()})
 
 
 @st.composite
 def documents(draw: DrawFn, schema: GraphQLSchema, on: list[str], left_out: frozenset[str]) -> str:
-    """Queries with a fragment on each of some types; ``left_out`` are fields that are never selected."""
+    """Draw a query with a fragment on each of some types; ``left_out`` are fields that are never selected."""
     maker = _Maker(draw, schema, on, left_out)
     root = schema.query_type
     assert root is not None
-    operation = f"query {VARIABLES} {maker.selection_set(root, _DEEPEST, 0)}"
+    operation = f"query {VARIABLES} {maker.selection_set(root, _MAX_DEPTH, 0)}"
     return "\n".join([operation, *maker.fragments()])
 
 
@@ -50,14 +50,14 @@ class _Maker:
         self._spread: set[int] = set()
 
     def fragments(self) -> Iterator[str]:
-        """Make the fragments that are spread; each spreads only those after it."""
+        """Yield the fragments that are spread; each spreads only those after it."""
         for place, name in enumerate(self._on):
             if place in self._spread:
                 type_ = self._schema.type_map[name]
-                yield f"fragment F{place} on {name} {self.selection_set(type_, _DEEPEST - 3, place + 1)}"
+                yield f"fragment F{place} on {name} {self.selection_set(type_, _MAX_DEPTH - 3, place + 1)}"
 
     def selection_set(self, type_: GraphQLNamedType, depth: int, first: int) -> str:
-        """Make a selection set that spreads fragments from the first on."""
+        """Return a selection set that spreads fragments from the first on."""
         count = self._draw(st.integers(1, 3))
         return "{ " + " ".join(self._selection(type_, depth, first) for _ in range(count)) + " }"
 
@@ -86,7 +86,7 @@ class _Maker:
 
     def _field(self, name: str, field: GraphQLField, directives: str, depth: int, first: int) -> str:
         number = self._draw(st.integers(0, 2))
-        # What has the same alias is the same field with the same arguments, so that they can always be merged.
+        # The same alias always stands for the same field with the same arguments, so that selections can be merged.
         alias = f"{name}{number}: " if number else ""
         arguments = f"(times: {number})" if "times" in field.args and number else ""
         type_ = get_named_type(field.type)

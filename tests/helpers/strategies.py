@@ -1,4 +1,4 @@
-"""JSON values and filters as Hypothesis makes them, with a liking for what databases and drivers stumble over."""
+"""Hypothesis strategies for JSON values and filters, with many values that databases and drivers treat specially."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JSON_VALUES = st.recursive(
 )
 OBJECTS = st.dictionaries(KEYS, JSON_VALUES, max_size=4)
 
-# Few keys and values, so that filters find something, and at least one of every kind that is compared in its own way.
+# Few keys and values, so that filters find tasks, and at least one of every kind with a comparison of its own.
 _FEW_KEYS = st.sampled_from(["a", "b", "0", "1", "01", "", "a.b", "$k", "%", "é"])
 _FEW_SCALARS = st.sampled_from(
     [
@@ -55,24 +55,24 @@ _COMPARED = {
     | st.sampled_from(["", "a", "a.", "é", "e", "\U00010000", "a\0", "a\n", "$", "^a|b", "\\"]),
     Operator.EXISTS: st.sampled_from([True, False, None]),
 }
-_ASKED = st.one_of(
+_OPERANDS = st.one_of(
     *(st.fixed_dictionaries({operator: compared}) for operator, compared in _COMPARED.items()),
     st.fixed_dictionaries({}, optional=_COMPARED),
 )
-_CONDITIONS = st.builds(MetadataCondition, PATHS, _ASKED)
+_CONDITIONS = st.builds(MetadataCondition, PATHS, _OPERANDS)
 
 
 def asking(operator: Operator) -> st.SearchStrategy[TaskFilter]:
-    """Filters of one condition with one operator."""
-    asked = st.fixed_dictionaries({operator: _COMPARED[operator]})
-    return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, PATHS, asked)))
+    """Return a strategy for filters of one condition with one operator."""
+    operands = st.fixed_dictionaries({operator: _COMPARED[operator]})
+    return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, PATHS, operands)))
 
 
 _RANGES = st.builds(TimeRange, st.none() | TIMES, st.none() | TIMES)
 
 
 def _some(members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Leave it out most of the time."""
+    """Return a strategy that is None most of the time."""
     return st.one_of(st.none(), st.none(), st.none(), members)
 
 

@@ -28,7 +28,7 @@ def _record(payload: bytes) -> TaskRecord:
 
 
 def test_a_deletion_is_an_event_too() -> None:
-    """That a task was deleted is told apart from every record."""
+    """A deletion is not read as a record."""
     at = datetime(2026, 1, 2, tzinfo=UTC)
     news = events.decode(events.deleted({"_id": "t1", "revision": 3, "status": "SUCCESS", "metadata": {"a": 1}}, at))
     assert isinstance(news, events.Deletion)
@@ -38,7 +38,7 @@ def test_a_deletion_is_an_event_too() -> None:
 
 
 def test_a_deletion_of_much_metadata_leaves_it_out() -> None:
-    """No event is larger than others may be; what is left out is named."""
+    """The event of a deletion has the same limit as the others, and names the metadata that it leaves out."""
     last = {"_id": "t1", "revision": 3, "status": "SUCCESS", "metadata": {"a": "x" * events.MAX_BYTES}}
     payload = events.deleted(last, datetime(2026, 1, 2, tzinfo=UTC))
     assert len(payload) < events.MAX_BYTES
@@ -50,7 +50,7 @@ def test_a_deletion_of_much_metadata_leaves_it_out() -> None:
 
 
 def test_an_event_carries_the_record() -> None:
-    """What a subscriber needs is in the event, without a read."""
+    """An event has the fields that a subscriber needs, without a read of MongoDB."""
     record = _record(events.encode(_document()))
     assert (record.id, record.revision, record.status) == ("t1", 3, Status.STARTED)
     assert record.metadata == {"a": 1}
@@ -59,7 +59,7 @@ def test_an_event_carries_the_record() -> None:
 
 
 def test_what_is_folded_up_is_there_for_those_who_ask() -> None:
-    """A record of an event tells the same as the record of its document, whatever it is asked for first."""
+    """A record of an event equals the record of its document, whichever field is read first."""
     began = {"revision": 1, "status": "QUEUED", "at": datetime(2026, 1, 2, tzinfo=UTC)}
     document = _document(
         args=[1, {"a": [2]}], kwargs={"b": None}, history=[began, {**began, "revision": 3, "status": "STARTED"}]
@@ -72,13 +72,13 @@ def test_what_is_folded_up_is_there_for_those_who_ask() -> None:
 
 
 def test_an_event_has_names_that_no_record_has() -> None:
-    """What is told beside the fields of a record takes the place of none: of these only the id begins with a line."""
+    """The event's own names begin with an underscore, as no field of a record but the id does."""
     names = [value for name, value in vars(fields).items() if name.isupper() and isinstance(value, str)]
     assert [name for name in names if name.startswith("_")] == ["_id"]
     small, large = _document(owner="o"), _document(result="x" * 40_000)
     payloads = [events.encode(small), events.encode(large), events.deleted(small, small["created_at"])]
-    told = {name for payload in payloads for name in bson.decode(payload)}
-    assert told - set(names) == {"_omitted", "_folded", "_deleted_at"}
+    sent = {name for payload in payloads for name in bson.decode(payload)}
+    assert sent - set(names) == {"_omitted", "_folded", "_deleted_at"}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_an_event_has_names_that_no_record_has() -> None:
     ],
 )
 def test_a_large_event_says_what_it_leaves_out(large: dict[str, Any], omitted: set[str]) -> None:
-    """Above 32 KiB fields are left out, the metadata last, and asking for one is an error, not a wrong answer."""
+    """Above 32 KiB an event omits fields, the metadata last, and reading one is an error, not a wrong answer."""
     payload = events.encode(_document(**large))
     record = _record(payload)
     assert len(payload) <= events.MAX_BYTES
@@ -114,7 +114,7 @@ def test_a_large_event_says_what_it_leaves_out(large: dict[str, Any], omitted: s
     ],
 )
 def test_a_foreign_payload_is_refused(payload: bytes) -> None:
-    """Anything may be published to a channel; what is no event is told apart."""
+    """Any client of Redis can publish to a channel: a payload that is not an event is refused."""
     with pytest.raises(events.EventError):
         events.decode(payload)
 

@@ -17,13 +17,13 @@ from gql_api.record import fields as f
 from gql_api.record.reads import Document, TaskRecord
 
 _DOCUMENTS, _FILTERS, _EXAMPLES = 12, 20, 20
-# In parts, which run side by side.
+# In parts, which run in parallel.
 _CASES, _PARTS = 20_000, 5
 
 
 @pytest.fixture
 def tasks(tasks: Collection[Document]) -> Collection[Document]:
-    """The task records of the test, with the indexes that they have everywhere."""
+    """Return the task records of the test, with their usual indexes."""
     tasks.create_indexes(f.INDEXES)
     return tasks
 
@@ -100,7 +100,7 @@ _RIGHT = dict(OPERATORS)
 
 
 def _as_mongodb_has_it(asked: Operator) -> Callable[[Any, Any], CompiledFilter]:
-    """An operator whose query is MongoDB's own, whatever the value."""
+    """Return an operator whose query is MongoDB's own, whatever the value."""
     right = _RIGHT[asked]
 
     def broken(path: Any, operand: Any) -> CompiledFilter:
@@ -142,7 +142,7 @@ def test_both_readings_reach_the_same_in_arrays_of_arrays(tasks: Collection[Docu
         assert not differing, (condition, [document for document in stored if document[f.ID] in differing])
 
 
-# Each an operator as it would be without a thought for what is missing, for kinds, or for patterns.
+# Each operator without the care for missing values, for kinds, or for patterns.
 _BROKEN: dict[Operator, Callable[[Any, Any], CompiledFilter]] = {
     Operator.EQ: _as_mongodb_has_it(Operator.EQ),
     Operator.NE: lambda path, operand: path.any_value({"$ne": operand}, lambda value: value != operand),
@@ -166,7 +166,7 @@ _BROKEN: dict[Operator, Callable[[Any, Any], CompiledFilter]] = {
 def test_an_operator_that_is_broken_on_purpose_is_found(
     tasks: Collection[Document], monkeypatch: pytest.MonkeyPatch, asked: Operator
 ) -> None:
-    """The comparison above notices each operator that means something else in one of the readings."""
+    """The comparison above finds each operator that means something else in one of the two forms."""
     monkeypatch.setitem(OPERATORS, asked, _BROKEN[asked])
     with pytest.raises((AssertionError, OperationFailure)):
         _compare(tasks, strategies.asking(asked), 1000)

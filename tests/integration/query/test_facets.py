@@ -31,12 +31,12 @@ def _scalars(value: Any) -> Iterator[Any]:
 
 
 def _kind(value: Any) -> tuple[str, Any]:
-    """What tells two values apart: true is not 1, and 1 is 1.0."""
+    """Return a key that distinguishes values: true is not 1, and 1 is 1.0."""
     return ("boolean" if isinstance(value, bool) else "value", value)
 
 
 def _counted_in_memory(stored: list[Document], path: str) -> dict[tuple[str, Any], int]:
-    """How many tasks the filter eq finds, for each value that is anywhere in them."""
+    """Return the number of tasks that the filter eq finds, for each value that is anywhere in them."""
     records = [TaskRecord(document) for document in stored]
     counts = {}
     for value in {_kind(scalar) for document in stored for scalar in _scalars(document[f.METADATA])}:

@@ -50,8 +50,8 @@ def store(connections: Connections) -> Store:
 
 
 @pytest.fixture
-def heard(settings: Settings, connections: Connections) -> Iterator[Callable[[], list[TaskRecord]]]:
-    """Everything that was announced since the last call, on any task's channel."""
+def published(settings: Settings, connections: Connections) -> Iterator[Callable[[], list[TaskRecord]]]:
+    """Return the records published since the last call, on any task's channel."""
     with Redis.from_url(settings.celery_broker_url) as redis, redis.pubsub() as pubsub:
         pubsub.psubscribe(events.channel("*"))
         assert pubsub.get_message(timeout=5) is not None
@@ -97,7 +97,7 @@ def test_an_id_is_taken_once(store: Store) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(sorted(_CHANGES)), min_size=1, max_size=12))
 def test_any_order_of_writes_keeps_the_promises(
-    store: Store, heard: Callable[[], list[TaskRecord]], names: list[str]
+    store: Store, published: Callable[[], list[TaskRecord]], names: list[str]
 ) -> None:
     """Late, repeated and reordered writes never change a final state, nor the metadata, nor repeat a revision.
 
@@ -105,7 +105,7 @@ def test_any_order_of_writes_keeps_the_promises(
     """
     id_ = str(uuid.uuid4())
     store.change(writes.create(_new(id_)), upsert=True)
-    heard()
+    published()
     before = store.find(id_)
     for name in names:
         assert before is not None
@@ -114,9 +114,9 @@ def test_any_order_of_writes_keeps_the_promises(
         assert after is not None
         assert after.revision == before.revision + taken
         assert (after.metadata, after.args) == (METADATA, ["$a", {"$b.c": 1}])
-        # A worker of the acceptance tests may be heard too.
-        told = [record.revision for record in heard() if record.id == id_]
-        assert told == ([after.revision] if taken else [])
+        # A worker of the acceptance tests may publish as well.
+        published_revisions = [record.revision for record in published() if record.id == id_]
+        assert published_revisions == ([after.revision] if taken else [])
         if before.is_final:
             assert after.status == before.status
             assert name == "forget" or not taken
@@ -171,7 +171,7 @@ def _claim(store: Store, task_id: str) -> TaskRecord | None:
 
 
 def test_what_was_cancelled_while_it_ran_is_not_claimed_again(store: Store) -> None:
-    """Given back after its end was asked for, a task waits only for who ends it."""
+    """A task that is requeued after a cancel request can only be revoked."""
     store.change(writes.create(_new("t")), upsert=True)
     assert _claim(store, "t")
     assert store.change(control.request_cancel("t", "no $more", force=False))
@@ -184,7 +184,7 @@ def test_what_was_cancelled_while_it_ran_is_not_claimed_again(store: Store) -> N
 
 
 def test_a_retry_after_a_cancel_is_due_at_once(store: Store) -> None:
-    """Nobody waits an hour to end what was cancelled before it asked for another attempt."""
+    """A task that was cancelled before its retry is due at once, so that a worker can end it."""
     for task_id, cancelled in (("yes", True), ("no", False)):
         store.change(writes.create(_new(task_id)), upsert=True)
         assert _claim(store, task_id)
@@ -240,7 +240,7 @@ def test_a_task_is_moved_there_and_back(store: Store) -> None:
 
 
 def test_a_time_beyond_python_is_read_as_its_last(store: Store) -> None:
-    """An expiry that no calendar of Python's has does not make the record unreadable."""
+    """An expiry that Python cannot represent does not make the record unreadable."""
     far = datetime(9999, 12, 31, tzinfo=UTC)
     assert store.change(writes.create(replace(_new("t"), scheduled_for=far, expires_in=1e9)), upsert=True)
     record = store.find("t")

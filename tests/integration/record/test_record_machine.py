@@ -1,4 +1,4 @@
-"""The record against a model of it: whatever writes come, in whatever order, from whichever attempt."""
+"""The record compared with a model of it, for any writes in any order from any attempt."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _METADATA = {"a.b": {"$set": 1}}
 _ERROR = ErrorInfo("ValueError", "no")
 _WAITING = {Status.SCHEDULED, Status.QUEUED, Status.RETRY}
 _workers = st.sampled_from([("first", 11), ("first", 12), ("second", 11)])
-# Attempts that are, were, or never will be.
+# Present, past and impossible attempts.
 _attempts = st.integers(min_value=0, max_value=4)
 
 
 class RecordMachine(RuleBasedStateMachine):
-    """Workers, recovery and late writers at one record. The model says what each may do."""
+    """Workers, recovery and late writers of one record. The model decides which of their writes succeed."""
 
     store: Store
 
@@ -54,7 +54,7 @@ class RecordMachine(RuleBasedStateMachine):
 
     @rule(worker=_workers)
     def claim(self, worker: tuple[str, int]) -> None:
-        """A worker tries to take it: only what waits can be taken, and only while nobody asked for its end."""
+        """A worker claims it: only a waiting task without a cancel request can be claimed."""
         taking = Claim(uuid.uuid4().hex, worker[0], worker[0], worker[1], 60.0)
         taken = self.status in {Status.QUEUED, Status.RETRY} and not self.asked
         if self._expect(claims.claim(self.id, taking), taken=taken):
@@ -62,7 +62,7 @@ class RecordMachine(RuleBasedStateMachine):
 
     @rule(attempt=_attempts, outcome=st.sampled_from([Status.SUCCESS, Status.FAILURE, Status.RETRY]))
     def end(self, attempt: int, outcome: Status) -> None:
-        """An attempt tells how it ended: only the one that holds the task is believed."""
+        """An attempt reports its end: only that of the attempt that holds the task counts."""
         fence = claims.held_by(attempt)
         write = {
             Status.SUCCESS: writes.succeed(self.id, 1, fence=fence),
@@ -79,7 +79,7 @@ class RecordMachine(RuleBasedStateMachine):
 
     @rule(worker=_workers, lost=st.booleans())
     def give_back(self, worker: tuple[str, int], lost: bool) -> None:
-        """A main process takes it from one of its processes."""
+        """A main process takes the task from one of its processes."""
         fence = claims.run_by(*worker)
         taken = self.status is Status.STARTED and self.holder == worker
         if self._expect(claims.requeue(self.id, fence, "given back", lost=lost), taken=taken):
@@ -87,43 +87,43 @@ class RecordMachine(RuleBasedStateMachine):
 
     @rule(attempt=_attempts)
     def recover(self, attempt: int) -> None:
-        """Recovery judges an attempt whose lease has an hour to go: never."""
+        """Recovery leaves an attempt alone whose lease has not expired."""
         self._expect(claims.requeue(self.id, claims.lease_over(attempt), "lost", lost=True), taken=False)
 
     @rule()
     def enqueue_early(self) -> None:
-        """Nothing is sent before it is due; what is due at once is QUEUED already."""
+        """A task is not sent before it is due; a task that is due at once is QUEUED already."""
         self._expect(claims.enqueue(self.id), taken=False)
 
     @rule()
     def expire(self) -> None:
-        """What has no time limit for its start never expires."""
+        """A task without a limit for its start never expires."""
         self._expect(claims.expire(self.id), taken=False)
 
     @rule()
     def revoke_waiting(self) -> None:
-        """A main process revokes what it never started: not what another worker runs."""
+        """A main process revokes a task that it never started, but not one that another worker runs."""
         write = writes.fail(self.id, _ERROR, status=Status.REVOKED, fence=claims.waiting())
         if self._expect(write, taken=self.status in _WAITING):
             self.status = Status.REVOKED
 
     @rule()
     def cancel_waiting(self) -> None:
-        """A caller ends what nobody runs, at once."""
+        """A caller cancels a waiting task at once."""
         if self._expect(control.cancel_waiting(self.id, "no"), taken=self.status in _WAITING):
             self.status, self.asked = Status.REVOKED, True
 
     @rule(force=st.booleans())
     def request_cancel(self, force: bool) -> None:
-        """A caller asks for the end of what runs: once, and once more by force."""
-        news = not self.forced if force else not self.asked
+        """A caller requests the end of a running task: once, and once more by force."""
+        is_new = not self.forced if force else not self.asked
         write = control.request_cancel(self.id, "no", force=force)
-        if self._expect(write, taken=self.status is Status.STARTED and news):
+        if self._expect(write, taken=self.status is Status.STARTED and is_new):
             self.asked, self.forced = True, self.forced or force
 
     @rule()
     def end_as_asked(self) -> None:
-        """Who meets a task that waits after its end was asked for ends it."""
+        """A worker that finds a waiting task with a cancel request ends it."""
         fence = {**claims.waiting(), **control.cancel_requested()}
         write = writes.fail(self.id, control.revoked_error("no"), status=Status.REVOKED, fence=fence)
         if self._expect(write, taken=self.status in _WAITING and self.asked):
@@ -131,7 +131,7 @@ class RecordMachine(RuleBasedStateMachine):
 
     @rule(seen=st.booleans(), value=st.integers(0, 9))
     def change_metadata(self, seen: bool, value: int) -> None:
-        """A caller changes metadata in any state, unless somebody else has since it was read."""
+        """A caller changes metadata in any state, unless another change came after the read."""
         before = self.metadata_revision if seen else -1
         changed: dict[str, object] = {**_METADATA, "n": value}
         if self._expect(control.replace_metadata(self.id, changed, before), taken=seen):
@@ -148,7 +148,7 @@ class RecordMachine(RuleBasedStateMachine):
 
     @rule(run=st.sampled_from(["first", "second"]))
     def extend(self, run: str) -> None:
-        """A heartbeat finds the task of its own worker only, and no client hears of it."""
+        """A heartbeat finds the task of its own worker only, and is not published."""
         holds = self.status is Status.STARTED and self.holder is not None and self.holder[0] == run
         assert self.store.note(claims.extend_leases(run, [self.id], 60.0)) == holds
 
@@ -165,7 +165,7 @@ class RecordMachine(RuleBasedStateMachine):
 
     @invariant()
     def is_as_the_model_says(self) -> None:
-        """What is stored is what was taken, and what nobody may touch is untouched."""
+        """The record has the changes that succeeded, and no others."""
         record = self._record()
         assert (record.status, record.attempts, record.lost_attempts) == (self.status, self.attempts, self.lost)
         assert record.revision == self.revision
@@ -201,7 +201,7 @@ def store(settings: Settings) -> Iterator[Store]:
 
 
 def test_the_record_keeps_to_its_model(store: Store) -> None:
-    """Only who holds a task writes it, attempts and revisions only rise, and final is final."""
+    """Only the holder of a task changes it, attempts and revisions only rise, and final states are final."""
     machine = type("Machine", (RecordMachine,), {"store": store})
     run_state_machine_as_test(
         machine, settings=hypothesis_settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -15,21 +15,21 @@ from gql_api import values
 
 @given(JSON_VALUES)
 def test_any_json_value_survives_bson(value: Any) -> None:
-    """What is stored comes back equal and of the same types, whatever its keys and numbers."""
+    """A stored value comes back equal and with the same types, whatever its keys and numbers."""
     stored = bson.decode(bson.encode({"value": values.dump(value)}))["value"]
     assert json.dumps(values.load(stored)) == json.dumps(value)
 
 
 @given(st.dictionaries(KEYS, st.integers(-5, 5), max_size=6))
 def test_stored_keys_mean_nothing_to_mongodb(value: dict[str, int]) -> None:
-    """No stored key holds a dot or a dollar or is empty, and no two keys become one."""
+    """A stored key is not empty and contains no dot or dollar, and no two keys become one."""
     stored = values.dump(value)
     assert len(stored) == len(value)
     assert not [key for key in stored if not key or "." in key or "$" in key]
 
 
 def test_what_bson_cannot_hold_is_kept_as_text() -> None:
-    """Big integers and deep nesting, which results may have, are stored whole as JSON text."""
+    """Large integers and deep nesting, which results can have, are stored whole as JSON text."""
     deep: Any = 1
     for _ in range(90):
         deep = [deep]

@@ -13,7 +13,7 @@ from gql_api.values.operations import MAX_OPERATIONS, MetadataError, MetadataOp,
 _DEEP: Any = []
 for _ in range(5000):
     _DEEP = [_DEEP]
-# What metadata may hold.
+# Valid metadata.
 _OBJECTS = st.dictionaries(KEYS, st.none() | st.integers(-9, 9) | st.lists(st.booleans()), max_size=4)
 _SET, _UNSET, _INCREMENT, _APPEND = MetadataOp.SET, MetadataOp.UNSET, MetadataOp.INCREMENT, MetadataOp.APPEND
 
@@ -38,7 +38,7 @@ _SET, _UNSET, _INCREMENT, _APPEND = MetadataOp.SET, MetadataOp.UNSET, MetadataOp
     ids=str,
 )
 def test_an_operation_changes_its_value(before: dict[str, Any], operation: Operation, after: dict[str, Any]) -> None:
-    """Each does what its name says, in objects and arrays, and touches nothing else."""
+    """Each operation changes its value, in objects and arrays, and nothing else."""
     assert apply_operations(before, [operation], 1000) == after
 
 
@@ -66,7 +66,7 @@ def test_an_operation_changes_its_value(before: dict[str, Any], operation: Opera
     ],
 )
 def test_what_does_not_fit_is_refused(before: dict[str, Any], operation: Operation) -> None:
-    """All or none: the operation that fits is not applied either, and what was there is left alone."""
+    """An operation that does not fit prevents the others too, and leaves the metadata as it was."""
     kept = repr(before)
     with pytest.raises(MetadataError) as refused:
         apply_operations(before, [Operation(_SET, "fits", 1), operation], 1000)
@@ -75,13 +75,13 @@ def test_what_does_not_fit_is_refused(before: dict[str, Any], operation: Operati
 
 
 def test_a_value_deeper_than_python_can_recurse_is_refused() -> None:
-    """It is told to be nested too deep, as any value is."""
+    """A value beyond Python's recursion limit is refused as nested too deep, like any other."""
     with pytest.raises(MetadataError, match="nested"):
         apply_operations({}, [Operation(_SET, "a", _DEEP)], 1000)
 
 
 def test_operations_can_be_applied_again() -> None:
-    """What meets another change is made anew: nothing of the first time is left in the operations."""
+    """Operations can be applied again after a conflict: they keep nothing of the first time."""
     operations = [
         Operation(_SET, "box", {"n": 0}),
         Operation(_INCREMENT, "box.n", 1),
@@ -93,7 +93,7 @@ def test_operations_can_be_applied_again() -> None:
 
 
 def test_too_many_operations_are_refused() -> None:
-    """What one call may do is bounded."""
+    """One call can have a limited number of operations."""
     with pytest.raises(MetadataError):
         apply_operations({}, [Operation(_SET, "a", 1)] * 101, 1000)
 

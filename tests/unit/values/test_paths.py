@@ -27,13 +27,13 @@ def test_a_path_is_split_at_its_dots(path: str, keys: list[str]) -> None:
 
 @pytest.mark.parametrize("path", ["\\", "a\\", "a.\\b", r"\n", ".".join("x" * 65)])
 def test_what_is_no_path_is_refused(path: str) -> None:
-    """A backslash before anything else means nothing, and no path is deeper than any object."""
+    """A backslash before another character is refused, and so is a path deeper than any object."""
     with pytest.raises(InvalidValueError):
         paths.parse(path)
 
 
 @given(st.lists(st.text(), min_size=1, max_size=20))
 def test_every_key_can_be_written(keys: list[str]) -> None:
-    """Whatever the keys are, there is a path that leads to them."""
+    """Any keys can be written as a path."""
     path = ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in keys)
     assert paths.parse(path) == keys
