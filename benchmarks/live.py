@@ -1,6 +1,9 @@
 """Live updates to a thousand WebSockets, compared with a peer in Python and, if npm is installed, one in JavaScript.
 
     python benchmarks/live.py --rounds 3
+    python benchmarks/live.py --sides ours,library-handshake
+
+The second compares the API with itself: a library does a part of the work there (see library_serve.py).
 
 A round runs each side in two new processes, in another order each time: one with all sockets on one task, one with as
 many tasks as sockets. Events are published like a worker's; MongoDB has the first state of each task only. If `taskset`
@@ -26,7 +29,7 @@ from pathlib import Path
 
 import psutil
 import uvloop
-from live_sides import OURS, Side, channel_of, sides
+from live_sides import OURS, SIDES, Side, channel_of, default_names, sides
 from live_sockets import Crowd, Publisher
 from noop import running
 
@@ -148,9 +151,9 @@ def _shown(number: float) -> str:
     return f"{number:,.0f}" if number >= _WHOLE else f"{number:.2g}"
 
 
-async def run(site: Site, rounds: int) -> None:
-    """Run the rounds and print the results."""
-    compared, found = sides(), list[dict[str, Figures]]()
+async def run(site: Site, compared: list[Side], rounds: int) -> None:
+    """Run the rounds and print their figures."""
+    found = list[dict[str, Figures]]()
     for number in range(rounds):
         figures: defaultdict[str, Figures] = defaultdict(dict)
         first = number % len(compared)
@@ -165,9 +168,16 @@ async def run(site: Site, rounds: int) -> None:
 def main() -> None:
     """Start the shared servers and measure all sides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sockets", type=int, default=1000)
+    parser.add_argument("--sockets", type=int, default=1000, help=f"at least {_WINDOW}")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sides", default=",".join(default_names()), help=f"of {', '.join(SIDES)}")
     options = parser.parse_args()
+    if options.sockets < _WINDOW:
+        # With several events of a task under way the API merges its states, and the window would wait for ever.
+        parser.error(f"--sockets: at least {_WINDOW} allowed, got {options.sockets}")
+    names = options.sides.split(",")
+    if OURS.name not in names or not set(names) <= SIDES.keys():
+        parser.error(f"--sides: {OURS.name} and others of {', '.join(SIDES)}, got {options.sides}")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         mongodb, redis = MongodbServer(folder / "mongodb", free_port()), RedisServer(folder / "redis", free_port())
@@ -176,7 +186,7 @@ def main() -> None:
         mongodb.initiate()
         if shutil.which("taskset"):
             os.sched_setaffinity(0, {_SOCKETS_CORE})
-        uvloop.run(run(Site(mongodb, redis, folder, options.sockets), options.rounds))
+        uvloop.run(run(Site(mongodb, redis, folder, options.sockets), sides(names), options.rounds))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The servers of the benchmark of live updates: the API, and peers that publish the same states of the same tasks."""
+"""The sides of a benchmark of live updates: the API, peers with the same answers, and the API with library parts."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -103,6 +104,10 @@ def _serve_ours(port: int) -> list[str]:
     return [sys.executable, "-m", "gql_api", "serve", f"--port={port}"]
 
 
+def _serve_library(part: str, port: int) -> list[str]:
+    return [sys.executable, str(Path(__file__).with_name("library_serve.py")), part, f"--port={port}"]
+
+
 def _serve_strawberry(port: int) -> list[str]:
     folder = f"--app-dir={_PEERS}"
     return [sys.executable, "-m", "uvicorn", "strawberry_queues:app", folder, f"--port={port}", "--no-access-log"]
@@ -117,11 +122,21 @@ STRAWBERRY = Side("Strawberry", _serve_strawberry, _fill_peer, _event_of_peer)
 NODE = Side("graphql-ws", _serve_node, _fill_peer, _event_of_peer)
 
 
-def sides() -> list[Side]:
-    """Return the sides that this machine can run. npm, if present, installs the packages of the JavaScript peer."""
-    if shutil.which("npm") is None:
-        return [OURS, STRAWBERRY]
-    if not (_PEERS / "node_modules").exists():
+LIBRARY = [
+    Side(f"library-{part}", functools.partial(_serve_library, part), _fill_ours, _event_of_ours)
+    for part in ("handshake", "framing", "websocket", "pubsub")
+]
+SIDES = {side.name: side for side in (OURS, STRAWBERRY, NODE, *LIBRARY)}
+
+
+def default_names() -> list[str]:
+    """Return the names of the peers that can be measured here: the one in JavaScript needs npm."""
+    return [side.name for side in (OURS, STRAWBERRY, NODE) if side is not NODE or shutil.which("npm")]
+
+
+def sides(names: list[str]) -> list[Side]:
+    """Return sides by their names; the packages of the peer in JavaScript are installed at first use."""
+    if NODE.name in names and not (_PEERS / "node_modules").exists():
         npm = shutil.which("npm") or "npm"
         subprocess.run([npm, "ci", "--silent"], cwd=_PEERS, check=True)
-    return [OURS, STRAWBERRY, NODE]
+    return [SIDES[name] for name in names]

@@ -1,4 +1,4 @@
-"""graphql-transport-ws, frame by frame: the close code of everything that the protocol does not know.
+"""graphql-transport-ws, frame by frame: the close code of everything that the protocol does not define.
 
 https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 """
@@ -27,7 +27,7 @@ _QUERY = {"query": "{ __typename }"}
 def served(
     request: pytest.FixtureRequest, api: Api, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Api]:
-    """The API under both commands, whose sockets are not the same."""
+    """Yield the API of both commands, whose WebSocket implementations differ."""
     if request.param == "uvicorn":
         yield api
         return
@@ -70,7 +70,7 @@ _BAD_INITS = [
 
 
 async def _close_code(socket: ClientConnection, *frames: str | bytes) -> int | None:
-    """Send frames and wait for the server to close; nothing but what is due before may come."""
+    """Send frames, wait for the server to close, and return its code."""
     for frame in frames:
         await socket.send(frame)
     await asyncio.wait_for(socket.wait_closed(), 10)
@@ -79,7 +79,7 @@ async def _close_code(socket: ClientConnection, *frames: str | bytes) -> int | N
 
 @pytest.mark.parametrize("frame", [*_NO_JSON, *_NO_MESSAGE, *_BAD_FIELDS, b"binary", _INIT.encode(), b""], ids=repr)
 async def test_a_bad_frame_is_a_bad_request(served: Api, frame: str | bytes) -> None:
-    """What is no message of the protocol closes the socket with 4400."""
+    """A frame that is not a message of the protocol closes the socket with 4400."""
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
         await socket.send(_INIT)
         assert json.loads(await socket.recv()) == {"type": "connection_ack"}
@@ -89,7 +89,7 @@ async def test_a_bad_frame_is_a_bad_request(served: Api, frame: str | bytes) -> 
 
 @pytest.mark.parametrize("frame", [*_NO_JSON, *_NO_MESSAGE, *_BAD_INITS, b"binary"], ids=repr)
 async def test_a_bad_first_frame_is_a_bad_request(served: Api, frame: str | bytes) -> None:
-    """The same holds before the connection is acknowledged."""
+    """The same is true before the connection is acknowledged."""
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
         assert await _close_code(socket, frame) == 4400
 
@@ -108,14 +108,14 @@ async def test_a_bad_first_frame_is_a_bad_request(served: Api, frame: str | byte
     ids=["subscribe first", "join first", "init twice", "init again", "subscribe without init", "silence", "ping only"],
 )
 async def test_messages_come_in_their_order(served: Api, frames: list[str], code: int) -> None:
-    """A connection is asked for once, in time, and before anything else."""
+    """connection_init has to come once, in time, and before all operations."""
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
         assert await _close_code(socket, *frames) == code
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "alone"])
 async def test_an_id_is_used_once(served: Api, shared: bool) -> None:
-    """An id that is in use closes the socket with 4409; when its operation is complete it may come again."""
+    """An id that is in use closes the socket with 4409; it is free again when its operation is complete."""
     task_id = served.create("task_modules.add", args=[1], delaySeconds=3600)
     field = "taskUpdated" if shared else "taskLogged"
     watch = _subscribe({"query": f'subscription {{ {field}(id: "{task_id}") {{ __typename }} }}'})
@@ -125,7 +125,7 @@ async def test_an_id_is_used_once(served: Api, shared: bool) -> None:
 
 
 async def _answer(socket: ClientConnection) -> str | int | None:
-    """The type of what comes behind the acknowledgement, or the code that the socket is closed with."""
+    """Return the type of the first message after the acknowledgement, or the close code."""
     try:
         while (answer := json.loads(await asyncio.wait_for(socket.recv(), 20))["type"]) == "connection_ack":
             pass
@@ -135,7 +135,7 @@ async def _answer(socket: ClientConnection) -> str | int | None:
 
 
 async def test_however_deep_a_value_is_nested_there_is_an_answer(served: Api) -> None:
-    """What can just be read is refused as what cannot: a socket is never lost without a reason."""
+    """Values at the limit of the parser are accepted or rejected with 4400: no socket is lost without a reason."""
     query = "subscription ($id: ID!) { taskUpdated(id: $id) { id } }"
     answers = set()
     for depth in range(900, 1000):
@@ -150,7 +150,7 @@ async def test_however_deep_a_value_is_nested_there_is_an_answer(served: Api) ->
 
 @pytest.mark.parametrize("field", ["taskUpdated", "taskLogged"], ids=["shared", "alone"])
 async def test_a_connection_has_twenty_operations_at_most(served: Api, field: str) -> None:
-    """One more is an error of its own; when another has ended there is room for it."""
+    """One operation more gets an error; when another one has ended it is accepted."""
     task_id = served.create("task_modules.add", args=[1], delaySeconds=3600)
     watch = json.loads(_subscribe({"query": f'subscription {{ {field}(id: "{task_id}") {{ __typename }} }}'}))
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
@@ -169,14 +169,14 @@ async def test_a_connection_has_twenty_operations_at_most(served: Api, field: st
 
 @pytest.mark.parametrize("subprotocols", [None, ["graphql-ws"], ["unknown"]], ids=repr)
 async def test_no_other_subprotocol_is_spoken(served: Api, subprotocols: list[Subprotocol] | None) -> None:
-    """Whoever does not ask for graphql-transport-ws is told 4406, the legacy protocol included."""
+    """A client without graphql-transport-ws, the legacy protocol included, is closed with 4406."""
     async with connect(served.websocket, subprotocols=subprotocols) as socket:
         assert await _close_code(socket) == 4406
 
 
 @pytest.mark.parametrize("served", ["gql-api serve"], indirect=True)
 async def test_a_frame_is_no_larger_than_an_operation(served: Api) -> None:
-    """Beyond 64 KiB a frame is not read to its end: 1009."""
+    """A frame of more than 64 KiB closes the socket with 1009."""
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
         assert await _close_code(socket, _INIT, " " * 70_000) == 1009
 
@@ -189,7 +189,7 @@ async def test_a_frame_is_no_larger_than_an_operation(served: Api) -> None:
     ],
 )  # fmt: skip
 async def test_a_ping_is_answered(served: Api, frame: str) -> None:
-    """Also before the connection is asked for, with a payload or without."""
+    """A pong follows each ping, also before connection_init, with a payload or without."""
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
         for _ in range(2):
             await socket.send(frame)
@@ -198,7 +198,7 @@ async def test_a_ping_is_answered(served: Api, frame: str) -> None:
 
 @pytest.mark.parametrize("payload", ["null", "{}", '{"token": "x"}'])
 async def test_the_payload_of_the_first_message_is_free(served: Api, payload: str) -> None:
-    """Null, empty or full: the connection is acknowledged."""
+    """The connection is acknowledged whatever the payload."""
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
         await socket.send(f'{{"type": "connection_init", "payload": {payload}}}')
         assert json.loads(await socket.recv()) == {"type": "connection_ack"}
@@ -216,7 +216,7 @@ async def test_the_payload_of_the_first_message_is_free(served: Api, payload: st
     ids=lambda query: query[:40],
 )  # fmt: skip
 async def test_a_bad_document_is_an_error_of_its_operation(served: Api, query: str, name: str | None) -> None:
-    """It ends its own operation with ``error`` and no more; the socket serves the next one."""
+    """It ends its own operation with ``error`` only; the socket serves the next one."""
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
         await socket.send(_INIT)
         await socket.recv()

@@ -27,7 +27,7 @@ def _ready(log: Path, count: int = 1) -> str:
 
 
 def _until_ready(log: Path, count: int = 1) -> str:
-    """Return the line that says so, for the ``count``-th start; fail with all that was printed."""
+    """Wait for the ready line of the ``count``-th start and return it; fail with the whole log."""
     try:
         return wait_until(lambda: _ready(log, count), 60)
     except NotWithinTimeError as error:
@@ -40,12 +40,12 @@ def _descendants(started: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def _all_gone(processes: list[psutil.Process]) -> bool:
-    return not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes)
+    return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_dev_runs_everything_and_leaves_nothing(tmp_path: Path, ending: signal.Signals) -> None:
-    """One command is ready with addresses, runs a task, keeps it over a restart, and one signal ends every process."""
+    """One command prints addresses, runs a task, keeps it over a restart, and ends every process on one signal."""
     log, task_id = tmp_path / "dev.log", ""
     for start in (1, 2):
         port = free_port()
@@ -66,7 +66,7 @@ def test_dev_runs_everything_and_leaves_nothing(tmp_path: Path, ending: signal.S
 
 @pytest.mark.parametrize("name", ["mongodb", "redis", "worker", "api"])
 def test_a_part_that_dies_ends_the_rest(tmp_path: Path, name: str) -> None:
-    """When one process is killed it is named, the others end, and the exit code tells."""
+    """When one process is killed the log names it, the others end, and the exit code is not 0."""
     log = tmp_path / "dev.log"
     with process(_start(tmp_path, free_port()), log, cwd=tmp_path) as started:
         _until_ready(log)
@@ -79,7 +79,7 @@ def test_a_part_that_dies_ends_the_rest(tmp_path: Path, name: str) -> None:
 
 
 def test_a_signal_right_at_the_start_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C before everything has started ends what has."""
+    """Ctrl-C before everything has started ends the processes that have."""
     log = tmp_path / "dev.log"
     with process(_start(tmp_path, free_port()), log, cwd=tmp_path) as started:
         wait_until(lambda: " started " in log.read_text(), 30)
@@ -91,7 +91,7 @@ def test_a_signal_right_at_the_start_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_told_at_once(tmp_path: Path) -> None:
-    """Nothing is started when the API's port is taken, and the message names the port and the option."""
+    """No server starts when the port of the API is taken, and the message names the port and the option."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -103,7 +103,7 @@ def test_a_taken_port_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_use_is_told_at_once(tmp_path: Path) -> None:
-    """Two of them never share a data folder."""
+    """A second ``gql-api dev`` with the same data folder does not start."""
     log = tmp_path / "dev.log"
     with process(_start(tmp_path, free_port()), log, cwd=tmp_path) as started:
         wait_until(lambda: " started " in log.read_text(), 30)

@@ -12,7 +12,7 @@ from gql_api.cli.embedded_servers import free_port
 
 
 def test_health_is_told(api: Api) -> None:
-    """/healthz is the process, /readyz is MongoDB and Redis."""
+    """/healthz reports the process, /readyz MongoDB and Redis."""
     assert httpx.get(f"{api.url}/healthz").json() == {"status": "ok"}
     ready = httpx.get(f"{api.url}/readyz")
     assert (ready.status_code, ready.json()) == (200, {"mongodb": "ok", "redis": "ok"})
@@ -29,7 +29,7 @@ def test_graphiql_is_at_the_address_people_open(api: Api) -> None:
     "body", ["", "{", '{"query": NaN}', '{"query": "{ task(id: 1) { id } }", "variables": {"a": Infinity}}']
 )
 def test_what_is_no_json_is_a_bad_request(api: Api, body: str) -> None:
-    """Bodies that are no JSON, by the standard and not by Python, get 400."""
+    """A body that is not JSON by its standard gets a 400, also where Python's parser would accept it."""
     answer = httpx.post(api.graphql, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
 
@@ -50,7 +50,7 @@ _DEEP = {"query": "{task(id:" + "[" * 3000 + "]" * 3000 + "){id}}"}
     ids=lambda body: repr(body[:40]),
 )  # fmt: skip
 def test_malformed_requests_get_400(api: Api, body: bytes) -> None:
-    """Nothing that a client can send gives a 5xx: what cannot be run is a 400 with an error in words."""
+    """A request that cannot be executed is a 400 with an error message, never a 5xx."""
     headers = {"Content-Type": "application/json", "Accept": "application/graphql-response+json"}
     answer = httpx.post(api.graphql, content=body, headers=headers)
     assert answer.status_code == 400
@@ -60,7 +60,7 @@ def test_malformed_requests_get_400(api: Api, body: bytes) -> None:
 
 
 def test_the_operation_that_is_named_runs(api: Api) -> None:
-    """Of a document with several operations the one of ``operationName`` runs, whatever the order."""
+    """The operation of ``operationName`` runs, whatever its place in the document."""
     document = "query A { __typename } query B { b: __typename }"
     for _ in range(2):  # the second time from the caches
         answer = httpx.post(api.graphql, json={"query": document, "operationName": "B"})
@@ -70,7 +70,7 @@ def test_the_operation_that_is_named_runs(api: Api) -> None:
 
 
 def test_methods_are_kept_apart(api: Api) -> None:
-    """A GET never changes anything, and other methods are refused with what is allowed."""
+    """A GET never changes anything, and other methods are rejected with the allowed ones."""
     query = 'mutation { createTask(input: {name: "task_modules.add", args: [1]}) { created } }'
     refused = httpx.get(api.graphql, params={"query": query})
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
@@ -79,7 +79,7 @@ def test_methods_are_kept_apart(api: Api) -> None:
 
 
 def test_without_mongodb_the_answer_says_so(environment: dict[str, str], tmp_path: Path) -> None:
-    """While MongoDB is away the API is alive, not ready, and answers with a clear error in bounded time."""
+    """While MongoDB is down the API is alive, not ready, and returns a clear error in bounded time."""
     port = free_port()
     away = {**environment, "MONGODB_URL": "mongodb://127.0.0.1:1", "STORE_TIMEOUT_SECONDS": "0.5"}
     command = [sys.executable, "-m", "uvicorn", "gql_api.app:app", f"--port={port}"]
@@ -101,7 +101,7 @@ def _answers(api: Api) -> bool:
 
 
 def test_a_bad_setting_stops_the_process_by_name(environment: dict[str, str], tmp_path: Path) -> None:
-    """An operator reads which variable is wrong."""
+    """The log names the invalid variable."""
     log = tmp_path / "api.log"
     command = [sys.executable, "-m", "uvicorn", "gql_api.app:app", f"--port={free_port()}"]
     with process(command, log, {**environment, "METADATA_MAX_BYTES": "many"}) as started:

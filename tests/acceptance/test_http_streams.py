@@ -21,13 +21,13 @@ WATCH = "subscription ($id: ID!) { taskUpdated(id: $id) { revision status result
 
 
 def _events(text: str) -> list[tuple[str, Any]]:
-    """Read an event stream as a browser does: blocks of lines; comments are no events."""
+    """Parse an event stream as a browser does: blocks of lines, of which comments are not events."""
     fields = [re.findall(r"^(event|data): ?(.*)$", block, re.MULTILINE) for block in text.split("\n\n")]
     return [(event, json.loads(data) if data else None) for (_, event), (_, data) in filter(None, fields)]
 
 
 def _parts(text: str) -> list[Any]:
-    """Read a multipart body by RFC 2046: what stands between its first boundary and its last."""
+    """Parse a multipart body by RFC 2046: the parts between its first boundary and its last."""
     first, *between, end = f"\r\n{text}".split("\r\n--graphql")
     assert (first, end) == ("", "--\r\n")
     heads, bodies = zip(*(part.split("\r\n\r\n") for part in between), strict=True)
@@ -44,7 +44,7 @@ def _watched(api: Api, method: str, headers: dict[str, str], task_id: str) -> ht
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_task_is_watched_by_events(api: Api, method: str) -> None:
-    """Each state is an event ``next``, the last event is ``complete``, and nobody on the way may keep any of it."""
+    """Each state is an event ``next``, the last event is ``complete``, and proxies must not buffer or store them."""
     answer = _watched(api, method, EVENTS, api.create("task_modules.burst", args=[20]))
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -88,7 +88,7 @@ def test_quoted_strings_in_accept_are_understood(api: Api, accept: list[tuple[st
 
 
 def test_a_log_is_watched_by_events(api: Api) -> None:
-    """What is not shared goes the same way: each line is an event."""
+    """A subscription that is not shared is streamed too: each line is an event."""
     task_id = api.create("task_modules.floods", args=[50])
     query = "subscription ($id: ID!) { taskLogged(id: $id) { __typename } }"
     answer = httpx.post(api.graphql, json=_request(query, variables={"id": task_id}), headers=EVENTS, timeout=30)
@@ -118,7 +118,7 @@ def _request(document: str, **rest: Any) -> dict[str, Any]:
     ids=lambda value: str(value)[:60],
 )
 def test_every_operation_goes_as_events(api: Api, request_: dict[str, Any], has_data: bool) -> None:
-    """Queries, mutations and what cannot be executed are one event with the result or the errors, then the end."""
+    """Queries, mutations and invalid operations are one event with the result or the errors, then the end."""
     answer = httpx.post(api.graphql, json=request_, headers=EVENTS)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     (event, result), end = _events(answer.text)
@@ -142,7 +142,7 @@ def test_every_operation_goes_as_events(api: Api, request_: dict[str, Any], has_
 def test_what_is_no_request_is_refused(
     api: Api, headers: dict[str, str], content: str, content_type: str, status: int
 ) -> None:
-    """What is no GraphQL request gets a 4xx in JSON, whatever the client would like to read."""
+    """A request that is not GraphQL gets a 4xx in JSON, whatever the client accepts."""
     answer = httpx.post(api.graphql, content=content, headers={**headers, "Content-Type": content_type})
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
     assert answer.json()["errors"][0]["message"]
@@ -150,7 +150,7 @@ def test_what_is_no_request_is_refused(
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_there_is_no_single_connection_mode(api: Api, method: str) -> None:
-    """A reservation is refused in words, with the methods that there are."""
+    """A reservation is rejected with a message and the allowed methods."""
     answer = httpx.request(method, api.graphql)
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
     assert "distinct connections mode" in answer.text
@@ -158,21 +158,21 @@ def test_there_is_no_single_connection_mode(api: Api, method: str) -> None:
 
 @pytest.mark.parametrize("headers", [EVENTS, PARTS], ids=["events", "parts"])
 def test_a_mutation_never_comes_by_get(api: Api, headers: dict[str, str]) -> None:
-    """A link that somebody follows changes nothing, whatever it accepts."""
+    """A GET changes nothing, whatever it accepts."""
     query = 'mutation { deleteTask(id: "none") { userErrors { code } } }'
     answer = httpx.get(api.graphql, params={"query": query}, headers=headers)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 def test_a_subscription_without_a_stream_is_refused(api: Api) -> None:
-    """Who accepts neither format is told what would do."""
+    """A client that accepts neither format gets an error that names them."""
     answer = httpx.post(api.graphql, json={"query": WATCH, "variables": {"id": "x"}})
     assert answer.status_code == 400
     assert "text/event-stream" in answer.json()["errors"][0]["message"]
 
 
 def test_errors_come_in_the_payload_of_a_part(api: Api) -> None:
-    """A document that is not valid, and a task that there is not, are GraphQL errors and no broken transport."""
+    """An invalid document and an unknown task are GraphQL errors, not errors of the transport."""
     invalid = httpx.post(api.graphql, json={"query": "subscription { nothing }"}, headers=PARTS)
     unknown = _watched(api, "POST", PARTS, "unknown")
     for answer, message in ((invalid, "Cannot query field"), (unknown, "No task with id unknown")):
@@ -182,7 +182,7 @@ def test_errors_come_in_the_payload_of_a_part(api: Api) -> None:
 
 
 def test_a_query_is_answered_in_json_when_that_will_do(api: Api) -> None:
-    """A client that names its streams in every request still gets plain answers to plain queries."""
+    """A client that names streams in every request still gets JSON for queries."""
     accept = "application/graphql-response+json, application/json, text/event-stream, multipart/mixed"
     answer = httpx.post(api.graphql, json={"query": "{ __typename }"}, headers={"Accept": accept})
     assert answer.headers["content-type"].startswith("application/graphql-response+json")
@@ -190,27 +190,27 @@ def test_a_query_is_answered_in_json_when_that_will_do(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "beat"), [(EVENTS, b"\n\n:\n\n"), (PARTS, b"\r\n\r\n{}\r\n--graphql")], ids=["events", "parts"]
+    ("headers", "heartbeat"), [(EVENTS, b"\n\n:\n\n"), (PARTS, b"\r\n\r\n{}\r\n--graphql")], ids=["events", "parts"]
 )
-def test_a_quiet_stream_gives_signs_of_life(api: Api, redis: Redis, headers: dict[str, str], beat: bytes) -> None:
-    """While nothing happens to the task something is said, so that nobody on the way takes the connection for dead."""
+def test_a_quiet_stream_gives_signs_of_life(api: Api, redis: Redis, headers: dict[str, str], heartbeat: bytes) -> None:
+    """Heartbeats keep the connection open while the task does not change."""
     key = uuid.uuid4().hex
     task_id = api.create("task_modules.step_by_step", args=[key])
     body = {"query": WATCH, "variables": {"id": task_id}}
-    heard = b""
+    received = b""
     with httpx.stream("POST", api.graphql, json=body, headers=headers, timeout=30) as answer:
         for chunk in answer.iter_raw():
-            heard += chunk
-            if heard.endswith(beat):
+            received += chunk
+            if received.endswith(heartbeat):
                 break
-    assert b"taskUpdated" in heard
-    assert heard.endswith(beat)
+    assert b"taskUpdated" in received
+    assert received.endswith(heartbeat)
     redis.lpush(key, 0)
 
 
 @pytest.mark.parametrize("headers", [EVENTS, PARTS], ids=["events", "parts"])
 async def test_a_client_that_leaves_is_forgotten(api: Api, redis: Redis, headers: dict[str, str]) -> None:
-    """When the client goes its operation ends at once, though the task does not."""
+    """When the client disconnects its operation ends at once, though the task does not."""
     key = uuid.uuid4().hex
     task_id = api.create("task_modules.step_by_step", args=[key])
     channel = f"task:{task_id}"
@@ -231,7 +231,7 @@ async def test_a_client_that_leaves_is_forgotten(api: Api, redis: Redis, headers
 
 
 def test_a_client_that_reads_slowly_skips_what_is_old(api: Api, redis: Redis) -> None:
-    """While a client does not read, what it has not got is merged to the newest state; then it sees the end."""
+    """States that a slow client has not read are merged into the newest one, and it receives the last one."""
     key, bulk = uuid.uuid4().hex, "x" * 20_000
     task_id = api.create("task_modules.step_by_step", args=[key], metadata={"bulk": bulk})
     query = WATCH.replace("result", "progress { current } metadata").encode()
@@ -250,10 +250,10 @@ def test_a_client_that_reads_slowly_skips_what_is_old(api: Api, redis: Redis) ->
         redis.lpush(key, steps, 0)
         assert api.finished(task_id, 60)["progress"]["current"] == steps
         received = _read_all(client.recv)
-    told = [int(number) for number in re.findall(rb'"current":(\d+)', received)]
-    assert told == sorted(told)
-    assert told[-1] == steps
-    assert len(told) < steps / 2
+    steps_received = [int(number) for number in re.findall(rb'"current":(\d+)', received)]
+    assert steps_received == sorted(steps_received)
+    assert steps_received[-1] == steps
+    assert len(steps_received) < steps / 2
     assert b"event: complete" in received
 
 
@@ -265,7 +265,7 @@ def _read_all(recv: Callable[[int], bytes]) -> bytes:
 
 
 async def test_many_stream_at_once(api: Api, redis: Redis) -> None:
-    """A hundred streams of both kinds on one task all see its end."""
+    """A hundred streams of both formats on one task all receive its end."""
     key = uuid.uuid4().hex
     task_id = api.create("task_modules.step_by_step", args=[key])
     body = {"query": WATCH, "variables": {"id": task_id}}

@@ -1,4 +1,4 @@
-"""Queues and workers, as a client sees them, with a worker that serves a queue of its own and is killed."""
+"""Queues and workers over the API, with a worker that serves a queue of its own and is killed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _depth(api: Api, name: str) -> int:
 
 
 def test_a_worker_and_its_queue(api: Api, redis: Redis, environment: dict[str, str], tmp_path: Path) -> None:
-    """What runs is active, what waits is deep and has an age; a killed worker disappears, what it left does not."""
+    """Workers report active tasks, queues depth and age; a killed worker disappears, and its tasks remain."""
     key = uuid.uuid4().hex
     hostname, queue = f"{key}@monitored", f"{key}.queue"
     options = ["-c", "1", "-Q", queue, "-n", hostname, "--without-mingle", "-P", "prefork"]

@@ -20,7 +20,7 @@ def _run(api: Api, command: str, task_id: str = "") -> str:
 
 
 def test_the_calls_work_as_printed(api: Api) -> None:
-    """The commands of the docs create a task, ask for it and list it, and GraphQL knows the same task."""
+    """The commands of the docs create a task, read it and list it, and GraphQL returns the same task."""
     create, ask, list_ = _COMMANDS
     task_id = json.loads(_run(api, create))
     metadata = {"metadata_1": "first", "metadata_2": "second"}
@@ -41,7 +41,7 @@ def test_a_result_is_told(api: Api) -> None:
 
 
 def test_the_link_leads_through_the_list(api: Api) -> None:
-    """Following the Link header reaches every task, newest first."""
+    """The Link headers lead to every task, newest first."""
     ids = [api.create("task_modules.add", args=[n]) for n in range(4)]
     seen: list[str] = []
     url: str | None = f"{api.url}/tasks?first=3"
@@ -54,7 +54,7 @@ def test_the_link_leads_through_the_list(api: Api) -> None:
 
 
 def test_an_unknown_task_is_a_404(api: Api) -> None:
-    """Unknown is not pending."""
+    """An unknown task is not reported as pending."""
     assert httpx.get(f"{api.url}/task/nope").status_code == 404
 
 
@@ -67,7 +67,7 @@ def test_an_unknown_task_is_a_404(api: Api) -> None:
     ],
 )  # fmt: skip
 def test_bad_bodies_are_refused_in_words(api: Api, body: str, status: int) -> None:
-    """What cannot be created is a 4xx that says why."""
+    """A task that cannot be created is a 4xx with the reason."""
     answer = httpx.post(f"{api.url}/create-task", content=body)
     assert answer.status_code == status
     assert answer.json()["errors"][0]["message"]
@@ -75,7 +75,7 @@ def test_bad_bodies_are_refused_in_words(api: Api, body: str, status: int) -> No
 
 @pytest.mark.parametrize("query", ["first=0", "first=x", "after=x", "first=501"])
 def test_bad_pages_are_refused_in_words(api: Api, query: str) -> None:
-    """Page sizes and cursors that cannot be are a 400."""
+    """An invalid page size or cursor is a 400."""
     answer = httpx.get(f"{api.url}/tasks?{query}")
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["message"]

@@ -23,7 +23,7 @@ _PROTOCOL = Subprotocol("graphql-transport-ws")
 
 @pytest.fixture
 def served(api: Api, environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Api, subprocess.Popen[bytes]]]:
-    """An API run by `gql-api serve`, with the worker of the other tests."""
+    """Yield an API run by `gql-api serve`, with the worker of the other tests."""
     port = free_port()
     served = Api(f"http://127.0.0.1:{port}", tmp_path / "serve.log", api.worker_log)
     with process([*_COMMAND, f"--port={port}", "--drain-seconds=2"], served.log, environment) as started:
@@ -32,7 +32,7 @@ def served(api: Api, environment: dict[str, str], tmp_path: Path) -> Iterator[tu
 
 
 def test_a_task_runs(served: tuple[Api, subprocess.Popen[bytes]]) -> None:
-    """The production server does the main job."""
+    """A task that is created through the production server runs to its end."""
     api, _ = served
     assert api.finished(api.create("task_modules.add", args=[1]))["result"] == 2
     assert "server" not in httpx.get(f"{api.url}/healthz").headers
@@ -54,7 +54,7 @@ async def test_frames_are_limited_and_not_compressed(served: tuple[Api, subproce
 
 
 async def test_sigterm_closes_sockets_and_ends_in_time(served: tuple[Api, subprocess.Popen[bytes]]) -> None:
-    """Told to stop, the server tells its watchers to connect elsewhere and is gone within the grace period."""
+    """On SIGTERM the server closes its sockets with a code to reconnect, and ends within the grace period."""
     api, started = served
     async with connect(api.websocket, subprotocols=[_PROTOCOL]) as socket:
         await socket.send('{"type": "connection_init"}')
@@ -68,7 +68,7 @@ async def test_sigterm_closes_sockets_and_ends_in_time(served: tuple[Api, subpro
 
 
 def test_a_bad_setting_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
-    """An operator reads the variable's name, not a traceback."""
+    """The log names the variable, without a traceback."""
     log = tmp_path / "log"
     with process(_COMMAND, log, {**environment, "REDIS_URL": "nonsense"}) as started:
         assert started.wait(timeout=30) == 1

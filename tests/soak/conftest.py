@@ -1,15 +1,15 @@
-"""How long a soak goes on, and how long it may take."""
+"""The timeout of a soak."""
 
 from __future__ import annotations
 
 import pytest
 
-_AFTERWARDS_SECONDS = 240
+_EXTRA_SECONDS = 240
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give soaks the time that was asked for, and some for their beginning and their end."""
-    seconds = config.getoption("--soak-seconds") + _AFTERWARDS_SECONDS
+    """Give each soak the requested time, and some for its start and its end."""
+    seconds = config.getoption("--soak-seconds") + _EXTRA_SECONDS
     for item in items:
         if item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.timeout(seconds))

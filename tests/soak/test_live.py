@@ -1,4 +1,4 @@
-"""Live updates over a long time: clients join and leave, connections are cut, and the server is started anew."""
+"""Live updates over a long time: clients join and leave, connections are cut, and the server restarts."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from support import Api, wait_until_async
 from gql_api.cli.embedded_servers import free_port
 from gql_api.settings import Settings
 
-_PASSERS_BY = 250
-_STAYING = 50
-# In shares of the time. The process that is looked at for its memory lives longest, through two cuts more.
+_VISITORS = 250
+_RESIDENTS = 50
+# In shares of the time. The last process, whose memory is checked, lives longest and meets two cuts.
 _CUTS = (0.1, 0.25, 0.4, 0.55, 0.75)
 _STOPS = (0.15, 0.3, 0.45)
-# The backstop looks every ten seconds, and the connection needs some time to come back.
+# The backstop scans every ten seconds, and the connection needs some time to return.
 _AFTER_TROUBLE_SECONDS = 15.0
 _MAX_GROWTH_MIB = 16.0
-# A round is so many visits to a task, so many to its log, and some to a list.
-_VISITS_OF_A_ROUND = 400
+# The visits of a round to a task, and to its log; a list has fewer.
+_ROUND_VISITS = 400
 _ROUNDS = 5
 _TO_THE_END_SECONDS = 60.0
 _NEVER_LOGGED = ("Traceback", "ERROR", "Task was destroyed", "never retrieved", "was never awaited")
@@ -40,13 +40,13 @@ _GAUGES = [f"gql_api_{name}" for name in ("sockets", "subscriptions", "execution
 
 @pytest.fixture
 def seconds(pytestconfig: pytest.Config) -> float:
-    """How long it goes on."""
+    """Return the duration of the soak."""
     return float(pytestconfig.getoption("--soak-seconds"))
 
 
 @pytest.fixture
 def server(settings: Settings, tmp_path: Path) -> Server:
-    """A production server that is not started yet."""
+    """Return a production server that has not started."""
     environment = {
         "MONGODB_URL": settings.mongodb_url,
         "MONGODB_DATABASE": settings.mongodb_database,
@@ -58,14 +58,14 @@ def server(settings: Settings, tmp_path: Path) -> Server:
 
 @pytest.fixture
 def redis(databases: Databases) -> Iterator[Redis]:
-    """The Redis that events come by."""
+    """Yield the Redis of the events."""
     with Redis.from_url(databases.redis.url, decode_responses=True) as client:
         yield client
 
 
 @dataclass
 class _Trouble:
-    """What is done to the server, and when it was done."""
+    """The disturbances of the server, and their times."""
 
     server: Server
     redis: Redis
@@ -74,40 +74,42 @@ class _Trouble:
     watchers: Watchers
     lists: list[LiveList]
     times: list[float] = field(default_factory=list)
-    # After how many cuts all was told without the backstop.
+    # The number of cuts after which clients received all changes without the backstop.
     healed: int = 0
 
     async def make(self) -> None:
-        """Do it all in its time."""
+        """Cause all disturbances at their times."""
         began = time.monotonic()
         plan = sorted([(share, self._cut) for share in _CUTS] + [(share, self._restart) for share in _STOPS])
-        for share, do in plan:
+        for share, disturb in plan:
             await asyncio.sleep(began + share * self.seconds - time.monotonic())
-            await do()
+            await disturb()
             self.times.append(time.monotonic())
         await asyncio.sleep(began + self.seconds - time.monotonic())
 
     def explains(self, at: float) -> bool:
-        """Whether there was trouble shortly before a time."""
+        """Return whether there was a disturbance shortly before a time."""
         return any(0 <= at - time_ < _AFTER_TROUBLE_SECONDS for time_ in self.times)
 
     async def _cut(self) -> None:
-        """Cut the connection on which events come, and the one that replaces it.
+        """Cut the connection of the events, and the one that replaces it.
 
-        What no event told has to be told after that, mostly before the backstop looks.
+        Clients must receive the missed changes after that, in most cases before the backstop scans.
         """
         before = await self.server.read()
         await wait_until_async(lambda: asyncio.to_thread(self._kill), why="a connection to cut")
         await asyncio.to_thread(self.quiet.change)
         await wait_until_async(lambda: asyncio.to_thread(self._kill), why="a connection to cut")
-        await wait_until_async(self._is_healed, why="what was not heard of to be told after a cut")
+        await wait_until_async(self._is_healed, why="missed changes to arrive after a cut")
         self.healed += (await self.server.read())[BACKSTOP_FOUND] == before[BACKSTOP_FOUND]
 
     async def _is_healed(self) -> bool:
-        """Whether all have been told of the quiet task's last change."""
+        """Return whether all clients have received the quiet task's last change."""
         life, revision = self.quiet.life, self.quiet.revision
-        told = [self.watchers.revisions, *(each.revisions for each in self.lists if each.group == life.group)]
-        return self.watchers.lines.get(life.id) == life.lines and all(each.get(life.id) == revision for each in told)
+        revisions = [self.watchers.revisions, *(each.revisions for each in self.lists if each.group == life.group)]
+        return self.watchers.lines.get(life.id) == life.lines and all(
+            each.get(life.id) == revision for each in revisions
+        )
 
     def _kill(self) -> int:
         return sum(
@@ -120,13 +122,13 @@ class _Trouble:
 
 
 async def _soak(server: Server, watchers: Watchers, lists: list[LiveList], trouble: _Trouble) -> None:
-    """Let clients come and go while there is trouble, until everybody has seen the end of what was watched."""
+    """Run clients during the disturbances, until all of them have received the ends of their tasks."""
     population, over, all_over = watchers.population, asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        looking = group.create_task(server.look(all_over))
+        sampling = group.create_task(server.take_samples(all_over))
         following = [group.create_task(watchers.follow_list(each)) for each in lists]
-        clients = [group.create_task(watchers.come_and_go(over)) for _ in range(_PASSERS_BY)]
-        clients += [group.create_task(watchers.stay(over)) for _ in range(_STAYING)]
+        clients = [group.create_task(watchers.come_and_go(over)) for _ in range(_VISITORS)]
+        clients += [group.create_task(watchers.stay(over)) for _ in range(_RESIDENTS)]
         clients += [
             group.create_task(follow(trouble.quiet.life)) for follow in (watchers.follow_task, watchers.follow_log)
         ]
@@ -143,16 +145,16 @@ async def _soak(server: Server, watchers: Watchers, lists: list[LiveList], troub
         for task in following:
             task.cancel()
         all_over.set()
-        await looking
+        await sampling
 
 
 @pytest.mark.soak
 async def test_live_updates_hold_out(server: Server, settings: Settings, redis: Redis, seconds: float) -> None:
-    """Everybody sees the ends of their tasks, and nothing is left behind: no subscription, no channel, no memory."""
+    """All clients receive the ends of their tasks, and no subscription, channel or memory is left behind."""
     seed = random.SystemRandom().randrange(1 << 32)
     population = Population(settings, seed)
     groups = [population.group(number) for number in range(GROUPS)]
-    watchers = Watchers(server.api.websocket, population, random.Random(seed))  # noqa: S311 - no secret
+    watchers = Watchers(server.api.websocket, population, random.Random(seed))  # noqa: S311 - not a secret
     lists = [LiveList(group, unfinished, since=watchers.began) for group in groups for unfinished in (False, True)]
     quiet = QuietTask(settings, groups[0])
     population.lives[quiet.life.id] = quiet.life
@@ -174,8 +176,8 @@ async def test_live_updates_hold_out(server: Server, settings: Settings, redis: 
         assert watchers.refusals == 0
         assert trouble.healed > len(_CUTS) / 2
         lives = population.lives
-        assert [(id_, told) for id_, told in watchers.ends if told != lives[id_].last_revision] == []
-        assert [(id_, told) for id_, told in watchers.logs if told != lives[id_].lines] == []
+        assert [(id_, revision) for id_, revision in watchers.ends if revision != lives[id_].last_revision] == []
+        assert [(id_, lines) for id_, lines in watchers.logs if lines != lives[id_].lines] == []
         assert watchers.ends
         assert watchers.logs
         await wait_until_async(lambda: _nothing_is_left(server, redis), why="subscriptions to be gone")
@@ -184,35 +186,35 @@ async def test_live_updates_hold_out(server: Server, settings: Settings, redis: 
         await _visits_leave_nothing(server, watchers, QuietTask(settings, groups[0]))
         await server.stop()
     log = server.api.log.read_text()
-    assert [words for words in _NEVER_LOGGED if words in log] == [], log[-5000:]
+    assert [text for text in _NEVER_LOGGED if text in log] == [], log[-5000:]
 
 
 async def _visits_leave_nothing(server: Server, watchers: Watchers, quiet: QuietTask) -> None:
-    """After some hundreds of visits a process holds as much as after as many more; with a leak it would not."""
+    """Check that visits do not leak: after each round of them the process uses about the same memory."""
     await server.stop()
     await server.start()
     await asyncio.to_thread(quiet.change)
-    # Most visitors join what is executed already.
+    # Most visitors of an API join an execution that exists.
     staying = [asyncio.create_task(follow(quiet.life)) for follow in (watchers.follow_task, watchers.follow_log)]
-    held = []
+    memory = []
     for _ in range(_ROUNDS):
-        await watchers.look_in(quiet.life, _VISITS_OF_A_ROUND)
+        await watchers.visit(quiet.life, _ROUND_VISITS)
         await wait_until_async(lambda: server.has_sockets(len(staying)), why="visitors to be gone")
-        held.append(await server.held())
-    print("held after each round of the same visits, in small blocks, and bytes beside them:", *held)
-    blocks, sizes = zip(*held, strict=True)
+        memory.append(await server.memory())
+    print("memory after each round of the same visits, in small blocks, and bytes beside them:", *memory)
+    blocks, sizes = zip(*memory, strict=True)
     await asyncio.to_thread(quiet.end)
     await asyncio.gather(*staying)
-    assert _least_growth(blocks) < _VISITS_OF_A_ROUND / 2
-    assert _least_growth(sizes) < _VISITS_OF_A_ROUND * 512
+    assert _min_growth(blocks) < _ROUND_VISITS / 2
+    assert _min_growth(sizes) < _ROUND_VISITS * 512
 
 
-def _least_growth(held: Sequence[int]) -> int:
-    """What each round added at least; the first ones fill caches."""
-    return min(after - before for before, after in itertools.pairwise(held))
+def _min_growth(sizes: Sequence[int]) -> int:
+    """Return the smallest growth of a round; the first rounds fill caches."""
+    return min(after - before for before, after in itertools.pairwise(sizes))
 
 
 async def _nothing_is_left(server: Server, redis: Redis) -> bool:
-    """Whether the process holds nothing for clients any more, and Redis nothing for the process."""
+    """Return whether the process has nothing left for clients, and Redis nothing for the process."""
     read = await server.read()
     return not any(read[name] for name in _GAUGES) and not redis.pubsub_channels() and not redis.pubsub_numpat()

@@ -1,6 +1,6 @@
-"""`gql-api serve` that tells what it holds: asked by SIGUSR1, it writes that into the file named by HELD.
+"""`gql-api serve` that writes its memory in use to the file in MEMORY_FILE, on SIGUSR1.
 
-What is resident tells of no leak before all room is filled that a process once needed. This is what is in use.
+Resident memory shows a leak only after it has filled all memory that the process once needed.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks k
 
 
 class _Mallinfo(ctypes.Structure):
-    """What glibc's mallinfo2 returns."""
+    """The result of glibc's mallinfo2."""
 
     _fields_ = tuple((name, ctypes.c_size_t) for name in _FIELDS.split())
 
 
-def _tell(_signal: int, _frame: FrameType | None) -> None:
-    """Write two numbers: the blocks of Python's allocator, which are small, and the bytes of the C library's."""
+def _write_memory(_signal: int, _frame: FrameType | None) -> None:
+    """Write the number of small blocks of Python's allocator, and the bytes of the C library's."""
     gc.collect()
     mallinfo = ctypes.CDLL(None).mallinfo2
     mallinfo.restype = _Mallinfo
     info = mallinfo()
-    held = Path(os.environ["HELD"])
-    complete = held.with_suffix(".new")
+    path = Path(os.environ["MEMORY_FILE"])
+    complete = path.with_suffix(".new")
     complete.write_text(f"{sys.getallocatedblocks()} {info.uordblks + info.hblkhd}")
-    complete.replace(held)
+    complete.replace(path)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, _tell)
+    signal.signal(signal.SIGUSR1, _write_memory)
     main()

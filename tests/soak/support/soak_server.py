@@ -1,4 +1,4 @@
-"""The server of a soak: stopped and started again on its port, and looked at all the time."""
+"""The server of a soak: restarted on its port, and sampled all the time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STOP_SECONDS = 15
 
 @dataclass(frozen=True)
 class Sample:
-    """What a process was at a time by ``time.monotonic``: its memory in MiB, and what its backstop had found."""
+    """A sample of a process at a time of ``time.monotonic``: its memory in MiB, and the count of its backstop."""
 
     at: float
     life: int
@@ -35,7 +35,7 @@ class Sample:
 
 @dataclass
 class Server:
-    """`gql-api serve` on one port, by one process after the other."""
+    """`gql-api serve` on one port, in one process after the other."""
 
     environment: Mapping[str, str]
     api: Api
@@ -44,28 +44,28 @@ class Server:
     life: int = 0
 
     async def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start a process and wait until it answers."""
         command = [sys.executable, str(_SERVE), "serve", f"--port={self.api.url.rpartition(':')[2]}"]
-        environment = {**self.environment, "HELD": str(self._held)}
+        environment = {**self.environment, "MEMORY_FILE": str(self._memory_file)}
         self._process = self.stack.enter_context(process([*command, "--drain-seconds=5"], self.api.log, environment))
         await wait_until_async(lambda: asyncio.to_thread(self.api.is_ready), 30, "the API")
         self.life += 1
 
     async def stop(self) -> None:
-        """Ask it to stop, and wait until it has, in time and in order."""
+        """Stop the process; fail when it does not end in time and in order."""
         self._process.terminate()
-        # uvicorn stops in an orderly way, then raises the signal again.
+        # uvicorn shuts down in order, then raises the signal again.
         assert await asyncio.to_thread(self._process.wait, _STOP_SECONDS) in {0, -signal.SIGTERM}
 
     async def read(self) -> dict[str, float]:
-        """Read its counters and gauges that have no labels."""
+        """Return the counters and gauges without labels."""
         async with httpx.AsyncClient() as client:
             text = (await client.get(f"{self.api.url}/metrics", timeout=10)).raise_for_status().text
         families = text_string_to_metric_families(text)
         return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
 
-    async def look(self, over: asyncio.Event) -> None:
-        """Take samples until all is over; none while it is away."""
+    async def take_samples(self, over: asyncio.Event) -> None:
+        """Take samples until ``over`` is set, except while the server is down."""
         while not over.is_set():
             life = self.life
             try:
@@ -79,31 +79,31 @@ class Server:
             await asyncio.sleep(_SAMPLE_SECONDS)
 
     @property
-    def _held(self) -> Path:
-        return self.api.log.with_name("held")
+    def _memory_file(self) -> Path:
+        return self.api.log.with_name("memory")
 
-    async def held(self) -> tuple[int, int]:
-        """Ask for what it holds: small blocks, and bytes beside them."""
-        self._held.unlink(missing_ok=True)
+    async def memory(self) -> tuple[int, int]:
+        """Return the memory in use: small blocks, and bytes beside them."""
+        self._memory_file.unlink(missing_ok=True)
         self._process.send_signal(signal.SIGUSR1)
-        await wait_until_async(self._has_told, why="the server to tell what it holds")
-        blocks, size = self._held.read_text().split()
+        await wait_until_async(self._has_written, why="the server to write its memory in use")
+        blocks, size = self._memory_file.read_text().split()
         return int(blocks), int(size)
 
-    async def _has_told(self) -> bool:
-        return self._held.exists()
+    async def _has_written(self) -> bool:
+        return self._memory_file.exists()
 
     async def has_sockets(self, count: int) -> bool:
-        """Whether so many sockets are open, and no more."""
+        """Return whether exactly ``count`` sockets are open."""
         return (await self.read())["gql_api_sockets"] == count
 
     def growth(self) -> float:
-        """By how many MiB the last third of the last process's life was above the middle third, by their medians."""
+        """Return by how many MiB the last process grew from its middle third to its last one, by their medians."""
         _, middle, last = self._thirds()
         return last - middle
 
     def resident(self) -> str:
-        """The same in words."""
+        """Return the medians of the resident memory as text."""
         return "MiB resident in the thirds of the last process's life: {:.1f}, {:.1f}, {:.1f}".format(*self._thirds())
 
     def _thirds(self) -> tuple[float, float, float]:
@@ -114,7 +114,7 @@ class Server:
         return first, middle, last
 
     def findings(self) -> list[float]:
-        """When the backstop found something."""
+        """Return the times at which the backstop found something."""
         pairs = zip(self.samples, self.samples[1:], strict=False)
         return [
             after.at

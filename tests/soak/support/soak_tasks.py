@@ -1,4 +1,4 @@
-"""Tasks that live their lives while a soak goes on: written by threads, in the way that workers write them."""
+"""Tasks that start, change and end during a soak. Threads write them as workers do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _THREADS = 4
 _ALIVE_PER_THREAD = 15
 # All threads together then change about 150 records a second, and write 50 lines of log.
 _PACE_SECONDS = 0.02
-_FEWEST_STEPS, _MAX_STEPS = 20, 200
+_MIN_STEPS, _MAX_STEPS = 20, 200
 _LINES_SHARE = 0.25
 _LIMITS = Limits(1000, 1_000_000)
 _LONGER_THAN_ANY_SOAK = 86_400.0
@@ -30,7 +30,7 @@ _LONGER_THAN_ANY_SOAK = 86_400.0
 
 @dataclass
 class Life:
-    """One task: how much it still does, what it has logged, and its last revision when it has ended."""
+    """One task: its remaining steps, its log lines, and its last revision when it has ended."""
 
     id: str
     group: str
@@ -41,7 +41,7 @@ class Life:
 
 @dataclass
 class Population:
-    """The tasks, some alive at any time. Threads write it; others read."""
+    """All tasks, some of them unfinished at any time. Threads write it, and the event loop reads it."""
 
     settings: Settings
     seed: int
@@ -51,23 +51,23 @@ class Population:
     _over: threading.Event = field(default_factory=threading.Event)
 
     def begin(self) -> None:
-        """Let tasks be born, change and end."""
+        """Start the threads that create, change and end tasks."""
         self._threads = [threading.Thread(target=self._run, args=(self.seed + number,)) for number in range(_THREADS)]
         for thread in self._threads:
             thread.start()
 
     def end(self) -> None:
-        """Let no more be born, and those that live come to their ends."""
+        """Create no more tasks, and end the unfinished ones."""
         self._over.set()
         for thread in self._threads:
             thread.join()
 
     async def is_alive(self) -> bool:
-        """Whether any task lives."""
+        """Return whether any task is unfinished."""
         return bool(self.alive)
 
     def group(self, number: int) -> str:
-        """The name of a group, of which there are :data:`GROUPS`."""
+        """Return the name of one of the :data:`GROUPS` groups."""
         return f"{self.settings.mongodb_database}-{number}"
 
     def _run(self, seed: int) -> None:
@@ -78,7 +78,7 @@ class Population:
             mine: list[Life] = []
             while not self._over.wait(_PACE_SECONDS):
                 if len(mine) < _ALIVE_PER_THREAD:
-                    mine.append(self._born(writer, chance))
+                    mine.append(self._create(writer, chance))
                 life = chance.choice(mine)
                 life.steps -= 1
                 if life.steps < 0:
@@ -95,8 +95,8 @@ class Population:
         finally:
             connections.close()
 
-    def _born(self, writer: _Writer, chance: random.Random) -> Life:
-        life = Life(str(uuid.uuid4()), self.group(chance.randrange(GROUPS)), chance.randint(_FEWEST_STEPS, _MAX_STEPS))
+    def _create(self, writer: _Writer, chance: random.Random) -> Life:
+        life = Life(str(uuid.uuid4()), self.group(chance.randrange(GROUPS)), chance.randint(_MIN_STEPS, _MAX_STEPS))
         writer.begin(life)
         self.lives[life.id] = life
         self.alive.append(life)
@@ -108,7 +108,7 @@ class Population:
 
 
 class QuietTask:
-    """A task that changes when it is told to, and of whose changes no event tells anybody, but of its end."""
+    """A task that changes on request and publishes no events, except the one of its end."""
 
     def __init__(self, settings: Settings, group: str) -> None:
         self.life = Life(str(uuid.uuid4()), group, steps=0)
@@ -118,29 +118,29 @@ class QuietTask:
         self.revision = _Writer(self._connections).begin(self.life)
 
     def change(self) -> None:
-        """Log a line, and tell progress."""
+        """Log a line and report progress, without events."""
         self._mute_writer.log(self.life)
         self.revision = self._mute_writer.progress(self.life)
 
     def end(self) -> None:
-        """Come to its end."""
+        """End the task, with an event."""
         self.revision = self.life.last_revision = _Writer(self._connections).end(self.life)
         self._mute_connections.close()
         self._connections.close()
 
 
 class _Writer:
-    """A worker's hand."""
+    """The writes of a worker."""
 
     def __init__(self, connections: Connections) -> None:
         self._store = Store(connections)
         self._logs = LogStore(connections, _LIMITS)
 
     def begin(self, life: Life) -> int:
-        """Make the record, take the task, and return its revision."""
+        """Create the record, claim the task, and return its revision."""
         self._store.change(writes.create(NewTask(id=life.id, name="soak", metadata={"group": life.group})), upsert=True)
-        taking = Claim(token=str(uuid.uuid4()), worker="w", run="r", pid=1, lease_seconds=_LONGER_THAN_ANY_SOAK)
-        return self._change(claims.claim(life.id, taking))
+        claim = Claim(token=str(uuid.uuid4()), worker="w", run="r", pid=1, lease_seconds=_LONGER_THAN_ANY_SOAK)
+        return self._change(claims.claim(life.id, claim))
 
     def log(self, life: Life) -> None:
         """Log a line."""
@@ -148,11 +148,11 @@ class _Writer:
         assert self._logs.write(life.id, 1, [Entry.of(20, f"line {life.lines}", time.monotonic())]) is False
 
     def progress(self, life: Life) -> int:
-        """Tell progress, and return the task's revision."""
+        """Report progress, and return the task's revision."""
         return self._change(writes.progress(life.id, Progress(message=str(life.steps))), quick=True)
 
     def end(self, life: Life) -> int:
-        """End the task well, and return its last revision."""
+        """End the task successfully, and return its last revision."""
         return self._change(writes.succeed(life.id, life.lines))
 
     def _change(self, write: Write, *, quick: bool = False) -> int:

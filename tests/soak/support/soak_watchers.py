@@ -1,4 +1,4 @@
-"""Clients of a soak: they follow a task, a list or a log over a WebSocket, and come back after each loss."""
+"""Clients of a soak: they follow a task, a list or a log over a WebSocket, and reconnect after each loss."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LIVE_LIST = """subscription ($filter: TaskFilter) {
 }"""
 _UNFINISHED = ["QUEUED", "STARTED"]
 
-# What a client meets when its server is stopped, away, or not yet listening.
+# The errors of a client whose server stops, is down, or does not listen yet.
 _LOSSES = (OSError, WebSocketException, TimeoutError, EOFError)
 _TRY_AGAIN = "SERVICE_UNAVAILABLE"
 _MAX_BACK_OFF_SECONDS = 0.5
 _ANSWER_SECONDS = 15
-_LOOKING_IN_CONCURRENCY = 50
+_VISIT_CONCURRENCY = 50
 _MAX_VISIT_SECONDS = 20.0
 _AWAY, _LONG_AWAY = timedelta(seconds=3), timedelta(seconds=60)
 
@@ -47,7 +47,7 @@ class SubscriptionError(AssertionError):
 
 @dataclass
 class LiveList:
-    """What a client of ``taskChanges`` shows, and the revision of each task that it was told of."""
+    """The list that a client of ``taskChanges`` shows, and the last revision that it received of each task."""
 
     group: str
     unfinished_only: bool
@@ -57,12 +57,12 @@ class LiveList:
 
     @property
     def filter(self) -> dict[str, Any]:
-        """What it asks for."""
+        """The filter of the subscription."""
         statuses = {"statuses": _UNFINISHED} if self.unfinished_only else {}
         return {"metadata": [{"path": "group", "eq": self.group}], **statuses}
 
-    def hear(self, change: dict[str, Any]) -> None:
-        """Show what a change tells."""
+    def apply(self, change: dict[str, Any]) -> None:
+        """Apply a change to the list."""
         self.since = change["at"]
         if change["kind"] == "UPDATED":
             self.shown.add(change["taskId"])
@@ -71,7 +71,7 @@ class LiveList:
             self.shown.discard(change["taskId"])
 
     def lacks(self, population: Population) -> list[str]:
-        """Which of the group's tasks it shows otherwise than they have ended."""
+        """Return the group's tasks that the list does not show as they have ended."""
         lives = [life for life in population.lives.values() if life.group == self.group]
         if self.unfinished_only:
             return [life.id for life in lives if life.id in self.shown]
@@ -80,7 +80,7 @@ class LiveList:
 
 @dataclass
 class Watchers:
-    """All clients, and what they have seen to the end."""
+    """All clients, and the tasks and logs that they have followed to their ends."""
 
     url: str
     population: Population
@@ -88,7 +88,7 @@ class Watchers:
     began: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     ends: list[tuple[str, int]] = field(default_factory=list)
     logs: list[tuple[str, int]] = field(default_factory=list)
-    # By id, of what is followed: the revision, and the number of lines, that was told last.
+    # By id of a followed task: the last revision, and the number of lines, that a client received.
     revisions: dict[str, int] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     visits: int = 0
@@ -101,8 +101,8 @@ class Watchers:
 
         async def once() -> None:
             nonlocal revision, is_final
-            async for data in self._told(_TASK, id=life.id):
-                assert data["taskUpdated"]["revision"] >= revision, "what was told is older than what was told before"
+            async for data in self._subscribe(_TASK, id=life.id):
+                assert data["taskUpdated"]["revision"] >= revision, "a state is older than the one before it"
                 revision, is_final = data["taskUpdated"]["revision"], data["taskUpdated"]["isFinal"]
                 self.revisions[life.id] = revision
 
@@ -111,12 +111,12 @@ class Watchers:
         self.ends.append((life.id, revision))
 
     async def follow_log(self, life: Life) -> None:
-        """Read a log to its end; after each loss from the last line on."""
+        """Read a log to its end; after each loss resume from the last line."""
         after, lines = None, 0
 
         async def once() -> None:
             nonlocal after, lines
-            async for data in self._told(_LOG, id=life.id, after=after):
+            async for data in self._subscribe(_LOG, id=life.id, after=after):
                 lines += 1
                 self.lines[life.id] = lines
                 assert data["taskLogged"]["message"] == f"line {lines}"
@@ -126,18 +126,18 @@ class Watchers:
         self.logs.append((life.id, lines))
 
     async def follow_list(self, shown: LiveList) -> None:
-        """Keep a list live for good; after each loss from the last change on, where it began with a time."""
+        """Follow a list without end; after each loss resume from the last change."""
 
         async def once() -> None:
             since = {} if shown.since is None else {"since": shown.since}
-            async for data in self._told(_LIST if since else _LIVE_LIST, filter=shown.filter, **since):
-                shown.hear(data["taskChanges"])
+            async for data in self._subscribe(_LIST if since else _LIVE_LIST, filter=shown.filter, **since):
+                shown.apply(data["taskChanges"])
 
         await self._until_complete(once)
         raise SubscriptionError("a list was completed")
 
     async def come_and_go(self, over: asyncio.Event) -> None:
-        """Watch one thing after the other, each for as long as it pleases: half of them for less than three seconds."""
+        """Make one visit after the other, of random duration: half of them shorter than three seconds."""
         while not over.is_set():
             self.visits += 1
             # A copy: threads change the list.
@@ -152,34 +152,34 @@ class Watchers:
             follow = self.chance.choice([self.follow_task, self.follow_log])
             await follow(self.chance.choice(list(self.population.alive)))
 
-    async def look_in(self, life: Life, times: int) -> None:
-        """Come, wait for the first that is told, and leave: so often for a task, for its log, and less for a list."""
+    async def visit(self, life: Life, times: int) -> None:
+        """Subscribe, wait for the first result and leave, ``times`` for a task and its log, and less for a list."""
         since = {"filter": LiveList(life.group, unfinished_only=False).filter, "since": self.began}
-        asking = asyncio.Semaphore(_LOOKING_IN_CONCURRENCY)
+        semaphore = asyncio.Semaphore(_VISIT_CONCURRENCY)
 
-        async def look(query: str, variables: dict[str, Any]) -> None:
-            async with asking, contextlib.aclosing(self._told(query, **variables)) as told:
-                await anext(told)
+        async def visit_once(query: str, variables: dict[str, Any]) -> None:
+            async with semaphore, contextlib.aclosing(self._subscribe(query, **variables)) as results:
+                await anext(results)
 
-        # A list tells each visitor of all tasks there are.
+        # A list sends all tasks to each visitor.
         for query, variables, share in ((_TASK, {"id": life.id}, 1), (_LOG, {"id": life.id}, 1), (_LIST, since, 5)):
-            await asyncio.gather(*(look(query, variables) for _ in range(times // share)))
+            await asyncio.gather(*(visit_once(query, variables) for _ in range(times // share)))
 
     async def _one_visit(self, life: Life) -> None:
-        """Watch a task, a log or a list: from now on, since shortly ago, or since long ago."""
+        """Follow a task, a log or a list; a list from now on, or from a time in the past."""
         kind = self.chance.choices(["task", "log", "list"], [4, 3, 3])[0]
         if kind == "task":
             await self.follow_task(life)
         elif kind == "log":
             await self.follow_log(life)
         else:
-            # Not since the beginning: replays would grow with the soak, and what is resident with them.
+            # Not from the start of the soak: replays would grow with it, and resident memory with them.
             away = self.chance.choice([None, _AWAY, _LONG_AWAY])
             since = None if away is None else (datetime.now(UTC) - away).isoformat()
             await self.follow_list(LiveList(life.group, unfinished_only=self.chance.random() < 1 / 2, since=since))
 
     async def _until_complete(self, once: Callable[[], Awaitable[None]]) -> None:
-        """Come back after each loss. A client's back-off is time that passes, not a condition."""
+        """Reconnect after each loss. A client's back-off is a time, not a condition to wait for."""
         while True:
             try:
                 await once()
@@ -190,9 +190,9 @@ class Watchers:
             else:
                 return
 
-    async def _told(self, query: str, **variables: Any) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield what a subscription tells until it completes. Some who leave say so, others are just gone."""
-        # With a queue that has a bound, who leaves in the middle of a replay waits ten seconds for the close's answer.
+    async def _subscribe(self, query: str, **variables: Any) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the results of a subscription until it completes."""
+        # With a bounded queue a client that leaves during a replay waits ten seconds for the answer to its close frame.
         async with connect(
             self.url, subprotocols=[_PROTOCOL], compression=None, ping_interval=None, max_queue=None
         ) as socket:
@@ -213,9 +213,10 @@ class Watchers:
                 await self._leave(socket)
 
     async def _leave(self, socket: ClientConnection) -> None:
-        how = self.chance.choice(["says so", "closes", "is gone"])
-        if how == "is gone":
+        """Leave in one of the ways of real clients; the caller closes the socket."""
+        way = self.chance.choice(["complete", "close", "abort"])
+        if way == "abort":
             socket.transport.abort()
-        elif how == "says so":
+        elif way == "complete":
             with contextlib.suppress(*_LOSSES):
                 await socket.send('{"type": "complete", "id": "1"}')
