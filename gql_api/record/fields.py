@@ -107,7 +107,7 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether a task in this state has ended."""
+        """True if a task in this state has ended."""
         return self in FINAL
 
 

@@ -149,7 +149,7 @@ class TaskRecord:
     stored_history: Field[list[Document]] = Field(f.HISTORY)
     """The last transitions as MongoDB has them, oldest first."""
     forgotten: Field[bool] = Field(f.FORGOTTEN, default=False)
-    """Whether ``AsyncResult.forget`` has dropped the result."""
+    """True if ``AsyncResult.forget`` has dropped the result."""
 
     attempts: Field[int] = Field(f.ATTEMPTS)
     """The number of attempts that have begun."""
@@ -214,12 +214,12 @@ class TaskRecord:
 
     @property
     def is_final(self) -> bool:
-        """Whether the task has ended."""
+        """True if the task has ended."""
         return self._document[f.STATUS] in _FINAL
 
     @property
     def has_chord_result(self) -> bool:
-        """Whether the task ignores its result, and it is kept for the body of the task's chord."""
+        """True if the task ignores its result, and it is kept for the body of the task's chord."""
         return f.CHORD_RESULT in self._document
 
     def as_sent(self) -> NewTask:

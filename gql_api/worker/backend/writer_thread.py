@@ -39,7 +39,7 @@ class WriterThread:
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread is alive."""
+        """True while the thread is alive."""
         return self._thread is not None and self._thread.is_alive()
 
     def wake(self) -> None:

@@ -112,7 +112,7 @@ class AttemptState:
 
     @property
     def is_sending_retry(self) -> bool:
-        """Whether the next message with the task's own id is that of this attempt's retry."""
+        """True if the next message with the task's own id is that of this attempt's retry."""
         return self._retry is not None and self._retry.is_being_sent
 
     @property
@@ -128,12 +128,12 @@ class AttemptState:
 
     @property
     def refused(self) -> bool:
-        """Whether the record refused a write of this attempt: the task does not belong to it any more."""
+        """True if the record refused a write of this attempt: the task does not belong to it any more."""
         return self._refused
 
     @property
     def own_message_sent(self) -> bool:
-        """Whether a message with the task's own id was sent while it ran: that of its replacement."""
+        """True if a message with the task's own id was sent while it ran: that of its replacement."""
         return self._own_message_sent
 
     @property
