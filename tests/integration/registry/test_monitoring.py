@@ -52,7 +52,7 @@ def _claim(task_id: str, hostname: str) -> Write:
 async def test_every_queue_is_named_once(
     store: TaskStore, database: Database[dict[str, Any]], announced: TaskDefinition
 ) -> None:
-    """Those that wait, those that live workers serve and those of announced tasks; none that a dead worker served."""
+    """The queues are those of waiting tasks, of live workers and of announced tasks, but not those of dead workers."""
     _beat(database, "b@host", "mail", "sums")
     _beat(database, "a@host", "mail")
     _beat(database, "dead@host", "forgotten", good_for=0.0)
@@ -76,7 +76,7 @@ async def test_only_what_is_queued_counts(store: TaskStore) -> None:
 
 
 async def test_a_task_waits_since_it_became_queued(store: TaskStore) -> None:
-    """One that was scheduled or given back waits since then; new metadata and a reschedule to now restart nothing."""
+    """A task waits since it was last queued; new metadata and a reschedule to now do not restart its time."""
     await _create(store, "t", "q", delay=0.001)
     record = await _changed(store, claims.enqueue("t"))
 
