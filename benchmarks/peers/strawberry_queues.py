@@ -25,7 +25,7 @@ watchers: defaultdict[str, set[asyncio.Queue[dict[str, Any]]]] = defaultdict(set
 
 @strawberry.type
 class Progress:
-    """How far a task is."""
+    """The progress of a task."""
 
     current: float
     total: float
@@ -59,7 +59,7 @@ class Subscription:
 
     @strawberry.subscription
     async def task_updated(self, id: strawberry.ID) -> AsyncGenerator[Task, None]:  # noqa: A002 - the schema's name
-        """Tell the present state, then every change."""
+        """Yield the present state, then every change."""
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         watchers[id].add(queue)
         try:

@@ -153,12 +153,6 @@ def chord_from(document: Document) -> Chord:
     )
 
 
-def keep_result(ending: Write, result: Any) -> Write:
-    """Add to the write that ends a member with ``ignore_result`` its return value, for the chord's body."""
-    filter_, update = ending
-    return filter_, [*update, {"$set": {f.CHORD_RESULT: literal(values.dump(result))}}]
-
-
 def drop_results(task_ids: list[str]) -> Write:
     """Remove the values that were kept for a chord's body; clients see neither. Run over many."""
     return {f.ID: {"$in": task_ids}, f.CHORD_RESULT: {"$exists": True}}, [{"$set": {f.CHORD_RESULT: REMOVE}}]

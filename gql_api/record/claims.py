@@ -39,7 +39,7 @@ def lease_over(attempt: int) -> Filter:
 def claim(task_id: str, taking: Claim) -> Write:
     """Begin one more attempt of a waiting task and hold it for one lease.
 
-    It refuses a task with a cancel request, and one that can expire: :func:`claim_in_time` is for those.
+    It excludes tasks with a cancel request, and tasks that can expire, which need :func:`claim_in_time`.
     """
     # Two functions, for MongoDB takes a tenth longer for a filter that reads its clock, and few tasks need that.
     return _claim(task_id, taking, {f.EXPIRES_AT: None, f.CANCEL_REQUESTED_AT: None})

@@ -120,17 +120,22 @@ def succeed(
     result: Any,
     *,
     ignored: bool = False,
+    in_chord: bool = False,
     children: Any = None,
     last_progress: Progress | None = None,
     fence: Filter | None = None,
 ) -> Write:
-    """Record the result, a JSON value. ``ignored`` marks it as forgotten at once, for a task with ``ignore_result``."""
+    """Record the result, a JSON value.
+
+    The record of a task with ``ignore_result`` forgets it at once, but keeps it for the body of the task's chord.
+    """
     changes = {
         **_ENDED,
-        f.RESULT: literal(values.dump(result)),
+        f.RESULT: literal(values.dump(None if ignored else result)),
         f.ERROR: REMOVE,
         f.FINISHED_AT: NOW,
         **({f.FORGOTTEN: True} if ignored else {}),
+        **({f.CHORD_RESULT: literal(values.dump(result))} if ignored and in_chord else {}),
         **_outcome(children, last_progress),
     }
     return change(task_id, changes, status=Status.SUCCESS, fence=fence)
@@ -170,9 +175,8 @@ def change(
 ) -> Write:
     """Return a change that raises the revision and, with a ``status``, which may be an expression, adds a transition.
 
-    It changes one task, or, given several ids, each of them that takes it; final tasks only with ``final_too`` or a
-    ``fence`` that names their states. ``fence`` goes by field and replaces the condition on the status; ``matching`` is
-    any other filter that has to hold as well.
+    It changes one task or, run over many, each of several. It excludes final tasks, except with ``final_too`` or with a
+    ``fence`` on the status, which replaces that condition. ``matching`` is any other filter that must match too.
     """
     stage: dict[str, Any] = {
         f.REVISION: NEXT_REVISION,

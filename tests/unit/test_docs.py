@@ -53,6 +53,7 @@ def test_the_architecture_places_every_module(path: str) -> None:
         "docs/monitoring.md",
         "docs/reliability.md",
         "docs/rest.md",
+        "docs/upgrading.md",
         "docs/lifecycle.md",
     ],
 )

@@ -23,6 +23,7 @@ from graphql import (
 )
 from graphql.pyutils import Undefined, is_awaitable
 
+from gql_api.api.errors import ApiError
 from gql_api.api.execution.encoding import write_time
 
 Read: TypeAlias = Callable[[Any], Any]
@@ -38,7 +39,7 @@ _KEPT: dict[object, frozenset[type]] = {
 _ORDINARY = frozenset({bool, datetime, dict, float, int, list, str})
 
 
-class NotCompilableError(Exception):
+class NotCompilableError(ApiError):
     """A value that only graphql-core can complete."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from gql_api.api.errors import ApiError
 from gql_api.api.execution.encoding import encode
 
 
@@ -22,7 +23,7 @@ class Operation:
         return principal, self.query, self.name, encode(self.variables, sort_keys=True)
 
 
-class RefusedOperationError(Exception):
+class RefusedOperationError(ApiError):
     """The operation was not executed: the document or its variables are invalid. ``errors`` is a JSON list."""
 
     def __init__(self, errors: bytes) -> None:

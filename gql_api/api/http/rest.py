@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gql_api.api.context import context_of
-from gql_api.api.errors import UNAVAILABLE
+from gql_api.api.errors import UNAVAILABLE, ApiError
 from gql_api.api.schema.build import schema
 
 _CREATE = """
@@ -29,7 +29,7 @@ query ($first: Int, $after: String) {
 _TASK_NAME = "long_running_task"
 
 
-class _DocumentError(Exception):
+class _DocumentError(ApiError):
     """A stored document failed; ``response`` reports the error to the client."""
 
     def __init__(self, response: Response) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from gql_api.api.errors import ApiError
 from gql_api.events import Deletion
 from gql_api.record.reads import TaskRecord
 
@@ -23,7 +24,7 @@ Predicate = Callable[[TaskRecord], bool]
 """A filter in memory; raises :class:`LookupError` when the result depends on fields that a record does not have."""
 
 
-class FellBehindError(Exception):
+class FellBehindError(ApiError):
     """More changes wait for a watcher than its mailbox keeps."""
 
 

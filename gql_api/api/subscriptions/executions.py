@@ -15,6 +15,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from gql_api.aio.background import cancelled
+from gql_api.api.errors import ApiError
 from gql_api.api.execution.documents import subscription_field, syntax_error
 from gql_api.api.execution.encoding import encode, encode_result
 from gql_api.api.execution.masking import internal_error
@@ -24,7 +25,7 @@ from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Ending, Policy, SendBuffer, WaitingReader
 
 
-class DrainedError(Exception):
+class DrainedError(ApiError):
     """The process is about to stop, and the operation has not ended."""
 
 

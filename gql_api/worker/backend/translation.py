@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery, states
 from celery.canvas import Signature
 
-from gql_api.record import canvas, writes
+from gql_api.record import writes
 from gql_api.record.fields import Status
 from gql_api.record.model import ErrorInfo, NewTask, Progress
 from gql_api.record.reads import TaskRecord
@@ -70,11 +70,9 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
 
 
 def _success(attempt: Attempt, result: Any, extras: dict[str, Any]) -> Write:
-    if not attempt.ignored:
-        return writes.succeed(attempt.task_id, result, **extras)
     # The body of its chord needs an ignored result too, even if this worker dies before it counts the member.
-    ending = writes.succeed(attempt.task_id, None, ignored=True, **extras)
-    return canvas.keep_result(ending, result) if attempt.request.chord else ending
+    in_chord = attempt.ignored and bool(attempt.request.chord)
+    return writes.succeed(attempt.task_id, result, ignored=attempt.ignored, in_chord=in_chord, **extras)
 
 
 def progress_from(meta: Any, json_form: JsonForm) -> Progress:

@@ -145,7 +145,7 @@ async def test_the_children_of_a_task_have_facets_too(front: Front) -> None:
     ids=lambda text: text[:40],
 )
 async def test_a_facet_that_cannot_be_is_a_clear_error(front: Front, arguments: str, message: str) -> None:
-    """What is wrong with the arguments of a facet is said with their names."""
+    """An error in the arguments of a facet names the argument."""
     result = await front.ask(f"{{ tasks {{ facet({arguments}) {{ count }} }} }}")
     (error,) = result.errors or []
     assert message in error.message
