@@ -43,7 +43,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     @property
     def close_sent(self) -> bool:
-        """Whether a close frame was sent. uvicorn sets it wherever it closes; nothing may be written after that."""
+        """True once a close frame was sent. uvicorn sets it wherever it closes; nothing may be written after that."""
         return self._close_sent
 
     @close_sent.setter
