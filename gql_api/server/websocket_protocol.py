@@ -159,7 +159,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._direct.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release all who wait for the client to read."""
+        """Release every sender that waits for the client to read."""
         self._direct.close()
         super().connection_lost(exc)
         self._direct.resume()
