@@ -22,7 +22,7 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     unread_seconds: ClassVar[float] = 60.0
-    """The time for which a client may leave more than the transport's high-water mark unread."""
+    """The time that a client may leave more than the transport's high-water mark unread."""
 
     _abort_timer: TimerHandle | None = None
 

@@ -43,7 +43,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     @property
     def close_sent(self) -> bool:
-        """True if a close frame was sent. uvicorn sets it wherever it closes; nothing may be written after that."""
+        """True once a close frame was sent. uvicorn sets it wherever it closes; nothing may be written after that."""
         return self._close_sent
 
     @close_sent.setter
@@ -159,7 +159,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._direct.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release all who wait for the client to read."""
+        """Release every sender that waits for the client to read."""
         self._direct.close()
         super().connection_lost(exc)
         self._direct.resume()

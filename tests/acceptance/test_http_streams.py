@@ -223,7 +223,9 @@ async def test_a_client_that_leaves_is_forgotten(api: Api, redis: Redis, headers
         httpx.AsyncClient(timeout=30) as client,
         client.stream("POST", api.graphql, json=body, headers=headers) as answer,
     ):
-        await anext(answer.aiter_raw())
+        # Kept until the client leaves: httpx closes the connection when the iterator is collected.
+        chunks = answer.aiter_raw()
+        await anext(chunks)
         await wait_until_async(lambda: subscribed(1))
     await wait_until_async(lambda: subscribed(0), seconds=2)
     assert not api.task(task_id)["isFinal"]

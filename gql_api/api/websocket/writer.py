@@ -26,15 +26,15 @@ class SocketWriter:
     Args:
         transport: the socket.
         on_ended: called with the send buffer of an operation whose end has been sent.
-        tick: the queue that all sockets share.
+        tick_queue: the queue that all sockets share.
     """
 
-    __slots__ = ("_drained", "_is_clear", "_messages", "_on_ended", "_tick", "_transport", "_waiting")
+    __slots__ = ("_drained", "_is_clear", "_messages", "_on_ended", "_tick_queue", "_transport", "_waiting")
 
-    def __init__(self, transport: Transport, on_ended: Callable[[SendBuffer], None], tick: TickQueue) -> None:
+    def __init__(self, transport: Transport, on_ended: Callable[[SendBuffer], None], tick_queue: TickQueue) -> None:
         self._transport = transport
         self._on_ended = on_ended
-        self._tick = tick
+        self._tick_queue = tick_queue
         # True while nothing waits to be written and the client reads.
         self._is_clear = True
         self._messages: list[bytes] = []
@@ -51,7 +51,7 @@ class SocketWriter:
 
     def offer(self, buffer: SendBuffer, payload: bytes) -> bool:
         """Send a payload of an empty send buffer; return False when the buffer has to keep it."""
-        if self._is_clear and self._tick.is_alone:
+        if self._is_clear and self._tick_queue.is_alone:
             try:
                 self._transport.write([_next(buffer, payload)])
             except Exception:  # noqa: BLE001 - the flush at the end of the tick fails again and logs it
@@ -61,7 +61,7 @@ class SocketWriter:
             return False
         if self._is_clear:
             self._is_clear = False
-            self._tick.schedule(self._flush)
+            self._tick_queue.schedule(self._flush)
         elif not self._transport.is_writable:
             return False
         self._messages.append(_next(buffer, payload))
@@ -71,7 +71,7 @@ class SocketWriter:
         """Schedule a send buffer to be flushed as soon as the socket is writable."""
         if self._is_clear:
             self._is_clear = False
-            self._tick.schedule(self._flush)
+            self._tick_queue.schedule(self._flush)
         self._waiting[buffer] = None
 
     def discard(self, buffer: SendBuffer) -> None:
@@ -107,7 +107,7 @@ class SocketWriter:
             messages, self._messages = self._messages, []
             transport.write(messages)
         if self._waiting:
-            self._tick.schedule(self._flush)
+            self._tick_queue.schedule(self._flush)
         else:
             self._is_clear = transport.is_writable
         if self._drained is not None and transport.is_writable:

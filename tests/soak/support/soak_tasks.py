@@ -57,7 +57,7 @@ class Population:
             thread.start()
 
     def end(self) -> None:
-        """Create no more tasks, and end the unfinished ones."""
+        """Stop creating tasks, and end the unfinished ones."""
         self._over.set()
         for thread in self._threads:
             thread.join()

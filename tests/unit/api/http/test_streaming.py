@@ -34,7 +34,7 @@ class Client:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is complete."""
+        """True when the answer is complete."""
         return self.messages[-1].get("more_body") is False
 
     async def send(self, message: Message) -> None:

@@ -72,13 +72,13 @@ class _Executions:
         """Return a policy for subscriptions only."""
         return Policy.EVERY if operation.query.startswith("subscription") else None
 
-    def join(self, operation: Operation, outbox: SendBuffer) -> None:
+    def join(self, operation: Operation, buffer: SendBuffer) -> None:
         """Do nothing."""
 
-    def leave(self, outbox: SendBuffer) -> None:
+    def leave(self, buffer: SendBuffer) -> None:
         """Do nothing."""
 
-    async def opened(self, _outbox: SendBuffer) -> None:
+    async def opened(self, _buffer: SendBuffer) -> None:
         """Wait until the test lets it open."""
         await self.may_open.wait()
 
@@ -159,3 +159,18 @@ async def test_what_follows_a_subscription_waits_until_that_misses_nothing(socke
 
     await wait_until_async(is_answered)
     await handler.shutdown()
+
+
+async def test_a_socket_counts_its_operations(socket: _Socket) -> None:
+    """The count follows the operations of the client, which may come and go."""
+    handler = await _accepted(socket, _Executions())
+    await handler.handle_message(dict(_INIT))
+    counts = [handler.operation_count]
+    for id_ in ("1", "2"):
+        payload = {"query": "subscription { taskChanges { kind } }"}
+        await handler.handle_message({"type": "subscribe", "id": id_, "payload": payload})
+        counts.append(handler.operation_count)
+    await handler.handle_message({"type": "complete", "id": "1"})
+    assert [*counts, handler.operation_count] == [0, 1, 2, 1]
+    await handler.shutdown()
+    assert handler.operation_count == 0
