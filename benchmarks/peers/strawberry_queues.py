@@ -1,4 +1,4 @@
-"""The peer in Python, as one writes it first: Strawberry, one Redis subscription a process, a queue a subscriber.
+"""The peer in Python, in its simplest form: Strawberry, one Redis subscription a process, a queue a subscriber.
 
 uvicorn strawberry_queues:app
 """
@@ -48,7 +48,7 @@ class Task:
 
 @strawberry.type
 class Query:
-    """There has to be one."""
+    """Return a constant; a schema needs a query type."""
 
     ok: bool = True
 
