@@ -18,7 +18,7 @@ def by_ids(task_ids: list[str]) -> Document:
 
 
 def untouched_for(seconds: float) -> Document:
-    """Return the filter that finds the tasks without a change for some seconds, by the database's clock."""
+    """Return the filter that finds groups or chords without a change for some seconds, by the database's clock."""
     return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": [NOW, round(seconds * 1000)]}]}}
 
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gql_api.api.context import context_of
-from gql_api.api.errors import UNAVAILABLE, ApiError
+from gql_api.api.errors import BAD_INPUT, UNAVAILABLE, ApiError
 from gql_api.api.schema.build import schema
 
 _CREATE = """
@@ -81,7 +81,7 @@ async def _run(request: Request, document: str, **variables: Any) -> dict[str, A
     if result.errors:
         error = result.errors[0]
         code = (error.extensions or {}).get("code")
-        status = 503 if code == UNAVAILABLE else 400 if code == "BAD_USER_INPUT" else 500
+        status = 503 if code == UNAVAILABLE else 400 if code == BAD_INPUT else 500
         raise _DocumentError(_error(status, error.message))
     return result.data or {}
 

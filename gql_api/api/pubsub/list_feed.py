@@ -122,7 +122,7 @@ class ListFeed:
         try:
             event = events.decode(payload)
         except events.EventError:
-            logger.warning("Something that is no event came on the channel %s", channel)
+            logger.warning("A message on the channel %s is not an event", channel)
             return
         EVENTS.count += 1
         if isinstance(event, Deletion):

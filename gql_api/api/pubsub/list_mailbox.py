@@ -67,7 +67,7 @@ class ListMailbox:
     It contains only the latest change of each task. Tasks that the filter never matched take no space.
     """
 
-    holds: Predicate
+    matches: Predicate
     _waiting: dict[str, PendingChange] = field(default_factory=dict)
     # By id: the last revision that a replay has read before its event came, and the time of that.
     _replayed: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
@@ -80,16 +80,16 @@ class ListMailbox:
         if record.revision <= self._replayed.get(record.id, _NOT_REPLAYED)[0]:
             return
         try:
-            matches = self.holds(record)
+            matches = self.matches(record)
         except LookupError:
             matches = None
-        if matches is not False or record.id in self._waiting or change.may_have_matched(self.holds):
+        if matches is not False or record.id in self._waiting or change.may_have_matched(self.matches):
             self._add(record.id, PendingChange(record, matches))
 
     def delete(self, deletion: Deletion, *, is_sudden: bool) -> None:
         """Add the deletion of a task; ``is_sudden`` is the same as for :class:`RecordChange`."""
         try:
-            matched = is_sudden or deletion.record is None or self.holds(deletion.record)
+            matched = is_sudden or deletion.record is None or self.matches(deletion.record)
         except LookupError:
             matched = True
         if matched or deletion.task_id in self._waiting:

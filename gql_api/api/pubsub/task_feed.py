@@ -125,7 +125,7 @@ class TaskFeed:
                 EVENTS.count += 1
                 _deliver(events.decode(payload), watchers)
         except events.EventError:
-            logger.warning("Something that is no event came on the channel %s", channel)
+            logger.warning("A message on the channel %s is not an event", channel)
 
     def _receive_any(self, channel: str, payload: bytes) -> None:
         self.lists.receive(channel, payload)

@@ -54,7 +54,7 @@ class DateTimeRange:
 
 @strawberry.input(
     description="A condition on the value at one path of a task's metadata. All operators that are given must hold; "
-    "an operator that is left out is no condition, but null is a value: eq and ne compare with it, and all other "
+    "an operator that is left out has no effect, but null is a value: eq and ne compare with it, and all other "
     "operators match nothing. Operators compare with single values, not with objects or arrays: numbers with numbers "
     "(1 equals 1.0), text with text. On an array an operator holds if any element satisfies it."
 )

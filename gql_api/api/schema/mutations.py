@@ -129,7 +129,7 @@ class Mutation:
         ] = UNSET,
         metadata: Annotated[
             JSON | None,
-            strawberry.argument(description="Metadata instead of those of the repeated task, a JSON object."),
+            strawberry.argument(description="A JSON object that replaces the metadata of the repeated task."),
         ] = UNSET,
     ) -> CreateTaskPayload:
         """Replay a task."""

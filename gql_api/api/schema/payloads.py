@@ -43,7 +43,7 @@ expose_enum(
     MetadataOp,
     {
         MetadataOp.SET: "Store the value. Creates missing objects on the path; in an array it replaces an element.",
-        MetadataOp.UNSET: "Remove the key, or the element of an array. A missing one is no error.",
+        MetadataOp.UNSET: "Remove the key, or the element of an array. Nothing happens if it is missing.",
         MetadataOp.INCREMENT: "Add the value to the number at the path; a missing number counts as 0.",
         MetadataOp.APPEND: "Add the value to the end of the array at the path; a missing array is created.",
     },
@@ -169,8 +169,8 @@ class CreateTaskPayload:
 
     task: Task | None = strawberry.field(
         default=None,
-        description="The new task, or the one that an earlier call with the same idempotency key created. With an "
-        "IDEMPOTENCY_CONFLICT it is the task that has the key. Null when there is neither.",
+        description="The new task, or the one that an earlier call with the same idempotency key created. If the key "
+        "belongs to a task with another input, that task. Null in all other cases.",
     )
     created: bool = strawberry.field(
         default=False,

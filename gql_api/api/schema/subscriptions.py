@@ -57,8 +57,8 @@ class Subscription:
             fanout.open()
             await fanout.snapshot(functools.partial(_read_snapshot, id, mailbox, services))
             mailbox.deliver_directly(services.tick_queue.schedule, functools.partial(_publish, fanout))
-            while (news := await mailbox.take()) is not None:
-                record = await _complete(news, info) if news.omitted else news
+            while (received := await mailbox.take()) is not None:
+                record = await _complete(received, info) if received.omitted else received
                 is_final = record.is_final
                 if record.revision > fanout.revision:
                     fanout.revision = record.revision
@@ -68,12 +68,12 @@ class Subscription:
                     del task
                 if is_final:
                     return
-                del news, record  # the next one may take long, and thousands of subscriptions wait for theirs
+                del received, record  # the next one may take long, and thousands of subscriptions wait for theirs
 
     @strawberry.subscription(
         description="A live list: every change of the tasks that match the filter, from now on, and of tasks that stop "
         "matching. When one task changes faster than the client reads, only its newest change is sent. A client that "
-        "falls too far behind gets an error with the code SLOW_CONSUMER, and resumes with since."
+        "falls too far behind gets an error with the code SLOW_CONSUMER, and resumes with `since`."
     )
     async def task_changes(
         self,
@@ -84,9 +84,9 @@ class Subscription:
         since: Annotated[
             datetime | None,
             strawberry.argument(
-                description="The largest at that the client has received. First the newest change of each task since "
-                "then is sent, with LEFT for every task that does not match; the last 15 seconds before it are "
-                "repeated."
+                description="The latest value of `at` among the changes that the client has received. The newest "
+                "change of each task since then is sent first, with LEFT for every task that does not match; the last 15 "
+                "seconds before it are repeated."
             ),
         ] = strawberry.UNSET,
     ) -> AsyncGenerator[TaskChange, None]:

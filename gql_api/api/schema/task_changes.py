@@ -45,8 +45,7 @@ class TaskChange:
     kind: TaskChangeKind = strawberry.field(description="Whether to add, replace or remove the task.")
     task_id: strawberry.ID = strawberry.field(description="The id of the task, also when task is null.")
     at: datetime = strawberry.field(
-        description="When the task changed, by the clock of the database. The largest one received is the since to "
-        "resume with."
+        description="When the task changed, by the clock of the database. To resume, pass the latest value as `since`."
     )
     task: Task | None = strawberry.field(
         description="The task as it is after the change; null when the kind is LEFT or DELETED."

@@ -114,7 +114,7 @@ class Task(celery.Task):
             level: a level of ``logging``, by number or by name.
 
         Raises:
-            ValueError: there is no level of that name.
+            ValueError: the level is unknown.
         """
         request, number = self.request, _level(level)
         if request.id is None or request.called_directly or request.is_eager:
@@ -141,7 +141,7 @@ def _level(level: int | str) -> int:
         return level
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
-        raise ValueError(f"there is no level {level!r}")
+        raise ValueError(f"level: must be a level of logging, got {level!r}")
     return number
 
 

@@ -12,7 +12,7 @@ from billiard.exceptions import WorkerLostError
 from celery.worker import request, state
 from celery.worker.request import task_ready
 
-from gql_api.worker.attempts.lost import requeue
+from gql_api.worker.attempts import lost
 from gql_api.worker.attempts.time_limits import hard_limits
 from gql_api.worker.state.attempt import Phase, attempt_of
 from gql_api.worker.state.process import has_pool_processes
@@ -75,14 +75,14 @@ class Request(request.Request):
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
-        lost = isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt)
-        if not lost or self._already_revoked or self._already_cancelled:
+        is_lost = isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt)
+        if not is_lost or self._already_revoked or self._already_cancelled:
             return super().on_failure(exc_info, send_failed_event, return_ok)
         if self.timed_out_after is not None:
             return self.on_timeout(soft=False, timeout=self.timed_out_after)
         task_ready(self)
         self.acknowledge()
-        requeue(self._backend, self._context, f"its process was lost: {error}", lost=True)
+        lost.requeue(self._backend, self._context, f"its process was lost: {error}", lost=True)
         return None
 
     def _announce_cancelled(self, emit_retry: bool = True) -> None:  # noqa: ARG002 - Celery's
@@ -90,7 +90,7 @@ class Request(request.Request):
         task_ready(self)
         self.send_event("task-cancelled")
         self._already_cancelled = True
-        requeue(self._backend, self._context, "it was taken from its worker")
+        lost.requeue(self._backend, self._context, "it was taken from its worker")
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         attempt = attempt_of(self._context)

@@ -63,14 +63,14 @@ class LogStore:
         )
         if document is None:
             return None
-        room = logs.reservation_from(document, entries)
-        lines = logs.lines_of(entries, room, self._limits, sent_at)
+        reservation = logs.reservation_from(document, entries)
+        lines = logs.lines_of(entries, reservation, self._limits, sent_at)
         if lines:
             documents = [logs.document_of(id_, task_id, line) for id_, line in zip(ids, lines, strict=False)]
             self._insert(documents, is_first=is_first)
-            batch = LogBatch(room.lines + 1, room.lines + len(entries), tuple(lines))
+            batch = LogBatch(reservation.lines + 1, reservation.lines + len(entries), tuple(lines))
             self._connections.publish([(events.log_channel(task_id), events.encode_log(batch))])
-        return logs.is_full(entries, room, self._limits)
+        return logs.is_full(entries, reservation, self._limits)
 
     def _insert(self, documents: list[Document], *, is_first: bool) -> None:
         """Insert the lines; after a lost reply, those that are missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -33,12 +34,14 @@ class Publisher:
         """
         commands = [("PUBLISH", channel, payload) for channel, payload in events]
         with self._lock:
-            connection = self._open_connection() or self._connect()
-            try:
-                connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            except (RedisError, OSError):
-                self._drop()
-                raise
+            connection = self._open_connection()
+            if connection is not None:
+                # One that breaks takes all events of a batch along, though Redis may be there: they are sent again.
+                # A subscriber ignores an event that it has received before, by its revision.
+                with contextlib.suppress(RedisError, OSError):
+                    self._send(connection, commands)
+                    return
+            self._send(self._connect(), commands)
 
     def close(self) -> None:
         """Close the connection; a later event opens another."""
@@ -55,6 +58,13 @@ class Publisher:
             if closed:
                 self._drop()
         return self._connection
+
+    def _send(self, connection: Any, commands: Sequence[tuple[str, str, bytes]]) -> None:
+        try:
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        except (RedisError, OSError):
+            self._drop()
+            raise
 
     def _connect(self) -> Any:
         connection: Any = self._pool.make_connection()

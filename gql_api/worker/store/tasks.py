@@ -1,4 +1,4 @@
-"""The task records in MongoDB: the only place where a worker changes them and publishes their events."""
+"""The task records in MongoDB: the only place where a worker raises a revision and publishes its event."""
 
 from __future__ import annotations
 
