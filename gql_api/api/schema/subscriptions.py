@@ -85,8 +85,8 @@ class Subscription:
             datetime | None,
             strawberry.argument(
                 description="The latest value of `at` among the changes that the client has received. The newest "
-                "change of each task since then is sent first, with LEFT for every task that does not match; the last 15 "
-                "seconds before it are repeated."
+                "change of each task since then is sent first, with LEFT for every task that does not match; the last "
+                "15 seconds before it are repeated."
             ),
         ] = strawberry.UNSET,
     ) -> AsyncGenerator[TaskChange, None]:

@@ -134,7 +134,7 @@ def test_outside_a_worker_nothing_is_kept() -> None:
     @app.task(bind=True)  # type: ignore[untyped-decorator] # Celery's
     def log_something(self: Task) -> str:
         self.log("to %s", "nobody")
-        with pytest.raises(ValueError, match="level: .* got 'loud'"):
+        with pytest.raises(ValueError, match="got 'loud'"):
             self.log("x", level="loud")
         return "done"
 
