@@ -67,7 +67,7 @@ async def test_an_application_is_told_the_same_of_either_handshake(target: str, 
     assert scopes[0] == scopes[1]
 
 
-async def test_a_client_that_does_not_wait_for_the_answer_is_received_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_wait_for_the_answer_is_heard_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames that come before the answer are kept, and not parsed as a request."""
     texts, begun, received = list[object](), asyncio.Event(), asyncio.Queue[None]()
     data_received = WebSocketProtocol.data_received

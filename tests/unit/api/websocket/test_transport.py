@@ -13,7 +13,7 @@ from gql_api.api.websocket.transport import AsgiTransport, encode_frames
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_any_other_may_take_one_message_after_the_other(*, fails: bool) -> None:
+async def test_any_other_server_takes_one_message_after_the_other(*, fails: bool) -> None:
     """The transport is paused until the server has taken all messages, or the socket turns out to be gone."""
     may_take, taken, reports = asyncio.Event(), list[object](), list[str]()
 
