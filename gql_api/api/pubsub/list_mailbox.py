@@ -54,7 +54,7 @@ class RecordChange:
 
 @dataclass(frozen=True, slots=True)
 class PendingChange:
-    """The latest change of a task. ``matches`` is None when the record has to be read to know."""
+    """The latest change of a task. ``matches`` is None until the record has been read."""
 
     latest: TaskRecord | Deletion
     matches: bool | None

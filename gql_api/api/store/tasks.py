@@ -161,7 +161,7 @@ class TaskStore:
 
     @limited
     async def get(self, task_id: str) -> TaskRecord | None:
-        """Read one task; None when there is no task with this id."""
+        """Read one task; None for an unknown id."""
         if not values.is_text(task_id):
             return None
         document = await self._tasks.find_one(queries.by_id(task_id))

@@ -40,7 +40,7 @@ class Records:
         return [record for store in (self.internal_store, self.store) for record in store.find_all(task_ids)]
 
     def store_of(self, task_id: str, name: str | None) -> Store:
-        """Return the store for a state of a task, whose name is None if Celery gives no request with it.
+        """Return the store for a state of a task. ``name`` is None if Celery passes the state without a request.
 
         States of internal tasks, and of ids without a name, belong to no client's task unless the id has a record:
         ``Task.replace`` lets ``celery.accumulate`` end under the id of the task that it replaces.
@@ -59,7 +59,7 @@ class Records:
     def store_state(
         self, store: Store, attempt: Attempt, state: str, write: Write, new_task: Callable[[], NewTask]
     ) -> bool:
-        """Make the change of a record that a state stands for, and create the record first if there is none.
+        """Store a state of a task, and create the record first if it does not exist yet.
 
         Returns:
             Whether the change is made, now or by an earlier try whose reply was lost.

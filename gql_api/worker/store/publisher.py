@@ -17,7 +17,8 @@ Event = tuple[str, bytes]
 class Publisher:
     """A connection with replies turned off, so that a task never waits for an answer of Redis. Thread-safe.
 
-    Redis delivers the events that were sent even if the process ends. Events sent while the connection breaks are lost.
+    Redis delivers the events that were sent even if the process ends. A batch that breaks the
+    connection is sent once more on a new one; Redis may drop what it took just before its own end.
     """
 
     def __init__(self, url: str, timeout: float) -> None:

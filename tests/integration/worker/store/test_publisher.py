@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,27 @@ def test_a_batch_arrives_in_its_order(server: RedisServer, publisher: Publisher,
             publisher.publish([(_CHANNEL, payload) for payload in payloads])
             received = [pubsub.get_message(timeout=5) for _ in payloads]
     assert [message["data"] for message in received if message] == payloads
+
+
+def test_a_batch_that_breaks_a_connection_is_sent_again(
+    server: RedisServer, publisher: Publisher, tmp_path: Path
+) -> None:
+    """A connection that breaks while a batch is written, with Redis there, loses none of the batch's events."""
+    with process(server.command(), tmp_path / "log"), Redis.from_url(server.url) as redis:
+        wait_until(lambda: is_listening(server.port))
+        with redis.pubsub() as pubsub:
+            pubsub.subscribe(_CHANNEL)
+            pubsub.get_message(timeout=5)
+            publisher.publish([(_CHANNEL, b"before")])
+            # A peer that reads no more breaks the write, and nothing can be seen of it before.
+            broken, peer = socket.socketpair()
+            peer.shutdown(socket.SHUT_RD)
+            connection = publisher._connection  # noqa: SLF001 - no server breaks a connection at this very moment
+            with connection._sock, peer:  # noqa: SLF001 - the same
+                connection._sock = broken  # noqa: SLF001 - the same
+                publisher.publish([(_CHANNEL, b"first"), (_CHANNEL, b"second")])
+            received = [pubsub.get_message(timeout=5) for _ in range(3)]
+    assert [message["data"] for message in received if message] == [b"before", b"first", b"second"]
 
 
 def test_a_redis_that_went_away_is_an_error_until_it_is_back(
