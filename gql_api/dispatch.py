@@ -15,6 +15,7 @@ from gql_api.record.model import MessageParts, NewTask
 from gql_api.settings import Settings
 
 __all__ = [
+    "ATTEMPTS",
     "JSON_ONLY",
     "PIPELINED",
     "PRIORITIES",
@@ -29,6 +30,9 @@ __all__ = [
 
 # The only content of messages and results: anything that can run code stays out.
 JSON_ONLY = {"task_serializer": "json", "result_serializer": "json", "accept_content": ["json"]}
+
+# The header with the number of attempts that had begun when the message was made; a message without it follows none.
+ATTEMPTS = "gql_api_attempts"
 
 # Every priority has a list of its own in Redis, 0 first; kombu's default has four for all ten.
 PRIORITIES = range(10)
@@ -84,6 +88,8 @@ def message_of(app: Celery, task: NewTask, **shown: str) -> Any:
         **shown,
     )
     message.headers.update(parts.headers)
+    if task.attempts:
+        message.headers[ATTEMPTS] = task.attempts
     message.body[2].update(parts.embed)
     return message
 

@@ -13,7 +13,19 @@ from datetime import datetime
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
 from gql_api.record.model import Claim, ErrorInfo, NewTask
-from gql_api.record.writes import NOW, RELEASED, REMOVE, Filter, Write, began, change, fail, from_now, next_message
+from gql_api.record.writes import (
+    NOW,
+    RELEASED,
+    REMOVE,
+    Filter,
+    Write,
+    began,
+    change,
+    fail,
+    from_now,
+    next_message,
+    start_of,
+)
 
 
 def held_by(attempt: int) -> Filter:
@@ -63,7 +75,9 @@ def _claim(task_id: str, taking: Claim, fence: Filter) -> Write:
         },
         status=Status.STARTED,
         worker=taking.worker,
-        fence={f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}, **fence},
+        # The number of the attempt that the message follows. A message of an earlier attempt, or of a function that has
+        # been replaced, starts nothing.
+        fence={f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}, f.ATTEMPTS: taking.attempts, **fence},
     )
 
 
@@ -115,7 +129,7 @@ def remember_message(task: NewTask, guard_seconds: float) -> Write:
 
 def postpone(task: NewTask) -> Write:
     """Store the message of a waiting task's replacement until that is due."""
-    kept = {**next_message(task), f.DUE_AT: task.scheduled_for}
+    kept = {**next_message(task), f.DUE_AT: start_of(task)}
     return change(task.id, kept, status=Status.SCHEDULED, fence={f.STATUS: Status.QUEUED})
 
 

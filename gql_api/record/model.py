@@ -40,23 +40,35 @@ class NewTask:
     message: MessageParts | None = None
     scheduled_for: datetime | None = None
     expires_at: datetime | None = None
-    # In seconds, by the database's clock: from now, and from the time it may start.
+    # In seconds, by the database's clock: from now, from the time it may start, and from now again.
     delay: float | None = None
     expires_in: float | None = None
+    expires_after: float | None = None
+    # The number of attempts that had begun when the message was made: a claim takes it for no other attempt.
+    attempts: int = 0
     idempotency_key: str | None = None
     input_digest: str | None = None
     replay_of: str | None = None
 
+    @property
+    def waits(self) -> bool:
+        """True if the message of a retry or a replacement names a time before which it is not sent."""
+        return bool(self.delay) or self.scheduled_for is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The claim of an attempt by a worker. A claim whose reply was lost recognises itself by its ``token``."""
+    """The claim of an attempt by a worker. A claim whose reply was lost recognises itself by its ``token``.
+
+    ``attempts`` is the number of attempts that had begun when the worker's message was made.
+    """
 
     token: str
     worker: str
     run: str
     pid: int
     lease_seconds: float
+    attempts: int = 0
 
 
 # A tuple, which is cheaper to make: every event that is read makes one.

@@ -108,7 +108,11 @@ def _custom_state(stored: Document) -> tuple[str, Any]:
 
 
 def _message_parts(stored: Document) -> MessageParts:
-    return MessageParts(**values.load(stored))
+    parts = values.load(stored)
+    if "task" in parts:
+        # A whole message. An earlier version left empty kwargs out.
+        parts.setdefault("kwargs", {})
+    return MessageParts(**parts)
 
 
 class TaskRecord:
@@ -234,6 +238,7 @@ class TaskRecord:
             parent_id=self.parent_id,
             root_id=self.root_id,
             message=self.message,
+            attempts=self.attempts,
         )
 
     @cached_property

@@ -59,10 +59,10 @@ def create(task: NewTask) -> Write:
     stage[f.CREATED_AT] = stage[f.UPDATED_AT] = NOW
     stage[f.DUE_AT] = due_at = NOW if starts is None else {"$max": [starts, NOW]}
     stage[f.HISTORY] = [_transition(1, status)]
-    if task.expires_at is not None:
-        stage[f.EXPIRES_AT] = task.expires_at
-    elif task.expires_in is not None:
+    if task.expires_in is not None:
         stage[f.EXPIRES_AT] = {"$add": [due_at, round(task.expires_in * 1000)]}
+    elif (expires_at := _expiry(task)) is not None:
+        stage[f.EXPIRES_AT] = expires_at
     stage.update(message_parts(task.message))
     return {f.ID: task.id, f.REVISION: {"$exists": False}}, [{"$set": stage}]
 
@@ -102,7 +102,7 @@ def retry(
 
     The attempt is due at the time in ``message``, which is its own, or after ``due_in`` seconds.
     """
-    due = from_now(due_in) if message is None or message.scheduled_for is None else message.scheduled_for
+    due = from_now(due_in) if message is None or not message.waits else start_of(message)
     # A task with a cancel request does not wait: the worker that claims it next ends it.
     due = {"$cond": [{"$gt": [f"${f.CANCEL_REQUESTED_AT}", None]}, NOW, due]}
     changes = {
@@ -240,7 +240,9 @@ def from_now(seconds: float) -> Any:
 
 def message_parts(parts: MessageParts | None) -> dict[str, Any]:
     """Return the changes that keep what a message carries beyond the record; none when it carries nothing more."""
-    kept = {} if parts is None else {name: value for name, value in asdict(parts).items() if value not in (None, {})}
+    # Of all fields, headers and embed alone are empty by default: empty kwargs are a message's own.
+    kept = {} if parts is None else {name: value for name, value in asdict(parts).items() if value is not None}
+    kept = {name: value for name, value in kept.items() if value or name not in _EMPTY_BY_DEFAULT}
     return {f.MESSAGE_PARTS: literal(values.dump(kept))} if kept else {}
 
 
@@ -251,9 +253,20 @@ def next_message(task: NewTask) -> dict[str, Any]:
         **message_parts(parts),
         f.QUEUE: literal(task.queue),
         f.PRIORITY: task.priority,
-        f.EXPIRES_AT: REMOVE if task.expires_at is None else task.expires_at,
+        f.EXPIRES_AT: REMOVE if (expires_at := _expiry(task)) is None else expires_at,
     }
 
+
+def start_of(task: NewTask) -> Any:
+    """Return the expression for the time at which a task that waits is due."""
+    return from_now(task.delay) if task.delay else task.scheduled_for
+
+
+def _expiry(task: NewTask) -> Any:
+    return task.expires_at if task.expires_after is None else from_now(task.expires_after)
+
+
+_EMPTY_BY_DEFAULT = {"headers", "embed"}
 
 # A history holds up to fifty messages: each is a hint, and the error has the whole text.
 _MESSAGE_LENGTH = 200

@@ -12,10 +12,12 @@ import celery
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.utils.imports import symbol_by_name
 
+from gql_api.dispatch import ATTEMPTS
 from gql_api.record import claims
 from gql_api.record.fields import is_internal
 from gql_api.record.model import Claim
 from gql_api.record.reads import TaskRecord
+from gql_api.worker.app.republish import publish
 from gql_api.worker.attempts import request, time_limits
 from gql_api.worker.attempts.lost import end_cancelled
 from gql_api.worker.backend.messages import ORIGINAL
@@ -55,8 +57,7 @@ class Claiming:
         if not request.is_eager:
             time_limits.disable()
             _claim(self.backend, request)
-            for time in ("eta", "expires"):
-                setattr(request, time, getattr(request, time) or getattr(request, ORIGINAL + time, None))
+            _restore_times(request)
         try:
             super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
         except (Ignore, Reject) as error:
@@ -151,7 +152,10 @@ class Claiming:
         backend.store_log(request)
         if isinstance(error, Reject) and error.requeue:
             back = claims.requeue(request.id, fence, "rejected by its function")
-            backend.when_store_answers(lambda: backend.store.change(back))
+            record = backend.when_store_answers(lambda: backend.store.change(back))
+            if record is not None:
+                # Celery puts back the message of this attempt, which starts no other.
+                publish(backend.app, record)
         elif isinstance(error, Ignore):
             alone = claims.exclude_from_recovery(request.id, fence)
             backend.when_store_answers(lambda: backend.store.note(alone))
@@ -209,6 +213,14 @@ def _covered_request(own: type) -> type:
     return request.Request if issubclass(request.Request, own) else type(own.__name__, (request.Request, own), {})
 
 
+def _restore_times(request: Any) -> None:
+    """Give the request the times that its record keeps: a retry inherits the expiry."""
+    claim = attempt_of(request).claim
+    expires_at = None if claim is None else claim.record.expires_at
+    request.eta = request.eta or getattr(request, f"{ORIGINAL}eta", None)
+    request.expires = request.expires or (None if expires_at is None else expires_at.isoformat())
+
+
 def _claim(backend: Backend, request: Any) -> None:
     claim = Claim(
         token=uuid.uuid4().hex,
@@ -216,6 +228,7 @@ def _claim(backend: Backend, request: Any) -> None:
         run=RUN,
         pid=os.getpid(),
         lease_seconds=backend.settings.lease_seconds,
+        attempts=getattr(request, ATTEMPTS, 0),
     )
     attempt: AttemptState = attempt_of(request)
     attempt.begin_claim()

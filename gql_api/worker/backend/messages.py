@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from gql_api.dispatch import ATTEMPTS
 from gql_api.record.model import MessageParts
 
 if TYPE_CHECKING:
@@ -16,17 +17,24 @@ METADATA_HEADER = "metadata"
 # The prefix of a time that was moved from the message to the record.
 ORIGINAL = "original_"
 
+# Headers of one message, which the next one does not inherit.
+OF_ONE_MESSAGE = {ATTEMPTS, f"{ORIGINAL}eta", f"{ORIGINAL}expires"}
+
 # Fields of the record, and headers that a second message does not need.
 _NOT_KEPT = {
     "id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "eta", "expires", METADATA_HEADER,
+    ATTEMPTS,
 }  # fmt: skip
+# What Celery's own parts are without a value. A header of the caller's own is kept whatever its value is, and so is
+# ``ignore_result``: without a value, the setting of the task function counts.
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, [None, None])
-_DEFAULTS = {"retries": 0, "replaced_task_nesting": 0, "ignore_result": False}
+_DEFAULTS = {"retries": 0, "replaced_task_nesting": 0}
 _OF_REQUEST = [
     "group", "group_index", "retries", "timelimit", "ignore_result", "shadow", "replaced_task_nesting",
     "stamped_headers", "stamps",
 ]  # fmt: skip
 _EMBEDDED = ["callbacks", "errbacks", "chain", "chord"]
+_OF_CELERY = {*_OF_REQUEST, *_EMBEDDED} - {"ignore_result"}
 
 
 def parts_of_message(
@@ -40,7 +48,8 @@ def parts_of_request(request: Any, json_form: Callable[[Any], Any]) -> MessagePa
     """Return the parts of the message behind a worker's request."""
     headers = {
         **(getattr(request, "headers", None) or {}),
-        **{name: getattr(request, name, None) for name in _OF_REQUEST},
+        # Not by ``getattr``: where a message says nothing, Celery's request has a default.
+        **{name: vars(request).get(name) for name in _OF_REQUEST},
     }
     return parts_of_message(headers, {name: getattr(request, name, None) for name in _EMBEDDED}, json_form)
 
@@ -56,8 +65,8 @@ def queue_of(app: Celery, queue: str | None, exchange: str | None, routing_key: 
 
 
 def _kept(parts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in parts.items()
-        if name not in _NOT_KEPT and value not in _NOTHING and value != _DEFAULTS.get(name)
-    }
+    return {name: value for name, value in parts.items() if name not in _NOT_KEPT and not _is_nothing(name, value)}
+
+
+def _is_nothing(name: str, value: Any) -> bool:
+    return value is None or (name in _OF_CELERY and (value in _NOTHING or value == _DEFAULTS.get(name)))

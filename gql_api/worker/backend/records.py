@@ -9,7 +9,7 @@ from celery import states
 from kombu.exceptions import EncodeError
 from pymongo.errors import DocumentTooLarge, DuplicateKeyError, OperationFailure
 
-from gql_api.record import fields, queries, writes
+from gql_api.record import writes
 from gql_api.record.fields import is_internal
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
@@ -27,7 +27,6 @@ class Records:
     """The records of clients' tasks, in ``store``, and of Celery's internal tasks, in ``internal_store``."""
 
     def __init__(self, connections: Connections) -> None:
-        self._connections = connections
         self.store = Store(connections)
         self.internal_store = Store(connections, internal=True)
 
@@ -51,7 +50,7 @@ class Records:
 
     def create(self, store: Store, task: NewTask) -> None:
         """Create the record of a task that was sent without one, or was not sent; not that of a deleted task."""
-        if self._connections.database()[fields.TOMBSTONES].find_one(queries.by_id(task.id)) is not None:
+        if store.is_deleted(task.id):
             return
         with contextlib.suppress(DuplicateKeyError):  # another process was faster
             store.change(writes.create(task), upsert=True)

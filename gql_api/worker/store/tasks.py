@@ -85,6 +85,17 @@ class Store:
         filter_, update = write
         return self._durable.get().update_many(filter_, update).matched_count
 
+    def note_one(self, write: Write) -> TaskRecord | None:
+        """Make a change that clients do not see on one record, and return it; None when it did not take the change."""
+        filter_, update = write
+        document = self._durable.get().find_one_and_update(filter_, update, return_document=ReturnDocument.AFTER)
+        return None if document is None else TaskRecord(document)
+
+    def is_deleted(self, task_id: str) -> bool:
+        """Return whether the id has a tombstone."""
+        tombstones_ = self._connections.database()[fields.TOMBSTONES]
+        return tombstones_.find_one(queries.by_id(task_id)) is not None
+
     def find(self, task_id: str) -> TaskRecord | None:
         """Read one task."""
         document = self._durable.get().find_one(queries.by_id(task_id))

@@ -52,11 +52,11 @@ class RecordMachine(RuleBasedStateMachine):
         self.metadata: dict[str, object] = dict(_METADATA)
         self.metadata_revision: int | None = None
 
-    @rule(worker=_workers)
-    def claim(self, worker: tuple[str, int]) -> None:
-        """A worker claims it: only a waiting task without a cancel request can be claimed."""
-        taking = Claim(uuid.uuid4().hex, worker[0], worker[0], worker[1], 60.0)
-        taken = self.status in {Status.QUEUED, Status.RETRY} and not self.asked
+    @rule(worker=_workers, message_age=st.sampled_from([0, 0, 1, 2]))
+    def claim(self, worker: tuple[str, int], message_age: int) -> None:
+        """A worker claims it: only a waiting task without a cancel request, and by the message of its next attempt."""
+        taking = Claim(uuid.uuid4().hex, worker[0], worker[0], worker[1], 60.0, self.attempts - message_age)
+        taken = self.status in {Status.QUEUED, Status.RETRY} and not self.asked and not message_age
         if self._expect(claims.claim(self.id, taking), taken=taken):
             self.status, self.holder, self.attempts = Status.STARTED, worker, self.attempts + 1
 
