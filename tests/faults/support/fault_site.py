@@ -150,7 +150,7 @@ class Site:
     def publish_message(self, task: TaskRecord) -> None:
         """Publish the message of a task that was read before."""
         with contextlib.suppress(OperationalError):
-            self.dispatcher.publish([NewTask(id=task.id, name=task.name, args=task.args, queue=_QUEUE)])
+            self.dispatcher.publish([task.as_sent()])
 
     def task(self, task_id: str) -> TaskRecord:
         """Read a task."""

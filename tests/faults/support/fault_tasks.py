@@ -7,9 +7,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from celery import chain, chord, group, shared_task
+from celery.exceptions import Reject
 
 from gql_api.worker.app.task import Task
 
@@ -68,6 +70,20 @@ def replace_me(self: Task, seconds: float) -> Any:
     """Let a chain do the work."""
     with _written_down(self):
         return self.replace(chain(work.si(seconds), work.si(seconds, "replaced")))
+
+
+@shared_task(bind=True)
+def replace_keywords(self: Task, *, seconds: float) -> Any:
+    """Let a chain do the work whose last step has no keyword arguments."""
+    with _written_down(self):
+        return self.replace(chain(work.si(0.0), work.si(seconds, "replaced")))
+
+
+@shared_task(bind=True)
+def send_later(self: Task, countdown: float, expires: float) -> list[str]:
+    """Send a task that starts later, and one that may expire, and return their ids."""
+    with _written_down(self):
+        return [total.apply_async(([1],), **when).id for when in ({"countdown": countdown}, {"expires": expires})]
 
 
 @shared_task(bind=True)
@@ -167,6 +183,16 @@ def runaway(self: Task) -> None:
     """Run into the hard time limit."""
     with _written_down(self):
         time.sleep(60)
+
+
+@shared_task(bind=True)
+def reject_once(self: Task, file: str) -> str:
+    """Put the message back until a file is there."""
+    with _written_down(self):
+        if not os.path.exists(file):  # noqa: PTH110 - the cheapest call
+            Path(file).touch()
+            raise Reject(requeue=True)
+    return "accepted"
 
 
 @shared_task(bind=True)
