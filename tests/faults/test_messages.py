@@ -75,6 +75,21 @@ def test_a_rejected_message_comes_back_at_once(site: Site) -> None:
     assert (task.result, task.attempts) == ("accepted", 2)
 
 
+def test_a_deleted_step_does_not_come_back(site: Site) -> None:
+    """A step that was deleted stays deleted when the step before it lost its worker, runs again and sends it again."""
+    site.worker("worker")
+    go = site.folder / "go"
+    first, second = site.finished(site.send("start_chain_of_dying", str(go))).result
+    wait_until(lambda: site.store.find(second), why="the second step")
+    site.finished(second)
+    site.store.delete([second])
+    go.touch()
+    assert site.finished(first).attempts == 2
+    _wait_until_taken(site)
+    assert site.store.find(second) is None
+    assert site.runs("begin")[second] == 1
+
+
 @pytest.mark.parametrize("skew", ["+2h", "-2h"])
 def test_times_relative_to_now_do_not_depend_on_the_clock_of_a_worker(site: Site, skew: str) -> None:
     """The countdown of a retry, and the countdown and the expiry of a call, count by the clock of MongoDB."""

@@ -26,6 +26,7 @@ from support import ROOT
 _INTERNALS = {
     ("celery", "celery.app.amqp:AMQP", "worker/app"): {
         "_create_task_sender()": "a task is recorded before it is sent",
+        "as_task_v2(task_id, name, args, kwargs, countdown, eta, expires, ...)": "relative times stay relative",
     },
     ("celery", "celery.app.amqp:AMQP", "worker/backend"): {
         "_retry_publish(publish, args, ...)": "the body of a chord is sent",

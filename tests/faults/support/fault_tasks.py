@@ -121,6 +121,25 @@ def _die(*_: Any, **__: Any) -> None:
 
 
 @shared_task(bind=True)
+def send_next_and_die(self: Task, file: str) -> None:
+    """Return, and take the process down once the next step is sent; the second time, wait for a file first."""
+    with _written_down(self):
+        if self.metadata.get("has_died"):
+            _wait_for(file)
+        else:
+            self.update_metadata({"has_died": True})
+            self.backend.mark_as_done = _die  # type: ignore[method-assign] # the process is gone thereafter
+
+
+@shared_task(bind=True)
+def start_chain_of_dying(self: Task, file: str) -> list[str]:
+    """Send a chain of a step that dies and another step, and return the ids of both."""
+    with _written_down(self):
+        last = chain(send_next_and_die.si(file), work.si()).apply_async()
+    return [str(last.parent.id), str(last.id)]
+
+
+@shared_task(bind=True)
 def start_chord_of_dying(self: Task, members: int) -> str:
     """Send a chord of members that die and return the id of its body."""
     with _written_down(self):
@@ -154,9 +173,13 @@ def start_linked(self: Task, seconds: float) -> str:
 
 def _return_when_there_is(self: Task, file: str) -> str:
     with _written_down(self):
-        while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
-            time.sleep(0.01)
+        _wait_for(file)
     return "in time"
+
+
+def _wait_for(file: str) -> None:
+    while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
+        time.sleep(0.01)
 
 
 @shared_task(bind=True, soft_time_limit=3)
