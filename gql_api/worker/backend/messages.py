@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 # ``apply_async(headers={"metadata": {...}})``: the metadata of a task that plain Celery code sends.
 METADATA_HEADER = "metadata"
 
+# How often the message was forwarded by a worker that did not know its function.
+HOPS_HEADER = "gql_api_hops"
+
 # The prefix of a time that was moved from the message to the record.
 ORIGINAL = "original_"
 
 # Fields of the record, and headers that a second message does not need.
 _NOT_KEPT = {
     "id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "eta", "expires", METADATA_HEADER,
+    HOPS_HEADER,
 }  # fmt: skip
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, [None, None])
 _DEFAULTS = {"retries": 0, "replaced_task_nesting": 0, "ignore_result": False}

@@ -10,6 +10,7 @@ from pymongo.write_concern import WriteConcern
 
 from gql_api import events
 from gql_api.record import fields, logs, queries, tombstones
+from gql_api.record.fields import Status
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Write
 from gql_api.worker.store.connections import DURABLE, QUICK, Connections, PerProcess
@@ -93,6 +94,15 @@ class Store:
     def find_all(self, task_ids: list[str]) -> list[TaskRecord]:
         """Read several tasks, in any order; an id without a record is left out."""
         return [TaskRecord(document) for document in self._durable.get().find(queries.by_ids(task_ids))]
+
+    def over_among(self, task_ids: list[str]) -> set[str]:
+        """Return those of some tasks that have ended or were deleted: nothing may be done for them any more."""
+        found = self._durable.get().find(queries.by_ids(task_ids), queries.STATE_ONLY)
+        status = {document[fields.ID]: Status(document[fields.STATUS]) for document in found}
+        missing = [task_id for task_id in task_ids if task_id not in status]
+        deleted = self._connections.database()[fields.TOMBSTONES].find(tombstones.tombstones_of(missing))
+        ended = {task_id for task_id, state in status.items() if state.is_final}
+        return ended | {document[fields.ID] for document in deleted}
 
     def _collection(self, concern: WriteConcern) -> Collection[Document]:
         name = fields.INTERNAL_TASKS if self._internal else fields.TASKS
