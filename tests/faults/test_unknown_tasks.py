@@ -123,6 +123,7 @@ def test_a_forwarded_message_is_the_same(site: Site) -> None:
     _ignorant(site)
     wait_until(lambda: _hops(site).get(task_id, 0) >= 2)
     back = wait_until(lambda: _messages(site).get(task_id))
+    assert back is not None
     assert back["headers"].pop(HOPS_HEADER) >= 2
     for message in (back, sent):
         del message["properties"]["delivery_tag"]
