@@ -49,6 +49,21 @@ def sent_again(task_ids: list[str]) -> Write:
     return filter_, [{"$set": {f.DUE_AT: NOW}}]
 
 
+def sent_again_among(task_ids: list[str]) -> tuple[Document, dict[str, int]]:
+    """Return the query, with its projection, for what :func:`is_over` and :func:`sent_at_from` read."""
+    return {f.ID: {"$in": task_ids}}, {f.STATUS: 1, f.DUE_AT: 1}
+
+
+def is_over(document: Document) -> bool:
+    """Return whether a task has ended."""
+    return Status(document[f.STATUS]).is_final
+
+
+def sent_at_from(document: Document) -> datetime | None:
+    """Return the time at which the message of a queued task was last sent; None if recovery does not go by it."""
+    return document.get(f.DUE_AT) if document[f.STATUS] == Status.QUEUED else None
+
+
 def queued_before(time: datetime, queue: str, priority: int, names: list[str]) -> Document:
     """Return the filter that finds the tasks that have waited in a queue since before a time."""
     return {**before(Status.QUEUED, time, names), f.QUEUE: queue, f.PRIORITY: priority}

@@ -16,14 +16,15 @@ from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
 from gql_api.dispatch import PIPELINED
-from gql_api.record import due, fields
+from gql_api.record import fields
 from gql_api.record.fields import is_internal
 from gql_api.registry import workers
 from gql_api.worker.backend.backend import Backend
-from gql_api.worker.backend.messages import HOPS_HEADER
+from gql_api.worker.backend.messages import HOPS_HEADER, SENT_AT_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 logger = logging.getLogger(__name__)
 
@@ -174,14 +175,13 @@ class Forwarder:
 
     def _forward(self, batch: Sequence[_Waiting]) -> None:
         ids = [each.task_id for each in batch if each.task_id is not None]
-        over = self._backend.store.over_among(ids)
+        # Recovery takes a message for lost that is older than the oldest of its queue. These are new again.
+        over, sent_at = self._backend.store.note_sent_again(ids)
         self._note_workers({each.name for each in batch})
-        # Recovery takes a message for lost that is older than the oldest of its queue; these are new again.
-        self._backend.store.note(due.sent_again([task_id for task_id in ids if task_id not in over]))
         with self._app.producer_or_acquire() as producer, producer.batch(max_size=PIPELINED):
             for each in batch:
                 if each.task_id not in over:
-                    self._send(producer, each.message)
+                    self._send(producer, each.message, sent_at.get(each.task_id or ""))
         for each in batch:
             self.consumer.call_soon(self._release, each)
         with self._changed:
@@ -203,7 +203,7 @@ class Forwarder:
                 f"; no live worker knows {', '.join(unknown)}" if unknown else "",
             )
 
-    def _send(self, producer: Any, message: Any) -> None:
+    def _send(self, producer: Any, message: Any, sent_at: datetime | None) -> None:
         exchange, routing_key = self._destination(message)
         properties = {name: value for name, value in message.properties.items() if name not in _SET_ANEW}
         expiration = message.properties.get("expiration")
@@ -215,7 +215,7 @@ class Forwarder:
             content_encoding=message.content_encoding,
             # kombu has decompressed the body.
             compression=message.headers.get("compression"),
-            headers={**message.headers, HOPS_HEADER: _hops(message) + 1},
+            headers=_headers(message, sent_at),
             delivery_mode=message.properties.get("delivery_mode"),
             priority=message.properties.get("priority"),
             expiration=None if expiration is None else float(expiration) / 1000,
@@ -242,6 +242,13 @@ class Forwarder:
 def _is_broadcast(message: Any) -> bool:
     """Return whether each worker has received a copy of its own."""
     return bool(message.channel.typeof(message.delivery_info["exchange"]).type == "fanout")
+
+
+def _headers(message: Any, sent_at: datetime | None) -> dict[str, Any]:
+    """Return all headers of a message, with this hop, and with the time of this sending instead of an earlier one."""
+    headers = {**message.headers, HOPS_HEADER: _hops(message) + 1}
+    headers.pop(SENT_AT_HEADER, None)
+    return headers if sent_at is None else {**headers, SENT_AT_HEADER: sent_at.isoformat()}
 
 
 def _hops(message: Any) -> int:

@@ -13,16 +13,21 @@ if TYPE_CHECKING:
 # ``apply_async(headers={"metadata": {...}})``: the metadata of a task that plain Celery code sends.
 METADATA_HEADER = "metadata"
 
-# How often the message was forwarded by a worker that did not know its function.
-HOPS_HEADER = "gql_api_hops"
+# The time of the write after which a message was made from its task's record. The queues are first in, first out, so it
+# shows which other messages cannot be in the queue any more.
+SENT_AT_HEADER = "gql_api_sent_at"
 
 # The prefix of a time that was moved from the message to the record.
 ORIGINAL = "original_"
 
+# How often the message was forwarded by a worker that did not know its function.
+HOPS_HEADER = "gql_api_hops"
+
 # Fields of the record, and headers that a second message does not need.
 _NOT_KEPT = {
-    "id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "eta", "expires", METADATA_HEADER,
     HOPS_HEADER,
+    "id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "eta", "expires", METADATA_HEADER,
+    SENT_AT_HEADER,
 }  # fmt: skip
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, [None, None])
 _DEFAULTS = {"retries": 0, "replaced_task_nesting": 0, "ignore_result": False}
