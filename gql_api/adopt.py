@@ -9,6 +9,7 @@ from celery import Celery
 from gql_api.dispatch import JSON_ONLY, PRIORITY_STEPS
 from gql_api.worker.app.consumer import EagerPolling, NoRestore
 from gql_api.worker.app.task import Task
+from gql_api.worker.app.unknown_tasks import UnknownTasks
 from gql_api.worker.attempts.leases import Leases
 from gql_api.worker.errors import TaskCancelledError
 from gql_api.worker.recovery.recovery import Recoverer
@@ -37,7 +38,7 @@ def adopt(app: App) -> App:
     app.backend_cls = "gql_api.worker.backend.backend:Backend"
     app.control_cls = "gql_api.worker.app.control:RecordingControl"
     app.steps["worker"].update({Leases, Recoverer, Announcer})
-    app.steps["consumer"].update({NoRestore, EagerPolling})
+    app.steps["consumer"].update({NoRestore, EagerPolling, UnknownTasks})
     app.conf.update(
         result_backend="gql_api.worker.backend.backend:Backend",
         **JSON_ONLY,

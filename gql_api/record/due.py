@@ -9,7 +9,7 @@ from gql_api.record import claims
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
 from gql_api.record.reads import Document
-from gql_api.record.writes import Write
+from gql_api.record.writes import NOW, Write
 
 
 def before(status: Status, time: datetime, names: list[str]) -> Document:
@@ -41,6 +41,27 @@ def take_leader_lock(name: str, now: datetime, seconds: float) -> Write:
     A duplicate key error means that another process took it less than ``seconds`` ago.
     """
     return {f.ID: name, f.AT: {"$lte": now - timedelta(seconds=seconds)}}, [{"$set": {f.AT: now}}]
+
+
+def sent_again(task_ids: list[str]) -> Write:
+    """Record that the messages of some tasks, if they are queued, are sent again. Run over many."""
+    filter_ = {f.ID: {"$in": task_ids}, f.STATUS: Status.QUEUED, f.DUE_AT: {"$exists": True}}
+    return filter_, [{"$set": {f.DUE_AT: NOW}}]
+
+
+def sent_again_among(task_ids: list[str]) -> tuple[Document, dict[str, int]]:
+    """Return the query, with its projection, for what :func:`is_over` and :func:`sent_at_from` read."""
+    return {f.ID: {"$in": task_ids}}, {f.STATUS: 1, f.DUE_AT: 1}
+
+
+def is_over(document: Document) -> bool:
+    """Return whether a task has ended."""
+    return Status(document[f.STATUS]).is_final
+
+
+def sent_at_from(document: Document) -> datetime | None:
+    """Return the time at which the message of a queued task was last sent; None if recovery does not go by it."""
+    return document.get(f.DUE_AT) if document[f.STATUS] == Status.QUEUED else None
 
 
 def queued_before(time: datetime, queue: str, priority: int, names: list[str]) -> Document:

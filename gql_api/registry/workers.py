@@ -151,3 +151,16 @@ def worker_from(document: Document) -> Worker:
 def queues_served() -> list[dict[str, Any]]:
     """Return the aggregation over WORKERS whose ids are the queues that live workers serve."""
     return [_ALIVE, {"$unwind": f"${_QUEUES}"}, {"$project": {f.ID: f"${_QUEUES}"}}]
+
+
+def knowing(names: list[str], queues: list[str]) -> list[dict[str, Any]]:
+    """Return the aggregation over WORKERS that reads the live workers of some queues that know any of some tasks."""
+    able = {_TASK_NAMES: {"$in": names}, _QUEUES: {"$in": queues}}
+    known = {"$setIntersection": [f"${_TASK_NAMES}", literal(names)]}
+    return [_ALIVE, {"$match": able}, {"$project": {_TASK_NAMES: known}}]
+
+
+def known_from(document: Document) -> list[str]:
+    """Read those of the tasks that a worker found by :func:`knowing` knows."""
+    names: list[str] = document[_TASK_NAMES]
+    return names

@@ -104,6 +104,8 @@ _INTERNALS = {
     },
     ("celery", "celery.worker.consumer.consumer:Consumer", "worker/app"): {
         "hub": "a gevent worker is recognised by having no event loop",
+        "on_unknown_task(body, message, exc)": "tasks that this worker does not know are left to others",
+        "call_soon(p, args, kwargs)": "a message is acknowledged by the thread that received it",
     },
     ("celery", "celery.worker.worker:WorkController", "worker/attempts"): {
         "time_limit": "hard limits are ours",
@@ -151,6 +153,15 @@ _INTERNALS = {
     },
     ("kombu", "kombu.transport.virtual.base:Transport", "worker/app"): {
         "drain_events(connection, timeout)": "the replaced method passes both on",
+    },
+    ("kombu", "kombu.transport.virtual.base:Channel", "worker/app"): {
+        "typeof(exchange, ...)": "a broadcast is recognised",
+        "_lookup(exchange, routing_key, ...)": "a forwarded message goes back to its queue",
+        "closed": "a lost connection is seen",
+    },
+    ("kombu", "kombu.common:QoS", "worker/app"): {
+        "increment_eventually(n)": "messages that wait to be forwarded do not count as tasks",
+        "decrement_eventually(n)": "messages that were forwarded do not count as waiting",
     },
     ("kombu", "kombu.message:Message", "worker/attempts"): {
         "channel": "a lost connection is seen",
@@ -536,6 +547,14 @@ _BEHAVIOUR = [
         "our steps change the channel that this step opens",
         source="c.task_consumer = c.app.amqp.TaskConsumer(",
         ours="celery.worker.consumer.tasks:Tasks",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.worker.consumer.consumer:Consumer.create_task_handler",
+        "worker/app",
+        "our step replaces the handler before the loop reads it, and its error names the task",
+        source="on_unknown_task = self.on_unknown_task",
+        ours="on_unknown_task",
     ),
     TouchPoint(
         "celery",

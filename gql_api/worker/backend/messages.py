@@ -14,16 +14,24 @@ if TYPE_CHECKING:
 # ``apply_async(headers={"metadata": {...}})``: the metadata of a task that plain Celery code sends.
 METADATA_HEADER = "metadata"
 
+# The time of the write after which a message was made from its task's record. The queues are first in, first out, so it
+# shows which other messages cannot be in the queue any more.
+SENT_AT_HEADER = "gql_api_sent_at"
+
 # The prefix of a time that was moved from the message to the record.
 ORIGINAL = "original_"
 
-# Headers of one message, which the next one does not inherit.
-OF_ONE_MESSAGE = {ATTEMPTS, f"{ORIGINAL}eta", f"{ORIGINAL}expires"}
+# How often the message was forwarded by a worker that did not know its function.
+HOPS_HEADER = "gql_api_hops"
+
+_OF_SENDING = {ATTEMPTS, SENT_AT_HEADER, HOPS_HEADER}
+# Headers of one message, which the next message of its task does not inherit.
+OF_ONE_MESSAGE = {*_OF_SENDING, f"{ORIGINAL}eta", f"{ORIGINAL}expires"}
 
 # Fields of the record, and headers that a second message does not need.
 _NOT_KEPT = {
+    *_OF_SENDING,
     "id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "eta", "expires", METADATA_HEADER,
-    ATTEMPTS,
 }  # fmt: skip
 # What Celery's own parts are without a value. A header of the caller's own is kept whatever its value is, and so is
 # ``ignore_result``: without a value, the setting of the task function counts.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.write_concern import WriteConcern
 
 from gql_api import events
-from gql_api.record import fields, logs, queries, tombstones
+from gql_api.record import due, fields, logs, queries, tombstones
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Write
 from gql_api.worker.store.connections import DURABLE, QUICK, Connections, PerProcess
@@ -104,6 +105,22 @@ class Store:
     def find_all(self, task_ids: list[str]) -> list[TaskRecord]:
         """Read several tasks, in any order; an id without a record is left out."""
         return [TaskRecord(document) for document in self._durable.get().find(queries.by_ids(task_ids))]
+
+    def note_sent_again(self, task_ids: list[str]) -> tuple[set[str], dict[str, datetime]]:
+        """Note that the messages of some tasks are sent again.
+
+        Returns:
+            The tasks that have ended or were deleted, whose messages must not be sent; the times to be noted in the
+            messages of queued tasks.
+        """
+        tasks = self._durable.get()
+        tasks.update_many(*due.sent_again(task_ids))
+        found = {document[fields.ID]: document for document in tasks.find(*due.sent_again_among(task_ids))}
+        missing = [task_id for task_id in task_ids if task_id not in found]
+        deleted = self._connections.database()[fields.TOMBSTONES].find(tombstones.tombstones_of(missing))
+        ended = {task_id for task_id, document in found.items() if due.is_over(document)}
+        sent_at = {task_id: at for task_id, document in found.items() if (at := due.sent_at_from(document)) is not None}
+        return ended | {document[fields.ID] for document in deleted}, sent_at
 
     def _collection(self, concern: WriteConcern) -> Collection[Document]:
         name = fields.INTERNAL_TASKS if self._internal else fields.TASKS

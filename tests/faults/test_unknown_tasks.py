@@ -1,0 +1,137 @@
+"""Workers that receive tasks that they do not know, beside workers that do, and alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import time
+import uuid
+import zlib
+from datetime import datetime
+from typing import Any
+
+import pytest
+from fault_site import Site, Worker
+from support import wait_until
+
+from gql_api.record import control, writes
+from gql_api.record.fields import Status
+from gql_api.record.model import NewTask
+from gql_api.worker.backend.messages import HOPS_HEADER, SENT_AT_HEADER
+
+pytestmark = pytest.mark.fault
+
+_BUNDLED = "long_running_task"
+_PRIORITY_7 = "celery\x06\x167"
+
+
+def _ignorant(site: Site, *options: str) -> Worker:
+    """Start a worker that knows the bundled task function only."""
+    return site.worker("ignorant", *options, environment={"TASK_MODULES": "jobs.tasks"})
+
+
+def _messages(site: Site) -> dict[str, dict[str, Any]]:
+    """Read the messages that wait in the queue or on a worker, by task."""
+    with site.broker() as redis:
+        texts = redis.lrange("celery", 0, -1) + redis.lrange(_PRIORITY_7, 0, -1)
+        found = [json.loads(text) for text in texts] + [json.loads(text)[0] for text in redis.hvals("unacked")]
+    return {message["headers"]["id"]: message for message in found}
+
+
+def _hops(site: Site) -> dict[str, int]:
+    return {task_id: message["headers"].get(HOPS_HEADER, 0) for task_id, message in _messages(site).items()}
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
+def test_a_worker_leaves_what_it_does_not_know_to_one_that_does(site: Site, pool: str) -> None:
+    """Of two workers on one queue only one knows a function: it runs all of its tasks, each once."""
+    _ignorant(site, "-P", pool)
+    site.worker("able", "-P", pool)
+    tasks = [site.send("work", 0.02, n) for n in range(40)]
+    # Their sender made no records.
+    unrecorded = [NewTask(id=str(uuid.uuid4()), name="fault_tasks.work", args=[0.0, n], queue="celery") for n in (1, 2)]
+    site.dispatcher.publish(unrecorded)
+    for number, task_id in enumerate(tasks):
+        task = site.finished(task_id)
+        assert (task.status, task.result, task.attempts) == (Status.SUCCESS, number, 1)
+        assert [entry.status for entry in task.history] == [Status.QUEUED, Status.STARTED, Status.SUCCESS]
+    wait_until(lambda: all((found := site.store.find(task.id)) and found.is_final for task in unrecorded))
+    assert all(site.runs("begin")[task_id] == 1 for task_id in [*tasks, *(task.id for task in unrecorded)])
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_task_that_no_worker_knows_waits_for_one_that_does(site: Site, pool: str) -> None:
+    """The task stays QUEUED, its message goes around slower and slower, and a worker that knows it runs it at once."""
+    sent_at = time.monotonic()
+    tasks = [site.send("work", 0.0, n) for n in range(20)]
+    _ignorant(site, "-P", pool)
+    # More tasks wait than the worker has processes, and do not keep it from others.
+    known = NewTask(id=str(uuid.uuid4()), name=_BUNDLED, args=["x", 0.0], queue="celery")
+    assert site.store.change(writes.create(known), upsert=True)
+    site.dispatcher.publish([known])
+    assert site.finished(known.id, 10).status is Status.SUCCESS
+    wait_until(lambda: (hops := _hops(site)).keys() == set(tasks) and min(hops.values()) >= 5)
+    # At least half of 0.1 + 0.2 + 0.4 + 0.8 + 1.6 seconds.
+    assert max(_hops(site).values()) <= 5 or time.monotonic() - sent_at > 1.55
+    for task_id in tasks:
+        task = site.task(task_id)
+        assert (task.status, task.revision, task.attempts) == (Status.QUEUED, 1, 0)
+    site.worker("able")
+    ready_at = time.monotonic()
+    assert [site.finished(task_id).result for task_id in tasks] == list(range(20))
+    assert time.monotonic() - ready_at < 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_ends_loses_no_message_that_it_does_not_know(site: Site, number: signal.Signals) -> None:
+    """Messages that wait on a worker when it is killed or stopped run on another one."""
+    worker = _ignorant(site)
+    tasks = [site.send("work", 0.0, n) for n in range(20)]
+    wait_until(lambda: (hops := _hops(site)).keys() == set(tasks) and min(hops.values()) >= 2)
+    worker.signal_all(signal.SIGKILL) if number is signal.SIGKILL else worker.send(number)
+    worker.wait()
+    if number is signal.SIGTERM:
+        with site.broker() as redis:
+            assert (redis.llen("celery"), redis.hlen("unacked")) == (20, 0)
+    site.worker("able")
+    assert [site.finished(task_id).result for task_id in tasks] == list(range(20))
+    assert all(site.runs("begin")[task_id] == 1 for task_id in tasks)
+
+
+def test_messages_of_ended_tasks_do_not_go_around(site: Site) -> None:
+    """The message of a task that was cancelled, or deleted since, is dropped by a worker that does not know it."""
+    cancelled, deleted, waiting = (site.send("work", 0.0) for _ in range(3))
+    for task_id in (cancelled, deleted):
+        assert site.store.change(control.cancel_waiting(task_id, "not wanted"))
+    site.store.delete([deleted])
+    sent_at = site.task(waiting).due_at
+    assert sent_at is not None
+    _ignorant(site)
+    wait_until(lambda: _hops(site).get(waiting, 0) >= 3)
+    wait_until(lambda: not {cancelled, deleted} & _messages(site).keys())
+    # To recovery the message is as new as its place in the queue.
+    message = wait_until(lambda: _messages(site).get(waiting))
+    assert message is not None
+    assert datetime.fromisoformat(message["headers"][SENT_AT_HEADER]) > sent_at
+
+
+def test_a_forwarded_message_is_the_same(site: Site) -> None:
+    """A message comes back to its queue and priority with the body, headers and properties of its sender."""
+    task_id = str(uuid.uuid4())
+    with site.broker() as redis:
+        site.dispatcher.publish([NewTask(id=task_id, name="fault_tasks.work", args=["é"], queue="celery", priority=7)])
+        sent = json.loads(redis.lpop(_PRIORITY_7))
+        sent["body"] = base64.b64encode(zlib.compress(base64.b64decode(sent["body"]))).decode()
+        sent["headers"]["compression"] = "application/x-gzip"
+        sent["headers"]["tenant"] = "north"
+        sent["properties"]["reply_to"] = "nobody"
+        redis.lpush(_PRIORITY_7, json.dumps(sent))
+    _ignorant(site)
+    wait_until(lambda: _hops(site).get(task_id, 0) >= 2)
+    back = wait_until(lambda: _messages(site).get(task_id))
+    assert back is not None
+    assert back["headers"].pop(HOPS_HEADER) >= 2
+    for message in (back, sent):
+        del message["properties"]["delivery_tag"]
+    assert back == sent
