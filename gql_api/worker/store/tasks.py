@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect
 from pymongo.write_concern import WriteConcern
 
 from gql_api import events
@@ -84,6 +85,19 @@ class Store:
         """Make a change that clients do not see on all records that its filter finds, and return their number."""
         filter_, update = write
         return self._durable.get().update_many(filter_, update).matched_count
+
+    def confirm(self, seen: TaskRecord) -> TaskRecord:
+        """Wait until a task is durable as it was read, and return it.
+
+        A read can find a write that a failover then rolls back. So a caller that recognizes its own write by a read,
+        because it had no reply to the write itself, confirms what it read before it relies on it.
+
+        Raises:
+            AutoReconnect: the task has changed since, or was rolled back: the caller has to read again.
+        """
+        if not self._durable.get().update_one(queries.unchanged(seen), queries.NO_CHANGE).matched_count:
+            raise AutoReconnect(f"task {seen.id} has changed while it was read")
+        return seen
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Read one task."""
