@@ -18,6 +18,16 @@ __all__ = ["Task", "TaskCancelledError", "adopt"]
 
 App = TypeVar("App", bound=Celery)
 
+# A connection to the broker can die without a word, when a firewall forgets it for example. Without these, a worker
+# waits for an answer for ever: while it polls for messages, or where a task function sends a task.
+_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 5.0,
+    "socket_timeout": 5.0,
+    "socket_keepalive": True,
+    # kombu replaces the connection of a poll, which takes a second, when no answer came for as much longer.
+    "health_check_interval": 5,
+}
+
 
 def adopt(app: App) -> App:
     """Make a Celery application keep its tasks in records. Call it right after creating the app, before its tasks.
@@ -54,10 +64,11 @@ def adopt(app: App) -> App:
         result_backend_max_sleep_between_retries_ms=2000,
         result_backend_thread_safe=True,
     )
-    app.on_after_configure.connect(_use_priorities, weak=False)
+    app.on_after_configure.connect(_set_transport_options, weak=False)
     return app
 
 
-def _use_priorities(source: Any, **_: Any) -> None:
-    """Read the lists in which the API puts messages, and keep the app's own options for its broker."""
-    source.update(broker_transport_options={**source.broker_transport_options, **PRIORITY_STEPS})
+def _set_transport_options(source: Any, **_: Any) -> None:
+    """Keep the app's own options for its broker, but read the lists in which the API puts messages."""
+    options = {**_TRANSPORT_OPTIONS, **source.broker_transport_options, **PRIORITY_STEPS}
+    source.update(broker_transport_options=options)
