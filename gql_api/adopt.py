@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from celery import Celery
 
 from gql_api.dispatch import JSON_ONLY, PRIORITY_STEPS
-from gql_api.worker.app.consumer import EagerPolling, NoRestore
+from gql_api.worker.app.consumer import EagerPolling, NoRestore, TolerantAcks
 from gql_api.worker.app.task import Task
 from gql_api.worker.app.unknown_tasks import UnknownTasks
 from gql_api.worker.attempts.leases import Leases
@@ -18,6 +18,16 @@ from gql_api.worker.registration.announcer import Announcer
 __all__ = ["Task", "TaskCancelledError", "adopt"]
 
 App = TypeVar("App", bound=Celery)
+
+# A connection to the broker can die without a word, when a firewall forgets it for example. Without these, a worker
+# waits for an answer for ever: while it polls for messages, or where a task function sends a task.
+_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 5.0,
+    "socket_timeout": 5.0,
+    "socket_keepalive": True,
+    # kombu replaces the connection of a poll, which takes a second, when no answer came for as much longer.
+    "health_check_interval": 5,
+}
 
 
 def adopt(app: App) -> App:
@@ -38,7 +48,7 @@ def adopt(app: App) -> App:
     app.backend_cls = "gql_api.worker.backend.backend:Backend"
     app.control_cls = "gql_api.worker.app.control:RecordingControl"
     app.steps["worker"].update({Leases, Recoverer, Announcer})
-    app.steps["consumer"].update({NoRestore, EagerPolling, UnknownTasks})
+    app.steps["consumer"].update({NoRestore, TolerantAcks, EagerPolling, UnknownTasks})
     app.conf.update(
         result_backend="gql_api.worker.backend.backend:Backend",
         **JSON_ONLY,
@@ -55,10 +65,11 @@ def adopt(app: App) -> App:
         result_backend_max_sleep_between_retries_ms=2000,
         result_backend_thread_safe=True,
     )
-    app.on_after_configure.connect(_use_priorities, weak=False)
+    app.on_after_configure.connect(_set_transport_options, weak=False)
     return app
 
 
-def _use_priorities(source: Any, **_: Any) -> None:
-    """Read the lists in which the API puts messages, and keep the app's own options for its broker."""
-    source.update(broker_transport_options={**source.broker_transport_options, **PRIORITY_STEPS})
+def _set_transport_options(source: Any, **_: Any) -> None:
+    """Keep the app's own options for its broker, but read the lists in which the API puts messages."""
+    options = {**_TRANSPORT_OPTIONS, **source.broker_transport_options, **PRIORITY_STEPS}
+    source.update(broker_transport_options=options)

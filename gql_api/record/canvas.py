@@ -96,9 +96,11 @@ def join(chord_id: str, task_id: str) -> Write:
     return _upsert(chord_id, {_JOINED: {"$setUnion": [{"$ifNull": [f"${_JOINED}", []]}, [literal(task_id)]]}})
 
 
-def part(chord_id: str, member: Part) -> Document:
-    """Return the document of a finished member. A duplicate key error means that it was reported before."""
-    return {f.ID: {_CHORD: chord_id, _TASK: member.task_id}, _INDEX: member.index}
+def add_part(chord_id: str, member: Part) -> Write:
+    """Add a finished member. Run as an upsert, which changes nothing when the member was added before."""
+    return {f.ID: {_CHORD: chord_id, _TASK: member.task_id}}, [
+        {"$set": {_INDEX: {"$ifNull": [f"${_INDEX}", member.index]}}}
+    ]
 
 
 def parts_of(chord_id: str) -> Filter:

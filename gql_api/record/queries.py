@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gql_api.record import fields as f
-from gql_api.record.reads import Document
+from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import NOW
 
 
@@ -17,10 +17,21 @@ def by_ids(task_ids: list[str]) -> Document:
     return {f.ID: {"$in": task_ids}}
 
 
+def unchanged(record: TaskRecord) -> Document:
+    """Return the filter that finds a task if it is still as it was read.
+
+    A revision that a failover took back may be used again, but not at the same time.
+    """
+    return {f.ID: record.id, f.REVISION: record.revision, f.UPDATED_AT: record.updated_at}
+
+
 def untouched_for(seconds: float) -> Document:
     """Return the filter that finds groups or chords without a change for some seconds, by the database's clock."""
     return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": [NOW, round(seconds * 1000)]}]}}
 
+
+# An update that matches and changes nothing. MongoDB still acknowledges it only when everything it found is durable.
+NO_CHANGE: Document = {"$set": {}}
 
 ID_ONLY = {f.ID: 1}
 REVISION_ONLY = {f.REVISION: 1}

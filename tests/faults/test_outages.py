@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from fault_site import LEASE_SECONDS, Site
@@ -174,3 +175,28 @@ def test_connections_that_are_cut_again_and_again(site: Site) -> None:
         assert site.finished(task_id, 60).status is Status.SUCCESS
     assert worker.process.poll() is None
     assert all(site.runs("end")[task_id] == 1 for task_id in tasks)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_connections_that_are_cut_under_load(site: Site, pool: str, tmp_path: Path) -> None:
+    """A worker whose connections are cut just as tasks end goes on by itself, with as many tasks at once as before."""
+    worker = site.worker("worker", "-P", pool, "-c", "4")
+    tasks = [site.send("work", 0.01) for _ in range(400)]
+    cuts = 0
+    with site.broker() as redis:
+        while (ended := site.runs("end").total()) < len(tasks):
+            redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            cuts += 1
+            wait_until(lambda ended=ended: site.runs("end").total() > ended, 30)  # type: ignore[misc] # a loop variable
+    assert cuts > 20
+    for task_id in tasks:
+        assert site.finished(task_id, 60).status is Status.SUCCESS
+    assert worker.process.poll() is None
+    assert set(site.runs("begin").values()) == {1}
+    gate = tmp_path / "gate"
+    held = [site.send("log_lines", str(gate), 1) for _ in range(4)]
+    for task_id in held:
+        site.began(task_id)
+    gate.write_bytes(b".")
+    for task_id in held:
+        site.finished(task_id)

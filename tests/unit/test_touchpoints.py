@@ -77,7 +77,6 @@ _INTERNALS = {
     },
     ("celery", "celery.worker.request:Request", "worker/attempts"): {
         "_context": "the request carries the state of the attempt",
-        "_message": "its channel shows that the broker was lost",
         "_already_revoked": "a revoked task is not given back",
         "_already_cancelled": "a task is given back once",
         "_announce_cancelled(emit_retry)": "a task whose process ends with the worker is given back",
@@ -85,8 +84,6 @@ _INTERNALS = {
         "on_failure(exc_info, send_failed_event, return_ok)": "a task whose process was lost is given back",
         "on_timeout(soft, timeout, ...)": "a hard limit ends the task",
         "on_accepted(pid, time_accepted)": "the process of a task is known",
-        "acknowledge()": "a message of a lost connection is left",
-        "reject(requeue)": "a message of a lost connection is left",
         "revoked()": "a worker that ends begins no task",
         "time_limits": "hard limits are ours and not the pool's",
         "time_start": "a revoked task may not have begun",
@@ -163,11 +160,14 @@ _INTERNALS = {
         "increment_eventually(n)": "messages that wait to be forwarded do not count as tasks",
         "decrement_eventually(n)": "messages that were forwarded do not count as waiting",
     },
-    ("kombu", "kombu.message:Message", "worker/attempts"): {
-        "channel": "a lost connection is seen",
-    },
-    ("kombu", "kombu.transport.virtual.base:Channel", "worker/attempts"): {
+    ("kombu", "kombu.transport.redis:Channel", "worker/app"): {
+        "basic_ack(delivery_tag, multiple)": "a message of a lost connection is left",
+        "basic_reject(delivery_tag, requeue)": "a message of a lost connection is left",
         "closed": "a lost connection is seen",
+        "connection_errors": "a lost connection is seen",
+    },
+    ("kombu", "kombu.transport.virtual.base:QoS", "worker/app"): {
+        "ack(delivery_tag)": "a message that cannot be acknowledged takes no place in the worker",
     },
     ("kombu", "kombu.messaging:Producer", "dispatch.py"): {
         "batch(max_size)": "many messages leave at once",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
 from celery.worker import state
+from kombu.transport.virtual import QoS
+
+logger = logging.getLogger(__name__)
 
 # How long a worker without an event loop waits for a message before it handles the tasks that have ended.
 _WAIT_SECONDS = 0.05
@@ -32,6 +36,36 @@ class NoRestore(bootsteps.StartStopStep):
         stops = state.should_stop is not None or state.should_terminate is not None
         if stops and parent.task_consumer is not None:
             parent.task_consumer.channel.do_restore = True
+
+
+class TolerantAcks(bootsteps.StartStopStep):
+    """A bootstep that acknowledges and rejects messages without an error, whatever becomes of their connection.
+
+    Celery defers both to the next turn of its event loop. By then the connection may be gone, and kombu's channel with
+    it: kombu's error about that ends the worker. If only the connection of the acknowledgement is lost, kombu would
+    count its message among those that the worker holds, and the worker would take one message less from then on.
+
+    The broker delivers such a message once more, and its claim is refused.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """Replace both methods of a new channel."""
+        channel = parent.task_consumer.channel
+        channel.basic_ack = functools.partial(_settle, channel, channel.basic_ack)
+        channel.basic_reject = functools.partial(_settle, channel, channel.basic_reject)
+
+
+def _settle(channel: Any, settle: Callable[..., None], delivery_tag: str, **options: Any) -> None:
+    if channel.closed:
+        return
+    try:
+        settle(delivery_tag, **options)
+    except channel.connection_errors as error:
+        logger.warning("The broker does not answer, a message stays unacknowledged: %r", error)
+        # Only in this process: the worker has room for another message.
+        QoS.ack(channel.qos, delivery_tag)  # type: ignore[no-untyped-call] # kombu has no types
 
 
 class EagerPolling(bootsteps.StartStopStep):

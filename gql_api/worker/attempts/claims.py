@@ -250,7 +250,7 @@ def _try_claim(backend: Backend, request: Any, claim: Claim) -> TaskRecord | Non
         return backend.store.change(write)
     if known.claim == claim.token:
         # An earlier try was taken, and its reply was lost.
-        return known
+        return backend.store.confirm(known)
     if known.cancel_requested_at is not None and not known.is_final:
         end_cancelled(backend, known, request, claims.waiting())
         return None

@@ -57,19 +57,6 @@ class Request(request.Request):
         attempt_of(self._context).dispatch(pid if has_pool_processes() else os.getpid())
         super().on_accepted(pid, time_accepted)
 
-    def acknowledge(self) -> None:
-        """Acknowledge the message, unless its connection was lost."""
-        # The broker then delivers it once more, and its claim is refused.
-        if self._message.channel.closed:
-            self.acknowledged = True
-        super().acknowledge()
-
-    def reject(self, requeue: bool = False) -> None:
-        """Reject the message, unless its connection was lost."""
-        if self._message.channel.closed:
-            self.acknowledged = True
-        super().reject(requeue)
-
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Requeue a task whose process is gone; handle every other failure as Celery does."""
         error = exc_info.exception

@@ -237,8 +237,14 @@ class Backend(MongoBackend):
         """
         fence, token = fence_of(request.id, request), uuid.uuid4().hex
         operations = [replace(operation, value=self.codec.json_form(operation.value)) for operation in operations]
+
+        def read() -> TaskRecord | None:
+            record = self.store.find(request.id)
+            # An earlier try was taken, and its reply was lost.
+            return self.store.confirm(record) if record is not None and token in record.metadata_tokens else record
+
         while True:
-            record = self.when_store_answers(lambda: self.store.find(request.id))
+            record = self.when_store_answers(read)
             if record is None:
                 raise Ignore("the task is gone")
             if token in record.metadata_tokens:
@@ -381,11 +387,11 @@ class Backend(MongoBackend):
         super()._fail_chain(list(tasks_in(chain)), *args, **kwargs)
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
-        self._groups.save(group_id, result)
+        self.when_store_answers(lambda: self._groups.save(group_id, result))
         return result
 
     def _restore_group(self, group_id: str) -> dict[str, Any] | None:
-        return self._groups.restore(group_id)
+        return self.when_store_answers(lambda: self._groups.restore(group_id))
 
     def _delete_group(self, group_id: str) -> None:
         self._groups.delete(group_id)

@@ -70,7 +70,10 @@ class Records:
             return True
         record = store.find(attempt.task_id)
         if record is not None:
-            return record.status == state and record.attempts == attempt.number
+            is_own = record.status == state and record.attempts == attempt.number
+            if is_own:
+                store.confirm(record)
+            return is_own
         self.create(store, new_task())
         if state not in ENDS_ATTEMPT | {states.STARTED}:
             # A custom state that was set from outside, without a start: it implies that the task runs.

@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeVar
 
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
 
 from gql_api.record import canvas, fields, queries
 from gql_api.record.canvas import Chord, ChordDefinition, Part
@@ -65,15 +64,10 @@ class ChordStore:
 
     def add_part(self, chord_id: str, part: Part) -> bool:
         """Add a finished member, and return whether it was not there before."""
-
-        def add() -> bool:
-            try:
-                self._parts.insert_one(canvas.part(chord_id, part))
-            except DuplicateKeyError:
-                return False
-            return True
-
-        return self._retry(add)
+        # Not an insertion: PyMongo reports a duplicate also where the member may be rolled back yet. An update that
+        # changes nothing waits for the majority too.
+        filter_, update = canvas.add_part(chord_id, part)
+        return self._retry(lambda: self._parts.update_one(filter_, update, upsert=True).upserted_id is not None)
 
     def parts(self, chord_id: str) -> list[Part]:
         """Read the finished members in the order of the members."""

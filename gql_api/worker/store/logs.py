@@ -9,14 +9,13 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, PyMongoError
-from pymongo.write_concern import WriteConcern
 
 from gql_api import events
 from gql_api.outage import found_only_duplicates, is_outage
 from gql_api.record import fields, logs
 from gql_api.record.logs import Entry, Limits, LogBatch
 from gql_api.record.reads import Document
-from gql_api.worker.store.connections import DURABLE, QUICK, Connections
+from gql_api.worker.store.connections import Connections
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +25,8 @@ _OUTAGE_SECONDS = 1.0
 class LogStore:
     """The log lines that a worker stores.
 
-    MongoDB acknowledges the numbers at once, and the lines when they are durable. Then the numbers, which were written
-    before, are durable too: no line is announced that could vanish.
+    Both the numbers and the lines are durable when MongoDB acknowledges them: no number is given twice, and no line is
+    announced that could vanish.
     """
 
     def __init__(self, connections: Connections, limits: Limits) -> None:
@@ -58,7 +57,7 @@ class LogStore:
     ) -> bool | None:
         filter_, update = logs.reserve(task_id, attempt, entries, ids[0])
         sent_at = time.monotonic()
-        document = self._collection(fields.TASKS, QUICK).find_one_and_update(
+        document = self._collection(fields.TASKS).find_one_and_update(
             filter_, update, projection=logs.COUNTS_ONLY, return_document=ReturnDocument.AFTER
         )
         if document is None:
@@ -76,10 +75,10 @@ class LogStore:
         """Insert the lines; after a lost reply, those that are missing."""
         try:
             # In their order at first, because readers continue from a position.
-            self._collection(fields.TASK_LOGS, DURABLE).insert_many(documents, ordered=is_first)
+            self._collection(fields.TASK_LOGS).insert_many(documents, ordered=is_first)
         except BulkWriteError as error:
             if is_first or not found_only_duplicates(error):
                 raise
 
-    def _collection(self, name: str, concern: WriteConcern) -> Collection[Document]:
-        return self._connections.database().get_collection(name, write_concern=concern)
+    def _collection(self, name: str) -> Collection[Document]:
+        return self._connections.database()[name]

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from redis.connection import ConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError, TimeoutError  # noqa: A004 - redis-py's own errors are meant
 
 # A channel and a payload.
 Event = tuple[str, bytes]
+
+# After this time without an answer, the next event waits for one.
+_CHECK_SECONDS = 5.0
+# After a connection that took too long, events are refused for this time.
+_PAUSE_SECONDS = 3.0
 
 
 class Publisher:
@@ -19,12 +25,19 @@ class Publisher:
 
     Redis delivers the events that were sent even if the process ends. A batch that breaks the
     connection is sent once more on a new one; Redis may drop what it took just before its own end.
+
+    A connection that died without a word takes events as before. So every few seconds one batch of events waits until
+    Redis answers, and no task waits longer than the timeout for a Redis that does not: meanwhile events are refused.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
-        self._pool = ConnectionPool.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+        pool = ConnectionPool.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
+        # Opened again and again. The pool counts the connections that it makes, and makes no more than a hundred.
         # redis-py's connections have no types.
-        self._connection: Any = None
+        self._connection: Any = pool.make_connection()
+        self._is_open = False
+        self._answered_at = 0.0
+        self._refuses_until = 0.0
         self._lock = threading.Lock()
 
     def publish(self, events: Sequence[Event]) -> None:
@@ -35,46 +48,61 @@ class Publisher:
         """
         commands = [("PUBLISH", channel, payload) for channel, payload in events]
         with self._lock:
-            connection = self._open_connection()
-            if connection is not None:
+            if self._is_alive():
                 # One that breaks takes all events of a batch along, though Redis may be there: they are sent again.
                 # A subscriber ignores an event that it has received before, by its revision.
                 with contextlib.suppress(RedisError, OSError):
-                    self._send(connection, commands)
+                    self._send(commands)
                     return
-            self._send(self._connect(), commands)
+            self._open()
+            self._send(commands)
 
     def close(self) -> None:
         """Close the connection; a later event opens another."""
         with self._lock:
             self._drop()
 
-    def _open_connection(self) -> Any:
-        if self._connection is not None:
-            # With replies off, only the end of the connection makes it readable.
-            try:
-                closed = self._connection.can_read(timeout=0)
-            except (RedisError, OSError):
-                closed = True
-            if closed:
-                self._drop()
-        return self._connection
-
-    def _send(self, connection: Any, commands: Sequence[tuple[str, str, bytes]]) -> None:
+    def _is_alive(self) -> bool:
+        if not self._is_open:
+            return False
         try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            # With replies off, only the end of the connection makes it readable.
+            closed = self._connection.can_read(timeout=0)
+            if not closed and time.monotonic() - self._answered_at > _CHECK_SECONDS:
+                self._check()
+        except (RedisError, OSError):
+            closed = True
+        if closed:
+            self._drop()
+        return self._is_open
+
+    def _check(self) -> None:
+        """Wait for an answer, then turn replies off (again)."""
+        self._connection.send_command("CLIENT", "REPLY", "ON", check_health=False)
+        self._connection.read_response()
+        self._connection.send_command("CLIENT", "REPLY", "OFF", check_health=False)
+        self._answered_at = time.monotonic()
+
+    def _send(self, commands: Sequence[tuple[str, str, bytes]]) -> None:
+        try:
+            self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
         except (RedisError, OSError):
             self._drop()
             raise
 
-    def _connect(self) -> Any:
-        connection: Any = self._pool.make_connection()
-        connection.connect()
-        connection.send_command("CLIENT", "REPLY", "OFF")
-        self._connection = connection
-        return connection
+    def _open(self) -> None:
+        if time.monotonic() < self._refuses_until:
+            raise ConnectionError("Redis did not answer in time a moment ago")
+        try:
+            self._connection.connect()
+            self._check()
+        except (RedisError, OSError) as error:
+            self._drop()
+            if isinstance(error, TimeoutError):
+                self._refuses_until = time.monotonic() + _PAUSE_SECONDS
+            raise
+        self._is_open = True
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.disconnect()
-            self._connection = None
+        self._is_open = False
+        self._connection.disconnect()

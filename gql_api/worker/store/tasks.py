@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect
 from pymongo.write_concern import WriteConcern
 
 from gql_api import events
@@ -96,6 +97,19 @@ class Store:
         """Return whether the id has a tombstone."""
         tombstones_ = self._connections.database()[fields.TOMBSTONES]
         return tombstones_.find_one(queries.by_id(task_id)) is not None
+
+    def confirm(self, seen: TaskRecord) -> TaskRecord:
+        """Wait until a task is durable as it was read, and return it.
+
+        A read can find a write that a failover then rolls back. So a caller that recognizes its own write by a read,
+        because it had no reply to the write itself, confirms what it read before it relies on it.
+
+        Raises:
+            AutoReconnect: the task has changed since, or was rolled back: the caller has to read again.
+        """
+        if not self._durable.get().update_one(queries.unchanged(seen), queries.NO_CHANGE).matched_count:
+            raise AutoReconnect(f"task {seen.id} has changed while it was read")
+        return seen
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Read one task."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from graphql import GraphQLError
 from pymongo import AsyncMongoClient
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, BulkWriteError, PyMongoError
 from redis.asyncio import Redis
 from support import own_pubsub, wait_until_async
 
@@ -152,10 +152,18 @@ async def test_clients_see_no_change_of_the_task(store: TaskStore, worker: LogSt
     assert fields.LOGGED in fields.PRIVATE
 
 
-async def test_an_insert_whose_reply_was_lost_repeats_nothing(
-    store: TaskStore, worker: LogStore, task_id: str, monkeypatch: pytest.MonkeyPatch
+_STEPPED_DOWN = {"code": 11602, "codeName": "InterruptedDueToReplStateChange", "errmsg": "operation was interrupted"}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [AutoReconnect("lost"), BulkWriteError({"writeErrors": [], "writeConcernErrors": [_STEPPED_DOWN]})],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_an_insert_that_seemed_to_fail_repeats_nothing(
+    store: TaskStore, worker: LogStore, task_id: str, monkeypatch: pytest.MonkeyPatch, failure: PyMongoError
 ) -> None:
-    """The same lines, inserted again for safety, stand there once."""
+    """The same lines, inserted again after a lost reply or a step-down of the primary, stand there once."""
     collection = type(worker._connections.database()[fields.TASK_LOGS])  # noqa: SLF001 - where a reply can be lost
     insert_many = collection.insert_many
     lost: list[Any] = []
@@ -164,7 +172,7 @@ async def test_an_insert_whose_reply_was_lost_repeats_nothing(
         done = insert_many(self, documents[:2] if not lost else documents, **options)
         if not lost:
             lost.append(done)
-            raise AutoReconnect("lost")
+            raise failure
         return done
 
     monkeypatch.setattr("gql_api.worker.store.logs._OUTAGE_SECONDS", 0.01)

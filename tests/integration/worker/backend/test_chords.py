@@ -145,7 +145,8 @@ def test_a_member_told_again_that_was_not_counted_is(canvas: Canvas) -> None:
     """A worker that had no answer when it added a member, and so adds it again, does not leave it uncounted."""
     for number in (0, 1):
         canvas.finish(number)
-    canvas.backend.database[fields.CHORD_PARTS].insert_one(record_canvas.part(canvas.id, Part(canvas.members[2], 2)))
+    part = record_canvas.add_part(canvas.id, Part(canvas.members[2], 2))
+    canvas.backend.database[fields.CHORD_PARTS].update_one(*part, upsert=True)
     canvas.finish(2)
     assert canvas.bodies_sent == 1
 

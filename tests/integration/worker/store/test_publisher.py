@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from proxy import Mode, Proxy
 from redis import Redis
 from redis.exceptions import RedisError
 from support import process, wait_until
@@ -100,3 +102,48 @@ def test_a_redis_that_went_away_is_an_error_until_it_is_back(
                 assert message is not None
                 assert message["data"] == payload
         assert not _publish(publisher, b"lost")
+
+
+def test_connections_are_replaced_without_limit(server: RedisServer, publisher: Publisher, tmp_path: Path) -> None:
+    """A publisher that has lost its connection more than a hundred times, redis-py's limit, still publishes."""
+    with process(server.command(), tmp_path / "log"), Redis.from_url(server.url) as redis:
+        wait_until(lambda: is_listening(server.port))
+        for _ in range(101):
+            assert _publish(publisher, b"event")
+            killed = redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            assert killed == 1
+
+
+def test_a_half_open_connection_is_replaced(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that swallows events without a word is replaced within seconds, and events arrive again."""
+    monkeypatch.setattr("gql_api.worker.store.publisher._CHECK_SECONDS", 0.1)
+    with (
+        process(server.command(), tmp_path / "log"),
+        (tmp_path / "proxy.log").open("wb") as log,
+        Redis.from_url(server.url) as redis,
+    ):
+        wait_until(lambda: is_listening(server.port))
+        with Proxy({"redis": server.port}, log) as proxy, redis.pubsub() as pubsub:
+            publisher = Publisher(f"redis://127.0.0.1:{proxy.port('redis')}/0", 0.5)
+            pubsub.subscribe(_CHANNEL)
+            pubsub.get_message(timeout=5)
+            assert _publish(publisher, b"before")
+            assert pubsub.get_message(timeout=5)
+            proxy.set("redis", Mode.HALF_OPEN)
+            wait_until(lambda: _publish(publisher, b"after") and pubsub.get_message(timeout=0.05))
+            publisher.close()
+
+
+def test_a_redis_that_does_not_answer_delays_few_tasks(server: RedisServer, tmp_path: Path) -> None:
+    """While connections hang, an event is refused at once, except for one every few seconds that tries again."""
+    with process(server.command(), tmp_path / "log"), (tmp_path / "proxy.log").open("wb") as log:
+        wait_until(lambda: is_listening(server.port))
+        with Proxy({"redis": server.port}, log) as proxy:
+            proxy.set("redis", Mode.HANG)
+            publisher = Publisher(f"redis://127.0.0.1:{proxy.port('redis')}/0", 0.5)
+            began = time.monotonic()
+            assert not any(_publish(publisher, b"event") for _ in range(100))
+            assert time.monotonic() - began < 2.0
+            publisher.close()
