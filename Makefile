@@ -4,10 +4,13 @@ BIN := .venv/bin
 # Two test processes suit two cores: the tests mostly wait for real servers.
 WORKERS ?= 2
 SOAK_SECONDS ?= 600
+# make test-chaos FAULTS=200 SEED=7 MEMBERS=3 DEFAULTS=1 KINDS=kill,redis
+FAULTS ?= 100
+MEMBERS ?= 1
 # One package only: make lock UPGRADE="--upgrade-package celery"
 UPGRADE ?= --upgrade
 
-.PHONY: help dev test test-faults test-soak bench bench-live check schema fmt lock clean
+.PHONY: help dev test test-faults test-soak test-chaos bench bench-live check schema fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,13 +19,17 @@ dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost
 	@TASK_MODULES="$${TASK_MODULES:-jobs.tasks}" $(BIN)/gql-api dev
 
 test: .venv/ready tests/js/node_modules ## Run the tests, which start their own servers
-	@$(BIN)/pytest -n $(WORKERS) -m "not fault and not soak"
+	@$(BIN)/pytest -n $(WORKERS) -m "not chaos and not fault and not soak"
 
 test-faults: .venv/ready ## Run the tests that kill servers and workers
 	@$(BIN)/pytest -n $(WORKERS) -m fault
 
 test-soak: .venv/ready ## Connect and disconnect clients for ten minutes while connections are cut
 	@$(BIN)/pytest tests/soak -m soak -s --soak-seconds $(SOAK_SECONDS)
+
+test-chaos: .venv/ready ## Inject random faults under load, and check every promise
+	@$(BIN)/pytest tests/chaos -m chaos -s --chaos-faults $(FAULTS) --chaos-members $(MEMBERS) \
+	  $(if $(SEED),--chaos-seed $(SEED)) $(if $(DEFAULTS),--chaos-defaults) $(if $(KINDS),--chaos-kinds $(KINDS))
 
 bench: .venv/ready ## Measure no-op tasks per second against stock Celery
 	@$(BIN)/python benchmarks/noop.py

@@ -15,8 +15,13 @@ from gql_api.settings import Settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the length of a soak be chosen."""
+    """Let the length of a soak, and the faults of a chaos run, be chosen."""
     parser.addoption("--soak-seconds", type=int, default=600, help="how long `-m soak` goes on (default: 600)")
+    parser.addoption("--chaos-faults", type=int, default=100, help="how many faults `-m chaos` injects (default: 100)")
+    parser.addoption("--chaos-seed", type=int, default=None, help="decides the faults (default: random)")
+    parser.addoption("--chaos-members", type=int, default=1, choices=(1, 3), help="MongoDB servers (default: 1)")
+    parser.addoption("--chaos-defaults", action="store_true", help="use the default settings, not short leases")
+    parser.addoption("--chaos-kinds", default="", help="the families or kinds of faults, by commas (default: all)")
 
 
 @pytest.fixture(scope="session")
