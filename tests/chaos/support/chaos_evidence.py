@@ -37,9 +37,12 @@ class Evidence:
         return by_task(self.runs)
 
     @cached_property
-    def cancelled(self) -> set[str]:
-        """The tasks that a client has tried to cancel."""
+    def _cancelled(self) -> set[str]:
         return {cancel.task_id for cancel in self.ledger.cancels}
+
+    def may_be_cancelled(self, record: TaskRecord) -> bool:
+        """Return whether a client has tried to cancel a task, or would have if it had known that the task exists."""
+        return record.id in self._cancelled or bool(record.metadata.get("far"))
 
 
 def function_of(record: TaskRecord) -> str:

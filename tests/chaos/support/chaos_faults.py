@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 # So many faults go on at once, on different targets.
 _CONCURRENCY = 3
+_CUT_SECONDS = 0.15
 
 
 @dataclass
@@ -56,8 +57,8 @@ class Injector:
             "redis-empty": self._empty_redis,
             "redis-flush": lambda _: self._ask_redis(lambda redis: redis.flushall()),
             "redis-freeze": self._freeze,
-            "cut": lambda _: self._ask_redis(lambda redis: _cut(redis, "normal", "pubsub")),
-            "cut-events": lambda _: self._ask_redis(lambda redis: _cut(redis, "pubsub")),
+            "cut": lambda fault: self._ask_redis(lambda redis: _cut(redis, fault.seconds, "normal", "pubsub")),
+            "cut-events": lambda fault: self._ask_redis(lambda redis: _cut(redis, fault.seconds, "pubsub")),
             "drop": lambda fault: self._misroute(fault, Mode.DROP),
             "refuse": lambda fault: self._misroute(fault, Mode.REFUSE),
             "delay": lambda fault: self._misroute(fault, Mode.DELAY),
@@ -199,6 +200,10 @@ def _start_again(process: Process, seconds: float) -> None:
     process.wait_until_ready()
 
 
-def _cut(redis: Redis, *types: str) -> int:
-    """Close the connections of all clients of some types, and return their number."""
-    return sum(int(redis.client_kill_filter(_type=each)) for each in types)
+def _cut(redis: Redis, seconds: float, *types: str) -> int:
+    """Close the connections of all clients of some types, again and again, and return their number."""
+    end, cut = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        cut += sum(int(redis.client_kill_filter(_type=each)) for each in types)
+        time.sleep(_CUT_SECONDS)
+    return cut

@@ -29,6 +29,14 @@ _CANCEL_BATCH = """mutation ($batch: JSON!) {
     matched changed userErrors { code message }
   }
 }"""
+_CANCEL_FAR = """mutation {
+  cancelTasks(filter: {statuses: [SCHEDULED], metadata: [{path: "far", eq: true}]}, dryRun: false) {
+    matched changed userErrors { code message }
+  }
+}"""
+_CREATE_MANY = """mutation ($inputs: [CreateTaskInput!]!) {
+  createTasks(inputs: $inputs) { results { task { id } userErrors { code message } } userErrors { code message } }
+}"""
 _EDIT = """mutation ($id: ID!, $operations: [MetadataOperation!]!) {
   updateTaskMetadata(id: $id, operations: $operations) { userErrors { code message } }
 }"""
@@ -41,7 +49,10 @@ _POLL_SECONDS = 0.3
 _MAX_UNFINISHED = 120
 _WATCHED_SHARE = 0.5
 _RECENT = 30
-_FAR = 3600.0
+_BURST = 40
+# The options of a task that is to be cancelled before it starts.
+_FAR_SECONDS = 3600.0
+_FAR: dict[str, Any] = {"delaySeconds": _FAR_SECONDS, "metadata": {"far": True}}
 
 
 @dataclass
@@ -65,6 +76,7 @@ class Load:
         """Begin stories until ``over`` is set, and return when the last one has come to its end."""
         kinds: dict[Callable[[], Awaitable[object]], int] = {
             self._instant: 8,
+            self._burst: 1,
             self._long: 4,
             self._failing: 3,
             self._retrying: 4,
@@ -91,6 +103,8 @@ class Load:
                 if self.unfinished() < _MAX_UNFINISHED:
                     (story,) = self.chance.choices(list(kinds), list(kinds.values()))
                     group.create_task(self._tell(story))
+        # Those whose creation was not acknowledged were not cancelled.
+        await self._tell(lambda: self._cancel_all(_CANCEL_FAR))
 
     async def _tell(self, story: Callable[[], Awaitable[object]]) -> None:
         self.stories += 1
@@ -134,6 +148,23 @@ class Load:
         kwargs = {"value": self.chance.random(), "effects": self.chance.randrange(3), "lines": self.chance.randrange(3)}
         self._follow(await self.create("work", kwargs, priority=self.chance.choice([0, 0, 5])))
 
+    async def _burst(self) -> None:
+        """Create many short tasks by one call."""
+        inputs = [
+            {"name": "chaos_tasks.work", "kwargs": {"value": n, "effects": n % 2}, "metadata": {"shard": n % SHARDS}}
+            for n in range(_BURST)
+        ]
+        asked = time.monotonic()
+        try:
+            payload = (await self.client.execute(self.client.any_replica(), _CREATE_MANY, inputs=inputs))["createTasks"]
+        except LossError:
+            self.ledger.losses += 1
+            return
+        for result in (payload, *payload["results"]):
+            self._expect_no_errors(result)
+        for result in payload["results"]:
+            self._note(result["task"]["id"], "work", asked, {})
+
     async def _long(self) -> None:
         steps = self.chance.randint(1, 5)
         kwargs = {"seconds": self.chance.uniform(1, 5), "value": self.chance.random(), "effects": steps, "lines": steps}
@@ -169,7 +200,7 @@ class Load:
         self._follow(await self.create("start_chord", kwargs))
 
     async def _children(self) -> None:
-        kwargs = {"seconds": self.chance.random(), "countdown": self.chance.uniform(0.5, 3.0), "expires": _FAR}
+        kwargs = {"seconds": self.chance.random(), "countdown": self.chance.uniform(0.5, 3.0), "expires": _FAR_SECONDS}
         self._follow(await self.create("start_children", kwargs))
 
     async def _scheduled(self) -> None:
@@ -208,7 +239,7 @@ class Load:
             self._follow(self._note(task_id, "work", asked, {}))
 
     async def _cancel_waiting(self) -> None:
-        task_id = await self.create("work", {}, delaySeconds=_FAR)
+        task_id = await self.create("work", {}, **_FAR)
         self._follow(task_id)
         await self._cancel(task_id)
 
@@ -225,8 +256,8 @@ class Load:
         await self._cancel(task_id, force=force)
 
     async def _cancel_cascade(self) -> None:
-        parent = await self.create("work", {}, delaySeconds=_FAR)
-        children = [await self.create("work", {}, delaySeconds=_FAR, parentId=parent) for _ in range(2) if parent]
+        parent = await self.create("work", {}, **_FAR)
+        children = [await self.create("work", {}, **_FAR, parentId=parent) for _ in range(2) if parent]
         for task_id in (parent, *children):
             self._follow(task_id)
         cascaded = [Cancel(child) for child in children if child is not None]
@@ -237,17 +268,21 @@ class Load:
 
     async def _cancel_batch(self) -> None:
         batch = uuid.uuid4().hex
-        options = {"delaySeconds": _FAR, "metadata": {"batch": batch}}
+        options = {**_FAR, "metadata": {"far": True, "batch": batch}}
         ids = [await self.create("work", {}, **options) for _ in range(3)]
         cancels = [Cancel(task_id) for task_id in ids if task_id is not None]
         self.ledger.cancels += cancels
-        while True:
-            payload = (await self.client.insist(_CANCEL_BATCH, batch=batch))["cancelTasks"]
-            self._expect_no_errors(payload)
-            if payload["changed"] == payload["matched"]:
-                break
+        await self._cancel_all(_CANCEL_BATCH, batch=batch)
         for cancel in cancels:
             cancel.status = "REVOKED"
+
+    async def _cancel_all(self, query: str, **variables: Any) -> None:
+        """Cancel by a filter, until all that match are cancelled."""
+        while True:
+            payload = (await self.client.insist(query, **variables))["cancelTasks"]
+            self._expect_no_errors(payload)
+            if payload["changed"] == payload["matched"]:
+                return
 
     async def _cancel(self, task_id: str | None, *, force: bool = False, cascade: bool = False) -> None:
         """Cancel a task, and repeat that until it is answered."""

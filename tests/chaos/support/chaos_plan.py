@@ -96,7 +96,7 @@ KINDS = (
     Kind("redis-empty", "redis", REDIS, 2, 1),
     Kind("redis-flush", "redis", REDIS, 2),
     Kind("redis-freeze", "redis", REDIS, 2, 3),
-    Kind("cut", "cut", REDIS, 6),
+    Kind("cut", "cut", REDIS, 6, 1),
     Kind("cut-events", "cut", REDIS, 3),
     Kind("drop", "network", "routes", 3),
     Kind("refuse", "network", "routes", 2, 2),

@@ -16,7 +16,7 @@ from chaos_plan import MONGODB, REDIS, Options, Targets
 from chaos_process import Process
 from proxy import Mode, Proxy
 from redis import Redis
-from support import HELPERS, wait_until
+from support import wait_until
 
 from gql_api.cli.embedded_servers import HOST, RedisServer, free_port, is_listening
 
@@ -27,7 +27,7 @@ _AHEAD = "ahead"
 _POOLS = {"prefork": ("prefork", 2), "threads": ("threads", 4), "proxied": ("prefork", 1), _AHEAD: ("prefork", 1)}
 _APIS = ("api", "api-proxied")
 _BEHIND_PROXY = ("proxied", "api-proxied")
-_TWO_HOURS_AHEAD = ["faketime", "-f", "+2h"]
+_SUPPORT = Path(__file__).parent
 _WATCH_SECONDS = 0.3
 _REDIS_SECONDS = 3.0
 _DELAY_SECONDS = 0.3
@@ -189,9 +189,8 @@ class Site:
             "CELERY_BROKER_URL": redis,
             "REDIS_URL": redis,
             "TASK_MODULES": "chaos_tasks",
-            "PYTHONPATH": f"{Path(__file__).parent}:{HELPERS}",
+            "PYTHONPATH": str(_SUPPORT),
             "EXECUTIONS": str(self.executions),
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             **({} if self._options.defaults else _SHORT),
         }
 
@@ -199,13 +198,29 @@ class Site:
         pool, concurrency = _POOLS[name]
         options = ["-P", pool, "-c", str(concurrency), "-Q", f"{QUEUE},{probe_queue(name)}", "--without-mingle"]
         celery = [sys.executable, "-m", "celery", "-A", "jobs", "worker", "-n", f"{name}@chaos", "-l", "INFO"]
-        is_ahead = name == _AHEAD and self._options.has_wrong_clock and shutil.which("faketime")
-        command = [*(_TWO_HOURS_AHEAD if is_ahead else []), *celery, *options]
+        environment = self._environment(name)
+        if name == _AHEAD and self._options.has_wrong_clock:
+            environment = _two_hours_ahead(environment)
         log = self.folder / f"{name}.log"
-        return Process(name, command, log, self._environment(name), lambda output: b" ready." in output)
+        return Process(name, [*celery, *options], log, environment, lambda output: b" ready." in output)
 
     def _api(self, name: str) -> Process:
         port = self._ports[name]
         command = [sys.executable, "-m", "gql_api", "serve", f"--port={port}", "--drain-seconds=5"]
         log = self.folder / f"{name}.log"
         return Process(name, command, log, self._environment(name), lambda _: is_listening(port))
+
+
+def _two_hours_ahead(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment of a process with a wrong clock, or the same where libfaketime is not installed."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if library is None:
+        return environment
+    # Not by the program ``faketime``, which would be the main process, and the worker its child.
+    return {
+        **environment,
+        "LD_PRELOAD": str(library),
+        "FAKETIME": "+2h",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "PYTHONPATH": f"{_SUPPORT}:{_SUPPORT / 'clock'}",
+    }

@@ -46,7 +46,7 @@ def _wrong_outcome(evidence: Evidence, record: TaskRecord) -> str | None:
     fails = bool(record.kwargs.get("fail"))
     if record.status is Status.REVOKED:
         expired = record.expires_at is not None and (record.finished_at or record.expires_at) >= record.expires_at
-        return None if record.id in evidence.cancelled or expired else "nobody has cancelled it"
+        return None if evidence.may_be_cancelled(record) or expired else "nobody has cancelled it"
     if record.status is Status.FAILURE:
         return _wrong_failure(evidence, record, "ValueError" if fails else None)
     expected = _expected_value(record)
