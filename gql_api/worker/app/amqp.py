@@ -20,7 +20,7 @@ from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.chords import parent_of_message
-from gql_api.worker.backend.messages import METADATA_HEADER, ORIGINAL, parts_of_message, queue_of
+from gql_api.worker.backend.messages import METADATA_HEADER, ORIGINAL, SENT_AT_HEADER, parts_of_message, queue_of
 from gql_api.worker.state.attempt import attempt_of
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,9 @@ def _store_next_message(backend: Backend, task: NewTask) -> None:
 def _new_task(backend: Backend, message: Any, options: dict[str, Any]) -> NewTask:
     headers, (args, kwargs, embed) = message.headers, message.body
     own = options.get("headers") or {}
+    if SENT_AT_HEADER in own:
+        # A retry carries the headers of the message before it.
+        del own[SENT_AT_HEADER]
     # The record keeps the times, because a message in a broker cannot be found, moved or cancelled.
     eta, expires = (_time(_move_time(headers, name)) for name in ("eta", "expires"))
     return NewTask(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from gql_api.record.fields import Status
 from gql_api.record.model import MessageParts
+from gql_api.record.reads import TaskRecord
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -13,12 +17,17 @@ if TYPE_CHECKING:
 # ``apply_async(headers={"metadata": {...}})``: the metadata of a task that plain Celery code sends.
 METADATA_HEADER = "metadata"
 
+# The time of the write after which a message was made from its task's record. The queues are first in, first out, so it
+# shows which other messages cannot be in the queue any more.
+SENT_AT_HEADER = "gql_api_sent_at"
+
 # The prefix of a time that was moved from the message to the record.
 ORIGINAL = "original_"
 
 # Fields of the record, and headers that a second message does not need.
 _NOT_KEPT = {
     "id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "eta", "expires", METADATA_HEADER,
+    SENT_AT_HEADER,
 }  # fmt: skip
 _NOTHING: tuple[Any, ...] = (None, "", [], {}, [None, None])
 _DEFAULTS = {"retries": 0, "replaced_task_nesting": 0, "ignore_result": False}
@@ -43,6 +52,21 @@ def parts_of_request(request: Any, json_form: Callable[[Any], Any]) -> MessagePa
         **{name: getattr(request, name, None) for name in _OF_REQUEST},
     }
     return parts_of_message(headers, {name: getattr(request, name, None) for name in _EMBEDDED}, json_form)
+
+
+def sent_at_header(record: TaskRecord) -> dict[str, str]:
+    """Return the header with the time at which a queued task is sent; none for a task that is not queued."""
+    if record.status is not Status.QUEUED or record.due_at is None:
+        return {}
+    return {SENT_AT_HEADER: record.due_at.isoformat()}
+
+
+def sent_at_of(headers: Mapping[str, Any]) -> datetime | None:
+    """Read the header of :func:`sent_at_header`."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        time = datetime.fromisoformat(headers[SENT_AT_HEADER])
+        return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return None
 
 
 def queue_of(app: Celery, queue: str | None, exchange: str | None, routing_key: str | None) -> str:
