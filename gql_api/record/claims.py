@@ -8,7 +8,6 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
@@ -95,8 +94,10 @@ def extend_lease(task_id: str, attempt: int, lease_seconds: float) -> Write:
     return {f.ID: task_id, **held_by(attempt)}, [{"$set": {f.DUE_AT: from_now(lease_seconds)}}]
 
 
-def requeue(task_id: str, fence: Filter, message: str, *, lost: bool = False, due_in: float = 0.0) -> Write:
-    """Queue a started task again; its message has to be sent then. ``lost`` adds one to its lost attempts."""
+def requeue(
+    task_id: str | Sequence[str], fence: Filter, message: str, *, lost: bool = False, due_in: float = 0.0
+) -> Write:
+    """Queue a started task again, or several; its message has to be sent then. ``lost`` counts a lost attempt."""
     changes = {
         **RELEASED,
         f.DUE_AT: from_now(due_in),
@@ -106,16 +107,10 @@ def requeue(task_id: str, fence: Filter, message: str, *, lost: bool = False, du
     return change(task_id, changes, status=Status.QUEUED, message=message, fence=fence)
 
 
-def enqueue(task_id: str | Sequence[str], *, taken_by: str | None = None) -> Write:
-    """Queue a task that is due, or several; its message has to be sent then, by the process that took it if named."""
+def enqueue(task_id: str | Sequence[str]) -> Write:
+    """Queue a task that is due, or several; its message has to be sent then."""
     fence = {f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]}, "$expr": {"$lte": [f"${f.DUE_AT}", NOW]}}
-    changes = {f.DUE_AT: NOW, **({} if taken_by is None else {f.TAKEN_BY: taken_by})}
-    return change(task_id, changes, status=Status.QUEUED, fence=fence)
-
-
-def resend(task_id: str, seen_due_at: datetime) -> Write:
-    """Record that the message of a queued task is sent again; of several processes that found it lost, one succeeds."""
-    return {f.ID: task_id, f.STATUS: Status.QUEUED, f.DUE_AT: seen_due_at}, [{"$set": {f.DUE_AT: NOW}}]
+    return change(task_id, {f.DUE_AT: NOW}, status=Status.QUEUED, fence=fence)
 
 
 def remember_message(task: NewTask, guard_seconds: float) -> Write:
@@ -143,8 +138,8 @@ def returned_by(attempt: int) -> Filter:
     return {f.STATUS: Status.QUEUED, f.ATTEMPTS: attempt}
 
 
-def expire(task_id: str) -> Write:
-    """Revoke a task that was not started in time."""
+def expire(task_id: str | Sequence[str]) -> Write:
+    """Revoke a task that was not started in time, or several."""
     fence = {**waiting(), "$expr": {"$lte": [f"${f.EXPIRES_AT}", NOW]}, f.EXPIRES_AT: {"$exists": True}}
     error = ErrorInfo("TaskRevokedError", "expired", "celery.exceptions", ["expired"])
     return fail(task_id, error, status=Status.REVOKED, fence=fence)

@@ -1,7 +1,12 @@
-"""The queries and writes of recovery: tasks that are due, expired or lost. Each query has an index of its own."""
+"""The queries and writes of recovery: tasks that are due, expired or lost. Each query has an index of its own.
+
+Recovery changes many tasks by one write. Several processes may try that at the same time: the write leaves a token, by
+which a process finds the tasks that it took, and whose messages it has to send.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,22 +17,58 @@ from gql_api.record.reads import Document
 from gql_api.record.writes import NOW, Write
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingQueue:
+    """A queue at a priority in which tasks wait, and the time at which the first of their messages was sent."""
+
+    name: str
+    priority: int
+    oldest: datetime
+
+
 def before(status: Status, time: datetime, names: list[str]) -> Document:
     """Return the filter that finds tasks in a state that were due before a time; see ``fields.DUE_AT``."""
     return {f.STATUS: status, f.DUE_AT: {"$lt": time}, f.NAME: {"$in": names}}
 
 
+def taken(task_ids: list[str], by: str, status: Status = Status.QUEUED) -> Document:
+    """Return the filter that finds the tasks that a process has taken by one of the writes below."""
+    return {f.ID: {"$in": task_ids}, f.TAKEN_BY: by, f.STATUS: status}
+
+
 def take(task_ids: list[str], by: str) -> Write:
-    """Queue those of some tasks that are due, and record which process took them. Run over many.
+    """Queue those of some tasks that are due. Run over many."""
+    return _take(claims.enqueue(task_ids), by)
 
-    Several processes may try at the same time; the one that took a task has to send its message.
+
+def take_expired(task_ids: list[str], by: str) -> Write:
+    """Revoke those of some tasks that were not started in time. Run over many."""
+    return _take(claims.expire(task_ids), by)
+
+
+def take_lost_attempts(task_ids: list[str], by: str, reason: str, max_lost: int) -> Write:
+    """Queue those of some tasks whose attempts were lost. Run over many.
+
+    It leaves out tasks that must end instead: cancelled ones, and those of which ``max_lost`` attempts were lost.
     """
-    return claims.enqueue(task_ids, taken_by=by)
+    lost = {"$add": [{"$ifNull": [f"${f.LOST_ATTEMPTS}", 0]}, 1]}
+    fence = {
+        f.STATUS: Status.STARTED,
+        f.CANCEL_REQUESTED_AT: None,
+        "$expr": {"$and": [{"$lt": [f"${f.DUE_AT}", NOW]}, {"$lt": [lost, max_lost]}]},
+    }
+    return _take(claims.requeue(task_ids, fence, reason, lost=True), by)
 
 
-def taken(task_ids: list[str], by: str) -> Document:
-    """Return the filter that finds the tasks that :func:`take` took."""
-    return {f.ID: {"$in": task_ids}, f.TAKEN_BY: by, f.STATUS: Status.QUEUED}
+def take_lost_messages(task_ids: list[str], by: str, lost: Document) -> Write:
+    """Record that the messages of those of some tasks are sent again that a filter still finds. Run over many."""
+    # Clients do not see this: the revision stays as it is.
+    return _take(({**lost, f.ID: {"$in": task_ids}}, [{"$set": {f.DUE_AT: NOW}}]), by)
+
+
+def _take(write: Write, by: str) -> Write:
+    filter_, [stage] = write
+    return filter_, [{"$set": {**stage["$set"], f.TAKEN_BY: by}}]
 
 
 def expired(now: datetime) -> Document:
@@ -64,19 +105,37 @@ def sent_at_from(document: Document) -> datetime | None:
     return document.get(f.DUE_AT) if document[f.STATUS] == Status.QUEUED else None
 
 
-def queued_before(time: datetime, queue: str, priority: int, names: list[str]) -> Document:
-    """Return the filter that finds the tasks that have waited in a queue since before a time."""
-    return {**before(Status.QUEUED, time, names), f.QUEUE: queue, f.PRIORITY: priority}
+def postpone_leader_lock(name: str, seconds: float) -> Write:
+    """Let no process take a lock, which this process has, for so much longer."""
+    return {f.ID: name}, [{"$set": {f.AT: {"$add": [f"${f.AT}", round(seconds * 1000)]}}}]
+
+
+def barrier() -> Write:
+    """Return a write that changes nothing, and succeeds on a primary that has its majority only."""
+    return {f.ID: {"$in": []}}, [{"$set": {f.AT: NOW}}]
 
 
 def queues_waiting(time: datetime, names: list[str]) -> list[dict[str, Any]]:
     """Return the aggregation over the queues and priorities in which a task has waited since before a time."""
     return [
         {"$match": before(Status.QUEUED, time, names)},
-        {"$group": {f.ID: {f.QUEUE: f"${f.QUEUE}", f.PRIORITY: f"${f.PRIORITY}"}}},
+        {
+            "$group": {
+                f.ID: {f.QUEUE: f"${f.QUEUE}", f.PRIORITY: f"${f.PRIORITY}"},
+                f.DUE_AT: {"$min": f"${f.DUE_AT}"},
+            }
+        },
     ]
 
 
-def queue_from(group: Document) -> tuple[str, int]:
+def queue_from(group: Document) -> WaitingQueue:
     """Read a row of :func:`queues_waiting`."""
-    return group[f.ID][f.QUEUE], group[f.ID][f.PRIORITY]
+    return WaitingQueue(group[f.ID][f.QUEUE], group[f.ID][f.PRIORITY], group[f.DUE_AT])
+
+
+def queued_before(time: datetime, queue: WaitingQueue, names: list[str]) -> Document:
+    """Return the filter that finds the tasks that have waited in a queue since before a time."""
+    # Tasks of other queues may have waited for longer: the index is read from this queue's first task on.
+    since_first = {f.DUE_AT: {"$gte": queue.oldest, "$lt": time}}
+    filter_ = {**before(Status.QUEUED, time, names), **since_first}
+    return {**filter_, f.QUEUE: queue.name, f.PRIORITY: queue.priority}

@@ -142,7 +142,7 @@ def succeed(
 
 
 def fail(
-    task_id: str,
+    task_id: str | Sequence[str],
     error: ErrorInfo | None,
     *,
     status: Status = Status.FAILURE,

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from gql_api.dispatch import PIPELINED, message_of
 from gql_api.record.reads import TaskRecord
+from gql_api.worker.backend.messages import sent_at_header
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -21,8 +22,8 @@ logger = logging.getLogger(__name__)
 _HIDDEN = "..."
 
 
-def publish(app: Celery, *records: TaskRecord) -> None:
-    """Send the messages of recorded tasks, several of them by one pipeline.
+def publish(app: Celery, *records: TaskRecord) -> bool:
+    """Send the messages of recorded tasks, several of them by one pipeline, and return whether the broker took them.
 
     A broker that is away is not an error: the tasks are still recorded as waiting, and recovery sends them again.
     """
@@ -30,12 +31,14 @@ def publish(app: Celery, *records: TaskRecord) -> None:
         with app.producer_or_acquire() as producer:
             if len(records) == 1:
                 _send(app, producer, records[0])
-                return
+                return True
             with producer.batch(max_size=PIPELINED):
                 for record in records:
                     _send(app, producer, record)
     except (BatchPublishError, OperationalError, RedisError, OSError) as error:
         logger.warning("The broker did not take the messages of %s: %s", [record.id for record in records], error)
+        return False
+    return True
 
 
 def request_of(app: Celery, record: TaskRecord) -> Any:
@@ -46,6 +49,7 @@ def request_of(app: Celery, record: TaskRecord) -> Any:
 
 def _send(app: Celery, producer: Any, record: TaskRecord) -> None:
     message = _message_of(app, record)
+    message.headers.update(sent_at_header(record))
     app.amqp.send_unrecorded(
         producer, message.headers["task"], message, queue=record.queue, priority=record.priority, retry=False
     )

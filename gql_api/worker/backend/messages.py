@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gql_api.dispatch import ATTEMPTS
+from gql_api.record.fields import Status
 from gql_api.record.model import MessageParts
+from gql_api.record.reads import TaskRecord
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -60,6 +64,21 @@ def parts_of_request(request: Any, json_form: Callable[[Any], Any]) -> MessagePa
         **{name: vars(request).get(name) for name in _OF_REQUEST},
     }
     return parts_of_message(headers, {name: getattr(request, name, None) for name in _EMBEDDED}, json_form)
+
+
+def sent_at_header(record: TaskRecord) -> dict[str, str]:
+    """Return the header with the time at which a queued task is sent; none for a task that is not queued."""
+    if record.status is not Status.QUEUED or record.due_at is None:
+        return {}
+    return {SENT_AT_HEADER: record.due_at.isoformat()}
+
+
+def sent_at_of(headers: Mapping[str, Any]) -> datetime | None:
+    """Read the header of :func:`sent_at_header`."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        time = datetime.fromisoformat(headers[SENT_AT_HEADER])
+        return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return None
 
 
 def queue_of(app: Celery, queue: str | None, exchange: str | None, routing_key: str | None) -> str:

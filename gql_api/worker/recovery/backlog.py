@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
+
+from gql_api.worker.backend.messages import sent_at_of
 
 if TYPE_CHECKING:
     from celery import Celery
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A message in a queue: the id of its task, which may have no record, and when recovery sent it, if it did."""
+
+    task_id: str
+    sent_at: datetime | None
 
 
 class Backlog:
@@ -18,20 +32,40 @@ class Backlog:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def oldest(self, queue: str, priority: int) -> str | None:
-        """Return the id of the task whose message a worker takes next from a queue at a priority, or None.
-
-        The id may belong to a task without a record, whose message another program sent.
+    def run_id(self) -> str | None:
+        """Return the id of the run of the broker's server, which changes when the server restarts; None if unknown.
 
         Raises:
             OperationalError: the broker does not answer.
         """
+        with self._channel() as channel:
+            try:
+                return str(channel.client.info("server")["run_id"])
+            except (ResponseError, KeyError):
+                # A user or a proxy may forbid the command: that is an answer too.
+                return None
+
+    def oldest(self, queue: str, priority: int) -> QueuedMessage | None:
+        """Return the message that a worker takes next from a queue at a priority.
+
+        Raises:
+            OperationalError: the broker does not answer.
+        """
+        with self._channel() as channel:
+            # kombu's own prefixing leaves this command out.
+            key = f"{channel.global_keyprefix}{channel._q_for_pri(queue, priority)}"  # noqa: SLF001 - kombu's key
+            content = channel.client.lindex(key, -1)
+        if content is None:
+            return None
+        headers = json.loads(content)["headers"]
+        return QueuedMessage(str(headers.get("id")), sent_at_of(headers))
+
+    @contextlib.contextmanager
+    def _channel(self) -> Iterator[Any]:
         try:
             with self._app.connection_for_write() as connection:
-                channel: Any = connection.default_channel
-                # kombu's own prefixing leaves this command out.
-                key = f"{channel.global_keyprefix}{channel._q_for_pri(queue, priority)}"  # noqa: SLF001 - kombu's key
-                content = channel.client.lindex(key, -1)
+                # By default kombu tries again for seconds.
+                connection.ensure_connection(max_retries=0)
+                yield connection.default_channel
         except (RedisError, OSError) as error:
             raise OperationalError(str(error)) from error
-        return None if content is None else str(json.loads(content)["headers"].get("id"))

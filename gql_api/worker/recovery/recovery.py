@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from celery import Celery, bootsteps
 from kombu.exceptions import OperationalError
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from gql_api.outage import is_outage
 from gql_api.record import claims, due, fields, queries
 from gql_api.record.fields import Status
-from gql_api.record.reads import CODEC, TaskRecord
+from gql_api.record.reads import CODEC, Document, TaskRecord
 from gql_api.worker.app.republish import publish, request_of
 from gql_api.worker.attempts.lost import handle_lost_attempt
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.recovery import leader_lock
 from gql_api.worker.recovery.backlog import Backlog
+from gql_api.worker.recovery.contact import Contacts
+from gql_api.worker.recovery.lost_messages import LostMessages
 from gql_api.worker.recovery.retention import sweep
 
 logger = logging.getLogger(__name__)
 
 _BATCH = 500
+_MAX_LOGGED = 10
 _LOST = "its worker stopped answering"
 
 
@@ -36,114 +41,122 @@ class Recovery:
 
     Any number of workers scan at the same time. All changes are conditional writes: of the workers that find the same
     task, only the one whose write is taken goes on with it.
+
+    Args:
+        app: the worker's application.
+        backend: its result backend.
+        stopping: set when the worker stops.
     """
 
-    def __init__(self, app: Celery, backend: Backend) -> None:
+    def __init__(self, app: Celery, backend: Backend, stopping: threading.Event) -> None:
         self._app = app
         self._backend = backend
+        self._stopping = stopping
         self._names = sorted(app.tasks)
         self._lease = timedelta(seconds=backend.settings.lease_seconds)
-        self._answering_since: float | None = None
+        self.interval = backend.settings.recovery_interval_seconds
+        backlog = Backlog(app)
+        self._lost_messages = LostMessages(backend, backlog, self._names)
+        self.contacts = Contacts(backend, backlog)
+        """The contacts with the servers, which other threads keep."""
 
     def scan(self) -> None:
         """Scan once, and send, expire or end the tasks that are found.
 
         Raises:
             PyMongoError: MongoDB does not answer.
+            OperationalError: the broker has stopped answering.
         """
-        try:
-            now = self._database_time()
-            if self._answering_since is None:
-                self._answering_since = time.monotonic()
+        now, lease, contacts = self._database_time(), self._lease, self.contacts
+        self._expire(now)
+        if contacts.broker.is_open():
             self._send_due(now)
-            self._expire(now)
-            # While MongoDB was away no worker could extend its leases, so all workers get the time to do that first.
-            if time.monotonic() - self._answering_since > self._lease.total_seconds():
-                self._end_lost_attempts(now)
-            if self._holds_leader_lock(now):
-                self._send_lost_messages(now)
-                self._backend.repair_chords(now - self._lease)
-                sweep(self._backend, now)
-        except PyMongoError:
-            self._answering_since = None
-            raise
+        # While MongoDB was away, no worker could extend its leases or claim the tasks whose messages it had. All
+        # workers get the time to do that first.
+        if not contacts.is_store_steady:
+            return
+        self._end_lost_attempts(now)
+        if contacts.is_broker_steady:
+            self._send_lost_messages(now)
+        if leader_lock.take(self._backend, "recovery", now, lease / 2):
+            self._backend.repair_chords(now - lease)
+            sweep(self._backend, now)
 
     def _database_time(self) -> datetime:
         hello = self._backend.connections.mongo().admin.command("hello", codec_options=CODEC)
         now: datetime = hello["localTime"]
         return now
 
-    def _holds_leader_lock(self, now: datetime) -> bool:
-        # One worker at a time scans all waiting tasks, which may be many.
-        filter_, update = due.take_leader_lock("recovery", now, self._lease.total_seconds() / 2)
-        try:
-            self._backend.database[fields.LEADER_LOCKS].update_one(filter_, update, upsert=True)
-        except DuplicateKeyError:
-            return False
-        return True
+    def _expire(self, now: datetime) -> None:
+        for ids in self._batches(due.expired(now), fields.EXPIRES_AT):
+            token = uuid.uuid4().hex
+            self._backend.store.change_many(due.take_expired(ids, token), due.taken(ids, token, Status.REVOKED))
 
     def _send_due(self, now: datetime) -> None:
-        """Send the tasks that are due, each batch by two writes and a pipeline."""
-        store = self._backend.store
         for status in (Status.SCHEDULED, Status.RETRY):
-            while ids := self._ids_of(due.before(status, now, self._names)):
-                taken = store.change_many(due.take(ids, by := uuid.uuid4().hex), due.taken(ids, by))
-                publish(self._app, *taken)
-                if len(ids) < _BATCH:
-                    break
-
-    def _expire(self, now: datetime) -> None:
-        for record in self._records(due.expired(now)):
-            self._backend.store.change(claims.expire(record.id))
+            for ids in self._batches(due.before(status, now, self._names)):
+                token = uuid.uuid4().hex
+                taken = self._backend.store.change_many(due.take(ids, token), due.taken(ids, token))
+                if not self._publish(ids, taken):
+                    return
 
     def _end_lost_attempts(self, now: datetime) -> None:
-        for record in self._records(due.before(Status.STARTED, now, self._names)):
-            logger.warning("Attempt %d of task %s was lost: %s", record.attempts, record.id, _LOST)
-            fence = claims.lease_over(record.attempts)
-            request = request_of(self._app, record)
-            self._send(handle_lost_attempt(self._backend, record, request, fence, _LOST))
+        lost = due.before(Status.STARTED, now, self._names)
+        for ids in self._batches(lost):
+            token = uuid.uuid4().hex
+            write = due.take_lost_attempts(ids, token, _LOST, self._backend.settings.max_lost_attempts)
+            taken = self._backend.store.change_many(write, due.taken(ids, token))
+            for record in taken:
+                _log_lost_attempt(record)
+            self._publish(ids, taken)
+        # The tasks that are left end: they were cancelled, or too many of their attempts were lost.
+        with self._backend.collection.find(lost).sort(fields.DUE_AT) as cursor:
+            for record in map(TaskRecord, itertools.takewhile(lambda _: not self._stopping.is_set(), cursor)):
+                _log_lost_attempt(record)
+                fence = claims.lease_over(record.attempts)
+                requeued = handle_lost_attempt(self._backend, record, request_of(self._app, record), fence, _LOST)
+                if requeued is not None:
+                    publish(self._app, requeued)
 
     def _send_lost_messages(self, now: datetime) -> None:
-        """Send waiting tasks again whose messages cannot be in the broker any more.
+        for lost in self._lost_messages.search(now):
+            for ids in self._batches(lost):
+                token = uuid.uuid4().hex
+                self._backend.store.note(due.take_lost_messages(ids, token, lost))
+                taken = [TaskRecord(found) for found in self._backend.collection.find(due.taken(ids, token))]
+                if taken:
+                    logger.warning(
+                        "The messages of %d tasks were lost and are sent again: %s%s",
+                        len(taken),
+                        ", ".join(record.id for record in taken[:_MAX_LOGGED]),
+                        ", ..." if len(taken) > _MAX_LOGGED else "",
+                    )
+                if not self._publish(ids, taken) or not self.contacts.is_broker_steady:
+                    return
 
-        Queues are first in, first out: a task that has waited longer than the oldest message of its queue is not in
-        the queue. Messages on their way to the broker or to a task function get the time of one lease.
+    def _batches(self, filter_: Document, order: str = fields.DUE_AT) -> Iterator[list[str]]:
+        """Yield the ids of the tasks that a filter finds, in an order.
+
+        It ends early when the worker stops, and after one lease, so that tasks of other kinds do not wait for these.
         """
-        settled = now - self._lease
-        backlog = Backlog(self._app)
-        for queue, priority in self._queues(settled):
-            oldest = backlog.oldest(queue, priority)
-            since = settled if oldest is None else self._waits_since(oldest, settled)
-            if since is not None:
-                for record in self._records(due.queued_before(since, queue, priority, self._names)):
-                    if record.due_at is not None and self._backend.store.note(claims.resend(record.id, record.due_at)):
-                        logger.warning("The message of task %s was lost: it is sent again", record.id)
-                        self._send(record)
+        deadline = time.monotonic() + self._lease.total_seconds()
+        with self._backend.collection.find(filter_, queries.ID_ONLY).sort(order).batch_size(_BATCH) as cursor:
+            while ids := [document[fields.ID] for document in itertools.islice(cursor, _BATCH)]:
+                yield ids
+                if len(ids) < _BATCH or self._stopping.is_set() or time.monotonic() > deadline:
+                    return
 
-    def _queues(self, settled: datetime) -> list[tuple[str, int]]:
-        groups = self._backend.collection.aggregate(due.queues_waiting(settled, self._names))
-        return [due.queue_from(group) for group in groups]
+    def _publish(self, ids: list[str], taken: Sequence[TaskRecord]) -> bool:
+        """Publish the messages of tasks in the order of some ids, and return whether the broker answers."""
+        if taken:
+            position = {task_id: number for number, task_id in enumerate(ids)}
+            if not publish(self._app, *sorted(taken, key=lambda record: position[record.id])):
+                self.contacts.broker.note_failure()
+        return self.contacts.broker.is_open()
 
-    def _waits_since(self, task_id: str, settled: datetime) -> datetime | None:
-        """Return the time before which tasks cannot be queued behind this one, if its record shows it."""
-        record = self._backend.store.find(task_id)
-        if record is None or record.due_at is None or record.status is not Status.QUEUED:
-            return None
-        # It may have been rescheduled and have come back: its message is as old as its first QUEUED state.
-        queued = [entry.at for entry in record.history if entry.status is Status.QUEUED]
-        return min(settled, min([record.due_at, *queued]) - self._lease)
 
-    def _records(self, filter_: dict[str, Any]) -> Iterator[TaskRecord]:
-        for document in self._backend.collection.find(filter_).sort(fields.DUE_AT).limit(_BATCH):
-            yield TaskRecord(document)
-
-    def _ids_of(self, filter_: dict[str, Any]) -> list[str]:
-        found = self._backend.collection.find(filter_, queries.ID_ONLY).sort(fields.DUE_AT).limit(_BATCH)
-        return [document[fields.ID] for document in found]
-
-    def _send(self, record: TaskRecord | None) -> None:
-        if record is not None:
-            publish(self._app, record)
+def _log_lost_attempt(record: TaskRecord) -> None:
+    logger.warning("Attempt %d of task %s was lost: %s", record.attempts, record.id, _LOST)
 
 
 class Recoverer(bootsteps.StartStopStep):
@@ -159,9 +172,12 @@ class Recoverer(bootsteps.StartStopStep):
         """Start the thread."""
         backend = parent.app.backend
         if isinstance(backend, Backend):
-            scan = Recovery(parent.app, backend).scan
-            interval = backend.settings.recovery_interval_seconds
-            threading.Thread(target=self._run, args=(scan, interval), name="recovery", daemon=True).start()
+            recovery = Recovery(parent.app, backend, self._stopping)
+            self._start_thread("recovery", recovery.scan, recovery.interval)
+            # A scan, or one of the servers, may take long: contact is kept meanwhile.
+            contacts = recovery.contacts
+            self._start_thread("contact with MongoDB", contacts.ask_store, contacts.interval)
+            self._start_thread("contact with the broker", contacts.ask_broker, contacts.interval)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - the bootstep's signature
         """Stop the thread; other workers go on."""
@@ -171,10 +187,13 @@ class Recoverer(bootsteps.StartStopStep):
         """Stop the same way when the worker has to stop at once."""
         self.stop(parent)
 
-    def _run(self, scan: Callable[[], None], interval: float) -> None:
+    def _start_thread(self, name: str, call: Callable[[], None], interval: float) -> None:
+        threading.Thread(target=self._repeat, args=(call, interval), name=name, daemon=True).start()
+
+    def _repeat(self, call: Callable[[], None], interval: float) -> None:
         while not self._stopping.wait(interval * random.uniform(0.75, 1.25)):  # noqa: S311 - so that workers take turns
             try:
-                scan()
+                call()
             except (PyMongoError, OperationalError, OSError) as error:
                 level = logging.WARNING if is_outage(error) or not isinstance(error, PyMongoError) else logging.ERROR
                 logger.log(level, "Recovery could not scan: %s", error)

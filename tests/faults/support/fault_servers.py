@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import NotPrimaryError, PyMongoError
 from support import wait_until
 
 from gql_api.cli.embedded_servers import HOST, MongodbServer, free_port, is_listening
@@ -142,7 +142,9 @@ class ReplicaSet:
 
     def depose(self, primary: Server) -> None:
         """Make a primary that is cut off step down, which fails its operations that wait for a majority."""
-        _run(primary, "replSetStepDown", _STEPPED_DOWN_SECONDS, force=True)
+        # It may have stepped down by itself.
+        with contextlib.suppress(NotPrimaryError):
+            _run(primary, "replSetStepDown", _STEPPED_DOWN_SECONDS, force=True)
 
 
 def _replicate(members: Sequence[Server], *, on: bool) -> None:

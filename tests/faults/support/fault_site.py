@@ -171,8 +171,8 @@ class Site:
         """Wait until recovery has scanned all waiting tasks as many times."""
         locks = self.store._connections.database()[fields.LEADER_LOCKS]  # noqa: SLF001 - the only trace of a scan
         for _ in range(rounds):
-            before = locks.find_one()
-            wait_until(lambda before=before: locks.find_one() != before, 30, "recovery to scan")  # type: ignore[misc] # a loop variable
+            before = locks.find_one({"_id": "messages"})
+            wait_until(lambda before=before: locks.find_one({"_id": "messages"}) != before, 30, "recovery to scan")  # type: ignore[misc] # a loop variable
 
     def broker(self) -> Redis:
         """A client of Redis."""

@@ -13,7 +13,7 @@ from gql_api.dispatch import Dispatcher
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 from gql_api.worker.backend.messages import queue_of
-from gql_api.worker.recovery.backlog import Backlog
+from gql_api.worker.recovery.backlog import Backlog, QueuedMessage
 
 
 @pytest.fixture(params=["", "prefix:"])
@@ -33,7 +33,8 @@ def test_the_oldest_message_is_the_one_sent_first(app: Celery) -> None:
     for task_id in ("first", "second"):
         app.send_task("shop.price", task_id=task_id)
     app.send_task("shop.price", task_id="later", priority=9)
-    assert [backlog.oldest(queue, priority) for priority in (0, 3, 9)] == ["first", None, "later"]
+    oldest = [backlog.oldest(queue, priority) for priority in (0, 3, 9)]
+    assert oldest == [QueuedMessage("first", None), None, QueuedMessage("later", None)]
 
 
 def test_a_broker_that_is_away_is_an_error() -> None:

@@ -1,0 +1,71 @@
+"""The search for waiting tasks whose messages are in no queue any more.
+
+Queues are first in, first out, and a message is in its queue at most one lease after the record says so. A task that
+was queued more than a lease before the oldest message of its queue was sent is therefore not in the queue.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from gql_api.record import due
+from gql_api.record.due import WaitingQueue
+from gql_api.record.fields import Status
+from gql_api.record.reads import Document
+from gql_api.worker.recovery import leader_lock
+from gql_api.worker.recovery.backlog import Backlog, QueuedMessage
+
+if TYPE_CHECKING:
+    from gql_api.worker.backend.backend import Backend
+
+_LOCK = "messages"
+# The search reads all waiting tasks, which may be millions. While it finds nothing, it takes a twentieth of the time.
+_MIN_REST = 20
+
+
+class LostMessages:
+    """The search of one worker. One worker at a time searches, twice per lease or less often."""
+
+    def __init__(self, backend: Backend, backlog: Backlog, names: list[str]) -> None:
+        self._backend = backend
+        self._backlog = backlog
+        self._names = names
+        self._lease = timedelta(seconds=backend.settings.lease_seconds)
+
+    def search(self, now: datetime) -> Iterator[Document]:
+        """Yield, for each queue in which tasks have lost their messages, the filter that finds these tasks.
+
+        Raises:
+            OperationalError: the broker does not answer.
+        """
+        if not leader_lock.take(self._backend, _LOCK, now, self._lease / 2):
+            return
+        began, settled, found = time.monotonic(), now - self._lease, False
+        groups = list(self._backend.collection.aggregate(due.queues_waiting(settled, self._names)))
+        rest = timedelta(seconds=_MIN_REST * (time.monotonic() - began)) - self._lease / 2
+        for queue in map(due.queue_from, groups):
+            lost_until = self._lost_until(queue, settled)
+            if lost_until is not None and queue.oldest < lost_until:
+                found = True
+                yield due.queued_before(lost_until, queue, self._names)
+        if rest > timedelta() and not found:
+            leader_lock.postpone(self._backend, _LOCK, rest)
+
+    def _lost_until(self, queue: WaitingQueue, settled: datetime) -> datetime | None:
+        """Return the time before which a task of a queue was queued if its message is lost; None if that is unknown."""
+        oldest = self._backlog.oldest(queue.name, queue.priority)
+        if oldest is None:
+            return settled
+        sent_at = oldest.sent_at or self._first_sent_at(oldest)
+        return None if sent_at is None else min(settled, sent_at - self._lease)
+
+    def _first_sent_at(self, message: QueuedMessage) -> datetime | None:
+        """Return the earliest time at which a message can have been sent, if the record of its task shows it."""
+        record = self._backend.store.find(message.task_id)
+        if record is None or record.due_at is None or record.status is not Status.QUEUED:
+            return None
+        # It may have been rescheduled and have come back: its message is as old as its first QUEUED state.
+        return min([record.due_at, *(entry.at for entry in record.history if entry.status is Status.QUEUED)])

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+from pymongo import UpdateOne
+from redis import Redis
+from support import wait_until
+
+from gql_api.adopt import adopt
+from gql_api.record import fields, writes
+from gql_api.record.fields import Status
+from gql_api.record.model import NewTask
+from gql_api.record.reads import TaskRecord
+from gql_api.settings import Settings
+from gql_api.worker.app.republish import publish
+from gql_api.worker.backend.backend import Backend
+from gql_api.worker.recovery import leader_lock
+from gql_api.worker.recovery.recovery import Recovery
+
+_HOUR_MS = 3_600_000
+_MAX_LOST_ATTEMPTS = 3
+# Several batches, the last of which is not full.
+_MANY = 1_700
+
+
+@dataclass
+class Bench:
+    """An adopted app without workers, a queue of its own, and the recovery of one worker."""
+
+    app: Celery
+    backend: Backend
+    queue: str
+    redis: Redis
+    workers: ExitStack
+
+    def recovery(self) -> Recovery:
+        """Make a worker's recovery that has been in contact with both servers for long enough, and stays so."""
+        recovery = Recovery(self.app, self.backend, threading.Event())
+        self.workers.enter_context(_repeated(functools.partial(self.is_steady, recovery)))
+        wait_until(lambda: recovery.contacts.is_store_steady and recovery.contacts.is_broker_steady)
+        return recovery
+
+    def scan(self, recovery: Recovery) -> None:
+        """Scan once, with the locks that other workers may have."""
+        self.backend.database[fields.LEADER_LOCKS].delete_many({})
+        recovery.scan()
+
+    def is_steady(self, recovery: Recovery) -> bool:
+        """Keep the contacts of a recovery, and return whether it may judge."""
+        contacts = recovery.contacts
+        contacts.ask_store()
+        contacts.ask_broker()
+        return contacts.is_store_steady and contacts.is_broker_steady
+
+    def create(self, number: int, *, priority: int = 0) -> list[str]:
+        """Create the records of tasks that were queued an hour ago, one after the other."""
+        ids = [str(uuid.uuid4()) for _ in range(number)]
+        tasks = [NewTask(id=id_, name="job", queue=self.queue, priority=priority) for id_ in ids]
+        self.backend.collection.bulk_write(
+            [UpdateOne(*writes.create(task), upsert=True) for task in tasks], ordered=False
+        )
+        self.backend.collection.bulk_write(
+            [UpdateOne({"_id": id_}, _set_back(_HOUR_MS - n)) for n, id_ in enumerate(ids)], ordered=False
+        )
+        return ids
+
+    def start(self, ids: Sequence[str], **more: Any) -> None:
+        """Make tasks STARTED, with leases that have expired."""
+        state = {fields.STATUS: Status.STARTED, fields.ATTEMPTS: 1, **more}
+        self.backend.collection.update_many({"_id": {"$in": list(ids)}}, {"$set": state})
+
+    def find(self, *ids: str) -> list[TaskRecord]:
+        """Read tasks, in order."""
+        records = {record.id: record for record in self.backend.store.find_all(list(ids))}
+        return [records[id_] for id_ in ids]
+
+    def send_as_a_caller(self, *ids: str) -> None:
+        """Publish the first messages of tasks, as the API does."""
+        with self.app.producer_or_acquire() as producer:
+            for record in self.find(*ids):
+                options = {"queue": self.queue, "priority": record.priority, "retry": False}
+                message = self.app.amqp.as_task_v2(record.id, record.name, [], {})
+                self.app.amqp.send_unrecorded(producer, record.name, message, **options)
+
+    def send_again(self, task_id: str) -> None:
+        """Publish the message of a task once more, as recovery does."""
+        self.backend.collection.update_one({"_id": task_id}, [{"$set": {fields.DUE_AT: "$$NOW"}}])
+        publish(self.app, *self.find(task_id))
+
+    def take_message(self) -> str:
+        """Take the next message of priority 0 and return the id of its task."""
+        return _id_of(self.redis.rpop(self.queue))
+
+    def queued(self, priority: int = 0) -> list[str]:
+        """Return the ids in the queue, the oldest message first."""
+        key = self.queue if priority == 0 else f"{self.queue}\x06\x16{priority}"
+        messages: Any = self.redis.lrange(key, 0, -1)
+        return [_id_of(message) for message in reversed(messages)]
+
+
+@contextlib.contextmanager
+def _repeated(call: Callable[[], object]) -> Iterator[None]:
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(0.05):
+            call()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+def _id_of(message: Any) -> str:
+    return str(json.loads(message)["headers"]["id"])
+
+
+def _job() -> None:
+    """Do nothing: no worker runs."""
+
+
+def _set_back(milliseconds: int) -> list[dict[str, Any]]:
+    at = {"$subtract": ["$$NOW", milliseconds]}
+    entry = {fields.REVISION: 1, fields.STATUS: Status.QUEUED, fields.AT: at}
+    return [{"$set": {fields.DUE_AT: at, fields.CREATED_AT: at, fields.HISTORY: [entry]}}]
+
+
+@pytest.fixture
+def bench(settings: Settings) -> Iterator[Bench]:
+    """Start with an empty queue."""
+    settings = settings.model_copy(update={"lease_seconds": 2.0, "max_lost_attempts": _MAX_LOST_ATTEMPTS})
+    app = adopt(Celery("recovery-tests", set_as_current=False, broker=settings.celery_broker_url))
+    app.task(name="job")(_job)
+    app.finalize()
+    backend = Backend(app, settings)
+    app._backend_cache = backend  # noqa: SLF001 - the backend would read the environment
+    backend.collection.create_indexes(fields.INDEXES)
+    with Redis.from_url(settings.celery_broker_url) as redis, ExitStack() as workers:
+        yield Bench(app, backend, f"q-{uuid.uuid4()}", redis, workers)
+    backend.connections.close()
+    app.close()
+
+
+def test_all_lost_messages_come_back_at_once(bench: Bench) -> None:
+    """One scan sends all of them again, each once, in the order in which the tasks were queued."""
+    ids = bench.create(_MANY)
+    bench.scan(bench.recovery())
+    assert bench.queued() == ids
+
+
+def test_lost_messages_come_back_once_from_many_workers(bench: Bench) -> None:
+    """Workers that scan again and again at the same time send no message twice."""
+    ids = bench.create(_MANY)
+    for recovery in [bench.recovery() for _ in range(3)]:
+        bench.workers.enter_context(_repeated(functools.partial(bench.scan, recovery)))
+    wait_until(lambda: bench.redis.llen(bench.queue) >= len(ids), 30)
+    bench.scan(bench.recovery())
+    assert sorted(bench.queued()) == sorted(ids)
+
+
+def test_a_message_that_was_sent_again_shows_when(bench: Bench) -> None:
+    """A task that was queued before all others, and was sent again, does not hide that their messages are lost."""
+    first, *lost = bench.create(3)
+    bench.send_again(first)
+    bench.scan(bench.recovery())
+    assert bench.queued() == [first, *lost]
+
+
+def test_an_honest_backlog_with_messages_sent_again(bench: Bench) -> None:
+    """Tasks with two messages, among those with one, make no other task look lost until their second one is next."""
+    ids = bench.create(6)
+    bench.send_as_a_caller(*ids)
+    bench.send_again(ids[0])
+    bench.send_again(ids[3])
+    recovery = bench.recovery()
+    for taken in range(len(ids)):
+        bench.scan(recovery)
+        assert bench.queued() == [*ids[taken:], ids[0], ids[3]]
+        assert bench.take_message() == ids[taken]
+        # As a worker does: the task is not queued any more.
+        bench.start([ids[taken]], **{fields.DUE_AT: None})
+    bench.scan(recovery)
+    assert bench.queued() == [ids[0], ids[3]]
+
+
+def test_each_priority_is_a_queue(bench: Bench) -> None:
+    """A lost message returns to its priority; the messages of the other priorities say nothing about it."""
+    honest, lost = bench.create(2), bench.create(2, priority=5)
+    bench.send_as_a_caller(*honest)
+    bench.scan(bench.recovery())
+    assert (bench.queued(), bench.queued(5)) == (honest, lost)
+
+
+def test_nothing_is_lost_before_contact_has_lasted(bench: Bench) -> None:
+    """A worker that has just found MongoDB and the broker waits, for others may have to claim what they hold."""
+    [waiting, started] = bench.create(2)
+    bench.start([started])
+    recovery = Recovery(bench.app, bench.backend, threading.Event())
+    recovery.contacts.ask_store()
+    recovery.contacts.ask_broker()
+    bench.scan(recovery)
+    assert bench.queued() == []
+    wait_until(lambda: bench.is_steady(recovery))
+    recovery.contacts.broker.note_failure()
+    bench.scan(recovery)
+    assert bench.queued() == [started]
+    wait_until(lambda: bench.is_steady(recovery))
+    recovery.contacts.store.note_failure()
+    bench.scan(recovery)
+    assert bench.queued() == [started]
+    wait_until(lambda: bench.is_steady(recovery))
+    bench.scan(recovery)
+    assert sorted(bench.queued()) == sorted([waiting, started])
+
+
+def test_due_tasks_wait_while_the_broker_is_away(bench: Bench) -> None:
+    """A task that is due stays SCHEDULED, and is sent as soon as the broker answers."""
+    [task_id] = bench.create(1)
+    bench.backend.collection.update_one({"_id": task_id}, {"$set": {fields.STATUS: Status.SCHEDULED}})
+    recovery = bench.recovery()
+    recovery.contacts.broker.note_failure()
+    bench.scan(recovery)
+    assert bench.find(task_id)[0].status is Status.SCHEDULED
+    recovery.contacts.ask_broker()
+    bench.scan(recovery)
+    assert bench.queued() == [task_id]
+
+
+def test_all_lost_attempts_are_given_back_at_once(bench: Bench) -> None:
+    """One scan queues all of them again, and ends those that were cancelled or lost too often."""
+    ids = bench.create(_MANY)
+    bench.start(ids)
+    cancelled, poison = bench.create(1), bench.create(1)
+    bench.start(cancelled, **{fields.CANCEL_REQUESTED_AT: bench.find(*cancelled)[0].created_at})
+    bench.start(poison, **{fields.LOST_ATTEMPTS: _MAX_LOST_ATTEMPTS - 1})
+    bench.scan(bench.recovery())
+    assert bench.queued() == ids
+    assert {(record.status, record.lost_attempts) for record in bench.find(*ids)} == {(Status.QUEUED, 1)}
+    assert bench.find(*cancelled)[0].status is Status.REVOKED
+    assert bench.find(*poison)[0].status is Status.FAILURE
+
+
+def test_all_expired_tasks_are_revoked_at_once(bench: Bench) -> None:
+    """One scan revokes all tasks that were not started in time, whether MongoDB has answered for long or not."""
+    ids = bench.create(_MANY)
+    bench.backend.collection.update_many({}, [{"$set": {fields.EXPIRES_AT: "$$NOW"}}])
+    Recovery(bench.app, bench.backend, threading.Event()).scan()
+    records = bench.find(*ids)
+    assert {record.status for record in records} == {Status.REVOKED}
+    assert {record.error and record.error.message for record in records} == {"expired"}
+
+
+def test_an_expensive_search_is_postponed(bench: Bench) -> None:
+    """A lock that was postponed is taken by no worker before its time."""
+    now, lease = bench.find(*bench.create(1))[0].updated_at, timedelta(seconds=1)
+    assert leader_lock.take(bench.backend, "search", now, lease)
+    assert not leader_lock.take(bench.backend, "search", now + lease / 2, lease)
+    leader_lock.postpone(bench.backend, "search", 9 * lease)
+    assert not leader_lock.take(bench.backend, "search", now + 9 * lease, lease)
+    assert leader_lock.take(bench.backend, "search", now + 10 * lease, lease)
