@@ -194,3 +194,12 @@ def send_before_and_after(self: Task, file: str) -> str:
         while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
             time.sleep(0.01)
         return str(work.apply_async((0.0,)).id)
+
+
+@shared_task(bind=True)
+def count(self: Task, file: str) -> int:
+    """Increment a number in the task's own metadata when there is a file, and return it."""
+    with _written_down(self):
+        while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
+            time.sleep(0.01)
+        return int(self.update_metadata(increment={"count": 1})["count"])
