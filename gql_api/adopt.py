@@ -22,8 +22,8 @@ App = TypeVar("App", bound=Celery)
 # A connection to the broker can die without a word, when a firewall forgets it for example. Without these, a worker
 # waits for an answer for ever: while it polls for messages, or where a task function sends a task.
 _TRANSPORT_OPTIONS = {
-    "socket_connect_timeout": 5.0,
-    "socket_timeout": 5.0,
+    "socket_connect_timeout": 3.0,
+    "socket_timeout": 3.0,
     "socket_keepalive": True,
     # kombu replaces the connection of a poll, which takes a second, when no answer came for as much longer.
     "health_check_interval": 5,

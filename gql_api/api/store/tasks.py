@@ -40,6 +40,7 @@ _LISTS_CONCURRENCY = 16
 _CONNECTIONS = _CALLS_CONCURRENCY + _LISTS_CONCURRENCY + 1
 # Records are encoded and decoded in chunks of this size, for other requests wait meanwhile.
 _CHUNK = 100
+_MONITOR_MS = 5_000
 
 
 class TaskStore:
@@ -56,6 +57,8 @@ class TaskStore:
             serverSelectionTimeoutMS=timeout_ms,
             connectTimeoutMS=timeout_ms,
             timeoutMS=timeout_ms,
+            # A server that is silent for so long, and for a timeout more, gets new connections.
+            heartbeatFrequencyMS=_MONITOR_MS,
             maxPoolSize=_CONNECTIONS,
             appname="gql-api",
         )

@@ -20,11 +20,15 @@ from gql_api.worker.backend.backend import Backend
 from gql_api.worker.state import cancellation
 from gql_api.worker.state.attempt import attempt_of
 from gql_api.worker.state.process import RUN, background_thread, become_worker, has_pool_processes
+from gql_api.worker.store.connections import Connections
+from gql_api.worker.store.tasks import Store
 
 logger = logging.getLogger(__name__)
 
 # A lease outlives two beats that did not reach MongoDB.
 _BEATS_PER_LEASE = 3
+# A lease outlives two calls over connections that have died without a word.
+_CALLS_PER_LEASE = 4
 # How often a worker reads the cancel requests for what it runs.
 _CANCEL_SECONDS = 1.0
 _DRAIN_SECONDS = 3.0
@@ -66,16 +70,18 @@ class Leases(bootsteps.StartStopStep):
 
 def _beat(backend: Backend) -> None:
     lease = backend.settings.lease_seconds
+    # A client of its own, whose only connection is replaced as soon as an answer is late.
+    store = Store(Connections(backend.settings, lease / _CALLS_PER_LEASE))
     pause = min(_CANCEL_SECONDS, lease / _BEATS_PER_LEASE)
     extend_at = 0.0
     while True:
         began, active = time.monotonic(), _active_ids()
         try:
             if active and began >= extend_at:
-                backend.store.note(claims.extend_leases(RUN, active, lease))
+                store.note(claims.extend_leases(RUN, active, lease))
                 extend_at = began + lease / _BEATS_PER_LEASE
             if active:
-                _deliver_cancel_requests(backend, active)
+                _deliver_cancel_requests(store, active)
         except PyMongoError as error:
             logger.warning("MongoDB does not answer, the leases of %d tasks run on: %s", len(active), error)
         except Exception:
@@ -83,9 +89,9 @@ def _beat(backend: Backend) -> None:
         time.sleep(max(0.1, pause - (time.monotonic() - began)))
 
 
-def _deliver_cancel_requests(backend: Backend, active: list[str]) -> None:
+def _deliver_cancel_requests(store: Store, active: list[str]) -> None:
     """Notify the processes that run cancelled tasks, or end those processes."""
-    for cancel in backend.cancels_among(active, RUN):
+    for cancel in store.cancels_among(active, RUN):
         cancellation.notify(cancel.pid, cancel.claim)
         if cancel.force and has_pool_processes():
             request = _active_request(cancel.task_id)

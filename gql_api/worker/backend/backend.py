@@ -24,7 +24,6 @@ from pymongo.database import Database
 
 from gql_api.outage import is_outage
 from gql_api.record import control, fields
-from gql_api.record.control import CancelRequest
 from gql_api.record.fields import Status
 from gql_api.record.logs import Entry
 from gql_api.record.model import NewTask, Progress
@@ -257,12 +256,6 @@ class Backend(MongoBackend):
             if record.attempts != attempt_of(request).number or record.status is not Status.STARTED:
                 attempt_of(request).note_refusal()
                 raise Ignore("the task was taken away while it ran")
-
-    def cancels_among(self, task_ids: list[str], run: str) -> list[CancelRequest]:
-        """Return the requests to cancel tasks that a worker runs."""
-        return [
-            control.cancel_request_from(found) for found in self.collection.find(*control.cancels_among(task_ids, run))
-        ]
 
     def record_arrival(self, request: Any) -> None:
         """Create the record of a task that was sent without one."""

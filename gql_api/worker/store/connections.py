@@ -29,6 +29,12 @@ QUICK = WriteConcern(w=1)
 
 _EVENT_TIMEOUT_SECONDS = 1.0
 _SERVER_SELECTION_MS = 5_000
+# PyMongo's own connection asks every server for changes and waits this long for one. Without an answer so much later it
+# closes all connections to that server, also those that wait: they may have died without a word.
+_MONITOR_MS = 5_000
+_CONNECT_MS = 5_000
+# The longest time for an answer otherwise. Recovery and retention read and write much at a time.
+_ANSWER_MS = 60_000
 
 
 class PerProcess(Generic[Client]):
@@ -61,14 +67,24 @@ class PerProcess(Generic[Client]):
 
 
 class Connections:
-    """The MongoDB database and the Redis of a worker."""
+    """The MongoDB database and the Redis of a worker.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: the addresses.
+        seconds: how long each call of MongoDB waits for a server, a connection and an answer; by default long enough
+            for all calls.
+    """
+
+    def __init__(self, settings: Settings, seconds: float | None = None) -> None:
         self._database_name = settings.mongodb_database
+        limit = None if seconds is None else round(seconds * 1000)
         self._mongo: PerProcess[MongoClient[Document]] = PerProcess(
             lambda: MongoClient(
                 settings.mongodb_url,
-                serverSelectionTimeoutMS=_SERVER_SELECTION_MS,
+                serverSelectionTimeoutMS=limit or _SERVER_SELECTION_MS,
+                connectTimeoutMS=limit or _CONNECT_MS,
+                socketTimeoutMS=limit or _ANSWER_MS,
+                heartbeatFrequencyMS=_MONITOR_MS,
                 appname="gql-api worker",
                 # A worker repeats each write until MongoDB acknowledges it, and recognizes its own earlier write.
                 # MongoDB's retries, which cost the server a second write each, are for all other programs.

@@ -11,7 +11,8 @@ from pymongo.errors import AutoReconnect
 from pymongo.write_concern import WriteConcern
 
 from gql_api import events
-from gql_api.record import due, fields, logs, queries, tombstones
+from gql_api.record import control, due, fields, logs, queries, tombstones
+from gql_api.record.control import CancelRequest
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Write
 from gql_api.worker.store.connections import DURABLE, QUICK, Connections, PerProcess
@@ -115,6 +116,11 @@ class Store:
         """Read one task."""
         document = self._durable.get().find_one(queries.by_id(task_id))
         return None if document is None else TaskRecord(document)
+
+    def cancels_among(self, task_ids: list[str], run: str) -> list[CancelRequest]:
+        """Return the requests to cancel tasks that a worker runs."""
+        found = self._durable.get().find(*control.cancels_among(task_ids, run))
+        return [control.cancel_request_from(document) for document in found]
 
     def find_all(self, task_ids: list[str]) -> list[TaskRecord]:
         """Read several tasks, in any order; an id without a record is left out."""

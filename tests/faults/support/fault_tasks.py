@@ -233,3 +233,22 @@ def ignored(self: Task, seconds: float) -> str:
     with _written_down(self):
         time.sleep(seconds)
     return "ignored"
+
+
+@shared_task(bind=True)
+def send_before_and_after(self: Task, file: str) -> str:
+    """Send a task, and another when there is a file, and return the id of that one."""
+    with _written_down(self):
+        work.apply_async((0.0,))
+        while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
+            time.sleep(0.01)
+        return str(work.apply_async((0.0,)).id)
+
+
+@shared_task(bind=True)
+def count(self: Task, file: str) -> int:
+    """Increment a number in the task's own metadata when there is a file, and return it."""
+    with _written_down(self):
+        while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
+            time.sleep(0.01)
+        return int(self.update_metadata(increment={"count": 1})["count"])
