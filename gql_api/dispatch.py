@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from celery import Celery
@@ -22,6 +23,7 @@ __all__ = [
     "PRIORITY_STEPS",
     "Dispatcher",
     "OperationalError",
+    "broker_errors",
     "can_carry",
     "message_of",
     "protocol_config",
@@ -94,6 +96,25 @@ def message_of(app: Celery, task: NewTask, **shown: str) -> Any:
     return message
 
 
+@contextlib.contextmanager
+def broker_errors() -> Iterator[None]:
+    """Raise one kind of error for all that kombu raises when the broker is away, or was for a moment.
+
+    Raises:
+        OperationalError: the broker has not received all messages.
+    """
+    try:
+        yield
+    except (BatchPublishError, RedisError, OSError) as error:
+        raise OperationalError(str(error)) from error
+    except AttributeError as error:
+        # To declare a queue kombu replaces a connection that was lost. It then publishes over the channel that it had
+        # before, which belongs to no connection any more.
+        if (error.name, error.obj) != ("client", None):
+            raise
+        raise OperationalError("the connection was lost") from error
+
+
 class Dispatcher:
     """Publishes recorded tasks to the broker. Thread-safe; each call blocks for a round trip."""
 
@@ -119,16 +140,13 @@ class Dispatcher:
         Raises:
             OperationalError: the broker has not received all of them.
         """
-        try:
-            with self._app.producer_or_acquire() as producer:
-                if len(tasks) == 1:
-                    self._send(producer, tasks[0], retry=True)
-                    return
-                with producer.batch(max_size=PIPELINED):
-                    for task in tasks:
-                        self._send(producer, task, retry=False)
-        except (BatchPublishError, RedisError, OSError) as error:
-            raise OperationalError(str(error)) from error
+        with broker_errors(), self._app.producer_or_acquire() as producer:
+            if len(tasks) == 1:
+                self._send(producer, tasks[0], retry=True)
+                return
+            with producer.batch(max_size=PIPELINED):
+                for task in tasks:
+                    self._send(producer, task, retry=False)
 
     def _send(self, producer: Any, task: NewTask, *, retry: bool) -> None:
         message = message_of(self._app, task)

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from celery.app.amqp import AMQP
 from celery.exceptions import Ignore
-from kombu.exceptions import OperationalError
 from pymongo.errors import DuplicateKeyError
-from redis.exceptions import RedisError
 
 from gql_api import values
-from gql_api.dispatch import ATTEMPTS
+from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
@@ -85,8 +83,9 @@ class RecordingAMQP(AMQP):
             if attempts:
                 message.headers[ATTEMPTS] = attempts
             try:
-                return send(producer, name, message, **options)
-            except (OperationalError, RedisError, OSError) as error:
+                with broker_errors():
+                    return send(producer, name, message, **options)
+            except OperationalError as error:
                 task_id = message.headers["id"]
                 logger.warning("Task %s is recorded, but the broker did not take its message: %s", task_id, error)
                 return None

@@ -6,10 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Context
-from kombu.exceptions import BatchPublishError, OperationalError
-from redis.exceptions import RedisError
 
-from gql_api.dispatch import PIPELINED, message_of
+from gql_api.dispatch import PIPELINED, OperationalError, broker_errors, message_of
 from gql_api.record.reads import TaskRecord
 from gql_api.worker.backend.messages import sent_at_header
 
@@ -28,14 +26,14 @@ def publish(app: Celery, *records: TaskRecord) -> bool:
     A broker that is away is not an error: the tasks are still recorded as waiting, and recovery sends them again.
     """
     try:
-        with app.producer_or_acquire() as producer:
+        with broker_errors(), app.producer_or_acquire() as producer:
             if len(records) == 1:
                 _send(app, producer, records[0])
                 return True
             with producer.batch(max_size=PIPELINED):
                 for record in records:
                     _send(app, producer, record)
-    except (BatchPublishError, OperationalError, RedisError, OSError) as error:
+    except OperationalError as error:
         logger.warning("The broker did not take the messages of %s: %s", [record.id for record in records], error)
         return False
     return True

@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
-from kombu.exceptions import BatchPublishError, OperationalError
 from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
 
-from gql_api.dispatch import PIPELINED
+from gql_api.dispatch import PIPELINED, OperationalError, broker_errors
 from gql_api.record import fields
 from gql_api.record.fields import is_internal
 from gql_api.registry import workers
@@ -146,7 +144,7 @@ class Forwarder:
         while batch := self._next(number):
             try:
                 self._forward(batch)
-            except (PyMongoError, BatchPublishError, OperationalError, RedisError, OSError) as error:
+            except (PyMongoError, OperationalError) as error:
                 logger.warning("%d messages of unknown tasks wait on: %s", len(batch), error)
                 self._put_back(batch)
             except Exception:
@@ -178,7 +176,7 @@ class Forwarder:
         # Recovery takes a message for lost that is older than the oldest of its queue. These are new again.
         over, sent_at = self._backend.store.note_sent_again(ids)
         self._note_workers({each.name for each in batch})
-        with self._app.producer_or_acquire() as producer, producer.batch(max_size=PIPELINED):
+        with broker_errors(), self._app.producer_or_acquire() as producer, producer.batch(max_size=PIPELINED):
             for each in batch:
                 if each.task_id not in over:
                     self._send(producer, each.message, sent_at.get(each.task_id or ""))

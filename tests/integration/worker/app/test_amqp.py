@@ -14,7 +14,7 @@ from celery import Celery
 from redis import Redis
 
 from gql_api.adopt import adopt
-from gql_api.dispatch import ATTEMPTS, message_of
+from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors, message_of
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status
 from gql_api.record.model import Claim, NewTask
@@ -115,6 +115,18 @@ def test_a_message_that_is_sent_again_says_the_same(app: Celery, ignore_result: 
     again = message_of(app, _record(app, task_id).as_sent())
     for name in (*own, "ignore_result", "retries", "timelimit", "group"):
         assert again.headers[name] == sent["headers"][name], name
+
+
+def test_a_channel_that_was_closed_is_an_error_of_the_broker(app: Celery) -> None:
+    """What kombu raises when it publishes over the channel of a lost connection is not an error of the sender."""
+    with app.producer_or_acquire() as producer:
+        channel = producer.channel
+        # As kombu does when it has to connect again to declare a queue.
+        producer.connection.collect()
+        with pytest.raises(OperationalError), broker_errors():
+            channel.basic_publish(channel.prepare_message("{}"), exchange="", routing_key="t")
+        with pytest.raises(AttributeError, match="other"), broker_errors():
+            channel.other()
 
 
 def test_a_record_of_an_earlier_version_has_empty_kwargs(app: Celery) -> None:
