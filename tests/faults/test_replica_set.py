@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -65,25 +66,11 @@ def test_tasks_run_while_the_primary_changes(replicated_site: Site, lose_primary
     site.worker("first")
     site.worker("second")
     api = _ready_api(site)
-    acknowledged: dict[str, int] = {}
-    over = threading.Event()
-    numbers = itertools.count()
-
-    def call() -> None:
-        while not over.is_set():
-            number = next(numbers)
-            acknowledged[_create(api, number)] = number
-
-    callers = [threading.Thread(target=call) for _ in range(_CALLERS)]
-    for caller in callers:
-        caller.start()
-    wait_until(lambda: len(acknowledged) > _CALLERS)
-    lose_primary(site.mongodb)
-    enough = len(acknowledged) + 2 * _CALLERS
-    wait_until(lambda: len(acknowledged) > enough, 60, "tasks to be created again")
-    over.set()
-    for caller in callers:
-        caller.join()
+    with _callers(api) as acknowledged:
+        wait_until(lambda: len(acknowledged) > _CALLERS)
+        lose_primary(site.mongodb)
+        enough = len(acknowledged) + 2 * _CALLERS
+        wait_until(lambda: len(acknowledged) > enough, 60, "tasks to be created again")
     for task_id, number in acknowledged.items():
         task = site.finished(task_id, 60)
         assert (task.status, task.result) == (Status.SUCCESS, number)
@@ -111,6 +98,29 @@ def test_an_unacknowledged_task_is_created_again(replicated_site: Site) -> None:
         assert site.finished(task_id, 60).result == number
     assert sorted(_recorded(site)) == sorted([kept, repeated])
     assert site.runs("begin") == {kept: 1, repeated: 1}
+
+
+@contextlib.contextmanager
+def _callers(api: Api) -> Iterator[dict[str, int]]:
+    """Create tasks until the block ends; yield the numbers of the acknowledged ones by their ids."""
+    acknowledged: dict[str, int] = {}
+    over = threading.Event()
+    numbers = itertools.count()
+
+    def call() -> None:
+        while not over.is_set():
+            number = next(numbers)
+            acknowledged[_create(api, number)] = number
+
+    callers = [threading.Thread(target=call) for _ in range(_CALLERS)]
+    for caller in callers:
+        caller.start()
+    try:
+        yield acknowledged
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join()
 
 
 def _ready_api(site: Site) -> Api:

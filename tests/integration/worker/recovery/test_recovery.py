@@ -25,6 +25,7 @@ from gql_api.record.reads import TaskRecord
 from gql_api.settings import Settings
 from gql_api.worker.app.republish import publish
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.backend.messages import SENT_AT_HEADER
 from gql_api.worker.recovery import leader_lock
 from gql_api.worker.recovery.recovery import Recovery
 
@@ -197,6 +198,15 @@ def test_an_honest_backlog_with_messages_sent_again(bench: Bench) -> None:
         bench.start([ids[taken]], **{fields.DUE_AT: None})
     bench.scan(recovery)
     assert bench.queued() == [ids[0], ids[3]]
+
+
+def test_a_retry_has_no_time_of_the_message_before(bench: Bench) -> None:
+    """Celery sends a retry with the headers of its request, and the time in them is another message's."""
+    headers = {SENT_AT_HEADER: "2026-01-01T00:00:00+00:00", "mine": 1}
+    task_id = bench.app.tasks["job"].apply_async(queue=bench.queue, headers=headers).id
+    sent = json.loads(bench.redis.rpop(bench.queue))["headers"]  # type: ignore[arg-type] # not None, and not awaitable
+    assert (sent["id"], sent["mine"], SENT_AT_HEADER in sent) == (task_id, 1, False)
+    assert bench.find(task_id)[0].message.headers == {"mine": 1}
 
 
 def test_each_priority_is_a_queue(bench: Bench) -> None:
