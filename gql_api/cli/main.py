@@ -72,6 +72,23 @@ def serve(host: str, port: int, drain_seconds: int) -> None:
 
 
 @main.command()
+@click.argument("hostname")
+@click.option("--timeout", default=5.0, show_default=True, help="How many seconds the worker has to answer.")
+def check_worker(hostname: str, timeout: float) -> None:
+    """Fail unless the worker HOSTNAME, such as celery@host, consumes. For health checks.
+
+    The worker answers over CELERY_BROKER_URL. MongoDB is not asked: a worker that waits for it is in order.
+    """
+    from gql_api.cli.check_worker import is_consuming  # noqa: PLC0415 - the other commands need no Celery
+
+    try:
+        if not is_consuming(Settings.load(), hostname, timeout):
+            raise click.ClickException(f"{hostname} does not consume")
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
 @click.option(
     "--admin-url",
     envvar="MONGODB_ADMIN_URL",

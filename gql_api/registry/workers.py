@@ -28,6 +28,7 @@ _TASK_NAMES = "task_names"
 _QUEUES = "queues"
 _BEAT_AT = "beat_at"
 _GOOD_FOR = "good_for_ms"
+_CONSUMING = "consuming"
 _ACTIVE = "active"
 # A worker is alive while its last beat, by the database's clock, is not older than it announced itself.
 _ALIVE = {"$match": {"$expr": {"$gt": [{"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}, NOW]}}}
@@ -50,9 +51,16 @@ def announce(definition: TaskDefinition) -> Write:
 
 
 def beat(
-    hostname: str, *, pool: str, concurrency: int, task_names: list[str], queues: list[str], good_for_seconds: float
+    hostname: str,
+    *,
+    pool: str,
+    concurrency: int,
+    task_names: list[str],
+    queues: list[str],
+    good_for_seconds: float,
+    consuming: bool = True,
 ) -> Write:
-    """Store that a worker is alive, with its queues and tasks. Run as an upsert."""
+    """Store that a worker is alive and whether it consumes, with its queues and tasks. Run as an upsert."""
     stage: dict[str, Any] = {
         _POOL: pool,
         _CONCURRENCY: concurrency,
@@ -60,6 +68,7 @@ def beat(
         _QUEUES: literal(queues),
         _BEAT_AT: NOW,
         _GOOD_FOR: round(good_for_seconds * 1000),
+        _CONSUMING: consuming,
     }
     return {f.ID: hostname}, [{"$set": stage}]
 
@@ -106,13 +115,18 @@ def pool_of(document: Document) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A live worker. ``active`` is the number of tasks that it has claimed and not ended."""
+    """A live worker.
+
+    ``active`` is the number of tasks that it has claimed and not ended. ``is_consuming`` means that its broker answers
+    it, or that it has no room for more messages.
+    """
 
     hostname: str
     pool: str
     concurrency: int
     active: int
     beat_at: datetime
+    is_consuming: bool
 
 
 def live() -> list[dict[str, Any]]:
@@ -128,7 +142,7 @@ def live() -> list[dict[str, Any]]:
             "$group": {
                 f.ID: f"${f.ID}",
                 _ACTIVE: {"$sum": f"${_ACTIVE}"},
-                **{name: {"$max": f"${name}"} for name in (_POOL, _CONCURRENCY, _BEAT_AT)},
+                **{name: {"$max": f"${name}"} for name in (_POOL, _CONCURRENCY, _BEAT_AT, _CONSUMING)},
             }
         },
         # A dead worker may still hold tasks, until recovery takes them.
@@ -145,6 +159,8 @@ def worker_from(document: Document) -> Worker:
         concurrency=document[_CONCURRENCY],
         active=document[_ACTIVE],
         beat_at=document[_BEAT_AT],
+        # A worker of an earlier version does not report it.
+        is_consuming=document[_CONSUMING] is not False,
     )
 
 

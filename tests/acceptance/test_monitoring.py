@@ -13,7 +13,7 @@ from typing import Any
 from redis import Redis
 from support import Api, process, wait_until
 
-_WORKERS = "{ workers { hostname pool concurrency active lastHeartbeatAt } }"
+_WORKERS = "{ workers { hostname pool concurrency active lastHeartbeatAt isConsuming } }"
 _QUEUES = "{ queues { name depth oldestQueuedAt } }"
 _CANCEL = "mutation ($id: ID!) { cancelTask(id: $id) { userErrors { code } } }"
 
@@ -56,7 +56,7 @@ def test_a_worker_and_its_queue(api: Api, redis: Redis, environment: dict[str, s
         assert (task["status"], task["worker"]) == ("STARTED", hostname)
         worker = _worker(api, hostname)
         assert worker is not None
-        assert worker["active"] == 1
+        assert (worker["active"], worker["isConsuming"]) == (1, True)
         assert _queue(api, queue) == {"name": queue, "depth": 1, "oldestQueuedAt": api.task(waiting)["createdAt"]}
 
         os.killpg(started.pid, signal.SIGKILL)

@@ -99,6 +99,9 @@ _INTERNALS = {
         "should_stop": "a stopping worker restores its messages",
         "should_terminate": "a terminated worker restores its messages",
     },
+    ("celery", "celery.worker.control", "worker/app"): {
+        "inspect_command(...)": "a health check asks whether a worker consumes",
+    },
     ("celery", "celery.worker.consumer.consumer:Consumer", "worker/app"): {
         "hub": "a gevent worker is recognised by having no event loop",
         "on_unknown_task(body, message, exc)": "tasks that this worker does not know are left to others",
@@ -600,6 +603,22 @@ _BEHAVIOUR = [
         "a worker that has lost the broker does not put messages back",
         source="not self.channel.do_restore",
         ours="do_restore",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.transport.redis:Channel.__init__",
+        "worker/app",
+        "answers of the broker are noted, which show that the worker consumes",
+        source="self.handlers = {'BRPOP': self._brpop_read,",
+        ours="BRPOP",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.transport.redis:MultiChannelPoller.maybe_check_brpop_health",
+        "adopt.py",
+        "a connection that died without a word is replaced after this many seconds",
+        source="channel.brpop_timeout + channel.health_check_interval",
+        ours="health_check_interval",
     ),
     TouchPoint(
         "kombu",

@@ -205,6 +205,10 @@ class Worker:
     last_heartbeat_at: datetime = strawberry.field(
         description="When its last heartbeat was stored, by the clock of the database."
     )
+    is_consuming: bool = strawberry.field(
+        description="Whether it takes tasks from its queues, as of its last heartbeat: its broker answers, or all of "
+        "its slots are taken. false for longer than a restart of the broker means that something is wrong."
+    )
 
     @classmethod
     def of(cls, worker: workers.Worker) -> Self:
@@ -215,4 +219,5 @@ class Worker:
             concurrency=worker.concurrency,
             active=worker.active,
             last_heartbeat_at=worker.beat_at,
+            is_consuming=worker.is_consuming,
         )

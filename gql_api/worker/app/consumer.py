@@ -1,15 +1,19 @@
-"""Bootsteps of the consumer: for messages when the connection to the broker is lost, and for polling under gevent."""
+"""Bootsteps of the consumer: for messages when the broker is lost, for answers of the broker, for polls of gevent."""
 
 from __future__ import annotations
 
 import functools
 import logging
 from collections.abc import Callable
+from queue import Empty
 from typing import Any
 
 from celery import bootsteps
 from celery.worker import state
+from celery.worker.control import inspect_command
 from kombu.transport.virtual import QoS
+
+from gql_api.worker.state.consumption import consumption
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +66,46 @@ def _settle(channel: Any, settle: Callable[..., None], delivery_tag: str, **opti
         return
     try:
         settle(delivery_tag, **options)
+        consumption.answered()
     except channel.connection_errors as error:
         logger.warning("The broker does not answer, a message stays unacknowledged: %r", error)
         # Only in this process: the worker has room for another message.
         QoS.ack(channel.qos, delivery_tag)  # type: ignore[no-untyped-call] # kombu has no types
+
+
+class NoteAnswers(bootsteps.StartStopStep):
+    """A bootstep that notes each answer of the broker to the worker's requests for messages.
+
+    A heartbeat alone would not show that a worker takes no more tasks.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """Note that there is a new connection, and its answers."""
+        channel = parent.task_consumer.channel
+        channel.handlers["BRPOP"] = functools.partial(_read, channel.handlers["BRPOP"])
+        consumption.begin(channel.qos.can_consume)
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - the bootstep's signature
+        """Note that the connection is lost, or closed."""
+        consumption.end()
+
+
+def _read(read: Callable[[], Any]) -> Any:
+    try:
+        message = read()
+    except Empty:
+        consumption.answered()
+        raise
+    consumption.answered()
+    return message
+
+
+@inspect_command()
+def consuming(state: Any) -> dict[str, bool]:  # noqa: ARG001 - Celery's signature
+    """Return whether the worker consumes: the broker answers it, or it has no room for more messages."""
+    return {"consuming": consumption.is_going_on}
 
 
 class EagerPolling(bootsteps.StartStopStep):

@@ -15,6 +15,7 @@ from gql_api.record.writes import Write
 from gql_api.registry import workers
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.registration.signatures import definitions_of
+from gql_api.worker.state.consumption import consumption
 from gql_api.worker.store.connections import Connections
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ def _beat(worker: Any, task_names: list[str], interval: float) -> Write:
         # Read at each beat, because consumers can be added and cancelled.
         queues=sorted(worker.app.amqp.queues.consume_from),
         good_for_seconds=interval * _MISSED_BEATS,
+        consuming=consumption.is_going_on,
     )
 
 
