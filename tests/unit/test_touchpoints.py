@@ -112,6 +112,7 @@ _INTERNALS = {
         "pool_cls": "the kind of the pool is known",
     },
     ("celery", "celery.backends.base:Backend", "worker/backend"): {
+        "process_cleanup()": "the traceback of an ended attempt is dropped after everything that may read it",
         "exception_safe_to_retry(exc)": "only an outage is waited for",
         "_fail_chain(chain, exc, traceback, store_result, state)": "the rest of a chain fails with a step",
         "_call_task_errbacks(request, exc, traceback)": "errbacks of a failed task are called",
@@ -550,6 +551,14 @@ _BEHAVIOUR = [
         "our steps change the channel that this step opens",
         source="c.task_consumer = c.app.amqp.TaskConsumer(",
         ours="celery.worker.consumer.tasks:Tasks",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.app.trace:build_tracer",
+        "worker/backend",
+        "the traceback of an ended attempt is dropped after everything that may read it",
+        source="task.backend.process_cleanup()",
+        ours="process_cleanup",
     ),
     TouchPoint(
         "celery",

@@ -17,7 +17,7 @@ from gql_api.worker.attempts.claims import cover
 from gql_api.worker.attempts.request import Request
 from gql_api.worker.attempts.time_limits import is_function_running
 from gql_api.worker.backend.backend import Backend
-from gql_api.worker.state import cancellation
+from gql_api.worker.state import cancellation, tracebacks
 from gql_api.worker.state.attempt import attempt_of
 from gql_api.worker.state.process import RUN, background_thread, become_worker, has_pool_processes
 from gql_api.worker.store.connections import Connections
@@ -49,6 +49,7 @@ class Leases(bootsteps.StartStopStep):
             parent.time_limit = None
         if isinstance(parent.app.backend, Backend):
             attach(parent.app.backend)
+            tracebacks.attach()
 
     def start(self, parent: Any) -> None:
         """Start the thread."""

@@ -38,6 +38,7 @@ from gql_api.worker.backend.log_writer import log_writer_for
 from gql_api.worker.backend.progress_writer import progress_writer_for
 from gql_api.worker.backend.records import Records
 from gql_api.worker.backend.translation import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from
+from gql_api.worker.state import tracebacks
 from gql_api.worker.state.attempt import attempt_of, fence_of
 from gql_api.worker.state.process import background_thread, in_event_loop, is_worker
 from gql_api.worker.store.chords import Answer, ChordStore
@@ -226,6 +227,11 @@ class Backend(MongoBackend):
             self.store_result(task_id, error, state, request=request)
         if request is not None and request.chord and not attempt_of(request).refused:
             self.on_chord_part_return(request, state, error)
+
+    def process_cleanup(self) -> None:
+        """Free what an ended attempt leaves behind: Celery calls this last."""
+        tracebacks.drop()
+        super().process_cleanup()
 
     def change_metadata(self, request: Any, operations: Sequence[Operation]) -> TaskRecord:
         """Change the metadata of the running task in the name of its attempt.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import chain, chord, group, shared_task
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 
 from gql_api.worker.app.task import Task
 
@@ -252,3 +253,31 @@ def count(self: Task, file: str) -> int:
         while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
             time.sleep(0.01)
         return int(self.update_metadata(increment={"count": 1})["count"])
+
+
+@shared_task(bind=True, max_retries=None)
+def retry_after_error(self: Task, times: int) -> int:
+    """Ask for so many retries at once, each because of an error, and return how many there were."""
+    if self.request.retries < times:
+        try:
+            _fail(self.request.retries)
+        except ValueError as error:
+            raise self.retry(exc=error, countdown=0) from error
+    return int(self.request.retries)
+
+
+@shared_task
+def fail(error: str) -> None:
+    """Raise an error, or what ends the task without an outcome."""
+    raise {"ValueError": ValueError, "Ignore": Ignore, "Reject": Reject}[error]
+
+
+def _fail(number: int) -> None:
+    raise ValueError(number)
+
+
+@shared_task
+def collect_garbage() -> int:
+    """Return the number of objects in reference cycles that this process has left behind; from now on it keeps them."""
+    gc.disable()
+    return gc.collect()
