@@ -38,6 +38,7 @@ _SETTLING = (
 
 # Without faults, or with few, the load goes on for so long.
 _MIN_LOAD_SECONDS = 20.0
+_START_SECONDS = 30.0
 _COUNT_SECONDS = 0.5
 # The backstop of watchers scans every ten seconds.
 _WATCHERS_SECONDS = 45.0
@@ -198,7 +199,8 @@ class Chaos:
             found = (await client.insist("{ taskDefinitions { name workers } }"))["taskDefinitions"]
             return any(each["name"] == "chaos_tasks.work" and each["workers"] for each in found)
 
-        await wait_until_async(announced, 30, "the task functions to be announced")
+        async with asyncio.timeout(_START_SECONDS):
+            await wait_until_async(announced, _START_SECONDS, "the task functions to be announced")
 
     async def _count_unfinished(self, site: Site) -> None:
         while True:

@@ -29,6 +29,8 @@ _APIS = ("api", "api-proxied")
 _BEHIND_PROXY = ("proxied", "api-proxied")
 _SUPPORT = Path(__file__).parent
 _WATCH_SECONDS = 0.3
+# A process that ends by itself more often is left alone: it does not even start.
+_MAX_EXITS = 10
 _REDIS_SECONDS = 3.0
 _DELAY_SECONDS = 0.3
 _SHORT = {
@@ -121,6 +123,7 @@ class Site:
                 process.start()
             for process in started:
                 process.wait_until_ready()
+                assert process.is_running, f"{process.name} does not start: see {process.log}"
             watching = threading.Thread(target=self._watch, name="watch processes")
             watching.start()
             stack.callback(watching.join)
@@ -163,7 +166,7 @@ class Site:
             for process in self.processes.values():
                 if process.lock.acquire(blocking=False):
                     try:
-                        if process.note_exit():
+                        if len(process.exits) < _MAX_EXITS and process.note_exit():
                             process.start()
                     finally:
                         process.lock.release()
