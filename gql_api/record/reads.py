@@ -13,7 +13,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.fields import FINAL, WAITING, Status
-from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress, Transition
+from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress, Transition, Version
 
 Document = dict[str, Any]
 
@@ -211,6 +211,11 @@ class TaskRecord:
 
     def __repr__(self) -> str:
         return f"<TaskRecord {self.id} {self.status} at revision {self.revision}>"
+
+    @cached_property
+    def version(self) -> Version:
+        """The version of the task, one object for all that keep it: they need not keep the record."""
+        return Version(self.revision, self.updated_at, self.status)
 
     @property
     def is_final(self) -> bool:

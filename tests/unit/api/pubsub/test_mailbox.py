@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support import taken
@@ -12,9 +12,9 @@ from gql_api.record.logs import LogBatch, LogLevel, LogLine
 from gql_api.record.reads import TaskRecord
 
 
-def _record(revision: int, status: str = "STARTED") -> TaskRecord:
-    now = datetime.now(UTC)
-    return TaskRecord({"_id": "t", "revision": revision, "status": status, "updated_at": now})
+def _record(revision: int, status: str = "STARTED", seconds: float | None = None) -> TaskRecord:
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=revision if seconds is None else seconds)
+    return TaskRecord({"_id": "t", "revision": revision, "status": status, "updated_at": at})
 
 
 async def test_a_slow_watcher_gets_the_newest_only() -> None:
