@@ -10,50 +10,30 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+from fault_servers import ReplicaSet, Server
 from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
 from support import Api, process, wait_until
 
-from gql_api.cli.embedded_servers import free_port, is_listening
+from gql_api.cli.embedded_servers import RedisServer, free_port, is_listening
 from gql_api.dispatch import Dispatcher, OperationalError
 from gql_api.record import fields, writes
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
 from gql_api.settings import Settings
+from gql_api.worker.store.connections import Connections
 from gql_api.worker.store.tasks import Store
 
 LEASE_SECONDS = 2.0
 _QUEUE = "celery"
-
-
-@dataclass
-class Server:
-    """A database that can be killed and started again on its data."""
-
-    command: list[str]
-    log: Path
-    port: int
-    running: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it listens."""
-        with self.log.open("ab") as log:
-            self.running = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True)
-        wait_until(lambda: is_listening(self.port))
-
-    def kill(self) -> None:
-        """End it at once, as a power cut does."""
-        if self.running is not None:
-            self.running.kill()
-            self.running.wait()
 
 
 @dataclass
@@ -92,7 +72,7 @@ class Site:
     """The databases, the workers and the API of one test, on 127.0.0.1."""
 
     folder: Path
-    mongodb: Server
+    mongodb: ReplicaSet
     redis: Server
     redis_url: str
     settings: Settings
@@ -213,3 +193,36 @@ class Site:
                 return bool(redis.ping())
             except RedisError:
                 return False
+
+
+@contextlib.contextmanager
+def open_site(folder: Path, members: int) -> Iterator[Site]:
+    """Start the databases, MongoDB with as many members; workers are the test's own."""
+    mongodb = ReplicaSet(folder, members)
+    redis_server = RedisServer(folder / "redis", free_port())
+    redis = Server(redis_server.command(), folder / "redis.log", redis_server.port)
+    try:
+        mongodb.start()
+        redis.start()
+        mongodb.initiate()
+        settings = Settings(mongodb_url=mongodb.url, mongodb_database="faults", celery_broker_url=redis_server.url)
+        connections = Connections(settings)
+        environment = {
+            "MONGODB_URL": mongodb.url,
+            "MONGODB_DATABASE": "faults",
+            "CELERY_BROKER_URL": redis_server.url,
+            "TASK_MODULES": "fault_tasks",
+            "PYTHONPATH": str(Path(__file__).parent),
+            "EXECUTIONS": str(folder / "executions"),
+            "LEASE_SECONDS": str(LEASE_SECONDS),
+            "RECOVERY_INTERVAL_SECONDS": "0.3",
+        }
+        with ExitStack() as workers:
+            dispatcher = Dispatcher(settings)
+            workers.callback(dispatcher.close)
+            workers.callback(connections.close)
+            store = Store(connections)
+            yield Site(folder, mongodb, redis, redis_server.url, settings, store, dispatcher, workers, environment)
+    finally:
+        mongodb.kill()
+        redis.kill()
