@@ -51,9 +51,9 @@ class Mailbox:
         self._is_deleted = True
         self._wake()
 
-    def put(self, record: TaskRecord) -> bool:
-        """Add a record, and return whether it is news."""
-        version, last = record.version, self.version
+    def put(self, record: TaskRecord, version: Version) -> bool:
+        """Add a record, with its version, and return whether it is news."""
+        last = self.version
         # Most records have a higher revision, and thousands of mailboxes receive each: the whole rule takes a call.
         if (version.revision <= last.revision or last.is_final) and not version.is_news(last):
             return False
@@ -69,7 +69,7 @@ class Mailbox:
     def correct(self, record: TaskRecord) -> None:
         """Add a record that is the truth, whatever came before."""
         self.version = NO_VERSION
-        self.put(record)
+        self.put(record, record.version)
 
     def rebase(self, version: Version) -> None:
         """Continue from an earlier version: MongoDB lost what came after it, and the next change is news again."""
@@ -132,9 +132,9 @@ class LogMailbox:
         self._must_read = False
         self._filled = asyncio.Event()
 
-    def put(self, record: TaskRecord) -> bool:
+    def put(self, record: TaskRecord, version: Version) -> bool:
         """Note the state of the task, and return whether it is news. All lines of a final task are stored."""
-        if not record.version.is_news(self.version):
+        if not version.is_news(self.version):
             return False
         self.correct(record)
         return True

@@ -245,8 +245,8 @@ def _deliver(event: TaskRecord | events.Deletion, watchers: Iterable[Mailbox | L
         for mailbox in watchers:
             mailbox.delete()
         return False
-    is_unclear = False
+    version, is_unclear = event.version, False
     for mailbox in watchers:
-        if not mailbox.put(event) and event.version.contradicts(mailbox.version):
+        if not mailbox.put(event, version) and version.contradicts(mailbox.version):
             is_unclear = True
     return is_unclear

@@ -102,7 +102,7 @@ def _put_missed(mailbox: AnyMailbox, record: TaskRecord) -> bool:
     """Deliver a record, and return whether its event was missed."""
     # A new watcher has no version until it has read MongoDB for the first time: it has missed nothing.
     is_seen = mailbox.version != NO_VERSION
-    return mailbox.put(record) and is_seen
+    return mailbox.put(record, record.version) and is_seen
 
 
 def _delete(held: _Held) -> None:

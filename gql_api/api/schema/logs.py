@@ -105,7 +105,8 @@ async def follow_log(
         raise ClientError.not_found(task_id)
     position = _position(task_id, after)
     async with services.feed.watch_log(task_id) as mailbox:
-        mailbox.put(await read_to_watch(task_id, services))
+        record = await read_to_watch(task_id, services)
+        mailbox.put(record, record.version)
         while True:
             # Read before MongoDB is: the lines of a task are stored before its end is.
             is_last = mailbox.is_final

@@ -136,7 +136,7 @@ def _publish(fanout: Fanout, record: TaskRecord) -> bool:
 async def _read_snapshot(task_id: str, mailbox: Mailbox, services: Services) -> Version:
     """Read a task for its subscribers, and return its version."""
     record = await read_to_watch(task_id, services)
-    mailbox.put(record)
+    mailbox.put(record, record.version)
     return record.version
 
 

@@ -48,6 +48,20 @@ def log_lines(self: Task, file: str, lines: int) -> None:
 
 
 @shared_task(bind=True)
+def report_then_hold(self: Task, report: str, end: str) -> None:
+    """Report progress when the first file is there, and return when the second is."""
+    with _written_down(self):
+        _wait_for(report)
+        self.report_progress(1)
+        _wait_for(end)
+
+
+def _wait_for(file: str) -> None:
+    while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
+        time.sleep(0.01)
+
+
+@shared_task(bind=True)
 def poison(self: Task) -> None:
     """Take its process down."""
     with _written_down(self):
@@ -138,8 +152,7 @@ def start_linked(self: Task, seconds: float) -> str:
 
 def _return_when_there_is(self: Task, file: str) -> str:
     with _written_down(self):
-        while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
-            time.sleep(0.01)
+        _wait_for(file)
     return "in time"
 
 

@@ -154,7 +154,7 @@ async def _is_told_late(
     async with feed.watch(task_id) as mailbox:
         first = await store.get(task_id)
         assert first is not None
-        mailbox.put(first)
+        mailbox.put(first, first.version)
         assert await taken(mailbox) is first
         record = await asyncio.to_thread(mute_worker.change, writes.start(task_id, worker="w"))
         assert record is not None
@@ -238,7 +238,7 @@ async def test_the_backstop_finds_a_deletion(
     async with TaskFeed(settings, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
         record = await store.get(task_id)
         assert record is not None
-        mailbox.put(record)
+        mailbox.put(record, record.version)
         await taken(mailbox)
         await asyncio.to_thread(mute_worker.change, writes.succeed(task_id, 1))
         await asyncio.to_thread(mute_worker.delete, [task_id])

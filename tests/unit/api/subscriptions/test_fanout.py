@@ -102,6 +102,21 @@ async def _true(value: bool) -> bool:
     return value
 
 
+async def test_a_late_joiner_does_not_wait_for_what_was_lost(source: _Source) -> None:
+    """MongoDB lost the version that its read has shown: the correction is the first payload."""
+    first = _join(source)
+    await source.fanout.snapshot(source.read)
+    source.publish(3)
+    source.revision = 5
+    late = _join(source)
+    await wait_until_async(lambda: _true(source.reads == 2))
+    source.publish(4)
+    assert late.take() == ([], None)
+    source.publish(2)
+    assert await _received(late) == [b"2"]
+    assert await _received(first) == [b"3", b"4", b"2"]
+
+
 async def test_a_late_joiner_gets_the_last_payload_when_it_is_current(source: _Source) -> None:
     """Nothing is executed for it: it has the bytes that the others have had."""
     _join(source)
