@@ -201,6 +201,7 @@ class TaskRecord:
     def __init__(self, document: Document, omitted: frozenset[str] = frozenset(), lazy: bytes | None = None) -> None:
         self._document = document
         self._lazy = lazy
+        self._version: Version | None = None
         self.omitted = omitted
         self.id: str = document[f.ID]
         self.revision: int = document[f.REVISION]
@@ -212,10 +213,13 @@ class TaskRecord:
     def __repr__(self) -> str:
         return f"<TaskRecord {self.id} {self.status} at revision {self.revision}>"
 
-    @cached_property
+    # Every event needs it: a cached_property takes a lock.
+    @property
     def version(self) -> Version:
         """The version of the task, one object for all that keep it: they need not keep the record."""
-        return Version(self.revision, self.updated_at, self.status)
+        if self._version is None:
+            self._version = Version(self.revision, self.updated_at, self.status)
+        return self._version
 
     @property
     def is_final(self) -> bool:

@@ -50,11 +50,12 @@ class ListWatchers:
             is_sudden: whether changes before this one were missed for certain.
             is_certain: whether MongoDB cannot lose the record.
         """
-        if not self.is_news(record):
+        version = record.version
+        if not version.is_news(self.received.last(record.id)):
             return False
         self._deliver(RecordChange(record, is_sudden=is_sudden or self._missed_before(record)))
         remember = self.received.confirm if is_certain else self.received.add
-        remember(record.id, record.version)
+        remember(record.id, version)
         return True
 
     def delete(self, deletion: Deletion) -> bool:

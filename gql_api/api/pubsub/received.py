@@ -51,14 +51,15 @@ class ReceivedVersions:
         """Note a version that an event brought."""
         self._confirmed.pop(task_id, None)
         self._unconfirmed[task_id] = version
-        self._expire()
 
     def confirm(self, task_id: str, version: Version) -> None:
         """Note that a version cannot be lost any more."""
+        now = time.monotonic()
         self._unconfirmed.pop(task_id, None)
-        self._confirmed[task_id] = version, time.monotonic()
+        self._confirmed[task_id] = version, now
         self._confirmed.move_to_end(task_id)
-        self._expire()
+        while now - next(iter(self._confirmed.values()))[1] > _REMEMBERED_SECONDS:
+            self._confirmed.popitem(last=False)
 
     def forget(self, task_id: str) -> None:
         """Forget a task: it may be created anew."""
@@ -69,8 +70,3 @@ class ReceivedVersions:
         """Forget all."""
         self._unconfirmed.clear()
         self._confirmed.clear()
-
-    def _expire(self) -> None:
-        now = time.monotonic()
-        while self._confirmed and now - next(iter(self._confirmed.values()))[1] > _REMEMBERED_SECONDS:
-            self._confirmed.popitem(last=False)
