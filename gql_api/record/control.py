@@ -14,7 +14,6 @@ from gql_api.record.fields import FINAL_NAMES, Status
 from gql_api.record.model import ErrorInfo
 from gql_api.record.reads import Document
 from gql_api.record.writes import (
-    NEXT_REVISION,
     NOW,
     REMOVE,
     Filter,
@@ -23,6 +22,7 @@ from gql_api.record.writes import (
     ended_by,
     from_now,
     literal,
+    next_revision,
     storable,
 )
 
@@ -114,19 +114,29 @@ def reschedule(task_id: str, time: datetime) -> Write:
 
 
 def replace_metadata(
-    task_id: str, metadata: dict[str, Any], seen: int | None, *, token: str | None = None, fence: Filter | None = None
+    task_id: str,
+    metadata: dict[str, Any],
+    seen: int | None,
+    *,
+    token: str | None = None,
+    announced: int = 0,
+    fence: Filter | None = None,
 ) -> Write:
     """Store metadata that was made from the metadata of revision ``seen``, unless it has changed since.
 
     A change whose reply was lost recognises itself by its ``token``. Without a fence it may change final tasks too:
     metadata is the caller's, and not part of the outcome.
     """
-    changes: dict[str, Any] = {f.METADATA: literal(values.dump(metadata)), f.METADATA_REVISION: NEXT_REVISION}
+    changes: dict[str, Any] = {
+        f.METADATA: literal(values.dump(metadata)),
+        f.METADATA_REVISION: next_revision(announced),
+    }
     if token is not None:
         tokens = {"$concatArrays": [{"$ifNull": [f"${f.METADATA_TOKENS}", []]}, [token]]}
         changes[f.METADATA_TOKENS] = {"$slice": [tokens, -_MAX_TOKENS]}
     unchanged = {**(fence or {}), f.METADATA_REVISION: seen}
-    return change(task_id, changes, fence=unchanged, final_too=fence is None, keeps_custom_state=True)
+    is_callers = fence is None
+    return change(task_id, changes, fence=unchanged, final_too=is_callers, keeps_custom_state=True, announced=announced)
 
 
 def with_key(name: str, key: str) -> Document:

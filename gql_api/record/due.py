@@ -110,11 +110,6 @@ def postpone_leader_lock(name: str, seconds: float) -> Write:
     return {f.ID: name}, [{"$set": {f.AT: {"$add": [f"${f.AT}", round(seconds * 1000)]}}}]
 
 
-def barrier() -> Write:
-    """Return a write that changes nothing, and succeeds on a primary that has its majority only."""
-    return {f.ID: {"$in": []}}, [{"$set": {f.AT: NOW}}]
-
-
 def queues_waiting(time: datetime, names: list[str]) -> list[dict[str, Any]]:
     """Return the aggregation over the queues and priorities in which a task has waited since before a time."""
     return [

@@ -17,6 +17,7 @@ LEADER_LOCKS = "turns"
 DEFINITIONS = "task_definitions"
 TOMBSTONES = "tombstones"
 WORKERS = "workers"
+BARRIERS = "barriers"
 
 SHAPE_VERSION = 1
 HISTORY_LENGTH = 50

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from gql_api.record.fields import Status
+from gql_api.record.fields import FINAL, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +108,63 @@ class Transition:
     at: datetime
     worker: str | None
     message: str | None
+
+
+# A tuple, because an enum's hash takes longer than three comparisons.
+_FINAL = tuple(FINAL)
+
+
+# Not a dataclass: every event makes one, and thousands of mailboxes read its fields.
+class Version:
+    """The version of a task that a client, a mailbox or MongoDB has.
+
+    The revision alone does not decide which of two versions is newer. MongoDB may lose a write that was announced, when
+    it is killed or another member becomes primary: progress, which it acknowledges before it is safe. The next change
+    then has the same revision again.
+    """
+
+    __slots__ = ("is_final", "revision", "status", "updated_at")
+
+    def __init__(self, revision: int, updated_at: datetime, status: Status) -> None:
+        self.revision = revision
+        self.updated_at = updated_at
+        self.status = status
+        self.is_final = status in _FINAL
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Version)
+            and self.revision == other.revision
+            and self.updated_at == other.updated_at
+            and self.status == other.status
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.revision, self.updated_at, self.status))
+
+    def __repr__(self) -> str:
+        return f"<Version {self.revision} {self.status} of {self.updated_at}>"
+
+    def is_news(self, last: Version) -> bool:
+        """Return whether this version is certain to be newer than the last one that was received."""
+        if self.is_final != last.is_final:
+            return self.is_final  # nothing follows a final state but changes that keep it
+        if self.revision == last.revision:
+            return self.updated_at > last.updated_at
+        return self.revision > last.revision
+
+    def contradicts(self, last: Version) -> bool:
+        """Return whether MongoDB has to decide between this version, which is no news, and the last one.
+
+        Either the last one was lost, or the times of the two changes are not in the order of their revisions and their
+        events changed places.
+        """
+        if self.is_final != last.is_final:
+            return False
+        if self.revision == last.revision:
+            return self.updated_at < last.updated_at
+        return self.revision < last.revision and self.updated_at > last.updated_at
+
+
+NO_VERSION = Version(0, datetime.min.replace(tzinfo=UTC), Status.SCHEDULED)
+"""The version before the first: every version is news."""

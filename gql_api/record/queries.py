@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gql_api.record import fields as f
+from gql_api.record.model import Version
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import NOW
 
@@ -48,6 +49,19 @@ FILTERED_ONLY = {
 def revisions_of(documents: list[Document]) -> dict[str, int]:
     """Read the revisions, by id, of records found with :data:`REVISION_ONLY`."""
     return {document[f.ID]: document[f.REVISION] for document in documents}
+
+
+def versions_of(documents: list[Document]) -> dict[str, Version]:
+    """Read the versions, by id, of records found with :data:`CHANGE_ONLY`."""
+    return {record.id: record.version for record in map(TaskRecord, documents)}
+
+
+def barrier() -> tuple[Document, Document]:
+    """Return the write, an upsert, that MongoDB acknowledges when all writes before it are safe on a majority.
+
+    It always changes its document: a write that changes nothing succeeds even on a primary without its majority.
+    """
+    return {f.ID: "barrier"}, {"$inc": {f.REVISION: 1}}
 
 
 def children_of(task_id: str) -> Document:

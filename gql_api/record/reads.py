@@ -13,7 +13,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.fields import FINAL, WAITING, Status
-from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress, Transition
+from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress, Transition, Version
 
 Document = dict[str, Any]
 
@@ -205,6 +205,7 @@ class TaskRecord:
     def __init__(self, document: Document, omitted: frozenset[str] = frozenset(), lazy: bytes | None = None) -> None:
         self._document = document
         self._lazy = lazy
+        self._version: Version | None = None
         self.omitted = omitted
         self.id: str = document[f.ID]
         self.revision: int = document[f.REVISION]
@@ -215,6 +216,14 @@ class TaskRecord:
 
     def __repr__(self) -> str:
         return f"<TaskRecord {self.id} {self.status} at revision {self.revision}>"
+
+    # Every event needs it: a cached_property takes a lock.
+    @property
+    def version(self) -> Version:
+        """The version of the task, one object for all that keep it: they need not keep the record."""
+        if self._version is None:
+            self._version = Version(self.revision, self.updated_at, self.status)
+        return self._version
 
     @property
     def is_final(self) -> bool:

@@ -72,18 +72,21 @@ def start(task_id: str, *, worker: str) -> Write:
     return change(task_id, {**began(worker), f.DUE_AT: REMOVE}, status=Status.STARTED, worker=worker)
 
 
-def progress(task_id: str, report: Progress, *, fence: Filter | None = None) -> Write:
+def progress(task_id: str, report: Progress, *, announced: int = 0, fence: Filter | None = None) -> Write:
     """Record the progress of a running task. It is not a transition: the history does not grow."""
-    return change(task_id, {f.PROGRESS: literal(_progress_document(report))}, fence=_started(fence))
+    return change(
+        task_id, {f.PROGRESS: literal(_progress_document(report))}, announced=announced, fence=_started(fence)
+    )
 
 
-def custom_state(task_id: str, name: str, meta: Any, *, fence: Filter | None = None) -> Write:
+def custom_state(task_id: str, name: str, meta: Any, *, announced: int = 0, fence: Filter | None = None) -> Write:
     """Record a custom state of the task function: the task stays STARTED, and the history has the state's name."""
     return change(
         task_id,
         {f.CUSTOM_STATE: literal({f.NAME: name, f.DATA: values.dump(meta)})},
         status=Status.STARTED,
         message=name,
+        announced=announced,
         fence=_started(fence),
     )
 
@@ -96,6 +99,7 @@ def retry(
     message: NewTask | None = None,
     children: Any = None,
     last_progress: Progress | None = None,
+    announced: int = 0,
     fence: Filter | None = None,
 ) -> Write:
     """Record that the task asked for another attempt; its error stays readable until that begins.
@@ -112,7 +116,8 @@ def retry(
         **_error(error),
         **_outcome(children, last_progress),
     }
-    return change(task_id, changes, status=Status.RETRY, message=error.message if error else None, fence=fence)
+    text = error.message if error else None
+    return change(task_id, changes, status=Status.RETRY, message=text, announced=announced, fence=fence)
 
 
 def succeed(
@@ -123,6 +128,7 @@ def succeed(
     in_chord: bool = False,
     children: Any = None,
     last_progress: Progress | None = None,
+    announced: int = 0,
     fence: Filter | None = None,
 ) -> Write:
     """Record the result, a JSON value.
@@ -138,7 +144,7 @@ def succeed(
         **({f.CHORD_RESULT: literal(values.dump(result))} if ignored and in_chord else {}),
         **_outcome(children, last_progress),
     }
-    return change(task_id, changes, status=Status.SUCCESS, fence=fence)
+    return change(task_id, changes, status=Status.SUCCESS, announced=announced, fence=fence)
 
 
 def fail(
@@ -148,11 +154,13 @@ def fail(
     status: Status = Status.FAILURE,
     children: Any = None,
     last_progress: Progress | None = None,
+    announced: int = 0,
     fence: Filter | None = None,
 ) -> Write:
     """Record why the task ended without a result; ``status`` is FAILURE or REVOKED."""
     changes = {**ended_by(error), **_outcome(children, last_progress)}
-    return change(task_id, changes, status=status, message=error.message if error else None, fence=fence)
+    text = error.message if error else None
+    return change(task_id, changes, status=status, message=text, announced=announced, fence=fence)
 
 
 def forget(task_id: str) -> Write:
@@ -172,14 +180,17 @@ def change(
     final_too: bool = False,
     matching: Filter | None = None,
     keeps_custom_state: bool = False,
+    announced: int = 0,
 ) -> Write:
     """Return a change that raises the revision and, with a ``status``, which may be an expression, adds a transition.
 
     It changes one task or, run over many, each of several. It excludes final tasks, except with ``final_too`` or with a
     ``fence`` on the status, which replaces that condition. ``matching`` is any other filter that must match too.
+    ``announced`` is a revision that clients know and MongoDB may have lost: the change takes a higher one.
     """
+    revision = next_revision(announced)
     stage: dict[str, Any] = {
-        f.REVISION: NEXT_REVISION,
+        f.REVISION: revision,
         f.UPDATED_AT: NOW,
         **({} if keeps_custom_state else {f.CUSTOM_STATE: REMOVE}),
         **changes,
@@ -187,7 +198,7 @@ def change(
     if status is not None:
         stage[f.STATUS] = status
         at_worker = f"${f.WORKER}" if worker is None else literal(worker)
-        entry = _transition(NEXT_REVISION, status, at_worker, message)
+        entry = _transition(revision, status, at_worker, message)
         stage[f.HISTORY] = {"$slice": [{"$concatArrays": [f"${f.HISTORY}", [entry]]}, -f.HISTORY_LENGTH]}
     filter_: Filter = {
         f.ID: task_id if isinstance(task_id, str) else {"$in": list(task_id)},
@@ -195,6 +206,11 @@ def change(
         **(fence or {}),
     }
     return filter_ if matching is None else {"$and": [filter_, matching]}, [{"$set": stage}]
+
+
+def next_revision(announced: int) -> dict[str, Any]:
+    """Return the expression for the revision after the stored one, and after one that was announced before."""
+    return {"$add": [{"$max": [f"${f.REVISION}", announced]}, 1]} if announced else NEXT_REVISION
 
 
 def _started(fence: Filter | None) -> Filter:

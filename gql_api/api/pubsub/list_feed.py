@@ -1,17 +1,15 @@
 """Deliver every change of every task to the watchers of lists.
 
 One pattern subscription receives all events while there is a watcher. Events are only a fast path here too: after each
-reconnect, and at intervals, the feed compares the changes in MongoDB with the events that it has received.
+reconnect, and at intervals, the feed scans MongoDB. A scan reads what a majority has, behind a barrier, so that it
+delivers nothing that can be lost, and finds which of the versions that events had brought are lost.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from pymongo.errors import PyMongoError
@@ -19,11 +17,13 @@ from pymongo.errors import PyMongoError
 from gql_api import events
 from gql_api.api.errors import ClientError
 from gql_api.api.pubsub.connection import PATTERN, PubSubConnection
-from gql_api.api.pubsub.list_mailbox import ListMailbox, Predicate, RecordChange
+from gql_api.api.pubsub.list_mailbox import ListMailbox, Predicate
+from gql_api.api.pubsub.list_watchers import ListWatchers
 from gql_api.api.store.tasks import TaskStore
 from gql_api.events import Deletion
 from gql_api.query.lists import Order, OrderField, PageRequest, Position
 from gql_api.record import queries
+from gql_api.record.model import Version
 from gql_api.record.reads import TaskRecord
 from gql_api.telemetry.counters import EVENTS
 
@@ -31,14 +31,12 @@ logger = logging.getLogger(__name__)
 
 # A write becomes visible later than its timestamp, so that a scan of MongoDB begins earlier than the last one ended.
 _OVERLAP = timedelta(seconds=10)
-# A change without an event reaches clients after newer changes, at the next scan, so that a replay begins earlier.
-_REPLAY_MARGIN = timedelta(seconds=15)
+# A change without an event reaches clients after newer changes, at the next scan, so that a replay begins earlier: by
+# more than the longest time between two scans (11 seconds), the grace for events, and the overlap.
+_REPLAY_MARGIN = timedelta(seconds=25)
 _MIN_TIME = datetime.min.replace(tzinfo=UTC)
 # The event of a change that is newer may still be under way.
 EVENT_GRACE = timedelta(seconds=1)
-# Longer than the time between two scans and their overlap.
-_REMEMBERED_SECONDS = 60.0
-_NOT_RECEIVED = (0.0, 0.0)
 _PAGE = 500
 _BY_CHANGE = Order(OrderField.UPDATED_AT, descending=False)
 
@@ -49,34 +47,34 @@ def start_of_replay(since: datetime) -> datetime:
 
 
 class ListFeed:
-    """The watchers of lists, and the events that they have received.
+    """The events and the scans that keep the watchers of lists informed.
 
     Args:
         connection: the pub/sub connection of the process.
         records: reads MongoDB.
+        on_contradiction: called when MongoDB has to decide between events, by :meth:`settle`.
     """
 
-    def __init__(self, connection: PubSubConnection, records: TaskStore) -> None:
+    def __init__(
+        self, connection: PubSubConnection, records: TaskStore, on_contradiction: Callable[[], object]
+    ) -> None:
         self._connection = connection
         self._records = records
-        self._mailboxes: set[ListMailbox] = set()
-        # By id: the last revision received, infinite for a deleted task, and the time of that.
-        self._received: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        # By the clock of MongoDB: the beginning of the first watch, the time from which on all events are received, and
-        # the end of the last scan.
-        self._watched_since: datetime | None = None
-        self._listening_since: datetime | None = None
+        self._on_contradiction = on_contradiction
+        self._watchers = ListWatchers()
+        self._unclear: set[str] = set()
+        # By the clock of MongoDB: the end of the last scan.
         self._scanned_until: datetime | None = None
 
     @property
     def watchers(self) -> int:
         """The number of lists being watched."""
-        return len(self._mailboxes)
+        return len(self._watchers)
 
     @property
     def is_listening(self) -> bool:
         """True while there are watchers, from when Redis has acknowledged their subscription or the wait timed out."""
-        return self._listening_since is not None
+        return self._watchers.listening_since is not None
 
     @contextlib.asynccontextmanager
     async def watch(self, predicate: Predicate) -> AsyncIterator[ListMailbox]:
@@ -86,26 +84,29 @@ class ListFeed:
         short wait, and scans of MongoDB find the changes.
         """
         mailbox = ListMailbox(predicate)
-        if not self._mailboxes:
+        watchers = self._watchers
+        if not watchers:
             self._connection.subscribe(events.ALL_TASKS, PATTERN)
-        self._mailboxes.add(mailbox)
+        watchers.add(mailbox)
         try:
-            if self._watched_since is None:
+            if watchers.watched_since is None:
                 began = await self._records.now()
-                self._watched_since = self._watched_since or began
+                watchers.watched_since = watchers.watched_since or began
                 self._scanned_until = self._scanned_until or began
             await self._connection.acknowledged(events.ALL_TASKS, kind=PATTERN)
-            self._listening_since = self._listening_since or await self._records.now()
+            watchers.listening_since = watchers.listening_since or await self._records.now()
             yield mailbox
         finally:
-            self._mailboxes.discard(mailbox)
-            if not self._mailboxes:
+            watchers.remove(mailbox)
+            if not watchers:
                 self._connection.unsubscribe(events.ALL_TASKS, PATTERN)
-                self._watched_since = self._listening_since = self._scanned_until = None
-                self._received.clear()
+                self._scanned_until = None
 
     async def changed_since(self, since: datetime, fields: dict[str, int] | None = None) -> AsyncIterator[TaskRecord]:
-        """Read the tasks that have changed since a time, in the order of their changes."""
+        """Read the tasks that have changed since a time, in the order of their changes, as a majority has them.
+
+        Behind a barrier (``TaskStore.committed``) it misses no change that was stored before.
+        """
         after = Position(since, "")
         while True:
             records = await self._records.lists.page({}, PageRequest(_BY_CHANGE, _PAGE, after), fields)
@@ -115,20 +116,33 @@ class ListFeed:
                 return
             after = Position.of(records[-1], _BY_CHANGE)
 
+    def resumable(self, at: datetime) -> datetime:
+        """Return the time from which a client resumes that has just received a change made at ``at``.
+
+        It is not further ahead than the last scan allows: an earlier change whose event was lost may not have been
+        found yet, for however long MongoDB has been away. In health, scans come often enough for ``at`` itself.
+        """
+        if self._scanned_until is None:
+            return at
+        return min(at, self._scanned_until - _OVERLAP + _REPLAY_MARGIN)
+
     def receive(self, channel: str, payload: bytes) -> None:
         """Deliver an event to the watchers."""
-        if not self._mailboxes:
+        if not self._watchers:
             return
         try:
             event = events.decode(payload)
-        except events.EventError:
+            EVENTS.count += 1
+            if isinstance(event, Deletion):
+                self._watchers.delete(event)
+            elif not self._watchers.put(event) and event.version.contradicts(self._watchers.received.last(event.id)):
+                self._unclear.add(event.id)
+                self._on_contradiction()
+        except (events.EventError, LookupError):  # a record without the fields of its version is no event either
             logger.warning("A message on the channel %s is not an event", channel)
             return
-        EVENTS.count += 1
-        if isinstance(event, Deletion):
-            self._delete(event)
-        else:
-            self._put(event)
+        if self._watchers.received.is_full:
+            self._watchers.give_up()
 
     async def scan(self, *, events_arrive: bool) -> int:
         """Deliver the changes in MongoDB whose events were not received, and return the number of their tasks.
@@ -144,73 +158,62 @@ class ListFeed:
             logger.warning("MongoDB does not answer, what has changed is looked for later: %s", error)
             return 0
 
+    async def settle(self) -> None:
+        """Let MongoDB decide between the events that contradicted each other."""
+        unclear, self._unclear = self._unclear, set()
+        held = {
+            task_id: version for task_id, version in self._watchers.received.unconfirmed().items() if task_id in unclear
+        }
+        if not held:
+            return
+        try:
+            await self._records.committed.barrier()
+            await self._check(held)  # a scan finds out whether a task that has vanished was deleted
+        except PyMongoError as error:
+            logger.warning("MongoDB does not answer, what it has lost is looked for later: %s", error)
+
     async def _scan(self, since: datetime, margin: timedelta) -> int:
-        until, found = await self._records.now() - margin, 0
-        missed = [
-            record.id
-            async for record in self.changed_since(since, queries.CHANGE_ONLY)
-            if self._is_newer(record)
-            and self._concerns_watchers(record.id, record.updated_at)
-            and record.updated_at <= until
-        ]
+        until, found, missed = await self._records.now() - margin, 0, list[str]()
+        unconfirmed = self._watchers.received.unconfirmed()
+        await self._records.committed.barrier()
+        async for record in self.changed_since(since, queries.CHANGE_ONLY):
+            if unconfirmed.get(record.id) == record.version:
+                self._watchers.confirm(record.id, unconfirmed.pop(record.id))
+            elif self._watchers.is_news(record) and self._watchers.concerns(record.id, record.updated_at):
+                if record.updated_at <= until:
+                    missed.append(record.id)
+                unconfirmed.pop(record.id, None)
         for start in range(0, len(missed), _PAGE):
-            for record in await self._records.get_many(missed[start : start + _PAGE]):
-                found += self._put(record, is_sudden=True)
+            for record in await self._records.committed.records(missed[start : start + _PAGE]):
+                found += self._watchers.put(record, is_sudden=True, is_certain=True)
+        corrected, vanished = await self._check(unconfirmed)
+        # Read after the tasks: a task has its tombstone before it is deleted.
         async for task_id, at in self._records.deletions.since(since):
-            if self._concerns_watchers(task_id, at) and at <= until:
-                found += self._delete(Deletion(task_id, at))
+            vanished.pop(task_id, None)
+            if self._watchers.concerns(task_id, at) and at <= until:
+                found += self._watchers.delete(Deletion(task_id, at))
+        found += corrected + sum(self._watchers.retract(task_id, lost) for task_id, lost in vanished.items())
         if self._scanned_until is not None:  # the last watcher may have left meanwhile
             self._scanned_until = until
         return found
 
-    def _put(self, record: TaskRecord, *, is_sudden: bool = False) -> bool:
-        if not self._is_newer(record):
-            return False
-        change = RecordChange(record, is_sudden=is_sudden or self._missed_before(record))
-        self._remember(record.id, record.revision)
-        for mailbox in self._mailboxes:
-            mailbox.put(change)
-        return True
+    async def _check(self, held: Mapping[str, Version]) -> tuple[int, dict[str, Version]]:
+        """Correct the versions that events had brought before the last barrier and MongoDB does not have any more.
 
-    def _delete(self, deletion: Deletion) -> bool:
-        if self._received.get(deletion.task_id, _NOT_RECEIVED)[0] == math.inf:
-            return False
-        last = deletion.record
-        is_sudden = last is None or self._missed(last.id, last.revision, last.updated_at, deletion.at)
-        self._remember(deletion.task_id, math.inf)
-        for mailbox in self._mailboxes:
-            mailbox.delete(deletion, is_sudden=is_sudden)
-        return True
-
-    def _is_newer(self, record: TaskRecord) -> bool:
-        return record.revision > self._received.get(record.id, _NOT_RECEIVED)[0]
-
-    def _concerns_watchers(self, task_id: str, at: datetime) -> bool:
-        """Return whether a change was made since the first watcher came, or follows one that watchers received."""
-        return task_id in self._received or (self._watched_since is not None and at >= self._watched_since)
-
-    def _missed_before(self, record: TaskRecord) -> bool:
-        """Return whether the event of the change before a record's last one was missed."""
-        if record.revision == 1:
-            return False
-        last = record.history[-1]
-        earlier = last if last.revision < record.revision else record.history[-2]
-        changed_between = earlier.revision < (record.metadata_revision or 0) < record.revision
-        if changed_between and record.id not in self._received:
-            return True  # the time is unknown: the history does not have changes of metadata
-        return self._missed(record.id, record.revision - 1, earlier.at, record.updated_at)
-
-    def _missed(self, task_id: str, revision: int, at: datetime, now: datetime) -> bool:
-        """Return whether the event of a change should have been received, and was not."""
-        if task_id in self._received:
-            # The last record in a deletion may be older than a record received before.
-            return self._received[task_id][0] != revision
-        is_remembered = now - at < timedelta(seconds=_REMEMBERED_SECONDS / 2)
-        return is_remembered and self._listening_since is not None and at > self._listening_since
-
-    def _remember(self, task_id: str, revision: float) -> None:
-        now = time.monotonic()
-        self._received[task_id] = revision, now
-        self._received.move_to_end(task_id)
-        while self._received and now - next(iter(self._received.values()))[1] > _REMEMBERED_SECONDS:
-            self._received.popitem(last=False)
+        Returns:
+            the number of corrected tasks, and the versions of the tasks that MongoDB does not have at all.
+        """
+        ids, found, vanished = list(held), 0, dict[str, Version]()
+        for start in range(0, len(ids), _PAGE):
+            chunk = ids[start : start + _PAGE]
+            stored = await self._records.committed.versions(chunk)
+            vanished |= {task_id: held[task_id] for task_id in chunk if task_id not in stored}
+            lost = []
+            for task_id, version in stored.items():
+                if version == held[task_id]:
+                    self._watchers.confirm(task_id, version)
+                elif not version.is_news(held[task_id]):
+                    lost.append(task_id)
+            for record in await self._records.committed.records(lost) if lost else ():
+                found += self._watchers.correct(record, held[record.id])
+        return found, vanished

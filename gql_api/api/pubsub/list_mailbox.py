@@ -12,13 +12,14 @@ from functools import cached_property
 
 from gql_api.api.errors import ApiError
 from gql_api.events import Deletion
+from gql_api.record.model import NO_VERSION, Version
 from gql_api.record.reads import TaskRecord
 
 # The number of tasks whose changes may wait. A watcher that falls further behind has to start again.
 MAX_WAITING = 1000
 # The longest time between a replay that reads a change and the event of the same change.
 _MAX_EVENT_DELAY = timedelta(seconds=60)
-_NOT_REPLAYED = (0, 0.0)
+_NOT_REPLAYED = (NO_VERSION, 0.0)
 
 Predicate = Callable[[TaskRecord], bool]
 """A filter in memory; raises :class:`LookupError` when the result depends on fields that a record does not have."""
@@ -69,16 +70,17 @@ class ListMailbox:
 
     matches: Predicate
     _waiting: dict[str, PendingChange] = field(default_factory=dict)
-    # By id: the last revision that a replay has read before its event came, and the time of that.
-    _replayed: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
+    # By id: the last version that a replay has read before its event came, and the time of that.
+    _replayed: OrderedDict[str, tuple[Version, float]] = field(default_factory=OrderedDict)
     has_fallen_behind: bool = False
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, change: RecordChange) -> None:
-        """Add a change. The changes of each task come in the order of their revisions."""
+        """Add a change. The changes of each task come in their order, and corrections after what they correct."""
         record = change.record
-        if record.revision <= self._replayed.get(record.id, _NOT_REPLAYED)[0]:
+        if not record.version.is_news(self._replayed.get(record.id, _NOT_REPLAYED)[0]):
             return
+        self._replayed.pop(record.id, None)  # or a later correction could not go back to it
         try:
             matches = self.matches(record)
         except LookupError:
@@ -99,18 +101,22 @@ class ListMailbox:
         """Drop the events of a record that a replay has read: they may wait here already, or still come.
 
         Args:
-            record: the record.
+            record: the record, as a majority of MongoDB's members has it: it cannot be lost.
             began: the time when the replay began.
         """
+        pending = self._waiting.get(record.id)
+        if pending is not None and isinstance(pending.latest, TaskRecord):
+            if pending.latest.version.is_news(record.version):
+                return
+            del self._waiting[record.id]
         if record.updated_at >= began - _MAX_EVENT_DELAY:
             self._remember(record)
-        pending = self._waiting.get(record.id)
-        if (
-            pending is not None
-            and isinstance(pending.latest, TaskRecord)
-            and pending.latest.revision <= record.revision
-        ):
-            del self._waiting[record.id]
+
+    def fall_behind(self) -> None:
+        """Drop all changes: the watcher has to start again."""
+        self._waiting.clear()
+        self.has_fallen_behind = True
+        self._filled.set()
 
     async def take(self) -> list[PendingChange]:
         """Wait for changes, and take all of them.
@@ -127,7 +133,7 @@ class ListMailbox:
 
     def _remember(self, record: TaskRecord) -> None:
         now = time.monotonic()
-        self._replayed[record.id] = record.revision, now
+        self._replayed[record.id] = record.version, now
         self._replayed.move_to_end(record.id)
         while now - next(iter(self._replayed.values()))[1] > _MAX_EVENT_DELAY.total_seconds():
             self._replayed.popitem(last=False)
@@ -136,6 +142,5 @@ class ListMailbox:
         self._waiting.pop(task_id, None)
         self._waiting[task_id] = change
         if len(self._waiting) > MAX_WAITING:
-            self._waiting.clear()
-            self.has_fallen_behind = True
+            self.fall_behind()
         self._filled.set()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from gql_api.record.logs import LogBatch, LogLine
+from gql_api.record.model import NO_VERSION, Version
 from gql_api.record.reads import TaskRecord
 
 # A batch may have 32 KiB.
@@ -15,16 +16,16 @@ _MAX_BATCHES = 8
 class Mailbox:
     """A mailbox for at most one record, so that a slow watcher costs bounded memory and never receives stale records.
 
-    Revisions only rise: a record that is not newer than all records before it is dropped.
+    A record that is no news is dropped (:meth:`Version.is_news`). Versions rise until MongoDB loses one that was put.
     """
 
     # There are thousands of mailboxes, and the event loop passes through all of them: slots make that faster.
-    __slots__ = ("_accept", "_is_deleted", "_is_due", "_newest", "_schedule", "_waiting", "revision")
+    __slots__ = ("_accept", "_is_deleted", "_is_due", "_newest", "_schedule", "_waiting", "version")
 
     def __init__(self) -> None:
         self._newest: TaskRecord | None = None
         self._is_deleted = False
-        self.revision = 0  # of the newest record put
+        self.version = NO_VERSION  # the newest received
         # Set while a coroutine waits in take. An asyncio.Event is five times as large.
         self._waiting: asyncio.Future[None] | None = None
         self._schedule: Callable[[Callable[[], None]], None] | None = None
@@ -50,11 +51,13 @@ class Mailbox:
         self._is_deleted = True
         self._wake()
 
-    def put(self, record: TaskRecord) -> bool:
-        """Add a record, and return whether it is newer than all before it."""
-        if record.revision <= self.revision:
+    def put(self, record: TaskRecord, version: Version) -> bool:
+        """Add a record, with its version, and return whether it is news."""
+        last = self.version
+        # Most records have a higher revision, and thousands of mailboxes receive each: the whole rule takes a call.
+        if (version.revision <= last.revision or last.is_final) and not version.is_news(last):
             return False
-        self.revision = record.revision
+        self.version = version
         self._newest = record
         if self._schedule is None or self._waiting is None:
             self._wake()
@@ -63,8 +66,24 @@ class Mailbox:
             self._schedule(self._deliver)
         return True
 
+    def correct(self, record: TaskRecord) -> None:
+        """Add a record that is the truth, whatever came before."""
+        self.version = NO_VERSION
+        self.put(record, record.version)
+
+    def rebase(self, version: Version) -> None:
+        """Continue from an earlier version: MongoDB lost what came after it, and the next change is news again."""
+        self.version = version
+
+    def skip(self, version: Version) -> None:
+        """Note a version that the watcher has read itself; drop what is no news then."""
+        if self._newest is not None and not self._newest.version.is_news(version):
+            self._newest = None
+        if version.is_news(self.version):
+            self.version = version
+
     async def take(self) -> TaskRecord | None:
-        """Wait for a record that is newer than all taken before; None when the task has been deleted.
+        """Wait for the next record; None when the task has been deleted.
 
         Only one coroutine may wait at a time.
         """
@@ -106,22 +125,30 @@ class LogMailbox:
     """
 
     def __init__(self) -> None:
-        self.revision = 0  # of the newest record put
+        self.version = NO_VERSION  # the newest received
         self.is_final = False
         self._until: int | None = None
         self._batches: list[LogBatch] = []
         self._must_read = False
         self._filled = asyncio.Event()
 
-    def put(self, record: TaskRecord) -> bool:
-        """Note the state of the task, and return whether it is newer. All lines of a final task are stored."""
-        if record.revision <= self.revision:
+    def put(self, record: TaskRecord, version: Version) -> bool:
+        """Note the state of the task, and return whether it is news. All lines of a final task are stored."""
+        if not version.is_news(self.version):
             return False
-        self.revision = record.revision
+        self.correct(record)
+        return True
+
+    def correct(self, record: TaskRecord) -> None:
+        """Note the true state of the task, whatever came before."""
+        self.rebase(record.version)
         if record.is_final:
             self.is_final = True
             self._filled.set()
-        return True
+
+    def rebase(self, version: Version) -> None:
+        """Continue from an earlier version; see :meth:`Mailbox.rebase`."""
+        self.version = version
 
     def delete(self) -> None:
         """Note that the task has been deleted: it was final, and no lines will follow."""

@@ -1,7 +1,8 @@
 """Deliver the changes of tasks, and the lines of their logs, to their watchers, and repair what events missed.
 
 A watch subscribes a channel, waits for the acknowledgement and then reads MongoDB; events bring what follows. Events
-are only a fast path: after each reconnect, and at intervals, the feed reads the watched tasks again.
+are only a fast path: after each reconnect, and at intervals, the feed reads the watched tasks again, and at once those
+whose events contradict each other.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Self, TypeVar
 
 from pymongo.errors import PyMongoError
@@ -20,6 +21,7 @@ from gql_api.aio.background import background
 from gql_api.api.pubsub.connection import PubSubConnection
 from gql_api.api.pubsub.list_feed import EVENT_GRACE, ListFeed
 from gql_api.api.pubsub.mailbox import LogMailbox, Mailbox
+from gql_api.api.pubsub.task_repair import TaskRepair
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record.reads import TaskRecord
 from gql_api.settings import Settings
@@ -54,18 +56,22 @@ class TaskFeed:
         self._connection = PubSubConnection(
             settings, self._receive, self._reconnected.set, silence_seconds, self._receive_any
         )
-        self.lists = ListFeed(self._connection, records)
+        # Set when MongoDB has to decide between events.
+        self._contradicted = asyncio.Event()
+        self._unclear: set[str] = set()
+        self.lists = ListFeed(self._connection, records, self._contradicted.set)
         self._records = records
         self._backstop_seconds = backstop_seconds
         # By the id of the task. The watcher of a log has its mailbox in both.
         self._mailboxes: dict[str, set[Mailbox | LogMailbox]] = {}
         self._log_mailboxes: dict[str, set[LogMailbox]] = {}
+        self._repair = TaskRepair(records.committed, self._mailboxes)
         self.backstop_found = 0
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._connection)
-            await stack.enter_async_context(background(self._keep_repaired))
+            await stack.enter_async_context(background(self._keep_repaired, self._keep_settled))
             self._open = stack.pop_all()
         return self
 
@@ -123,8 +129,10 @@ class TaskFeed:
                         mailbox.put_lines(batch)
             elif watchers := self._mailboxes.get(task_id):
                 EVENTS.count += 1
-                _deliver(events.decode(payload), watchers)
-        except events.EventError:
+                if _deliver(events.decode(payload), watchers):
+                    self._unclear.add(task_id)
+                    self._contradicted.set()
+        except (events.EventError, LookupError):  # a record without the fields of its version is no event either
             logger.warning("A message on the channel %s is not an event", channel)
 
     def _receive_any(self, channel: str, payload: bytes) -> None:
@@ -138,7 +146,7 @@ class TaskFeed:
                     await self._reconnected.wait()
             except TimeoutError:
                 events_arrive = self.connected
-                found = await self._repair(events_arrive=events_arrive)
+                found = await self._repair.run(list(self._mailboxes), self._wait_for_events if events_arrive else None)
                 found += await self.lists.scan(events_arrive=events_arrive)
                 self.backstop_found += found
                 BACKSTOP_FOUND.inc(found)
@@ -148,34 +156,17 @@ class TaskFeed:
                 for watchers in self._log_mailboxes.values():
                     for mailbox in watchers:
                         mailbox.read_again()
-                await self._repair(events_arrive=False)
+                await self._repair.run(list(self._mailboxes))
                 await self.lists.scan(events_arrive=False)
 
-    async def _repair(self, *, events_arrive: bool) -> int:
-        """Deliver newer records of all watched tasks, and return the number of watchers whose event was missed.
-
-        Args:
-            events_arrive: whether there is a connection to Redis, so that events of the newest changes may still come.
-        """
-        if not self._mailboxes:
-            return 0
-        # A task that no watcher has seen yet may not exist: its watcher is about to find that out.
-        seen = [id_ for id_, watchers in self._mailboxes.items() if any(mailbox.revision for mailbox in watchers)]
-        try:
-            revisions = await self._records.revisions(list(self._mailboxes))
-            newer = self._newer(revisions)
-            if newer and events_arrive:
-                await self._wait_for_events()
-                newer = self._newer(revisions)
-            records = await self._records.get_many(newer) if newer else []
-        except PyMongoError as error:
-            logger.warning("MongoDB does not answer, watched tasks are read again later: %s", error)
-            return 0
-        for task_id in seen:
-            if task_id not in revisions:
-                for mailbox in self._mailboxes.get(task_id, ()):
-                    mailbox.delete()
-        return sum(_put_missed(record, mailbox) for record in records for mailbox in self._mailboxes.get(record.id, ()))
+    async def _keep_settled(self) -> None:
+        """Let MongoDB decide between contradicting events, as soon as they have come."""
+        while True:
+            await self._contradicted.wait()
+            self._contradicted.clear()
+            unclear, self._unclear = self._unclear, set()
+            await self._repair.run(unclear)
+            await self.lists.settle()
 
     async def _compare_logs(self) -> None:
         """Let watchers read the logs that have more lines than events have brought."""
@@ -189,14 +180,6 @@ class TaskFeed:
         for task_id, count in counts.items():
             for mailbox in self._log_mailboxes.get(task_id, ()):
                 mailbox.compare_count(count)
-
-    def _newer(self, revisions: dict[str, int]) -> list[str]:
-        """Return the tasks that have a newer revision than one of their watchers has received."""
-        return [
-            task_id
-            for task_id, revision in revisions.items()
-            if any(mailbox.revision < revision for mailbox in self._mailboxes.get(task_id, ()))
-        ]
 
     async def _wait_for_events(self) -> None:
         """Wait for events that are under way, unless there is a new connection: those on the old one are lost."""
@@ -256,17 +239,14 @@ def _leave(
         connection.unsubscribe(channel)
 
 
-def _deliver(event: TaskRecord | events.Deletion, watchers: set[Mailbox | LogMailbox]) -> None:
-    if isinstance(event, TaskRecord):
-        for mailbox in watchers:
-            mailbox.put(event)
-    else:
+def _deliver(event: TaskRecord | events.Deletion, watchers: Iterable[Mailbox | LogMailbox]) -> bool:
+    """Deliver an event, and return whether it contradicts another one that a watcher has received."""
+    if not isinstance(event, TaskRecord):
         for mailbox in watchers:
             mailbox.delete()
-
-
-def _put_missed(record: TaskRecord, mailbox: Mailbox | LogMailbox) -> bool:
-    """Deliver a record, and return whether its event was missed."""
-    # A new watcher has revision 0 until it has read MongoDB for the first time: it has missed nothing.
-    is_seen = mailbox.revision > 0
-    return mailbox.put(record) and is_seen
+        return False
+    version, is_unclear = event.version, False
+    for mailbox in watchers:
+        if not mailbox.put(event, version) and version.contradicts(mailbox.version):
+            is_unclear = True
+    return is_unclear

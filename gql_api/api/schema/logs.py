@@ -16,6 +16,7 @@ from gql_api.api.schema.pagination import MAX_PAGE_SIZE, CursorError, LogCursor,
 from gql_api.api.schema.scalars import expose_enum
 from gql_api.api.schema.types import PageInfo
 from gql_api.record.logs import LogLevel, LogLine
+from gql_api.record.reads import TaskRecord
 
 expose_enum(
     LogLevel,
@@ -104,10 +105,8 @@ async def follow_log(
         raise ClientError.not_found(task_id)
     position = _position(task_id, after)
     async with services.feed.watch_log(task_id) as mailbox:
-        record = await services.tasks.load(task_id)
-        if record is None:
-            raise ClientError.not_found(task_id)
-        mailbox.put(record)
+        record = await read_to_watch(task_id, services)
+        mailbox.put(record, record.version)
         while True:
             # Read before MongoDB is: the lines of a task are stored before its end is.
             is_last = mailbox.is_final
@@ -121,6 +120,20 @@ async def follow_log(
                     position = line.position
                     if line.level >= level:
                         yield TaskLog.of(task_id, line)
+
+
+async def read_to_watch(task_id: str, services: Services) -> TaskRecord:
+    """Read a task for its watcher: the state that the primary has, but an end only when it cannot be lost any more.
+
+    Raises:
+        ClientError: there is no task with this id.
+    """
+    record = await services.tasks.load(task_id)
+    if record is not None and record.is_final:
+        record = await services.store.committed.load(task_id)
+    if record is None:
+        raise ClientError.not_found(task_id)
+    return record
 
 
 async def _stored(services: Services, task_id: str, position: int, level: LogLevel) -> AsyncGenerator[LogLine, None]:

@@ -16,13 +16,14 @@ from gql_api.api.context import Info, Services
 from gql_api.api.errors import ClientError
 from gql_api.api.pubsub.mailbox import Mailbox
 from gql_api.api.schema.filters import TaskFilter, compiled_filter
-from gql_api.api.schema.logs import TaskLog, follow_log
+from gql_api.api.schema.logs import TaskLog, follow_log, read_to_watch
 from gql_api.api.schema.scalars import or_default
 from gql_api.api.schema.task_changes import ListWatch, TaskChange
 from gql_api.api.schema.tasks import Task
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Policy
 from gql_api.record.logs import LogLevel
+from gql_api.record.model import Version
 from gql_api.record.reads import TaskRecord
 
 SHARED = {"taskUpdated": Policy.LATEST, "taskChanges": Policy.EVERY}
@@ -58,17 +59,14 @@ class Subscription:
             await fanout.snapshot(functools.partial(_read_snapshot, id, mailbox, services))
             mailbox.deliver_directly(services.tick_queue.schedule, functools.partial(_publish, fanout))
             while (received := await mailbox.take()) is not None:
-                record = await _complete(received, info) if received.omitted else received
-                is_final = record.is_final
-                if record.revision > fanout.revision:
-                    fanout.revision = record.revision
-                    task = Task(record)
-                    if not fanout.deliver(task):
-                        yield task
-                    del task
+                record = await _complete(received, mailbox, info) if received.omitted else received
+                is_final, fanout.version = record.is_final, record.version
+                task = Task(record)
+                if not fanout.deliver(task):
+                    yield task
                 if is_final:
                     return
-                del received, record  # the next one may take long, and thousands of subscriptions wait for theirs
+                del received, record, task  # the next one may take long, and thousands of subscriptions wait for theirs
 
     @strawberry.subscription(
         description="A live list: every change of the tasks that match the filter, from now on, and of tasks that stop "
@@ -86,7 +84,7 @@ class Subscription:
             strawberry.argument(
                 description="The latest value of `at` among the changes that the client has received. The newest "
                 "change of each task since then is sent first, with LEFT for every task that does not match; the last "
-                "15 seconds before it are repeated."
+                "25 seconds before it are repeated."
             ),
         ] = strawberry.UNSET,
     ) -> AsyncGenerator[TaskChange, None]:
@@ -131,29 +129,28 @@ def _publish(fanout: Fanout, record: TaskRecord) -> bool:
     """Publish a record without waking the subscription; return False for one that only the subscription can handle."""
     if record.is_final or record.omitted:
         return False
-    before = fanout.revision
-    if record.revision > before:
-        fanout.revision = record.revision
-        if not fanout.deliver(Task(record)):
-            fanout.revision = before
-            return False
-    return True
+    fanout.version = record.version
+    return fanout.deliver(Task(record))
 
 
-async def _read_snapshot(task_id: str, mailbox: Mailbox, services: Services) -> int:
-    """Read a task for its subscribers, and return its revision."""
-    record = await services.tasks.load(task_id)
-    if record is None:
-        raise ClientError.not_found(task_id)
-    mailbox.put(record)
-    return record.revision
+async def _read_snapshot(task_id: str, mailbox: Mailbox, services: Services) -> Version:
+    """Read a task for its subscribers, and return its version."""
+    record = await read_to_watch(task_id, services)
+    mailbox.put(record, record.version)
+    return record.version
 
 
-async def _complete(record: TaskRecord, info: Info) -> TaskRecord:
+async def _complete(record: TaskRecord, mailbox: Mailbox, info: Info) -> TaskRecord:
     """Read the record from MongoDB if its event left out something that the operation selects."""
     if record.omitted.isdisjoint(_names(info.selected_fields)):
         return record
-    return await info.context.tasks.load(record.id) or record
+    services = info.context.services
+    whole = await services.tasks.load(record.id)
+    if whole is None or whole.version != record.version:
+        # What the primary has by now may be lost again: the subscription must not end with that.
+        whole = await services.store.committed.load(record.id) or record
+        mailbox.skip(whole.version)
+    return whole
 
 
 def _names(selections: Iterable[Selection]) -> Iterable[str]:

@@ -45,7 +45,9 @@ class TaskChange:
     kind: TaskChangeKind = strawberry.field(description="Whether to add, replace or remove the task.")
     task_id: strawberry.ID = strawberry.field(description="The id of the task, also when task is null.")
     at: datetime = strawberry.field(
-        description="When the task changed, by the clock of the database. To resume, pass the latest value as `since`."
+        description="When the task changed, by the clock of the database. An earlier time while the server may not "
+        "have found all changes up to then, for example when it cannot reach the database. To resume, pass the latest "
+        "value as `since`: no change is missed."
     )
     task: Task | None = strawberry.field(
         description="The task as it is after the change; null when the kind is LEFT or DELETED."
@@ -87,28 +89,34 @@ class ListWatch:
 
     async def _replay(self, since: datetime, mailbox: ListMailbox) -> AsyncGenerator[TaskChange, None]:
         began, start = await self.services.store.now(), start_of_replay(since)
+        await self.services.store.committed.barrier()
+        # Deletions come first, with times that do not run ahead of the records: a client that is cut off in between
+        # begins again at the last time that it has received, and must not leave out any of them.
+        async for task_id, at in self.services.store.deletions.since(start):
+            yield _deleted(task_id, min(at, since))
         async for record in self.services.feed.lists.changed_since(start):
             mailbox.replayed(record, began)
-            yield _changed(record, matches=self.filter.matches(record))
-        async for task_id, at in self.services.store.deletions.since(start):
-            yield _deleted(task_id, at)
+            yield _changed(record, record.updated_at, matches=self.filter.matches(record))
 
     async def _change(self, waiting: PendingChange, mailbox: ListMailbox) -> TaskChange:
-        news, matches = waiting.latest, waiting.matches
+        news, matches, resumable = waiting.latest, waiting.matches, self.services.feed.lists.resumable
         if isinstance(news, Deletion):
-            return _deleted(news.task_id, news.at)
+            return _deleted(news.task_id, resumable(news.at))
         if matches is None or (matches and not news.omitted.isdisjoint(self.selected)):
             whole = await self.services.tasks.load(news.id)
-            if whole is None:
-                return _changed(news, matches=False)  # the event of its deletion comes next
-            mailbox.replayed(whole, whole.updated_at)
+            if whole is None or whole.version != news.version:
+                # What the primary has by now may be lost again, and no event would correct it.
+                whole = await self.services.store.committed.load(news.id)
+                if whole is None:  # the event of its deletion comes next
+                    return _changed(news, resumable(news.updated_at), matches=False)
+                mailbox.replayed(whole, whole.updated_at)
             news, matches = whole, self.filter.matches(whole)
-        return _changed(news, matches=matches)
+        return _changed(news, resumable(news.updated_at), matches=matches)
 
 
-def _changed(record: TaskRecord, *, matches: bool) -> TaskChange:
+def _changed(record: TaskRecord, at: datetime, *, matches: bool) -> TaskChange:
     kind, task = (TaskChangeKind.UPDATED, Task(record)) if matches else (TaskChangeKind.LEFT, None)
-    return TaskChange(kind=kind, task_id=strawberry.ID(record.id), at=record.updated_at, task=task)
+    return TaskChange(kind=kind, task_id=strawberry.ID(record.id), at=at, task=task)
 
 
 def _deleted(task_id: str, at: datetime) -> TaskChange:

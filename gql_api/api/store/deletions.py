@@ -8,6 +8,7 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from gql_api.api.store.committed import MAJORITY
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.record import fields, logs, queries, tombstones
 from gql_api.record.reads import TaskRecord
@@ -27,6 +28,8 @@ class Deletions:
         self.limiter = limiter
         self._tasks = database[fields.TASKS]
         self._tombstones = database[fields.TOMBSTONES]
+        # A list must not lose a task because of a tombstone that a failover rolls back.
+        self._kept_tombstones = self._tombstones.with_options(read_concern=MAJORITY)
         self._log_lines = database[fields.TASK_LOGS]
 
     @limited
@@ -49,7 +52,7 @@ class Deletions:
 
     async def since(self, time: datetime) -> AsyncIterator[tuple[str, datetime]]:
         """Read the ids of the tasks that were deleted since a time, and when; the earliest deletion first."""
-        found = self._tombstones.find(tombstones.tombstones_since(time)).sort(tombstones.EARLIEST_TOMBSTONE)
+        found = self._kept_tombstones.find(tombstones.tombstones_since(time)).sort(tombstones.EARLIEST_TOMBSTONE)
         while chunk := await self.limiter.use(found.to_list, _CHUNK):
             for tombstone in chunk:
                 yield tombstones.tombstone_from(tombstone)

@@ -14,6 +14,7 @@ from pymongo.write_concern import WriteConcern
 from gql_api import values
 from gql_api.aio.background import shielded
 from gql_api.aio.batching import BatchedReads
+from gql_api.api.store.committed import MAJORITY, CommittedReads
 from gql_api.api.store.deletions import Deletions
 from gql_api.api.store.indexes import Indexes
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
@@ -70,10 +71,15 @@ class TaskStore:
         self._now = BatchedReads(self._read_time)
         self.limiter = ConcurrencyLimiter(_CALLS_CONCURRENCY, seconds, seconds)
         self.indexes = Indexes(self._database, seconds)
+        self.committed = CommittedReads(self._database, self.limiter)
         self.deletions = Deletions(self._database, self.limiter)
         self.log_lines = LogLines(self._database, self.limiter)
         longest = settings.query_timeout_seconds
-        self.lists = TaskLists(self._tasks, ConcurrencyLimiter(_LISTS_CONCURRENCY, seconds, seconds + longest), longest)
+        # Lists show no task whose creation a failover can roll back, and every write that was acknowledged as durable.
+        # Progress may appear there a flush of the journal later, and a client's own change a moment after a failover,
+        # until the new primary has committed what it took over. Reads by id show whatever the primary has.
+        listed = self._tasks.with_options(read_concern=MAJORITY)
+        self.lists = TaskLists(listed, ConcurrencyLimiter(_LISTS_CONCURRENCY, seconds, seconds + longest), longest)
 
     async def close(self) -> None:
         """Close the connections."""

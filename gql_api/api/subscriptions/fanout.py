@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable, Iterable
 
 from gql_api.api.execution.completion import Answer
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.fallbacks import count_fallback
 from gql_api.api.subscriptions.send_buffer import Ending, SendBuffer
+from gql_api.record.model import NO_VERSION, Version
 from gql_api.telemetry.counters import DELIVERIES
 
 logger = logging.getLogger(__name__)
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 # Subscribers that join within this time share a read.
 _READ_INTERVAL_SECONDS = 0.01
 
-Read = Callable[[], Awaitable[int]]
-"""Reads the current state from MongoDB, hands it to the source if it is newer, and returns its revision."""
+Read = Callable[[], Awaitable[Version]]
+"""Reads the current state from MongoDB, hands it to the source if it is news, and returns its version."""
 
 
 class Fanout:
     """The subscribers of a shared execution.
 
-    A source of states gives :meth:`snapshot` its function that reads MongoDB, and sets ``revision`` before it yields a
+    A source of states gives :meth:`snapshot` its function that reads MongoDB, and sets ``version`` before it yields a
     state. A subscriber that joins later is held back until a read that began after the join has ended, and the state of
     that read has been published. One read serves all subscribers that wait for one. A source of events, which yields
     what happens from now on, does neither, and a subscriber that joins receives the next event. Either source calls
@@ -39,46 +39,46 @@ class Fanout:
 
     __slots__ = (
         "_awaiting_read",
-        "_awaiting_revision",
+        "_awaiting_version",
         "_current",
         "_failed",
         "_holds_back",
         "_opening",
         "_published",
-        "_published_revision",
+        "_published_version",
         "_read",
         "_reading",
         "_restart_late",
         "complete",
         "is_open",
-        "revision",
+        "version",
     )
 
     def __init__(
         self, restart_late: Callable[[Iterable[SendBuffer]], object] = list, *, holds_back: bool = True
     ) -> None:
-        self.revision = 0
+        self.version = NO_VERSION
         self.complete: Answer | None = None
         self.is_open = False
         self._opening: asyncio.Event | None = None  # while a coroutine waits for it
         self._holds_back = holds_back
         self._restart_late = restart_late
         self._published: bytes | None = None
-        self._published_revision = 0
+        self._published_version = NO_VERSION
         self._failed = False
         # These have received the last payload, or joined a source of events: they receive each payload.
         self._current: dict[SendBuffer, None] = {}
         # No read has begun since these joined.
         self._awaiting_read: dict[SendBuffer, None] = {}
-        # The revision that has to be published first; infinite while it is being read.
-        self._awaiting_revision: dict[SendBuffer, float] = {}
+        # The version that has to be published first; None while it is being read.
+        self._awaiting_version: dict[SendBuffer, Version | None] = {}
         self._read: Read | None = None
         self._reading: asyncio.Task[None] | None = None
 
     @property
     def is_empty(self) -> bool:
         """True without subscribers."""
-        return not (self._current or self._awaiting_read or self._awaiting_revision)
+        return not (self._current or self._awaiting_read or self._awaiting_version)
 
     def join(self, buffer: SendBuffer) -> None:
         """Add the buffer of a subscriber."""
@@ -90,7 +90,7 @@ class Fanout:
 
     def leave(self, buffer: SendBuffer) -> None:
         """Remove the buffer of a subscriber."""
-        for group in (self._current, self._awaiting_read, self._awaiting_revision):
+        for group in (self._current, self._awaiting_read, self._awaiting_version):
             group.pop(buffer, None)
 
     def open(self) -> None:
@@ -130,12 +130,14 @@ class Fanout:
         return True
 
     def publish(self, payload: bytes, *, failed: bool = False) -> None:
-        """Hand a payload of ``revision`` to the subscribers; one that ``failed`` has no data."""
-        self._published, self._published_revision, self._failed = payload, self.revision, failed
+        """Hand a payload of ``version`` to the subscribers; one that ``failed`` has no data."""
+        if self._awaiting_version and self.version != self._published_version:
+            self._stop_awaiting_lost()
+        self._published, self._published_version, self._failed = payload, self.version, failed
         for buffer in self._current:
             buffer.put(payload)
         DELIVERIES.count += len(self._current)
-        if self._awaiting_revision:
+        if self._awaiting_version:
             self._admit()
 
     def end(self, ending: Ending) -> None:
@@ -144,12 +146,12 @@ class Fanout:
         if self._reading is not None:
             self._reading.cancel()
         # When the first read of a source fails, all subscribers whose read it was share the error.
-        sharing = self._awaiting_revision if self._failed and self._published is not None else {}
+        sharing = self._awaiting_version if self._failed and self._published is not None else {}
         for buffer in sharing:
             buffer.put(self._published or b"")
         ended = [*self._current, *sharing]
-        late = [*(buffer for buffer in self._awaiting_revision if buffer not in sharing), *self._awaiting_read]
-        self._current, self._awaiting_revision, self._awaiting_read = {}, {}, {}
+        late = [*(buffer for buffer in self._awaiting_version if buffer not in sharing), *self._awaiting_read]
+        self._current, self._awaiting_version, self._awaiting_read = {}, {}, {}
         if ending.is_refusal:
             ended, late = [*ended, *late], []
         for buffer in ended:
@@ -158,9 +160,9 @@ class Fanout:
 
     async def _read_for_all(self, read: Read) -> None:
         asking, self._awaiting_read = self._awaiting_read, {}
-        self._awaiting_revision.update(dict.fromkeys(asking, math.inf))
-        revision = await read()
-        self._awaiting_revision.update({buffer: revision for buffer in asking if buffer in self._awaiting_revision})
+        self._awaiting_version.update(dict.fromkeys(asking, None))
+        version = await read()
+        self._awaiting_version.update({buffer: version for buffer in asking if buffer in self._awaiting_version})
         self._admit()
 
     def _read_for_late(self) -> None:
@@ -175,21 +177,28 @@ class Fanout:
                     await self._read_for_all(read)
                 except Exception as error:  # noqa: BLE001 - the subscribers receive it from their own execution
                     logger.info("A late subscriber is restarted: %s", error)
-                    late = [buffer for buffer, revision in self._awaiting_revision.items() if revision == math.inf]
+                    late = [buffer for buffer, version in self._awaiting_version.items() if version is None]
                     for buffer in late:
-                        del self._awaiting_revision[buffer]
+                        del self._awaiting_version[buffer]
                     self._restart_late(late)
                 await asyncio.sleep(_READ_INTERVAL_SECONDS)
         finally:
             self._reading = None
 
+    def _stop_awaiting_lost(self) -> None:
+        """Let subscribers wait for no later version if the source takes back what it has published: it may be lost."""
+        if not self.version.is_news(self._published_version):
+            for buffer, version in self._awaiting_version.items():
+                if version is not None:
+                    self._awaiting_version[buffer] = self.version
+
     def _admit(self) -> None:
-        """Hand the last payload to the subscribers that waited for its revision."""
+        """Hand the last payload to the subscribers that waited for its version, or for an earlier one."""
         if self._published is None:
             return
-        for buffer, revision in list(self._awaiting_revision.items()):
-            if revision <= self._published_revision:
-                del self._awaiting_revision[buffer]
+        for buffer, version in list(self._awaiting_version.items()):
+            if version is not None and not version.is_news(self._published_version):
+                del self._awaiting_version[buffer]
                 self._current[buffer] = None
                 buffer.put(self._published)
                 DELIVERIES.count += 1

@@ -161,7 +161,7 @@ class Backend(MongoBackend):
             self.report_progress(task_id, progress_from(result, self.codec.json_form), fence_of(task_id, request))
             return result
         if state in ENDS_ATTEMPT:
-            kwargs["last_progress"] = self._progress.take(task_id)
+            kwargs["last_progress"], kwargs["announced"] = self._progress.take(task_id)
             if getattr(request, "id", None) == task_id:
                 self.store_log(request)
         return super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
@@ -240,7 +240,7 @@ class Backend(MongoBackend):
             MetadataError: the operations cannot be applied.
             Ignore: this attempt does not hold the task any more.
         """
-        fence, token = fence_of(request.id, request), uuid.uuid4().hex
+        fence, token, announced = fence_of(request.id, request), uuid.uuid4().hex, self._progress.announced(request.id)
         operations = [replace(operation, value=self.codec.json_form(operation.value)) for operation in operations]
 
         def read() -> TaskRecord | None:
@@ -255,7 +255,9 @@ class Backend(MongoBackend):
             if token in record.metadata_tokens:
                 return record
             metadata = apply_operations(record.metadata, operations, self.settings.metadata_max_bytes)
-            write = control.replace_metadata(request.id, metadata, record.metadata_revision, token=token, fence=fence)
+            write = control.replace_metadata(
+                request.id, metadata, record.metadata_revision, token=token, announced=announced, fence=fence
+            )
             stored = self.when_store_answers(functools.partial(self.store.change, write))
             if stored is not None:
                 return stored
@@ -322,6 +324,7 @@ class Backend(MongoBackend):
             retry_guard_seconds=self.settings.lease_seconds,
             next_message=retry.message if own and (retry := attempt_of(request).retry) is not None else None,
             number=None if request is None else attempt_of(request).number,
+            announced=kwargs.get("announced", self._progress.announced(task_id)),
         )
 
         def store_state(attempt: Attempt) -> bool:

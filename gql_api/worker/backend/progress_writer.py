@@ -26,12 +26,26 @@ _OUTAGE_SECONDS = 1.0
 
 @dataclass(slots=True)
 class _Reports:
-    """The latest report of a running task; ``due`` is the earliest time for its write."""
+    """The latest report of a running task; ``due`` is the earliest time for its write.
+
+    ``announced`` is the revision of the last write, which MongoDB may lose with the server that took it.
+    """
 
     latest: Progress
     fence: Filter | None = None
     unwritten: bool = True
     due: float = 0.0
+    announced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report that has to be written, after a revision that earlier reports may have announced."""
+
+    task_id: str
+    progress: Progress
+    announced: int
+    fence: Filter | None
 
 
 class ProgressWriter:
@@ -39,9 +53,13 @@ class ProgressWriter:
 
     Reports that are overtaken within the interval are never written. The latest report always is: here when it is due,
     or with the end of the attempt, which collects it by :meth:`take`.
+
+    Args:
+        write: writes and announces a report, and returns the new revision; None if the record did not take it.
+        interval: the shortest time between two writes of a task, in seconds.
     """
 
-    def __init__(self, write: Callable[[str, Progress, Filter | None], None], interval: float) -> None:
+    def __init__(self, write: Callable[[Report], int | None], interval: float) -> None:
         self._write = write
         self._interval = interval
         self._tasks: dict[str, _Reports] = {}
@@ -57,15 +75,21 @@ class ProgressWriter:
                 reports.latest, reports.fence, reports.unwritten = progress, fence, True
             self._thread.wake()
 
-    def take(self, task_id: str) -> Progress | None:
-        """End the reports of an attempt, and return the latest whether or not it was written.
+    def announced(self, task_id: str) -> int:
+        """Return the revision of the last report of a running task that was written; 0 if none was."""
+        with self._thread.lock:
+            reports = self._tasks.get(task_id)
+        return 0 if reports is None else reports.announced
+
+    def take(self, task_id: str) -> tuple[Progress | None, int]:
+        """End the reports of an attempt, and return the latest whether or not it was written, and what was announced.
 
         A write that is under way at this moment may still fail against the final state, which therefore carries the
         latest report too.
         """
         with self._thread.lock:
             reports = self._tasks.pop(task_id, None)
-        return None if reports is None else reports.latest
+        return (None, 0) if reports is None else (reports.latest, reports.announced)
 
     def _delay(self) -> float | None:
         due = self._first_due()
@@ -85,11 +109,14 @@ class ProgressWriter:
             task_id = due[1]
             reports = self._tasks[task_id]
             reports.unwritten, reports.due = False, now + self._interval
-            progress, fence = reports.latest, reports.fence
+            report = Report(task_id, reports.latest, reports.announced, reports.fence)
         try:
-            self._write(task_id, progress, fence)
+            revision = self._write(report)
         except Exception:
             logger.exception("Progress of task %s was not stored", task_id)
+        else:
+            with self._thread.lock:
+                reports.announced = revision or reports.announced
 
     def _clear(self) -> None:
         self._tasks = {}
@@ -100,15 +127,16 @@ def progress_writer_for(settings: Settings) -> ProgressWriter:
     """Return the one writer of this process: report and end of an attempt may come through different backends."""
     store = Store(connections_for(settings))
 
-    def write(task_id: str, progress: Progress, fence: Filter | None) -> None:
+    def write(report: Report) -> int | None:
+        write = writes.progress(report.task_id, report.progress, announced=report.announced, fence=report.fence)
         while True:
             try:
-                store.change(writes.progress(task_id, progress, fence=fence), quick=True)
+                record = store.change(write, quick=True)
             except PyMongoError as error:
                 if not is_outage(error):
                     raise
                 time.sleep(_OUTAGE_SECONDS)
             else:
-                return
+                return None if record is None else record.revision
 
     return ProgressWriter(write, settings.progress_interval_seconds)

@@ -31,7 +31,8 @@ _KNOWN_META = {"current", "total", "message"}
 class Attempt:
     """The context of a state that Celery stores: the task's request, if any, the tasks it sent, its last report.
 
-    ``number`` is that of the request's attempt; ``next_message`` is the message of a retry.
+    ``number`` is that of the request's attempt; ``next_message`` is the message of a retry; ``announced`` is the
+    revision of the last report.
     """
 
     task_id: str
@@ -43,6 +44,7 @@ class Attempt:
     retry_guard_seconds: float = 0.0
     next_message: NewTask | None = None
     number: int | None = None
+    announced: int = 0
 
 
 def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, json_form: JsonForm) -> Write:
@@ -52,10 +54,13 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
     if state == PROGRESS:
         return writes.progress(attempt.task_id, progress_from(result, json_form), fence=attempt.fence)
     if state not in ENDS_ATTEMPT:
-        return writes.custom_state(attempt.task_id, state, json_form(result), fence=attempt.fence)
+        return writes.custom_state(
+            attempt.task_id, state, json_form(result), announced=attempt.announced, fence=attempt.fence
+        )
     extras: dict[str, Any] = {
         "children": attempt.children,
         "last_progress": attempt.last_progress,
+        "announced": attempt.announced,
         "fence": attempt.fence,
     }
     if state == states.SUCCESS:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kombu.exceptions import OperationalError
 from pymongo.errors import PyMongoError
 
-from gql_api.record import due, fields
+from gql_api.record import fields, queries
 from gql_api.worker.recovery.backlog import Backlog
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Contacts:
         """Ask MongoDB whether it answers."""
         try:
             # Only a primary that has its majority answers this. Any other may not have the latest leases.
-            self._backend.database[fields.LEADER_LOCKS].update_one(*due.barrier())
+            self._backend.database[fields.BARRIERS].update_one(*queries.barrier(), upsert=True)
         except PyMongoError as error:
             if self.store.note_failure():
                 logger.warning("MongoDB does not answer, so recovery waits: %s", error)

@@ -51,6 +51,20 @@ def log_lines(self: Task, file: str, lines: int) -> None:
 
 
 @shared_task(bind=True)
+def report_then_hold(self: Task, report: str, end: str) -> None:
+    """Report progress when the first file is there, and return when the second is."""
+    with _written_down(self):
+        _wait_for(report)
+        self.report_progress(1)
+        _wait_for(end)
+
+
+def _wait_for(file: str) -> None:
+    while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
+        time.sleep(0.01)
+
+
+@shared_task(bind=True)
 def poison(self: Task) -> None:
     """Take its process down."""
     with _written_down(self):
@@ -178,11 +192,6 @@ def _return_when_there_is(self: Task, file: str) -> str:
     return "in time"
 
 
-def _wait_for(file: str) -> None:
-    while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
-        time.sleep(0.01)
-
-
 @shared_task(bind=True, soft_time_limit=3)
 def return_before_soft_limit(self: Task, file: str) -> str:
     """Return when a file is there, before the time limit."""
@@ -241,8 +250,7 @@ def send_before_and_after(self: Task, file: str) -> str:
     """Send a task, and another when there is a file, and return the id of that one."""
     with _written_down(self):
         work.apply_async((0.0,))
-        while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
-            time.sleep(0.01)
+        _wait_for(file)
         return str(work.apply_async((0.0,)).id)
 
 
@@ -250,8 +258,7 @@ def send_before_and_after(self: Task, file: str) -> str:
 def count(self: Task, file: str) -> int:
     """Increment a number in the task's own metadata when there is a file, and return it."""
     with _written_down(self):
-        while not os.path.exists(file):  # noqa: PTH110 - the cheapest call
-            time.sleep(0.01)
+        _wait_for(file)
         return int(self.update_metadata(increment={"count": 1})["count"])
 
 

@@ -314,6 +314,41 @@ async def test_since_replays_what_was_missed(lists: Lists, store: TaskStore, wor
     assert await client.next() == (LEFT, stays)
 
 
+async def test_deletions_are_replayed_first(lists: Lists, store: TaskStore, worker: Store, mark: str) -> None:
+    """No time in a replay runs ahead of what comes behind it: a client may be cut off anywhere, and resumes there."""
+    since = await store.now()
+    gone, stays = _create(worker, mark), _create(worker, mark)
+    _succeed(worker, gone)
+    worker.delete([gone])
+    client = await lists.watch(_filter(mark), since)
+    deletion, update = [await asyncio.wait_for(client.changes.get(), 10) for _ in range(2)]
+    assert [(change.kind, change.task_id) for change in (deletion, update)] == [(DELETED, gone), (UPDATED, stays)]
+    assert deletion.at <= since < update.at
+
+
+async def test_no_time_to_resume_from_runs_ahead_of_the_last_scan(
+    lists: Lists, feed: TaskFeed, store: TaskStore, worker: Store, tasks: Collection[Document], mark: str
+) -> None:
+    """An event was lost long before the change that comes next: its time lets a replay begin before the lost one."""
+    began = await store.now()
+    client = await lists.watch(_filter(mark))
+    lost, late = _create(worker, mark), _create(worker, mark)
+    assert await client.next() == (UPDATED, lost)
+    assert (await asyncio.wait_for(client.changes.get(), 10)).at >= began
+    # The API has not scanned MongoDB for an hour.
+    an_hour = timedelta(hours=1)
+    (document,) = await store.documents([late])
+    later = {fields.REVISION: 2, fields.UPDATED_AT: (await store.now()).replace(tzinfo=None) + an_hour}
+    feed._receive_any(events.channel(late), events.encode({**document, **later}))  # noqa: SLF001 - an event of then
+    change = await asyncio.wait_for(client.changes.get(), 10)
+    assert (change.task_id, change.at < began + timedelta(seconds=20)) == (late, True)
+    tasks.update_one({fields.ID: lost}, {"$set": {fields.REVISION: 2, fields.UPDATED_AT: await store.now()}})
+    resumed = await lists.watch(_filter(mark), change.at)
+    assert (UPDATED, lost) in [await resumed.next() for _ in range(2)]
+    feed.lists._scanned_until = (await store.now()) + an_hour  # noqa: SLF001 - a scan of then
+    assert feed.lists.resumable(change.at + an_hour) == change.at + an_hour
+
+
 async def test_what_a_look_at_mongodb_tells_late_is_replayed(
     lists: Lists, store: TaskStore, worker: Store, tasks: Collection[Document], mark: str
 ) -> None:

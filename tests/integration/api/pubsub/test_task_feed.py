@@ -15,6 +15,7 @@ from gql_api.api.pubsub.connection import PubSubConnection
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record import writes
+from gql_api.record.model import Version
 from gql_api.settings import Settings
 from gql_api.worker.store.tasks import Store
 
@@ -104,20 +105,20 @@ async def test_the_backstop_finds_what_no_event_told(
 
 
 @pytest.fixture
-def scans(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
-    """The revisions that each scan of the backstop has read."""
-    scans: list[dict[str, int]] = []
-    revisions = store.revisions
+def scans(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Version]]:
+    """The versions that each scan of the backstop has read."""
+    scans: list[dict[str, Version]] = []
+    versions = store.committed.versions
 
-    async def watched_revisions(task_ids: Collection[str]) -> dict[str, int]:
-        scans.append(await revisions(task_ids))
+    async def watched_versions(task_ids: Collection[str]) -> dict[str, Version]:
+        scans.append(await versions(task_ids))
         return scans[-1]
 
-    monkeypatch.setattr(store, "revisions", watched_revisions)
+    monkeypatch.setattr(store.committed, "versions", watched_versions)
     return scans
 
 
-async def _scan_again(scans: list[dict[str, int]]) -> None:
+async def _scan_again(scans: list[dict[str, Version]]) -> None:
     """Wait until the backstop has done what followed from its last scan."""
     scans.clear()
 
@@ -128,7 +129,12 @@ async def _scan_again(scans: list[dict[str, int]]) -> None:
 
 
 async def test_the_backstop_waits_for_events_that_are_on_their_way(
-    settings: Settings, store: TaskStore, mute_worker: Store, redis: Redis, task_id: str, scans: list[dict[str, int]]
+    settings: Settings,
+    store: TaskStore,
+    mute_worker: Store,
+    redis: Redis,
+    task_id: str,
+    scans: list[dict[str, Version]],
 ) -> None:
     """A change that is read before its event has come is not one that no event told."""
     async with TaskFeed(settings, store, backstop_seconds=0.2) as feed:
@@ -142,19 +148,19 @@ async def test_the_backstop_waits_for_events_that_are_on_their_way(
 
 
 async def _is_told_late(
-    feed: TaskFeed, store: TaskStore, mute_worker: Store, redis: Redis, task_id: str, scans: list[dict[str, int]]
+    feed: TaskFeed, store: TaskStore, mute_worker: Store, redis: Redis, task_id: str, scans: list[dict[str, Version]]
 ) -> None:
     """Change a task, and announce it when the backstop has scanned."""
     async with feed.watch(task_id) as mailbox:
         first = await store.get(task_id)
         assert first is not None
-        mailbox.put(first)
+        mailbox.put(first, first.version)
         assert await taken(mailbox) is first
         record = await asyncio.to_thread(mute_worker.change, writes.start(task_id, worker="w"))
         assert record is not None
 
         async def seen() -> bool:
-            return bool(scans) and scans[-1].get(task_id) == record.revision
+            return bool(scans) and scans[-1].get(task_id) == record.version
 
         await wait_until_async(seen)
         (document,) = await store.documents([task_id])
@@ -165,7 +171,7 @@ async def _is_told_late(
 
 
 async def test_who_is_only_just_coming_is_no_finding_of_the_backstop(
-    settings: Settings, store: TaskStore, task_id: str, scans: list[dict[str, int]]
+    settings: Settings, store: TaskStore, task_id: str, scans: list[dict[str, Version]]
 ) -> None:
     """A watcher who has not read the task yet has missed nothing."""
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
@@ -232,7 +238,7 @@ async def test_the_backstop_finds_a_deletion(
     async with TaskFeed(settings, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
         record = await store.get(task_id)
         assert record is not None
-        mailbox.put(record)
+        mailbox.put(record, record.version)
         await taken(mailbox)
         await asyncio.to_thread(mute_worker.change, writes.succeed(task_id, 1))
         await asyncio.to_thread(mute_worker.delete, [task_id])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,7 @@ from gql_api.record.fields import Status
 from gql_api.record.model import NewTask, Progress
 from gql_api.record.reads import TaskRecord
 from gql_api.settings import Settings
+from gql_api.values.operations import MetadataOp, Operation
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.store.tasks import Store
 
@@ -214,6 +215,38 @@ def test_the_last_report_goes_with_the_end(backend: Backend, task_id: TaskId) ->
     record = _record(backend, task_id)
     assert record.is_final
     assert record.progress == Progress(50.0, 50.0)
+
+
+_AFTER_A_REPORT: dict[str, Callable[[Backend, TaskId], object]] = {
+    "another report": lambda backend, id_: backend.report_progress(id_, Progress(2.0)),
+    "a custom state": lambda backend, id_: backend.store_result(id_, {}, "UPLOADING"),
+    "metadata": lambda backend, id_: backend.change_metadata(
+        Context(id=id_), [Operation(MetadataOp.SET, "mine", value=True)]
+    ),
+    "a retry": lambda backend, id_: backend.mark_as_retry(id_, ValueError()),
+    "success": lambda backend, id_: backend.mark_as_done(id_, 1),
+    "failure": lambda backend, id_: backend.mark_as_failure(id_, ValueError()),
+}
+
+
+@pytest.mark.parametrize("change", _AFTER_A_REPORT.values(), ids=_AFTER_A_REPORT)
+def test_no_revision_is_announced_twice_though_mongodb_loses_a_report(
+    backend: Backend, task_id: TaskId, change: Callable[[Backend, TaskId], object]
+) -> None:
+    """What the attempt stores next has a revision above the lost one, also in the history and of the metadata."""
+    backend.mark_as_started(task_id, hostname="w")
+    kept = backend.collection.find_one({"_id": task_id})
+    assert kept is not None
+    backend.report_progress(task_id, Progress(1.0))
+    wait_until(lambda: backend._progress.announced(task_id))  # noqa: SLF001 - known once the report is written
+    lost = _record(backend, task_id).revision
+    backend.collection.replace_one({"_id": task_id}, kept)
+    change(backend, task_id)
+    wait_until(lambda: _record(backend, task_id).revision == lost + 1)
+    record = _record(backend, task_id)
+    assert (record.metadata_revision or record.revision) == record.revision
+    assert record.history[-1].revision in {kept["revision"], record.revision}
+    assert record.history[-1].revision == record.revision or record.status is Status.STARTED
 
 
 def test_a_report_too_large_to_store_does_not_decide_the_outcome(backend: Backend, task_id: TaskId) -> None:

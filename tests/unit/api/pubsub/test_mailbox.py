@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support import taken
@@ -12,31 +12,35 @@ from gql_api.record.logs import LogBatch, LogLevel, LogLine
 from gql_api.record.reads import TaskRecord
 
 
-def _record(revision: int, status: str = "STARTED") -> TaskRecord:
-    now = datetime.now(UTC)
-    return TaskRecord({"_id": "t", "revision": revision, "status": status, "updated_at": now})
+def _record(revision: int, status: str = "STARTED", seconds: float | None = None) -> TaskRecord:
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=revision if seconds is None else seconds)
+    return TaskRecord({"_id": "t", "revision": revision, "status": status, "updated_at": at})
+
+
+def _put(mailbox: Mailbox | LogMailbox, record: TaskRecord) -> bool:
+    return mailbox.put(record, record.version)
 
 
 async def test_a_slow_watcher_gets_the_newest_only() -> None:
     """However many records came, one waits, and it is the newest."""
     mailbox = Mailbox()
     for revision in (1, 2, 5, 4, 5, 3):
-        mailbox.put(_record(revision))
+        _put(mailbox, _record(revision))
     assert (await taken(mailbox)).revision == 5
-    assert not mailbox.put(_record(5))
-    assert mailbox.put(_record(6))
+    assert not _put(mailbox, _record(5))
+    assert _put(mailbox, _record(6))
     assert (await taken(mailbox)).revision == 6
 
 
 async def test_taking_waits_for_news() -> None:
     """An empty mailbox holds its watcher until something newer comes."""
     mailbox = Mailbox()
-    mailbox.put(_record(1))
+    _put(mailbox, _record(1))
     await mailbox.take()
     waiting = asyncio.create_task(mailbox.take())
     await asyncio.wait([waiting], timeout=0.05)
     assert not waiting.done()
-    mailbox.put(_record(2))
+    _put(mailbox, _record(2))
     news = await waiting
     assert news is not None
     assert news.revision == 2
@@ -45,7 +49,7 @@ async def test_taking_waits_for_news() -> None:
 async def test_a_deletion_comes_after_what_was_left() -> None:
     """Who has not taken the last record gets it, and hears then that there will be none."""
     mailbox = Mailbox()
-    mailbox.put(_record(1))
+    _put(mailbox, _record(1))
     mailbox.delete()
     assert (await taken(mailbox)).revision == 1
     assert await asyncio.wait_for(mailbox.take(), 5) is None
@@ -57,7 +61,7 @@ async def test_what_comes_for_one_who_was_cancelled_is_kept() -> None:
     waiting = asyncio.create_task(mailbox.take())
     await asyncio.sleep(0)
     waiting.cancel()
-    mailbox.put(_record(1))
+    _put(mailbox, _record(1))
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert (await taken(mailbox)).revision == 1
@@ -72,16 +76,16 @@ async def test_records_are_handed_over_while_the_watcher_waits() -> None:
         return record.status == "STARTED"
 
     mailbox.deliver_directly(due.append, accept)
-    mailbox.put(_record(1))
+    _put(mailbox, _record(1))
     assert (await taken(mailbox)).revision == 1
     waiting = asyncio.create_task(mailbox.take())
     await asyncio.sleep(0)
     for revision in (2, 3):
-        mailbox.put(_record(revision))
+        _put(mailbox, _record(revision))
     (end_of_turn,) = due
     end_of_turn()
     assert handed == [3]
-    mailbox.put(_record(4, "SUCCESS"))
+    _put(mailbox, _record(4, "SUCCESS"))
     due.pop()()
     news = await asyncio.wait_for(waiting, 5)
     assert news is not None
@@ -97,14 +101,62 @@ async def test_nothing_is_handed_over_before_what_the_watcher_has_in_hand() -> N
         return True
 
     mailbox.deliver_directly(due.append, accept)
-    mailbox.put(_record(1))
+    _put(mailbox, _record(1))
     assert (await taken(mailbox)).revision == 1
-    mailbox.put(_record(2))
+    _put(mailbox, _record(2))
     assert (handed, due) == ([], [])
     waiting = asyncio.create_task(mailbox.take())
     news = await asyncio.wait_for(waiting, 5)
     assert news is not None
     assert news.revision == 2
+
+
+async def test_the_end_is_news_at_a_revision_that_was_used_before() -> None:
+    """MongoDB lost the progress that was announced, and the end has its revision: the watcher receives the end."""
+    mailbox = Mailbox()
+    _put(mailbox, _record(3))
+    assert await taken(mailbox)
+    for lost_revisions in range(2):
+        end = _record(3 - lost_revisions, "SUCCESS", seconds=30 + lost_revisions)
+        log = LogMailbox()
+        _put(log, _record(3))
+        assert _put(log, end)
+        assert log.is_final
+        if not lost_revisions:
+            assert _put(mailbox, end)
+    assert (await taken(mailbox)).is_final
+    assert not _put(mailbox, _record(4, "STARTED", seconds=60))
+
+
+async def test_the_next_change_is_news_after_a_loss() -> None:
+    """A mailbox that continues from an earlier version receives the next change, and delivers nothing before."""
+    mailbox = Mailbox()
+    _put(mailbox, _record(7))
+    assert (await taken(mailbox)).revision == 7
+    mailbox.rebase(_record(4).version)
+    assert not _put(mailbox, _record(4))
+    assert _put(mailbox, _record(5, seconds=60))
+    assert (await taken(mailbox)).revision == 5
+
+
+async def test_a_correction_replaces_what_waits() -> None:
+    """The truth is delivered though its revision is lower, and the lost record in front of it is not."""
+    mailbox = Mailbox()
+    _put(mailbox, _record(7))
+    mailbox.correct(_record(2, "QUEUED"))
+    assert (await taken(mailbox)).revision == 2
+    assert _put(mailbox, _record(3, seconds=60))
+
+
+async def test_what_a_watcher_has_read_itself_is_not_delivered_again() -> None:
+    """Neither the record that waits is, when it is older, nor the event of what was read."""
+    mailbox = Mailbox()
+    _put(mailbox, _record(2))
+    mailbox.skip(_record(3).version)
+    assert not _put(mailbox, _record(3))
+    _put(mailbox, _record(4))
+    mailbox.skip(_record(3).version)
+    assert (await taken(mailbox)).revision == 4
 
 
 def _batch(first: int, until: int) -> LogBatch:
@@ -177,8 +229,8 @@ async def test_the_end_of_the_task_wakes_who_watches_its_log() -> None:
     mailbox = await _begun()
     finals = []
     for revision, status in ((2, "STARTED"), (3, "SUCCESS")):
-        assert mailbox.put(_record(revision, status))
+        assert _put(mailbox, _record(revision, status))
         finals.append(mailbox.is_final)
     assert finals == [False, True]
     assert await _positions(mailbox) is None
-    assert not mailbox.put(_record(3, "SUCCESS"))
+    assert not _put(mailbox, _record(3, "SUCCESS"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client import REGISTRY
@@ -9,6 +10,12 @@ from support import wait_until_async
 
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Ending, Policy, SendBuffer, WaitingReader
+from gql_api.record.fields import Status
+from gql_api.record.model import Version
+
+
+def _version(revision: int) -> Version:
+    return Version(revision, datetime.fromtimestamp(revision, UTC), Status.STARTED)
 
 
 class _Source:
@@ -22,18 +29,18 @@ class _Source:
         self.readable = asyncio.Event()
         self.readable.set()
 
-    async def read(self) -> int:
+    async def read(self) -> Version:
         """Read the state as soon as the test lets it be read."""
         self.reads += 1
         revision = self.revision
         await self.readable.wait()
         if self.error is not None:
             raise self.error
-        return revision
+        return _version(revision)
 
     def publish(self, revision: int) -> None:
         """Publish a state."""
-        self.fanout.revision = revision
+        self.fanout.version = _version(revision)
         self.fanout.publish(b"%d" % revision)
 
 
@@ -93,6 +100,21 @@ async def test_a_late_joiner_hears_nothing_older_than_its_join(source: _Source) 
 
 async def _true(value: bool) -> bool:
     return value
+
+
+async def test_a_late_joiner_does_not_wait_for_what_was_lost(source: _Source) -> None:
+    """MongoDB lost the version that its read has shown: the correction is the first payload."""
+    first = _join(source)
+    await source.fanout.snapshot(source.read)
+    source.publish(3)
+    source.revision = 5
+    late = _join(source)
+    await wait_until_async(lambda: _true(source.reads == 2))
+    source.publish(4)
+    assert late.take() == ([], None)
+    source.publish(2)
+    assert await _received(late) == [b"2"]
+    assert await _received(first) == [b"3", b"4", b"2"]
 
 
 async def test_a_late_joiner_gets_the_last_payload_when_it_is_current(source: _Source) -> None:

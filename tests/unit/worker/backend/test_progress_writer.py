@@ -8,8 +8,7 @@ import pytest
 from support import wait_until
 
 from gql_api.record.model import Progress
-from gql_api.record.writes import Filter
-from gql_api.worker.backend.progress_writer import ProgressWriter
+from gql_api.worker.backend.progress_writer import ProgressWriter, Report
 from gql_api.worker.backend.translation import progress_from, progress_meta
 
 
@@ -18,13 +17,16 @@ class Written:
 
     def __init__(self) -> None:
         self.reports: list[tuple[str, float | None, float]] = []
+        self.announced: list[int] = []
         self.may_write = threading.Event()
         self.may_write.set()
 
-    def __call__(self, task_id: str, progress: Progress, _fence: Filter | None) -> None:
-        """Take one report."""
+    def __call__(self, report: Report) -> int:
+        """Take one report, and return its revision."""
         self.may_write.wait(10)
-        self.reports.append((task_id, progress.current, time.monotonic()))
+        self.announced.append(report.announced)
+        self.reports.append((report.task_id, report.progress.current, time.monotonic()))
+        return 100 + len(self.reports)
 
     def of(self, task_id: str) -> list[float | None]:
         """Return the values that were written for one task."""
@@ -60,9 +62,22 @@ def test_the_end_of_an_attempt_takes_the_latest_report_along() -> None:
     writer = ProgressWriter(written, interval=30)
     writer.report("t", Progress(1.0))
     writer.report("t", Progress(2.0))
-    assert writer.take("t") == Progress(2.0)
-    assert writer.take("t") is None
+    assert writer.take("t") == (Progress(2.0), 0)
+    assert writer.take("t") == (None, 0)
     written.may_write.set()
+
+
+def test_what_follows_a_report_knows_the_revision_that_it_announced() -> None:
+    """The next report and the end of the attempt get the revision of the last write: MongoDB may lose that."""
+    written = Written()
+    writer = ProgressWriter(written, interval=0.0)
+    writer.report("t", Progress(1.0))
+    wait_until(lambda: writer.announced("t") == 101)
+    writer.report("t", Progress(2.0))
+    wait_until(lambda: writer.announced("t") == 102)
+    assert written.announced == [0, 101]
+    assert writer.take("t") == (Progress(2.0), 102)
+    assert writer.announced("t") == 0
 
 
 def test_a_report_never_waits_for_the_store() -> None:

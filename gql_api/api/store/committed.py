@@ -1,0 +1,70 @@
+"""Reads that no failover can roll back, which miss nothing that was stored before them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.read_concern import ReadConcern
+
+from gql_api.aio.batching import BatchedReads
+from gql_api.api.store.limiter import ConcurrencyLimiter, limited
+from gql_api.record import fields, queries, reads
+from gql_api.record.model import Version
+from gql_api.record.reads import TaskRecord
+
+MAJORITY = ReadConcern("majority")
+
+
+class CommittedReads:
+    """A reader of what a majority of the members of a replica set has.
+
+    A read may still be behind the writes that a primary acknowledged by itself, like progress. A read after a
+    :meth:`barrier` is not: it shows all writes that were acknowledged before the barrier began, except lost ones.
+    So what such a read does not show, though a client received it before the barrier, is lost for good.
+
+    Args:
+        database: the one with the collections of this project, with durable writes.
+        limiter: bounds the calls of MongoDB.
+    """
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], limiter: ConcurrencyLimiter) -> None:
+        self.limiter = limiter
+        self._tasks = database.get_collection(fields.TASKS, codec_options=reads.FAST_CODEC, read_concern=MAJORITY)
+        self._barriers = database[fields.BARRIERS]
+        self._passed = BatchedReads(self._pass)
+        self._loads = BatchedReads(self._load_all)
+
+    async def barrier(self) -> None:
+        """Wait until a majority has all writes of the primary; calls that arrive together share one write.
+
+        Raises:
+            PyMongoError: there is no primary, or it has lost its majority without noticing that yet.
+        """
+        await self._passed.load("")
+
+    async def load(self, task_id: str) -> TaskRecord | None:
+        """Read one task behind a barrier; reads that arrive together share both."""
+        return await self._loads.load(task_id)
+
+    @limited
+    async def versions(self, task_ids: Collection[str]) -> dict[str, Version]:
+        """Read the versions of those of these tasks that exist, by id."""
+        found = self._tasks.find(queries.by_ids(list(task_ids)), queries.CHANGE_ONLY)
+        return queries.versions_of(await found.to_list())
+
+    @limited
+    async def records(self, task_ids: Collection[str]) -> list[TaskRecord]:
+        """Read those of these tasks that exist, in any order."""
+        return [TaskRecord(document) async for document in self._tasks.find(queries.by_ids(list(task_ids)))]
+
+    @limited
+    async def _pass(self, callers: Sequence[str]) -> Sequence[None]:
+        await self._barriers.update_one(*queries.barrier(), upsert=True)
+        return [None] * len(callers)
+
+    async def _load_all(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
+        await self.barrier()
+        found = {record.id: record for record in await self.records(task_ids)}
+        return [found.get(task_id) for task_id in task_ids]
