@@ -25,6 +25,7 @@ from gql_api.api.subscriptions.executions import Executions
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.sockets import OpenSocket
 from gql_api.record.reads import TaskRecord
+from gql_api.registry.definitions import TaskDefinition
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,15 @@ class Context:
     def child_counts(self) -> DataLoader[str, int]:
         """The numbers of children."""
         return DataLoader(self.lists.child_counts, cache=False)
+
+    @cached_property
+    def definitions(self) -> DataLoader[str, TaskDefinition | None]:
+        """The reads of task definitions by name."""
+        return DataLoader(self._definitions_of, cache=False)
+
+    async def _definitions_of(self, names: list[str]) -> list[TaskDefinition | None]:
+        found = {definition.name: definition for definition in await self.store.definitions(sorted(set(names)))}
+        return [found.get(name) for name in names]
 
 
 Info: TypeAlias = StrawberryInfo[Context, None]

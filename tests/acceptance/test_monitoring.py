@@ -66,3 +66,34 @@ def test_a_worker_and_its_queue(api: Api, redis: Redis, environment: dict[str, s
     for task_id in (running, waiting):
         assert api.data(_CANCEL, id=task_id)["cancelTask"]["userErrors"] == []
     assert _queue(api, queue) is None
+
+
+def test_a_task_shows_whether_a_worker_knows_its_function(
+    api: Api, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A task whose function no live worker knows stays QUEUED and names the reason; another function's task runs."""
+    queue, definition = (
+        f"{uuid.uuid4().hex}.queue",
+        "query ($id: ID!) { task(id: $id) { definition { name workers } } }",
+    )
+    (tmp_path / "late_tasks.py").write_text(
+        f"from celery import shared_task\n@shared_task(queue='{queue}')\ndef late():\n    return 'late'\n"
+    )
+    options = ["-c", "1", "-Q", queue, "-n", f"{queue}@late", "--without-mingle"]
+    command = [sys.executable, "-m", "celery", "-A", "jobs", "worker", *options]
+    path = f"{tmp_path}:{environment['PYTHONPATH']}"
+    able = {**environment, "TASK_MODULES": "late_tasks", "PYTHONPATH": path}
+    with process(command, tmp_path / "able.log", able):
+        wait_until(lambda: "late_tasks.late" in str(api.data("{ taskDefinitions { name } }")), 60)
+    ignorant = {**environment, "TASK_MODULES": "jobs.tasks"}
+    with process(command, tmp_path / "ignorant.log", ignorant):
+        wait_until(lambda: _worker(api, f"{queue}@late"), 60)
+        waiting = api.create("late_tasks.late")
+        known = api.create("long_running_task", args=["x", 0], queue=queue)
+        assert api.finished(known)["status"] == "SUCCESS"
+        log = tmp_path / "ignorant.log"
+        wait_until(lambda: "no live worker knows late_tasks.late" in log.read_text())
+        assert api.task(waiting)["status"] == "QUEUED"
+        assert api.data(definition, id=waiting)["task"]["definition"] == {"name": "late_tasks.late", "workers": 0}
+    with process(command, tmp_path / "able.log", able):
+        assert api.finished(waiting, 60)["result"] == "late"

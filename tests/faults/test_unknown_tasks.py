@@ -135,3 +135,19 @@ def test_a_forwarded_message_is_the_same(site: Site) -> None:
     for message in (back, sent):
         del message["properties"]["delivery_tag"]
     assert back == sent
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_messages_go_around_through_outages(site: Site, pool: str) -> None:
+    """Redis and MongoDB are away while messages wait on a worker that does not know them: it goes on, and all run."""
+    _ignorant(site, "-P", pool)
+    tasks = [site.send("work", 0.0, n) for n in range(5)]
+    wait_until(lambda: (hops := _hops(site)).keys() == set(tasks) and min(hops.values()) >= 2)
+    site.restart_redis()
+    site.mongodb.kill()
+    seen = _hops(site)
+    site.mongodb.start()
+    wait_until(lambda: sum(_hops(site).values()) > sum(seen.values()) + 2, 40)
+    site.worker("able")
+    assert [site.finished(task_id, 60).result for task_id in tasks] == list(range(5))
+    assert all(site.runs("begin")[task_id] == 1 for task_id in tasks)

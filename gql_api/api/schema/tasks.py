@@ -15,7 +15,16 @@ from gql_api.api.schema.filters import check_metadata_path
 from gql_api.api.schema.logs import DEFAULT_LOG_PAGE_SIZE, TaskLogConnection, log_page
 from gql_api.api.schema.pagination import DEFAULT_PAGE_SIZE, Cursor, PageArgs, checked_size
 from gql_api.api.schema.scalars import JSON, expose_enum, or_default
-from gql_api.api.schema.types import Node, PageInfo, TaskError, TaskProgress, TaskStatus, TaskTransition, attribute
+from gql_api.api.schema.types import (
+    Node,
+    PageInfo,
+    TaskDefinition,
+    TaskError,
+    TaskProgress,
+    TaskStatus,
+    TaskTransition,
+    attribute,
+)
 from gql_api.api.store.lists import ChildPage
 from gql_api.query.facets import FacetField
 from gql_api.query.lists import Order, PageRequest
@@ -175,6 +184,15 @@ class Task(Node):
     async def parent(self, info: Info) -> Task | None:
         """Find the parent, together with those of the other tasks of the answer."""
         return await find_task(info, self.record.parent_id)
+
+    @strawberry.field(
+        description="The task function, as workers announced it; null when none has. A QUEUED task does not start "
+        "while its workers are 0."
+    )
+    async def definition(self, info: Info) -> TaskDefinition | None:
+        """Find the announcement, together with those of the other tasks of the answer."""
+        found = await info.context.definitions.load(self.record.name)
+        return None if found is None else TaskDefinition.of(found)
 
     @strawberry.field(
         description="The task that this one repeats, made by replayTask or replayTasks; null without one, and when it "
