@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Tasks that are due wait for the first answer of a broker that was away.
+_MAX_INTERVAL_SECONDS = 1.0
+
 
 class Contact:
     """The contact of this worker with one server, which is unbroken while the server answers again and again.
@@ -69,7 +72,7 @@ class Contacts:
     @property
     def interval(self) -> float:
         """The number of seconds between two questions to a server, several of which fit into the longest pause."""
-        return self._lease / 8
+        return min(_MAX_INTERVAL_SECONDS, self._lease / 8)
 
     @property
     def is_store_steady(self) -> bool:
