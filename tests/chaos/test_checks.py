@@ -34,7 +34,7 @@ from chaos_watchers import LiveList, State, Watch
 from gql_api.record import fields
 from gql_api.record.fields import Status
 
-_LATER = (BEGAN + timedelta(seconds=60)).replace(tzinfo=None)
+_LATER = (BEGAN + timedelta(hours=3)).replace(tzinfo=None)
 
 
 def _found(check: Check, of: Evidence) -> list[str]:

@@ -20,6 +20,9 @@ class Options:
         members: the number of MongoDB servers, 1 or 3.
         defaults: leases and intervals are the defaults of the settings; otherwise they are short.
         kinds: the families of faults, or single faults; all when empty. "clock" stands for the worker with a wrong one.
+
+    Raises:
+        ValueError: a kind is unknown.
     """
 
     faults: int
@@ -27,6 +30,11 @@ class Options:
     members: int = 1
     defaults: bool = False
     kinds: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        unknown = self.kinds - {CLOCK} - {name for kind in _kinds(self.members) for name in (kind.name, kind.family)}
+        if unknown:
+            raise ValueError(f"KINDS: unknown with {self.members} members: {', '.join(sorted(unknown))}")
 
     @property
     def lease_seconds(self) -> float:
@@ -120,23 +128,14 @@ _SHORT_MORE_OFTEN = 1.5
 _PAUSE_SECONDS = (0.5, 2.0)
 
 
-def available(options: Options) -> list[Kind]:
-    """Return the kinds of faults of a run.
-
-    Raises:
-        ValueError: a name in :attr:`Options.kinds` is unknown.
-    """
-    kinds = [*KINDS, *(FAILOVERS if options.members > 1 else ())]
-    unknown = options.kinds - {CLOCK} - {kind.name for kind in kinds} - {kind.family for kind in kinds}
-    if unknown:
-        raise ValueError(f"KINDS: unknown with {options.members} members: {', '.join(sorted(unknown))}")
-    return [kind for kind in kinds if not options.kinds or {kind.name, kind.family} & options.kinds]
+def _kinds(members: int) -> tuple[Kind, ...]:
+    return (*KINDS, *FAILOVERS) if members > 1 else KINDS
 
 
 def plan(options: Options, targets: Targets) -> list[PlannedFault]:
     """Return the faults of a run; the same for the same options and targets."""
     chance = random.Random(options.seed)  # noqa: S311 - not a secret
-    kinds = available(options)
+    kinds = [each for each in _kinds(options.members) if not options.kinds or {each.name, each.family} & options.kinds]
     chosen = chance.choices(kinds, [kind.weight for kind in kinds], k=options.faults) if kinds else []
     slower = 2.0 if options.defaults else 1.0
     return [

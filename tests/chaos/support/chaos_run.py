@@ -16,6 +16,7 @@ from pathlib import Path
 import chaos_attempt_checks
 import chaos_client_checks
 import chaos_task_checks
+from chaos_calls import Calls
 from chaos_client import Client
 from chaos_collect import collect, count_unfinished, save
 from chaos_evidence import Evidence
@@ -118,7 +119,7 @@ class Chaos:
             def watch(task_id: str) -> None:
                 watching.add(asyncio.create_task(watchers.follow_task(task_id)))
 
-            load = Load(client, self._ledger, chance, watch, lambda: self._unfinished)
+            load = Load(Calls(client, self._ledger, chance), chance, watch, lambda: self._unfinished)
             background = [
                 asyncio.create_task(watchers.follow_lists()),
                 asyncio.create_task(self._count_unfinished(site)),

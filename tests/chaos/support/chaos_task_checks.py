@@ -13,6 +13,8 @@ from gql_api.record.reads import TaskRecord
 
 # Times of the database are in milliseconds, and a process may write its line late, but never early.
 _TOLERANCE_SECONDS = 0.3
+# A process may be frozen between the two times.
+_LIFETIME_TOLERANCE_SECONDS = 60.0
 _REPLACED = "Ignore: Replaced by"
 
 
@@ -140,7 +142,7 @@ def nothing_starts_early(evidence: Evidence) -> Iterator[str]:
         if seconds is None or record is None or record.expires_at is None:
             continue
         stored = (record.expires_at - record.created_at).total_seconds()
-        if abs(stored - seconds) > 1:
+        if abs(stored - seconds) > _LIFETIME_TOLERANCE_SECONDS:
             yield f"{task_id} expires {stored:.1f} s after its creation, not {seconds:.1f} s"
 
 
