@@ -104,7 +104,8 @@ class Load:
         self._follow(await self.calls.create("work", {"seconds": self.chance.random(), "effects": 1, "fail": True}))
 
     async def _retrying(self) -> None:
-        self._follow(await self.calls.create("retrying", {"times": self.chance.randint(1, 5), "countdown": 0.0}))
+        times = self.chance.choice([1, 2, 3, 5, 20])
+        self._follow(await self.calls.create("retrying", {"times": times, "countdown": 0.0}))
 
     async def _retrying_later(self) -> None:
         kwargs = {"times": self.chance.randint(1, 3), "countdown": self.chance.uniform(0.3, 3.0)}
