@@ -114,18 +114,33 @@ def enqueue(task_id: str | Sequence[str]) -> Write:
 
 
 def remember_message(task: NewTask, guard_seconds: float) -> Write:
-    """Store the next message of a waiting task, for instance that of its replacement, before it is sent.
+    """Store the message of a queued task's replacement, or its first message once more, before it is sent.
 
     If the message is lost, recovery sends it after ``guard_seconds``.
     """
     kept = {**next_message(task), f.DUE_AT: from_now(guard_seconds)}
-    return {f.ID: task.id, f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}}, [{"$set": kept}]
+    return {f.ID: task.id, **_before(task)}, [{"$set": kept}]
 
 
 def postpone(task: NewTask) -> Write:
-    """Store the message of a waiting task's replacement until that is due."""
+    """Store the message of a queued task's replacement until that is due."""
     kept = {**next_message(task), f.DUE_AT: start_of(task)}
-    return change(task.id, kept, status=Status.SCHEDULED, fence={f.STATUS: Status.QUEUED})
+    return change(task.id, kept, status=Status.SCHEDULED, fence=_before(task))
+
+
+def _before(task: NewTask) -> Filter:
+    """Return the fence of a message: its task has had no attempt, or has the message of a function that it replaces.
+
+    The step before may run again and send its message again, while its task waits for a retry or for its replacement.
+    """
+    nesting = 0 if task.message is None else task.message.headers.get("replaced_task_nesting", 0)
+    untouched: Filter = {f.ATTEMPTS: 0}
+    # Celery counts how often a task was replaced. A record without the number has the message of its creation.
+    replaced = [{_NESTING: {"$not": {"$gte": nesting}}}] if nesting else []
+    return {f.STATUS: Status.QUEUED, "$or": [untouched, *replaced]}
+
+
+_NESTING = f"{f.MESSAGE_PARTS}.headers.replaced_task_nesting"
 
 
 def exclude_from_recovery(task_id: str, fence: Filter) -> Write:

@@ -50,7 +50,7 @@ def create(task: NewTask) -> Write:
     stage: dict[str, Any] = {
         name: literal(value) for name, value in document.items() if value is not None or name == f.PARENT_ID
     }
-    starts = from_now(task.delay) if task.scheduled_for is None and task.delay else task.scheduled_for
+    starts = start_of(task)
     status: Any = Status.QUEUED
     if starts is not None:
         status = {"$cond": [{"$gt": [starts, NOW]}, Status.SCHEDULED, Status.QUEUED]}
@@ -274,7 +274,7 @@ def next_message(task: NewTask) -> dict[str, Any]:
 
 
 def start_of(task: NewTask) -> Any:
-    """Return the expression for the time at which a task that waits is due."""
+    """Return the expression for the time at which a task may start; None for one that does not wait."""
     return from_now(task.delay) if task.delay else task.scheduled_for
 
 

@@ -18,7 +18,8 @@ from gql_api.settings import Settings
 _NEW = NewTask(id="t", name="add", args=[1], kwargs={"a": 1}, metadata={"m": 1})
 _LATER = NewTask(id="t", name="add", delay=3600.0)
 _ERROR = ErrorInfo("ValueError", "no", "builtins", ["no"], "Traceback ...")
-_CREATE, _CLAIM = writes.create(_NEW), claims.claim("t", Claim("m" * 32, "w", "run", 1, 60.0))
+_CREATE = writes.create(_NEW)
+_CLAIM, _CLAIM_AGAIN = (claims.claim("t", Claim("m" * 32, "w", "run", 1, 60.0, attempts)) for attempts in (0, 1))
 _RETRY, _DUE = writes.retry("t", _ERROR, message=_NEW), claims.enqueue("t")
 _PROGRESS = writes.progress("t", Progress(1.0, 2.0, "rows"))
 # The states that a task went through, and the writes that take it there.
@@ -31,7 +32,7 @@ _LIVES: dict[str, list[Write]] = {
     "QUEUED STARTED FAILURE": [_CREATE, _CLAIM, writes.fail("t", _ERROR)],
     "QUEUED REVOKED": [_CREATE, control.cancel_waiting("t", "no")],
     "QUEUED STARTED RETRY QUEUED STARTED SUCCESS": [
-        _CREATE, _CLAIM, _RETRY, _DUE, _CLAIM, _PROGRESS, writes.succeed("t", {"ok": True, "rows": 1}),
+        _CREATE, _CLAIM, _RETRY, _DUE, _CLAIM_AGAIN, _PROGRESS, writes.succeed("t", {"ok": True, "rows": 1}),
     ],
 }  # fmt: skip
 _COUNT = 5 * CHUNK

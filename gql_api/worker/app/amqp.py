@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,8 @@ def _record(backend: Backend, task: NewTask) -> int | None:
     sender = backend.app.current_worker_task
     own = attempt_of(sender.request) if sender is not None and sender.request.id == task.id else None
     if own is not None and own.is_sending_retry:
+        if task.scheduled_for is not None and task.scheduled_for <= datetime.now(UTC):
+            task = replace(task, scheduled_for=None)
         if not backend.store_retry(sender.request, task):
             raise Ignore("the task was taken away while it ran")
         return None if task.waits else own.number
@@ -164,7 +166,10 @@ def _new_task(backend: Backend, message: Any, options: dict[str, Any], times: _T
 
 
 def _move_time(headers: dict[str, Any], name: str) -> str | None:
-    """Move a time to a header of another name, from which the worker puts it back into the task's request."""
+    """Move a time to a header of another name, which the worker shows in the task's request.
+
+    Workers of an earlier version read the expiry from there too.
+    """
     text: str | None = headers.pop(name, None)
     if text is not None:
         headers[ORIGINAL + name] = text

@@ -6,6 +6,7 @@ import logging
 import os
 import traceback
 import uuid
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import celery
@@ -216,9 +217,17 @@ def _covered_request(own: type) -> type:
 def _restore_times(request: Any) -> None:
     """Give the request the times that its record keeps: a retry inherits the expiry."""
     claim = attempt_of(request).claim
-    expires_at = None if claim is None else claim.record.expires_at
-    request.eta = request.eta or getattr(request, f"{ORIGINAL}eta", None)
-    request.expires = request.expires or (None if expires_at is None else expires_at.isoformat())
+    if claim is None:
+        return
+    record = claim.record
+    # Of a retry the record does not keep the time.
+    starts = record.scheduled_for if claim.number == 1 else None
+    request.eta = request.eta or _text(starts) or getattr(request, f"{ORIGINAL}eta", None)
+    request.expires = request.expires or _text(record.expires_at)
+
+
+def _text(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
 
 
 def _claim(backend: Backend, request: Any) -> None:

@@ -83,8 +83,11 @@ async def _connected(feed: TaskFeed) -> AsyncIterator[TaskFeed]:
 
 
 def _claim(connections: Connections, task_id: str) -> None:
-    taking = Claim(token=uuid.uuid4().hex, worker="w", run="r", pid=1, lease_seconds=60)
-    assert Store(connections).change(claims.claim(task_id, taking))
+    store = Store(connections)
+    record = store.find(task_id)
+    assert record is not None
+    taking = Claim(uuid.uuid4().hex, worker="w", run="r", pid=1, lease_seconds=60, attempts=record.attempts)
+    assert store.change(claims.claim(task_id, taking))
 
 
 def _entries(*texts: str, level: int = 20) -> list[Entry]:

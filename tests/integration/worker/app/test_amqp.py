@@ -89,13 +89,31 @@ def test_the_next_message_of_a_task_follows_its_attempt(app: Celery) -> None:
     task_id = app.send_task("t", kwargs={"a": 1}).id
     assert app.backend.store.change(claims.claim(task_id, _TAKING)) is not None
     assert app.backend.store.change(claims.requeue(task_id, claims.held_by(1), "replaced")) is not None
-    app.send_task("other", args=(5,), task_id=task_id)
+    app.send_task("other", args=(5,), task_id=task_id, replaced_task_nesting=1)
     first, second = _messages(app)
     assert ATTEMPTS not in first["headers"]
     assert second["headers"][ATTEMPTS] == 1
     again = message_of(app, _record(app, task_id).as_sent())
     assert (again.headers["task"], again.headers[ATTEMPTS]) == ("other", 1)
     assert [list(again.body[0]), again.body[1]] == _body(second)[:2] == [[5], {}]
+
+
+@pytest.mark.parametrize("countdown", [None, 60])
+@pytest.mark.parametrize("state", ["retry", "replaced", "given back"])
+def test_a_step_that_is_sent_again_changes_nothing(app: Celery, state: str, countdown: int | None) -> None:
+    """A step keeps its retry or its replacement when the step before runs again and sends it again."""
+    task_id, store, held = app.send_task("t").id, app.backend.store, claims.held_by(1)
+    assert store.change(claims.claim(task_id, _TAKING)) is not None
+    if state == "retry":
+        assert store.change(writes.retry(task_id, None, due_in=600.0, fence=held)) is not None
+    else:
+        assert store.change(claims.requeue(task_id, held, state)) is not None
+    if state == "replaced":
+        app.send_task("other", task_id=task_id, replaced_task_nesting=1)
+    sent, before = _messages(app), app.backend.collection.find_one({"_id": task_id})
+    app.send_task("t", args=(1,), task_id=task_id, countdown=countdown)
+    assert app.backend.collection.find_one({"_id": task_id}) == before
+    assert _messages(app) == sent
 
 
 def test_a_message_for_a_running_task_is_not_sent(app: Celery) -> None:
