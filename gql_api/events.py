@@ -105,6 +105,7 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
         event = bson.decode(payload, FAST_CODEC)
         at = event.pop(_DELETED_AT, None)
         record = TaskRecord(event, frozenset(event.pop(_OMITTED, ())), _bytes(event.pop(_LAZY)))
+        _check_time(event[fields.UPDATED_AT])  # a part of the version, which every mailbox reads
         return record if at is None else Deletion(record.id, at.replace(tzinfo=UTC), record)
     except (BSONError, KeyError, TypeError, ValueError) as error:
         raise EventError(f"not an event: {error}") from error
@@ -114,6 +115,11 @@ def _bytes(lazy: object) -> bytes:
     if not isinstance(lazy, bytes):
         raise TypeError(f"{_LAZY} is {type(lazy)}")
     return lazy
+
+
+def _check_time(time: object) -> None:
+    if not isinstance(time, datetime):
+        raise TypeError(f"{fields.UPDATED_AT} is {type(time)}")
 
 
 def encode_log(batch: LogBatch) -> bytes:

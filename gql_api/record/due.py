@@ -84,6 +84,11 @@ def take_leader_lock(name: str, now: datetime, seconds: float) -> Write:
     return {f.ID: name, f.AT: {"$lte": now - timedelta(seconds=seconds)}}, [{"$set": {f.AT: now}}]
 
 
+def postpone_leader_lock(name: str, seconds: float) -> Write:
+    """Let no process take a lock, which this process has, for so much longer."""
+    return {f.ID: name}, [{"$set": {f.AT: {"$add": [f"${f.AT}", round(seconds * 1000)]}}}]
+
+
 def sent_again(task_ids: list[str]) -> Write:
     """Record that the messages of some tasks, if they are queued, are sent again. Run over many."""
     filter_ = {f.ID: {"$in": task_ids}, f.STATUS: Status.QUEUED, f.DUE_AT: {"$exists": True}}
@@ -103,11 +108,6 @@ def is_over(document: Document) -> bool:
 def sent_at_from(document: Document) -> datetime | None:
     """Return the time at which the message of a queued task was last sent; None if recovery does not go by it."""
     return document.get(f.DUE_AT) if document[f.STATUS] == Status.QUEUED else None
-
-
-def postpone_leader_lock(name: str, seconds: float) -> Write:
-    """Let no process take a lock, which this process has, for so much longer."""
-    return {f.ID: name}, [{"$set": {f.AT: {"$add": [f"${f.AT}", round(seconds * 1000)]}}}]
 
 
 def queues_waiting(time: datetime, names: list[str]) -> list[dict[str, Any]]:

@@ -154,7 +154,7 @@ class Version:
         return self.revision > last.revision
 
     def contradicts(self, last: Version) -> bool:
-        """Return whether MongoDB has to decide between this version, which is no news, and the last one.
+        """Return whether MongoDB has to decide between this version, which is not news, and the last one.
 
         Either the last one was lost, or the times of the two changes are not in the order of their revisions and their
         events changed places.

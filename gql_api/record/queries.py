@@ -31,7 +31,8 @@ def untouched_for(seconds: float) -> Document:
     return {"$expr": {"$lt": [f"${f.UPDATED_AT}", {"$subtract": [NOW, round(seconds * 1000)]}]}}
 
 
-# An update that matches and changes nothing. MongoDB still acknowledges it only when everything it found is durable.
+# An update that matches and changes nothing. MongoDB acknowledges it when the writes before it are durable: it confirms
+# what it found, but not that the server is still the primary, for which a barrier has to be written.
 NO_CHANGE: Document = {"$set": {}}
 
 ID_ONLY = {f.ID: 1}
@@ -59,7 +60,8 @@ def versions_of(documents: list[Document]) -> dict[str, Version]:
 def barrier() -> tuple[Document, Document]:
     """Return the write, an upsert, that MongoDB acknowledges when all writes before it are safe on a majority.
 
-    It always changes its document: a write that changes nothing succeeds even on a primary without its majority.
+    It always changes its document. A write that changes nothing waits for the writes before it only, so it succeeds
+    even on a server that has lost its majority since the last one, and need not be the primary any more.
     """
     return {f.ID: "barrier"}, {"$inc": {f.REVISION: 1}}
 

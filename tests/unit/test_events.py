@@ -30,7 +30,8 @@ def _record(payload: bytes) -> TaskRecord:
 def test_a_deletion_is_an_event_too() -> None:
     """A deletion is not read as a record."""
     at = datetime(2026, 1, 2, tzinfo=UTC)
-    news = events.decode(events.deleted({"_id": "t1", "revision": 3, "status": "SUCCESS", "metadata": {"a": 1}}, at))
+    last = {"_id": "t1", "revision": 3, "status": "SUCCESS", "updated_at": at, "metadata": {"a": 1}}
+    news = events.decode(events.deleted(last, at))
     assert isinstance(news, events.Deletion)
     assert (news.task_id, news.at) == ("t1", at)
     assert news.record is not None
@@ -39,8 +40,15 @@ def test_a_deletion_is_an_event_too() -> None:
 
 def test_a_deletion_of_much_metadata_leaves_it_out() -> None:
     """The event of a deletion has the same limit as the others, and names the metadata that it leaves out."""
-    last = {"_id": "t1", "revision": 3, "status": "SUCCESS", "metadata": {"a": "x" * events.MAX_BYTES}}
-    payload = events.deleted(last, datetime(2026, 1, 2, tzinfo=UTC))
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    last = {
+        "_id": "t1",
+        "revision": 3,
+        "status": "SUCCESS",
+        "updated_at": at,
+        "metadata": {"a": "x" * events.MAX_BYTES},
+    }
+    payload = events.deleted(last, at)
     assert len(payload) < events.MAX_BYTES
     news = events.decode(payload)
     assert isinstance(news, events.Deletion)
@@ -111,6 +119,8 @@ def test_a_large_event_says_what_it_leaves_out(large: dict[str, Any], omitted: s
         bson.encode({"_id": "t1", "revision": 1, "status": "QUEUED"}),
         bson.encode({"_id": "t1", "revision": 1, "status": "QUEUED", "_folded": {}}),
         bson.encode({"_id": "t1", "revision": 1, "status": "LOST", "_folded": b""}),
+        bson.encode({"_id": "t1", "revision": 1, "status": "QUEUED", "_folded": b""}),
+        bson.encode({"_id": "t1", "revision": 1, "status": "QUEUED", "_folded": b"", "updated_at": "now"}),
     ],
 )
 def test_a_foreign_payload_is_refused(payload: bytes) -> None:

@@ -107,9 +107,9 @@ class ListFeed:
 
         Behind a barrier (``TaskStore.committed``) it misses no change that was stored before.
         """
-        after = Position(since, "")
+        after, lists, start_session = Position(since, ""), self._records.lists, self._records.committed.session
         while True:
-            records = await self._records.lists.page({}, PageRequest(_BY_CHANGE, _PAGE, after), fields)
+            records = await lists.page({}, PageRequest(_BY_CHANGE, _PAGE, after), fields, start_session)
             for record in records:
                 yield record
             if len(records) < _PAGE:
@@ -138,7 +138,7 @@ class ListFeed:
             elif not self._watchers.put(event) and event.version.contradicts(self._watchers.received.last(event.id)):
                 self._unclear.add(event.id)
                 self._on_contradiction()
-        except (events.EventError, LookupError):  # a record without the fields of its version is no event either
+        except events.EventError:
             logger.warning("A message on the channel %s is not an event", channel)
             return
         if self._watchers.received.is_full:
@@ -155,7 +155,7 @@ class ListFeed:
         try:
             return await self._scan(self._scanned_until - _OVERLAP, EVENT_GRACE if events_arrive else timedelta())
         except (PyMongoError, ClientError) as error:
-            logger.warning("MongoDB does not answer, what has changed is looked for later: %s", error)
+            logger.warning("MongoDB does not answer, the next scan finds what has changed: %s", error)
             return 0
 
     async def settle(self) -> None:
@@ -170,7 +170,7 @@ class ListFeed:
             await self._records.committed.barrier()
             await self._check(held)  # a scan finds out whether a task that has vanished was deleted
         except PyMongoError as error:
-            logger.warning("MongoDB does not answer, what it has lost is looked for later: %s", error)
+            logger.warning("MongoDB does not answer, the next scan finds what it has lost: %s", error)
 
     async def _scan(self, since: datetime, margin: timedelta) -> int:
         until, found, missed = await self._records.now() - margin, 0, list[str]()

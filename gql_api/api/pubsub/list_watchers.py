@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from gql_api.api.pubsub.list_mailbox import ListMailbox, RecordChange
-from gql_api.api.pubsub.received import DELETED, ReceivedVersions
+from gql_api.api.pubsub.received import DELETED, REMEMBERED_SECONDS, ReceivedVersions
 from gql_api.events import Deletion
 from gql_api.record.model import Version
 from gql_api.record.reads import TaskRecord
 
-# The event of a change that is older is not remembered for certain.
-_REMEMBERED = timedelta(seconds=30)
+# The event of a change that is older is not remembered for certain: half of the time allows for the way of the event.
+_REMEMBERED = timedelta(seconds=REMEMBERED_SECONDS / 2)
 
 
 class ListWatchers:

@@ -16,7 +16,7 @@ _MAX_BATCHES = 8
 class Mailbox:
     """A mailbox for at most one record, so that a slow watcher costs bounded memory and never receives stale records.
 
-    A record that is no news is dropped (:meth:`Version.is_news`). Versions rise until MongoDB loses one that was put.
+    A record that is not news is dropped (:meth:`Version.is_news`). Versions rise until MongoDB loses one that was put.
     """
 
     # There are thousands of mailboxes, and the event loop passes through all of them: slots make that faster.
@@ -76,7 +76,7 @@ class Mailbox:
         self.version = version
 
     def skip(self, version: Version) -> None:
-        """Note a version that the watcher has read itself; drop what is no news then."""
+        """Note a version that the watcher has read itself; drop a record that is not news then."""
         if self._newest is not None and not self._newest.version.is_news(version):
             self._newest = None
         if version.is_news(self.version):

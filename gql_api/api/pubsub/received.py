@@ -10,7 +10,7 @@ from gql_api.record.fields import Status
 from gql_api.record.model import NO_VERSION, Version
 
 # Longer than the time between two scans and their overlap.
-_REMEMBERED_SECONDS = 60.0
+REMEMBERED_SECONDS = 60.0
 # The number of tasks whose versions may wait for a scan, about 35 MB of them. While MongoDB answers, few wait.
 _MAX_UNCONFIRMED = 100_000
 
@@ -58,7 +58,7 @@ class ReceivedVersions:
         self._unconfirmed.pop(task_id, None)
         self._confirmed[task_id] = version, now
         self._confirmed.move_to_end(task_id)
-        while now - next(iter(self._confirmed.values()))[1] > _REMEMBERED_SECONDS:
+        while now - next(iter(self._confirmed.values()))[1] > REMEMBERED_SECONDS:
             self._confirmed.popitem(last=False)
 
     def forget(self, task_id: str) -> None:

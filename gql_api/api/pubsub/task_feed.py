@@ -132,7 +132,7 @@ class TaskFeed:
                 if _deliver(events.decode(payload), watchers):
                     self._unclear.add(task_id)
                     self._contradicted.set()
-        except (events.EventError, LookupError):  # a record without the fields of its version is no event either
+        except events.EventError:
             logger.warning("A message on the channel %s is not an event", channel)
 
     def _receive_any(self, channel: str, payload: bytes) -> None:

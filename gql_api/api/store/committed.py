@@ -1,10 +1,17 @@
-"""Reads that no failover can roll back, which miss nothing that was stored before them."""
+"""Reads that no failover can roll back, which miss nothing that was stored before them.
+
+Two guarantees of MongoDB make that up. The read concern "majority" shows nothing that can be rolled back; but a new
+primary answers such reads for a moment with less than its predecessor had acknowledged. A causally consistent session
+closes that gap: a read in it waits until its member shows the last barrier that this process has passed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from bson.timestamp import Timestamp
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.read_concern import ReadConcern
 
@@ -21,8 +28,9 @@ class CommittedReads:
     """A reader of what a majority of the members of a replica set has.
 
     A read may still be behind the writes that a primary acknowledged by itself, like progress. A read after a
-    :meth:`barrier` is not: it shows all writes that were acknowledged before the barrier began, except lost ones.
-    So what such a read does not show, though a client received it before the barrier, is lost for good.
+    :meth:`barrier` is not: it shows all writes that were acknowledged before the barrier began, except lost ones, even
+    if another member has become primary in between. So what such a read does not show, though a client received it
+    before the barrier, is lost for good.
 
     Args:
         database: the one with the collections of this project, with durable writes.
@@ -31,6 +39,9 @@ class CommittedReads:
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]], limiter: ConcurrencyLimiter) -> None:
         self.limiter = limiter
+        self._client = database.client
+        # By the clock of the replica set: the last barrier. A server without members has no such clock.
+        self._passed_at: Timestamp | None = None
         self._tasks = database.get_collection(fields.TASKS, codec_options=reads.FAST_CODEC, read_concern=MAJORITY)
         self._barriers = database[fields.BARRIERS]
         self._passed = BatchedReads(self._pass)
@@ -44,6 +55,13 @@ class CommittedReads:
         """
         await self._passed.load("")
 
+    def session(self) -> AsyncClientSession:
+        """Start a session for majority reads that show everything that was stored before the last barrier."""
+        session = self._client.start_session(causal_consistency=True)
+        if self._passed_at is not None:
+            session.advance_operation_time(self._passed_at)
+        return session
+
     async def load(self, task_id: str) -> TaskRecord | None:
         """Read one task behind a barrier; reads that arrive together share both."""
         return await self._loads.load(task_id)
@@ -51,17 +69,24 @@ class CommittedReads:
     @limited
     async def versions(self, task_ids: Collection[str]) -> dict[str, Version]:
         """Read the versions of those of these tasks that exist, by id."""
-        found = self._tasks.find(queries.by_ids(list(task_ids)), queries.CHANGE_ONLY)
-        return queries.versions_of(await found.to_list())
+        async with self.session() as session:
+            found = self._tasks.find(queries.by_ids(list(task_ids)), queries.CHANGE_ONLY, session=session)
+            return queries.versions_of(await found.to_list())
 
     @limited
     async def records(self, task_ids: Collection[str]) -> list[TaskRecord]:
         """Read those of these tasks that exist, in any order."""
-        return [TaskRecord(document) async for document in self._tasks.find(queries.by_ids(list(task_ids)))]
+        async with self.session() as session:
+            found = self._tasks.find(queries.by_ids(list(task_ids)), session=session)
+            return [TaskRecord(document) async for document in found]
 
     @limited
     async def _pass(self, callers: Sequence[str]) -> Sequence[None]:
-        await self._barriers.update_one(*queries.barrier(), upsert=True)
+        async with self.session() as session:
+            await self._barriers.update_one(*queries.barrier(), upsert=True, session=session)
+            # Two barriers may overlap, and the later one may have passed first.
+            times = (self._passed_at, session.operation_time)
+            self._passed_at = max((time for time in times if time is not None), default=None)
         return [None] * len(callers)
 
     async def _load_all(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:

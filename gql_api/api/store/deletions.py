@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from gql_api.api.store.committed import MAJORITY
+from gql_api.api.store.committed import MAJORITY, CommittedReads
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.record import fields, logs, queries, tombstones
 from gql_api.record.reads import TaskRecord
@@ -22,10 +22,14 @@ class Deletions:
     Args:
         database: the one with the collections of this project.
         limiter: bounds the calls of MongoDB.
+        committed: the barriers of this process.
     """
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], limiter: ConcurrencyLimiter) -> None:
+    def __init__(
+        self, database: AsyncDatabase[dict[str, Any]], limiter: ConcurrencyLimiter, committed: CommittedReads
+    ) -> None:
         self.limiter = limiter
+        self._committed = committed
         self._tasks = database[fields.TASKS]
         self._tombstones = database[fields.TOMBSTONES]
         # A list must not lose a task because of a tombstone that a failover rolls back.
@@ -51,8 +55,13 @@ class Deletions:
         return tombstones.with_deletion_times(documents, saved), count
 
     async def since(self, time: datetime) -> AsyncIterator[tuple[str, datetime]]:
-        """Read the ids of the tasks that were deleted since a time, and when; the earliest deletion first."""
-        found = self._kept_tombstones.find(tombstones.tombstones_since(time)).sort(tombstones.EARLIEST_TOMBSTONE)
-        while chunk := await self.limiter.use(found.to_list, _CHUNK):
-            for tombstone in chunk:
-                yield tombstones.tombstone_from(tombstone)
+        """Read the ids of the tasks that were deleted since a time, and when; the earliest deletion first.
+
+        It misses no deletion that was stored before the last barrier.
+        """
+        async with self._committed.session() as session:
+            found = self._kept_tombstones.find(tombstones.tombstones_since(time), session=session)
+            found = found.sort(tombstones.EARLIEST_TOMBSTONE)
+            while chunk := await self.limiter.use(found.to_list, _CHUNK):
+                for tombstone in chunk:
+                    yield tombstones.tombstone_from(tombstone)

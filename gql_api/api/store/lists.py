@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import pymongo
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
@@ -44,11 +46,22 @@ class TaskLists:
 
     @limited
     async def page(
-        self, query: Document, request: PageRequest, fields: Mapping[str, int] | None = None
+        self,
+        query: Document,
+        request: PageRequest,
+        fields: Mapping[str, int] | None = None,
+        start_session: Callable[[], AbstractAsyncContextManager[AsyncClientSession | None]] = contextlib.nullcontext,
     ) -> list[TaskRecord]:
-        """Read a page of the tasks that match a query, or some of their fields, in the direction of the request."""
-        async with self._bounded():
-            found = self._tasks.find({"$and": [request.query(), query]}, fields)
+        """Read a page of the tasks that match a query, or some of their fields, in the direction of the request.
+
+        Args:
+            query: the query.
+            request: the page.
+            fields: the fields to read; None for all.
+            start_session: starts the session of the read, by default one without any guarantee.
+        """
+        async with self._bounded(), start_session() as session:
+            found = self._tasks.find({"$and": [request.query(), query]}, fields, session=session)
             found = found.sort(request.sort()).limit(request.limit)
             return [TaskRecord(document) async for document in found]
 

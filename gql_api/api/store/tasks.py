@@ -72,7 +72,7 @@ class TaskStore:
         self.limiter = ConcurrencyLimiter(_CALLS_CONCURRENCY, seconds, seconds)
         self.indexes = Indexes(self._database, seconds)
         self.committed = CommittedReads(self._database, self.limiter)
-        self.deletions = Deletions(self._database, self.limiter)
+        self.deletions = Deletions(self._database, self.limiter, self.committed)
         self.log_lines = LogLines(self._database, self.limiter)
         longest = settings.query_timeout_seconds
         # Lists show no task whose creation a failover can roll back, and every write that was acknowledged as durable.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Context
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 # Celery shows these texts to people. The first sender may have hidden the arguments.
 _HIDDEN = "..."
+_MAX_LOGGED = 10
 
 
 def publish(app: Celery, *records: TaskRecord) -> bool:
@@ -34,9 +36,14 @@ def publish(app: Celery, *records: TaskRecord) -> bool:
                 for record in records:
                     _send(app, producer, record)
     except OperationalError as error:
-        logger.warning("The broker did not take the messages of %s: %s", [record.id for record in records], error)
+        logger.warning("The broker did not take the messages of %d tasks: %s: %s", len(records), ids_of(records), error)
         return False
     return True
+
+
+def ids_of(records: Sequence[TaskRecord]) -> str:
+    """Return the ids of some tasks, or the first of many, for a line of log."""
+    return ", ".join([*(record.id for record in records[:_MAX_LOGGED]), *["..."] * (len(records) > _MAX_LOGGED)])
 
 
 def request_of(app: Celery, record: TaskRecord) -> Any:

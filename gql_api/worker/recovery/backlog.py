@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +18,10 @@ from gql_api.worker.backend.messages import sent_at_of
 
 if TYPE_CHECKING:
     from celery import Celery
+    from kombu.connection import Connection
+
+# A new connection finds out that the address leads to another server now, or to one of several.
+_MAX_AGE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +33,17 @@ class QueuedMessage:
 
 
 class Backlog:
-    """The messages that no worker has taken yet, in the lists of kombu's Redis transport."""
+    """The messages that no worker has taken yet, in the lists of kombu's Redis transport.
 
-    def __init__(self, app: Celery) -> None:
+    All threads share one connection, which has the timeouts of the app's own options for its broker.
+    """
+
+    def __init__(self, app: Celery, max_age: float = _MAX_AGE_SECONDS) -> None:
         self._app = app
+        self._max_age = max_age
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._opened_at = 0.0
 
     def run_id(self) -> str | None:
         """Return the id of the run of the broker's server, which changes when the server restarts; None if unknown.
@@ -62,10 +75,23 @@ class Backlog:
 
     @contextlib.contextmanager
     def _channel(self) -> Iterator[Any]:
-        try:
-            with self._app.connection_for_write() as connection:
-                # By default kombu tries again for seconds.
-                connection.ensure_connection(max_retries=0)
-                yield connection.default_channel
-        except (RedisError, OSError) as error:
-            raise OperationalError(str(error)) from error
+        with self._lock:
+            try:
+                yield self._connected().default_channel
+            except (OperationalError, RedisError, OSError) as error:
+                self._disconnect()
+                raise OperationalError(str(error)) from error
+
+    def _connected(self) -> Connection:
+        if time.monotonic() - self._opened_at > self._max_age:
+            self._disconnect()
+        if self._connection is None:
+            self._connection, self._opened_at = self._app.connection_for_write(), time.monotonic()
+        # By default kombu tries again for seconds.
+        self._connection.ensure_connection(max_retries=0)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()  # type: ignore[no-untyped-call] # kombu

@@ -42,11 +42,17 @@ class Contact:
         """Return whether the server answered when it was last asked, and not long ago."""
         return self._since is not None and self._clock() - self._last <= self._max_pause
 
-    def note_answer(self, run: str | None = None) -> None:
-        """Note that the server has answered, and the id of its run if that is known."""
+    def note_answer(self, run: str | None = None) -> bool:
+        """Note that the server has answered, and the id of its run if that is known.
+
+        Returns:
+            True if another run of the server has answered before.
+        """
+        is_other_run = self._run is not None and run != self._run
         if not self.is_open() or run != self._run:
             self._since = self._clock()
         self._last, self._run, self._failing = self._clock(), run, False
+        return is_other_run
 
     def note_failure(self) -> bool:
         """Note that the server has not answered, and return whether that is news."""
@@ -62,16 +68,24 @@ class Contact:
 class Contacts:
     """The contacts of this worker with MongoDB and the broker."""
 
-    def __init__(self, backend: Backend, backlog: Backlog) -> None:
+    def __init__(self, backend: Backend, backlog: Backlog, clock: Callable[[], float] = time.monotonic) -> None:
         self._backend = backend
         self._backlog = backlog
         self._lease = backend.settings.lease_seconds
-        # Three extensions of a lease fit into it: within half of one, no worker loses its leases.
-        self.store, self.broker = Contact(self._lease / 2), Contact(self._lease / 2)
+        # A lease is extended three times while it lasts: during a pause of half of one, no worker loses its leases.
+        self.store, self.broker = Contact(self._lease / 2, clock), Contact(self._lease / 2, clock)
 
     @property
-    def interval(self) -> float:
-        """The number of seconds between two questions to a server, several of which fit into the longest pause."""
+    def store_interval(self) -> float:
+        """The number of seconds between two questions to MongoDB, several of which fit into the longest pause.
+
+        They are not more frequent than that: MongoDB answers each by a write to the journals of its majority.
+        """
+        return self._lease / 8
+
+    @property
+    def broker_interval(self) -> float:
+        """The number of seconds between two questions to the broker, several of which fit into the longest pause."""
         return min(_MAX_INTERVAL_SECONDS, self._lease / 8)
 
     @property
@@ -103,4 +117,8 @@ class Contacts:
             if self.broker.note_failure():
                 logger.warning("The broker does not answer, so recovery sends nothing: %s", error)
         else:
-            self.broker.note_answer(run)
+            if self.broker.note_answer(run):
+                logger.warning(
+                    "The broker has started again, or its address leads to several servers: if this repeats, "
+                    "lost messages are never sent again"
+                )

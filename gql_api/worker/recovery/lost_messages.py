@@ -1,15 +1,18 @@
 """The search for waiting tasks whose messages are in no queue any more.
 
-Queues are first in, first out, and a message is in its queue at most one lease after the record says so. A task that
+Queues are first in, first out, and a message is in its queue at most one lease after its record says so. A task that
 was queued more than a lease before the oldest message of its queue was sent is therefore not in the queue.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from pymongo.errors import ExecutionTimeout
 
 from gql_api.record import due
 from gql_api.record.due import WaitingQueue
@@ -21,9 +24,13 @@ from gql_api.worker.recovery.backlog import Backlog, QueuedMessage
 if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend
 
+logger = logging.getLogger(__name__)
+
 _LOCK = "messages"
 # The search reads all waiting tasks, which may be millions. While it finds nothing, it takes a twentieth of the time.
 _MIN_REST = 20
+# MongoDB gives up before the connection does, which would leave it searching for nobody.
+_MAX_SECONDS = 30
 
 
 class LostMessages:
@@ -44,7 +51,7 @@ class LostMessages:
         if not leader_lock.take(self._backend, _LOCK, now, self._lease / 2):
             return
         began, settled, found = time.monotonic(), now - self._lease, False
-        groups = list(self._backend.collection.aggregate(due.queues_waiting(settled, self._names)))
+        groups = self._waiting(settled)
         rest = timedelta(seconds=_MIN_REST * (time.monotonic() - began)) - self._lease / 2
         for queue in map(due.queue_from, groups):
             lost_until = self._lost_until(queue, settled)
@@ -53,6 +60,14 @@ class LostMessages:
                 yield due.queued_before(lost_until, queue, self._names)
         if rest > timedelta() and not found:
             leader_lock.postpone(self._backend, _LOCK, rest)
+
+    def _waiting(self, settled: datetime) -> list[Document]:
+        pipeline = due.queues_waiting(settled, self._names)
+        try:
+            return list(self._backend.collection.aggregate(pipeline, maxTimeMS=_MAX_SECONDS * 1000))
+        except ExecutionTimeout:
+            logger.warning("So many tasks wait that MongoDB did not find lost messages within %d s", _MAX_SECONDS)
+            return []
 
     def _lost_until(self, queue: WaitingQueue, settled: datetime) -> datetime | None:
         """Return the time before which a task of a queue was queued if its message is lost; None if that is unknown."""
@@ -63,9 +78,12 @@ class LostMessages:
         return None if sent_at is None else min(settled, sent_at - self._lease)
 
     def _first_sent_at(self, message: QueuedMessage) -> datetime | None:
-        """Return the earliest time at which a message can have been sent, if the record of its task shows it."""
+        """Return the earliest time at which a message can have been sent, if its task has a record."""
         record = self._backend.store.find(message.task_id)
-        if record is None or record.due_at is None or record.status is not Status.QUEUED:
+        if record is None:
             return None
+        if record.due_at is None or record.status is not Status.QUEUED:
+            # It was cancelled or began, and has still a message. No message is older than its record.
+            return record.created_at
         # It may have been rescheduled and have come back: its message is as old as its first QUEUED state.
         return min([record.due_at, *(entry.at for entry in record.history if entry.status is Status.QUEUED)])

@@ -20,7 +20,7 @@ from gql_api.outage import is_outage
 from gql_api.record import claims, due, fields, queries
 from gql_api.record.fields import Status
 from gql_api.record.reads import CODEC, Document, TaskRecord
-from gql_api.worker.app.republish import publish, request_of
+from gql_api.worker.app.republish import ids_of, publish, request_of
 from gql_api.worker.attempts.lost import handle_lost_attempt
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.recovery import leader_lock
@@ -32,7 +32,6 @@ from gql_api.worker.recovery.retention import sweep
 logger = logging.getLogger(__name__)
 
 _BATCH = 500
-_MAX_LOGGED = 10
 _LOST = "its worker stopped answering"
 
 
@@ -76,11 +75,12 @@ class Recovery:
         if not contacts.is_store_steady:
             return
         self._end_lost_attempts(now)
-        if contacts.is_broker_steady:
-            self._send_lost_messages(now)
         if leader_lock.take(self._backend, "recovery", now, lease / 2):
             self._backend.repair_chords(now - lease)
             sweep(self._backend, now)
+        # It comes last, for it may fail by the number of tasks that wait.
+        if contacts.is_broker_steady:
+            self._send_lost_messages(now)
 
     def _database_time(self) -> datetime:
         hello = self._backend.connections.mongo().admin.command("hello", codec_options=CODEC)
@@ -126,10 +126,7 @@ class Recovery:
                 taken = [TaskRecord(found) for found in self._backend.collection.find(due.taken(ids, token))]
                 if taken:
                     logger.warning(
-                        "The messages of %d tasks were lost and are sent again: %s%s",
-                        len(taken),
-                        ", ".join(record.id for record in taken[:_MAX_LOGGED]),
-                        ", ..." if len(taken) > _MAX_LOGGED else "",
+                        "The messages of %d tasks were lost and are sent again: %s", len(taken), ids_of(taken)
                     )
                 if not self._publish(ids, taken) or not self.contacts.is_broker_steady:
                     return
@@ -147,11 +144,12 @@ class Recovery:
                     return
 
     def _publish(self, ids: list[str], taken: Sequence[TaskRecord]) -> bool:
-        """Publish the messages of tasks in the order of some ids, and return whether the broker answers."""
-        if taken:
-            position = {task_id: number for number, task_id in enumerate(ids)}
-            if not publish(self._app, *sorted(taken, key=lambda record: position[record.id])):
-                self.contacts.broker.note_failure()
+        """Publish the messages of tasks in the order of some ids, and return whether more can be published."""
+        position = {task_id: number for number, task_id in enumerate(ids)}
+        if taken and not publish(self._app, *sorted(taken, key=lambda record: position[record.id])):
+            # Either it is away, or it refused a message, which says nothing about those that it has.
+            self.contacts.ask_broker()
+            return False
         return self.contacts.broker.is_open()
 
 
@@ -176,8 +174,8 @@ class Recoverer(bootsteps.StartStopStep):
             self._start_thread("recovery", recovery.scan, recovery.interval)
             # A scan, or one of the servers, may take long: contact is kept meanwhile.
             contacts = recovery.contacts
-            self._start_thread("contact with MongoDB", contacts.ask_store, contacts.interval)
-            self._start_thread("contact with the broker", contacts.ask_broker, contacts.interval)
+            self._start_thread("contact with MongoDB", contacts.ask_store, contacts.store_interval)
+            self._start_thread("contact with the broker", contacts.ask_broker, contacts.broker_interval)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 - the bootstep's signature
         """Stop the thread; other workers go on."""

@@ -22,6 +22,7 @@ _ELECTION = {"electionTimeoutMillis": 2000, "heartbeatTimeoutSecs": 2}
 _CONNECT_MS = 1000
 # A planned step-down waits until another member has copied everything, for ten seconds at most.
 _COMMAND_MS = 15_000
+_STOPS_COPYING = "stopReplProducer"
 # A primary that has stepped down cannot be elected again for this long.
 _STEPPED_DOWN_SECONDS = 10
 
@@ -134,11 +135,20 @@ class ReplicaSet:
     def cut_off(self, primary: Server) -> Iterator[None]:
         """Keep the other members from copying from the primary, whose writes reach no majority within the block."""
         others = self.others(primary)
-        _replicate(others, on=False)
+        _switch(others, _STOPS_COPYING, on=True)
         try:
             yield
         finally:
-            _replicate(others, on=True)
+            _switch(others, _STOPS_COPYING, on=False)
+
+    @contextlib.contextmanager
+    def behind(self, members: Sequence[Server]) -> Iterator[None]:
+        """Keep members from showing what becomes safe within the block, as a new primary does for a moment."""
+        _switch(members, "disableSnapshotting", on=True)
+        try:
+            yield
+        finally:
+            _switch(members, "disableSnapshotting", on=False)
 
     def depose(self, primary: Server) -> None:
         """Make a primary that is cut off step down, which fails its operations that wait for a majority."""
@@ -147,9 +157,9 @@ class ReplicaSet:
             _run(primary, "replSetStepDown", _STEPPED_DOWN_SECONDS, force=True)
 
 
-def _replicate(members: Sequence[Server], *, on: bool) -> None:
+def _switch(members: Sequence[Server], fail_point: str, *, on: bool) -> None:
     for member in members:
-        _run(member, "configureFailPoint", "stopReplProducer", mode="off" if on else "alwaysOn")
+        _run(member, "configureFailPoint", fail_point, mode="alwaysOn" if on else "off")
 
 
 def _run(member: Server, *command: Any, **options: Any) -> dict[str, Any]:

@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
+from proxy import Mode, Proxy
 from redis import Redis
 
 from gql_api.dispatch import Dispatcher
@@ -43,6 +48,53 @@ def test_a_broker_that_is_away_is_an_error() -> None:
     with pytest.raises(OperationalError):
         Backlog(app).oldest("q", 0)
     app.close()
+
+
+def _connections(app: Celery, settings: Settings) -> set[str]:
+    with Redis.from_url(settings.celery_broker_url, decode_responses=True) as redis:
+        clients: Any = redis.client_list()
+    name = app.conf.broker_transport_options["client_name"]
+    return {client["id"] for client in clients if client["name"] == name}
+
+
+def test_all_questions_share_a_connection(app: Celery, settings: Settings) -> None:
+    """Threads ask over one connection, which is replaced when it was closed, and when it is old."""
+    app.conf.broker_transport_options |= {"client_name": str(uuid.uuid4())}
+    backlog, queue = Backlog(app, max_age=600), app.conf.task_default_queue
+    run = backlog.run_id()
+    assert run
+    first = _connections(app, settings)
+    with ThreadPoolExecutor(4) as threads:
+        answers = [threads.submit(backlog.run_id) for _ in range(20)]
+        assert [threads.submit(backlog.oldest, queue, 0).result() for _ in range(20)] == [None] * 20
+        assert {answer.result() for answer in answers} == {run}
+    assert len(first) == 1
+    assert _connections(app, settings) == first
+    with Redis.from_url(settings.celery_broker_url) as redis:
+        redis.client_kill_filter(_id=first.pop())
+    assert backlog.run_id() == run
+    young = Backlog(app, max_age=0)
+    young.run_id()
+    before = _connections(app, settings)
+    young.run_id()
+    after = _connections(app, settings)
+    assert len(before - after) == len(after - before) == 1
+
+
+@pytest.mark.timeout(30)
+def test_a_dead_connection_is_replaced(settings: Settings, tmp_path: Path) -> None:
+    """A connection that carries nothing any more is an error after the timeout of the app's broker, and is not kept."""
+    port = urlsplit(settings.celery_broker_url).port or 6379
+    with (tmp_path / "log").open("wb") as log, Proxy({"redis": port}, log) as proxy:
+        app = Celery("half-open", broker=f"redis://127.0.0.1:{proxy.port('redis')}/0", set_as_current=False)
+        app.conf.broker_transport_options = {"socket_timeout": 0.5}
+        backlog = Backlog(app, max_age=600)
+        run = backlog.run_id()
+        proxy.set("redis", Mode.HALF_OPEN)
+        with pytest.raises(OperationalError):
+            backlog.run_id()
+        assert backlog.run_id() == run
+        app.close()
 
 
 def test_a_queue_is_found_by_its_binding(app: Celery) -> None:

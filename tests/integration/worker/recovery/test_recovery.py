@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
-from pymongo import UpdateOne
+from pymongo import MongoClient, UpdateOne
 from redis import Redis
-from support import wait_until
+from support import process, wait_until
 
 from gql_api.adopt import adopt
+from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
 from gql_api.record import fields, writes
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
@@ -27,12 +29,34 @@ from gql_api.worker.app.republish import publish
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.messages import SENT_AT_HEADER
 from gql_api.worker.recovery import leader_lock
+from gql_api.worker.recovery.backlog import Backlog
+from gql_api.worker.recovery.contact import Contacts
 from gql_api.worker.recovery.recovery import Recovery
 
 _HOUR_MS = 3_600_000
 _MAX_LOST_ATTEMPTS = 3
 # Several batches, the last of which is not full.
 _MANY = 1_700
+# A scan takes less, on a busy machine too.
+_LEASE_SECONDS = 60.0
+
+
+class SteadyRecovery(Recovery):
+    """The recovery of one worker, for which no time passes between the answers of the servers but what a test adds."""
+
+    def __init__(self, app: Celery, backend: Backend) -> None:
+        super().__init__(app, backend, threading.Event())
+        self.seconds = 0.0
+        self.contacts = Contacts(backend, Backlog(app), lambda: self.seconds)
+
+    def keep_contact(self) -> None:
+        """Stay in contact with both servers for longer than a lease."""
+        for _ in range(4):
+            self.seconds += 0.4 * _LEASE_SECONDS
+            self.contacts.ask_store()
+            self.contacts.ask_broker()
+        assert self.contacts.is_store_steady
+        assert self.contacts.is_broker_steady
 
 
 @dataclass
@@ -45,24 +69,16 @@ class Bench:
     redis: Redis
     workers: ExitStack
 
-    def recovery(self) -> Recovery:
+    def recovery(self) -> SteadyRecovery:
         """Make a worker's recovery that has been in contact with both servers for long enough, and stays so."""
-        recovery = Recovery(self.app, self.backend, threading.Event())
-        self.workers.enter_context(_repeated(functools.partial(self.is_steady, recovery)))
-        wait_until(lambda: recovery.contacts.is_store_steady and recovery.contacts.is_broker_steady)
+        recovery = SteadyRecovery(self.app, self.backend)
+        recovery.keep_contact()
         return recovery
 
     def scan(self, recovery: Recovery) -> None:
         """Scan once, with the locks that other workers may have."""
         self.backend.database[fields.LEADER_LOCKS].delete_many({})
         recovery.scan()
-
-    def is_steady(self, recovery: Recovery) -> bool:
-        """Keep the contacts of a recovery, and return whether it may judge."""
-        contacts = recovery.contacts
-        contacts.ask_store()
-        contacts.ask_broker()
-        return contacts.is_store_steady and contacts.is_broker_steady
 
     def create(self, number: int, *, priority: int = 0) -> list[str]:
         """Create the records of tasks that were queued an hour ago, one after the other."""
@@ -142,7 +158,14 @@ def _set_back(milliseconds: int) -> list[dict[str, Any]]:
 @pytest.fixture
 def bench(settings: Settings) -> Iterator[Bench]:
     """Start with an empty queue."""
-    settings = settings.model_copy(update={"lease_seconds": 2.0, "max_lost_attempts": _MAX_LOST_ATTEMPTS})
+    with _bench(settings) as bench:
+        yield bench
+
+
+@contextlib.contextmanager
+def _bench(settings: Settings) -> Iterator[Bench]:
+    limits = {"lease_seconds": _LEASE_SECONDS, "max_lost_attempts": _MAX_LOST_ATTEMPTS}
+    settings = settings.model_copy(update=limits)
     app = adopt(Celery("recovery-tests", set_as_current=False, broker=settings.celery_broker_url))
     app.task(name="job")(_job)
     app.finalize()
@@ -159,9 +182,7 @@ def test_all_lost_messages_come_back_at_once(bench: Bench) -> None:
     """Scans send all of them again, each once, in the order in which the tasks were queued."""
     ids = bench.create(_MANY)
     recovery = bench.recovery()
-    # One scan suffices unless it takes longer than a lease.
-    while len(bench.queued()) < _MANY:
-        bench.scan(recovery)
+    bench.scan(recovery)
     assert bench.queued() == ids
 
 
@@ -181,6 +202,53 @@ def test_a_message_that_was_sent_again_shows_when(bench: Bench) -> None:
     bench.send_again(first)
     bench.scan(bench.recovery())
     assert bench.queued() == [first, *lost]
+
+
+@pytest.mark.parametrize("status", [Status.REVOKED, Status.RETRY, Status.STARTED])
+def test_a_task_that_does_not_wait_hides_no_lost_message(bench: Bench, status: Status) -> None:
+    """A task was created after messages were lost, and does not wait any more: its message shows that they are."""
+    lost, [head] = bench.create(2), bench.create(1)
+    later = {"$add": ["$$NOW", _HOUR_MS]}
+    bench.send_as_a_caller(head)
+    change = {fields.STATUS: status, fields.CREATED_AT: "$$NOW", fields.DUE_AT: later}
+    bench.backend.collection.update_one({"_id": head}, [{"$set": change}])
+    bench.scan(bench.recovery())
+    assert bench.queued() == [head, *lost]
+
+
+def test_a_queue_that_takes_no_message_breaks_no_contact(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The lost messages of another queue are sent all the same, and the log names some of the tasks."""
+    refused, lost, other = bench.create(20), bench.create(2), f"q-{uuid.uuid4()}"
+    state = {fields.STATUS: Status.SCHEDULED, fields.QUEUE: other}
+    bench.backend.collection.update_many({"_id": {"$in": refused}}, {"$set": state})
+    bench.redis.set(other, "not a list")
+    bench.scan(bench.recovery())
+    assert bench.queued() == lost
+    [line] = [line for line in caplog.messages if "did not take" in line]
+    assert [line.count(task_id) for task_id in refused] == [1] * 10 + [0] * 10
+
+
+def test_a_search_that_takes_too_long_is_ended(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MongoDB ends it before the connection does, and the rest of the scan is done."""
+    server = MongodbServer(tmp_path / "mongodb", free_port())
+    command = [*server.command(tmp_path / "mongod.log"), "--setParameter=enableTestCommands=1"]
+    with process(command, tmp_path / "log"):
+        wait_until(lambda: is_listening(server.port))
+        server.initiate()
+        own = settings.model_copy(update={"mongodb_url": server.url})
+        with _bench(own) as bench, MongoClient[dict[str, object]](server.url) as client:
+            bench.create(2)
+            recovery = bench.recovery()
+            # It ends the commands that have a limit.
+            client.admin.command("configureFailPoint", "maxTimeAlwaysTimeOut", mode="alwaysOn")
+            bench.scan(recovery)
+            assert bench.queued() == []
+            assert any("did not find lost messages" in line for line in caplog.messages)
+            client.admin.command("configureFailPoint", "maxTimeAlwaysTimeOut", mode="off")
+            bench.scan(recovery)
+            assert len(bench.queued()) == 2
 
 
 def test_an_honest_backlog_with_messages_sent_again(bench: Bench) -> None:
@@ -206,7 +274,7 @@ def test_a_retry_has_no_time_of_the_message_before(bench: Bench) -> None:
     task_id = bench.app.tasks["job"].apply_async(queue=bench.queue, headers=headers).id
     sent = json.loads(bench.redis.rpop(bench.queue))["headers"]  # type: ignore[arg-type] # not None, and not awaitable
     assert (sent["id"], sent["mine"], SENT_AT_HEADER in sent) == (task_id, 1, False)
-    assert bench.find(task_id)[0].message.headers == {"mine": 1}
+    assert bench.find(task_id)[0].message.headers == {"mine": 1, "ignore_result": False}
 
 
 def test_each_priority_is_a_queue(bench: Bench) -> None:
@@ -221,20 +289,20 @@ def test_nothing_is_lost_before_contact_has_lasted(bench: Bench) -> None:
     """A worker that has just found MongoDB and the broker waits, for others may have to claim what they hold."""
     [waiting, started] = bench.create(2)
     bench.start([started])
-    recovery = Recovery(bench.app, bench.backend, threading.Event())
+    recovery = SteadyRecovery(bench.app, bench.backend)
     recovery.contacts.ask_store()
     recovery.contacts.ask_broker()
     bench.scan(recovery)
     assert bench.queued() == []
-    wait_until(lambda: bench.is_steady(recovery))
+    recovery.keep_contact()
     recovery.contacts.broker.note_failure()
     bench.scan(recovery)
     assert bench.queued() == [started]
-    wait_until(lambda: bench.is_steady(recovery))
+    recovery.keep_contact()
     recovery.contacts.store.note_failure()
     bench.scan(recovery)
     assert bench.queued() == [started]
-    wait_until(lambda: bench.is_steady(recovery))
+    recovery.keep_contact()
     bench.scan(recovery)
     assert sorted(bench.queued()) == sorted([waiting, started])
 

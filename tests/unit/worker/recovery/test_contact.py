@@ -62,6 +62,16 @@ def test_a_pause_breaks_contact(clock: Clock) -> None:
     assert not contact.has_lasted(1.0)
 
 
+def test_another_run_of_the_server_is_news_once(clock: Clock) -> None:
+    """The first answer of another run shows, after an outage too; that of the only run does not."""
+    contact = Contact(1.0, clock)
+    assert [contact.note_answer(run) for run in ("a", "a", "b", "b")] == [False, False, True, False]
+    contact.note_failure()
+    assert not contact.note_answer("b")
+    contact.note_failure()
+    assert contact.note_answer("c")
+
+
 def test_a_server_that_started_again_breaks_contact(clock: Clock) -> None:
     """An answer of another run of the server is the first of a new contact."""
     contact = Contact(1.0, clock)

@@ -1,0 +1,78 @@
+"""A new primary that shows, for a moment, less than its predecessor had acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from fault_site import Site
+from pymongo.errors import PyMongoError
+
+from gql_api.api.errors import ClientError
+from gql_api.api.pubsub.task_feed import TaskFeed
+from gql_api.api.store.tasks import TaskStore
+from gql_api.record import writes
+from gql_api.record.fields import Status
+
+pytestmark = pytest.mark.fault
+
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@contextlib.asynccontextmanager
+async def _store(site: Site) -> AsyncIterator[TaskStore]:
+    store = TaskStore(site.settings.model_copy(update={"store_timeout_seconds": 2.0, "query_timeout_seconds": 2.0}))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _overtaken(site: Site, store: TaskStore) -> AsyncIterator[tuple[str, str]]:
+    """Within the block the primary is another one than the last barrier's, and shows nothing of the last two changes.
+
+    Yields:
+        the id of a task that has ended, and the id of one that was deleted.
+    """
+    members = site.mongodb
+    primary = await asyncio.to_thread(members.wait_for_primary)
+    ended, deleted = site.record("work"), site.record("work")
+    for task_id in ended, deleted:
+        assert site.store.change(writes.start(task_id, worker="w"))
+    assert site.store.change(writes.succeed(deleted, 1))
+    with members.behind(members.others(primary)):
+        assert site.store.change(writes.succeed(ended, 1))
+        site.store.delete([deleted])
+        await store.committed.barrier()
+        await asyncio.to_thread(members.step_down)
+        yield ended, deleted
+
+
+async def test_no_read_behind_a_barrier_misses_what_the_last_primary_acknowledged(replicated_site: Site) -> None:
+    """Reads of tasks and of deletions wait until the new primary shows what was acknowledged, or fail."""
+    async with _store(replicated_site) as store, TaskFeed(replicated_site.settings, store) as feed:
+
+        async def versions() -> set[tuple[str, Status]]:
+            return {
+                (id_, version.status) for id_, version in (await store.committed.versions([ended, deleted])).items()
+            }
+
+        async def records() -> set[tuple[str, Status]]:
+            return {(record.id, record.status) for record in await store.committed.records([ended, deleted])}
+
+        async def changed() -> set[tuple[str, Status]]:
+            return {(record.id, record.status) async for record in feed.lists.changed_since(_LONG_AGO)}
+
+        async def deletions() -> set[str]:
+            return {task_id async for task_id, _ in store.deletions.since(_LONG_AGO)}
+
+        async with _overtaken(replicated_site, store) as (ended, deleted):
+            for read in versions, records, changed, deletions:
+                with pytest.raises((PyMongoError, ClientError)):
+                    await read()
+        assert await versions() == await records() == await changed() == {(ended, Status.SUCCESS)}
+        assert await deletions() == {deleted}
