@@ -177,7 +177,7 @@ def test_a_primary_without_its_majority_confirms_nothing(replicated_site: Site) 
             await store.close()
         return True
 
-    assert asyncio.run(passes_barrier())
+    wait_until(lambda: asyncio.run(passes_barrier()))
     with mongodb.cut_off(mongodb.wait_for_primary()):
         assert not asyncio.run(passes_barrier())
     wait_until(lambda: asyncio.run(passes_barrier()))

@@ -180,8 +180,8 @@ def test_connections_that_are_cut_again_and_again(site: Site) -> None:
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_connections_that_are_cut_under_load(site: Site, pool: str, tmp_path: Path) -> None:
     """A worker whose connections are cut just as tasks end goes on by itself, with as many tasks at once as before."""
+    tasks = [site.send("work", 0.05) for _ in range(400)]
     worker = site.worker("worker", "-P", pool, "-c", "4")
-    tasks = [site.send("work", 0.01) for _ in range(400)]
     cuts = 0
     with site.broker() as redis:
         while (ended := site.runs("end").total()) < len(tasks):
