@@ -110,6 +110,8 @@ async def follow_log(
         while True:
             # Read before MongoDB is: the lines of a task are stored before its end is.
             is_last = mailbox.is_final
+            if is_last:  # no later read will find what a new primary does not show yet
+                await services.store.committed.barrier()
             async for line in _stored(services, task_id, position, level):
                 position = line.position
                 yield TaskLog.of(task_id, line)

@@ -73,7 +73,7 @@ class TaskStore:
         self.indexes = Indexes(self._database, seconds)
         self.committed = CommittedReads(self._database, self.limiter)
         self.deletions = Deletions(self._database, self.limiter, self.committed)
-        self.log_lines = LogLines(self._database, self.limiter)
+        self.log_lines = LogLines(self._database, self.limiter, self.committed)
         longest = settings.query_timeout_seconds
         # Lists show no task whose creation a failover can roll back, and every write that was acknowledged as durable.
         # Progress may appear there a flush of the journal later, and a client's own change a moment after a failover,
