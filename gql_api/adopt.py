@@ -19,13 +19,13 @@ __all__ = ["Task", "TaskCancelledError", "adopt"]
 
 App = TypeVar("App", bound=Celery)
 
-# A connection to the broker can die without a word, when a firewall forgets it for example. Without these, a worker
-# waits for an answer for ever: while it polls for messages, or where a task function sends a task.
+# A connection to the broker can become half-open, when a firewall forgets it for example: nothing answers, and nothing
+# closes it. Without these, a worker waits for ever: while it polls for messages, or where a function sends a task.
 _TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 3.0,
     "socket_timeout": 3.0,
     "socket_keepalive": True,
-    # kombu replaces the connection of a poll, which takes a second, when no answer came for as much longer.
+    # kombu drops a connection whose BRPOP has no reply after 1 + 5 s, and checks that every 5 s.
     "health_check_interval": 5,
 }
 

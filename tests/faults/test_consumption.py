@@ -22,11 +22,11 @@ _ALIVE_AND = "{ workers { hostname isConsuming } }"
 
 
 def _wait_until(api: Api, *, consuming: bool) -> None:
-    def told() -> bool:
+    def reported() -> bool:
         workers = api.data(_ALIVE_AND)["workers"]
         return bool(workers) and all(worker["isConsuming"] is consuming for worker in workers)
 
-    wait_until(told, 60, f"isConsuming {consuming}")
+    wait_until(reported, 60, f"isConsuming {consuming}")
 
 
 def _is_healthy(site: Site, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Connections that die without a word: what is sent over them is swallowed, and they are never closed."""
+"""Half-open connections: what is sent over them is swallowed, and they are never closed."""
 
 from __future__ import annotations
 

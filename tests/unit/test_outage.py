@@ -22,6 +22,7 @@ from pymongo.errors import (
     WriteError,
     WTimeoutError,
 )
+from pymongo.helpers_shared import _RETRYABLE_ERROR_CODES
 
 from gql_api.outage import found_only_duplicates, is_outage
 
@@ -29,10 +30,6 @@ _INTERRUPTED = {"code": 11602, "codeName": "InterruptedDueToReplStateChange", "e
 _DUPLICATE = {"code": 11000, "errmsg": "E11000 duplicate key error", "index": 0}
 _TOO_LARGE = {"code": 17419, "errmsg": "too large", "index": 0}
 
-_OUTAGE_CODES = (
-    6, 7, 43, 50, 64, 89, 91, 112, 133, 134, 175, 189, 202, 216, 237, 262, 365, 371, 402, 9001, 10058, 10107, 11600,
-    11601, 11602, 13435, 13436, 14031,
-)  # fmt: skip
 # BadValue, Unauthorized, NamespaceNotFound, UnsatisfiableWriteConcern, DuplicateKey, BSONObjectTooLarge.
 _OTHER_CODES = (2, 13, 26, 100, 11000, 17419, None)
 
@@ -46,8 +43,8 @@ def _bulk(write_errors: list[Any], write_concern_errors: list[Any]) -> BulkWrite
 
 
 @pytest.mark.parametrize("kind", [OperationFailure, WriteConcernError, WriteError])
-@pytest.mark.parametrize("code", _OUTAGE_CODES)
-def test_a_code_is_an_outage_in_every_class(kind: type[OperationFailure], code: int) -> None:
+@pytest.mark.parametrize("code", sorted(_RETRYABLE_ERROR_CODES))
+def test_what_pymongo_retries_is_an_outage_in_every_class(kind: type[OperationFailure], code: int) -> None:
     """The same code comes as the error of a command, of a write or of a write concern."""
     assert is_outage(kind("x", code, {"code": code}))
 

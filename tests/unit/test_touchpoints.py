@@ -105,6 +105,7 @@ _INTERNALS = {
     ("celery", "celery.worker.consumer.consumer:Consumer", "worker/app"): {
         "hub": "a gevent worker is recognised by having no event loop",
         "on_unknown_task(body, message, exc)": "tasks that this worker does not know are left to others",
+        "on_unknown_message(body, message)": "messages that no Celery program sends are rejected",
         "call_soon(p, args, kwargs)": "a message is acknowledged by the thread that received it",
     },
     ("celery", "celery.worker.worker:WorkController", "worker/attempts"): {
@@ -169,6 +170,16 @@ _INTERNALS = {
         "basic_reject(delivery_tag, requeue)": "a message of a lost connection is left",
         "closed": "a lost connection is seen",
         "connection_errors": "a lost connection is seen",
+        "ack_emulation": "messages that were delivered are in Redis until they are acknowledged",
+        "unacked_key": "a message is moved from there to its queue",
+        "unacked_index_key": "a message is moved from there to its queue",
+        "global_keyprefix": "a message is moved to its queue",
+        "conn_or_acquire(...)": "messages are moved over a connection of the channel",
+        "_get_message_priority(message, ...)": "a message is moved to the list of its priority",
+        "_q_for_pri(queue, pri)": "a message is moved to the list of its priority",
+    },
+    ("kombu", "kombu.transport.redis:QoS", "worker/app"): {
+        "_remove_from_indices(delivery_tag, pipe)": "messages of ended tasks are acknowledged together",
     },
     ("kombu", "kombu.transport.virtual.base:QoS", "worker/app"): {
         "ack(delivery_tag)": "a message that cannot be acknowledged takes no place in the worker",
@@ -625,9 +636,25 @@ _BEHAVIOUR = [
         "kombu",
         "kombu.transport.redis:MultiChannelPoller.maybe_check_brpop_health",
         "adopt.py",
-        "a connection that died without a word is replaced after this many seconds",
+        "a half-open connection is replaced after this many seconds",
         source="channel.brpop_timeout + channel.health_check_interval",
         ours="health_check_interval",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.transport.redis:QoS.append",
+        "worker/app",
+        "a message that was delivered is moved by its tag",
+        source=".hset(self.unacked_key, delivery_tag,",
+        ours="unacked_key",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.transport.virtual.base:Message.__init__",
+        "worker/app",
+        "a message is moved as kombu has received it",
+        source="self._raw = payload",
+        ours="_raw",
     ),
     TouchPoint(
         "kombu",

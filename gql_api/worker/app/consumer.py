@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable
 from queue import Empty
 from typing import Any
 
+import redis.exceptions
 from celery import bootsteps
 from celery.worker import state
 from celery.worker.control import inspect_command
@@ -19,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 # How long a worker without an event loop waits for a message before it handles the tasks that have ended.
 _WAIT_SECONDS = 0.05
+# After an acknowledgement that took too long, others are left out for this time. kombu replaces the worker's connection
+# within it if that does not answer either.
+_PAUSE_SECONDS = 10.0
 
 
 class NoRestore(bootsteps.StartStopStep):
@@ -50,6 +55,8 @@ class TolerantAcks(bootsteps.StartStopStep):
     count its message among those that the worker holds, and the worker would take one message less from then on.
 
     The broker delivers such a message once more, and its claim is refused.
+
+    Where an acknowledgement runs into a timeout, the event loop waits for it. So the next ones do not wait as well.
     """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -57,18 +64,34 @@ class TolerantAcks(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Replace both methods of a new channel."""
         channel = parent.task_consumer.channel
-        channel.basic_ack = functools.partial(_settle, channel, channel.basic_ack)
-        channel.basic_reject = functools.partial(_settle, channel, channel.basic_reject)
+        settling = _Settling(channel)
+        channel.basic_ack = functools.partial(settling.settle, channel.basic_ack)
+        channel.basic_reject = functools.partial(settling.settle, channel.basic_reject)
 
 
-def _settle(channel: Any, settle: Callable[..., None], delivery_tag: str, **options: Any) -> None:
-    if channel.closed:
-        return
-    try:
-        settle(delivery_tag, **options)
-        consumption.answered()
-    except channel.connection_errors as error:
-        logger.warning("The broker does not answer, a message stays unacknowledged: %r", error)
+class _Settling:
+    """The acknowledgements and rejections of one channel."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._pauses_until = 0.0
+
+    def settle(self, settle: Callable[..., None], delivery_tag: str, **options: Any) -> None:
+        """Acknowledge or reject a message, in Redis if that answers, and in this process anyway."""
+        channel = self._channel
+        if channel.closed:
+            return
+        if time.monotonic() >= self._pauses_until:
+            try:
+                settle(delivery_tag, **options)
+            except channel.connection_errors as error:
+                logger.warning("The broker does not answer, a message stays unacknowledged: %r", error)
+                # Other errors come at once. Not until the connection is replaced, which is another one: that for polls.
+                if isinstance(error, redis.exceptions.TimeoutError | TimeoutError):
+                    self._pauses_until = time.monotonic() + _PAUSE_SECONDS
+            else:
+                consumption.answered()
+                return
         # Only in this process: the worker has room for another message.
         QoS.ack(channel.qos, delivery_tag)  # type: ignore[no-untyped-call] # kombu has no types
 

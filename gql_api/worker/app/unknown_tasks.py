@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import heapq
+import json
 import logging
 import random
 import threading
 import time
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
+from kombu.transport.virtual import QoS
 from pymongo.errors import PyMongoError
 
 from gql_api.dispatch import PIPELINED, OperationalError, broker_errors
@@ -31,16 +35,30 @@ logger = logging.getLogger(__name__)
 _MIN_SECONDS = 0.1
 _MAX_SECONDS = 5.0
 _MAX_DOUBLINGS = 10
-# The waits grow with the number of waiting messages, so that a worker does not forward more than these in a second.
-_MAX_PER_SECOND = 100
+# Recovery takes a message for lost that is in no queue for a lease, so each wait is a part of that at most.
+_WAITS_PER_LEASE = 2
+# The waits grow with the number of waiting messages, so that a worker forwards about as many in a second.
+_PER_SECOND = 100
+# Messages are forwarded together with those that come due so much later.
+_COLLECT_SECONDS = 0.1
+# How long a worker relies on what others have announced.
+_KNOWN_SECONDS = 1.0
 # Waiting messages up to these bounds do not keep the worker from taking others. A worker that knows them needs a part.
 _MAX_WAITING_IF_KNOWN = 50
 _MAX_WAITING = 1000
 _MAX_WAITING_BYTES = 16 * 1024 * 1024
 _PAUSE_SECONDS = 1.0
 _LOG_SECONDS = 60.0
-# The properties that publishing sets.
-_SET_ANEW = {"delivery_info", "delivery_mode", "delivery_tag", "body_encoding", "expiration", "priority"}
+
+# Move a message: only if it is unacknowledged yet, and it is in Redis at each moment. KEYS: unacknowledged messages,
+# the index of those, the queue. ARGV: the delivery tag, the new message.
+_MOVE = """
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
+    redis.call('LPUSH', KEYS[3], ARGV[2])
+    redis.call('HDEL', KEYS[1], ARGV[1])
+    redis.call('ZREM', KEYS[2], ARGV[1])
+end
+"""
 
 
 class UnknownTasks(bootsteps.StartStopStep):
@@ -54,12 +72,14 @@ class UnknownTasks(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         self._fail = parent.on_unknown_task
+        self._reject = parent.on_unknown_message
         self._forwarder: Forwarder | None = None
 
     def start(self, parent: Any) -> None:
         """Receive messages of unknown functions on a new connection."""
         backend = parent.app.backend
-        if isinstance(backend, Backend):
+        # Without it kombu keeps messages nowhere while a worker has them.
+        if isinstance(backend, Backend) and parent.task_consumer.channel.ack_emulation:
             self._forwarder = self._forwarder or Forwarder(parent, backend)
             self._forwarder.start()
             parent.on_unknown_task = self._receive
@@ -70,17 +90,20 @@ class UnknownTasks(bootsteps.StartStopStep):
             self._forwarder.stop()
 
     def _receive(self, body: Any, message: Any, error: KeyError) -> None:
-        (name,) = error.args
-        if is_internal(name) or self._forwarder is None:
+        (name,), task_id = error.args, _task_id(message)
+        forwarder = self._forwarder
+        if forwarder is None or not isinstance(name, str) or (is_internal(name) and task_id is None):
+            # Nothing that a Celery program sends: Celery's other methods would raise, which ends the worker.
+            self._reject(body, message)
+            return
+        if is_internal(name):
             self._fail(body, message, error)
             return
         if _is_broadcast(message):
-            message.ack_log_error(logger, self._forwarder.consumer.connection_errors)
+            message.ack_log_error(logger, forwarder.consumer.connection_errors)
         else:
-            self._forwarder.add(name, message)
-        signals.task_unknown.send(
-            sender=self._forwarder.consumer, message=message, exc=error, name=name, id=_task_id(message)
-        )
+            forwarder.add(name, message)
+        signals.task_unknown.send(sender=forwarder.consumer, message=message, exc=error, name=name, id=task_id)
 
 
 @dataclass(order=True, slots=True)
@@ -94,21 +117,25 @@ class _Waiting:
 
 
 class Forwarder:
-    """A thread that forwards messages: after a while it sends a copy, then acknowledges the message.
+    """A thread that forwards messages: after a while it moves each to the end of its queue, by one step of Redis.
 
-    In this order a worker that dies loses no message. The claim makes a second message of a task harmless.
+    So a worker that dies loses no message, and whatever is repeated after an error, no message becomes two. Messages
+    are moved by their delivery tags, also those whose own connection was lost.
     """
 
     def __init__(self, consumer: Any, backend: Backend) -> None:
         self.consumer = consumer
         self._app = consumer.app
         self._backend = backend
+        self._max_seconds = min(_MAX_SECONDS, backend.settings.lease_seconds / _WAITS_PER_LEASE)
         self._waiting: list[_Waiting] = []
         self._changed = threading.Condition()
         self._count = 0
         self._bytes = 0
         self._running = 0
         self._known: set[str] = set()
+        self._asked: set[str] = set()
+        self._ask_at = 0.0
         self._log_at = 0.0
 
     def start(self) -> None:
@@ -135,7 +162,7 @@ class Forwarder:
             self._count += 1
             self._bytes += len(message.body)
             doublings = 0 if is_known else min(_hops(message), _MAX_DOUBLINGS)
-            wait = max(min(_MIN_SECONDS * 2**doublings, _MAX_SECONDS), self._count / _MAX_PER_SECOND)
+            wait = min(max(_MIN_SECONDS * 2**doublings, self._count / _PER_SECOND), self._max_seconds)
             at = time.monotonic() + wait * random.uniform(0.5, 1.0)  # noqa: S311 - messages do not come in waves
             heapq.heappush(self._waiting, _Waiting(at, name, _task_id(message), message, prefetch))
             self._changed.notify()
@@ -156,19 +183,20 @@ class Forwarder:
         with self._changed:
             while self._running == number:
                 now = time.monotonic()
-                if self._waiting and self._waiting[0].due <= now:
+                if self._waiting and self._waiting[0].due + _COLLECT_SECONDS <= now:
                     batch: list[_Waiting] = []
                     while self._waiting and self._waiting[0].due <= now and len(batch) < PIPELINED:
                         batch.append(heapq.heappop(self._waiting))
                     return batch
-                self._changed.wait(self._waiting[0].due - now if self._waiting else None)
+                self._changed.wait(self._waiting[0].due + _COLLECT_SECONDS - now if self._waiting else None)
         return []
 
     def _put_back(self, batch: Sequence[_Waiting]) -> None:
+        pause = min(_PAUSE_SECONDS, self._max_seconds)
         with self._changed:
             for each in batch:
                 # Not all at the same time: one of them may be the reason.
-                each.due = time.monotonic() + _PAUSE_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+                each.due = time.monotonic() + pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
                 heapq.heappush(self._waiting, each)
 
     def _forward(self, batch: Sequence[_Waiting]) -> None:
@@ -176,18 +204,41 @@ class Forwarder:
         # Recovery takes a message for lost that is older than the oldest of its queue. These are new again.
         over, sent_at = self._backend.store.note_sent_again(ids)
         self._note_workers({each.name for each in batch})
-        with broker_errors(), self._app.producer_or_acquire() as producer, producer.batch(max_size=PIPELINED):
+        channel = self._channel()
+        with broker_errors(), channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipeline:
             for each in batch:
-                if each.task_id not in over:
-                    self._send(producer, each.message, sent_at.get(each.task_id or ""))
+                if each.task_id in over:
+                    channel.qos._remove_from_indices(each.message.delivery_tag, pipeline)  # noqa: SLF001 - kombu's name
+                else:
+                    self._move(channel, pipeline, each.message, sent_at.get(each.task_id or ""))
+            pipeline.execute()
         for each in batch:
             self.consumer.call_soon(self._release, each)
         with self._changed:
             self._count -= len(batch)
             self._bytes -= sum(len(each.message.body) for each in batch)
 
+    def _channel(self) -> Any:
+        """Return the channel of the connection that the worker has now.
+
+        Raises:
+            OperationalError: it has none.
+        """
+        consumer = self.consumer.task_consumer
+        if consumer is None or consumer.channel.closed:
+            raise OperationalError("the connection was lost")
+        return consumer.channel
+
     def _note_workers(self, names: set[str]) -> None:
         """Note which of the functions live workers of the same queues know, and log the others from time to time."""
+        now = time.monotonic()
+        if now >= self._ask_at:
+            self._asked = set()
+            self._ask_at = now + _KNOWN_SECONDS
+        names = names - self._asked
+        if not names:
+            return
+        self._asked |= names
         queues = sorted(self._app.amqp.queues.consume_from)
         found = self._backend.database[fields.WORKERS].aggregate(workers.knowing(sorted(names), queues))
         known = {name for document in found for name in workers.known_from(document)}
@@ -201,38 +252,34 @@ class Forwarder:
                 f"; no live worker knows {', '.join(unknown)}" if unknown else "",
             )
 
-    def _send(self, producer: Any, message: Any, sent_at: datetime | None) -> None:
-        exchange, routing_key = self._destination(message)
-        properties = {name: value for name, value in message.properties.items() if name not in _SET_ANEW}
-        expiration = message.properties.get("expiration")
-        producer.publish(
-            message.body,
-            exchange=exchange,
-            routing_key=routing_key,
-            content_type=message.content_type,
-            content_encoding=message.content_encoding,
-            # kombu has decompressed the body.
-            compression=message.headers.get("compression"),
-            headers=_headers(message, sent_at),
-            delivery_mode=message.properties.get("delivery_mode"),
-            priority=message.properties.get("priority"),
-            expiration=None if expiration is None else float(expiration) / 1000,
-            **properties,
-        )
+    def _move(self, channel: Any, pipeline: Any, message: Any, sent_at: datetime | None) -> None:
+        raw, queue = message._raw, self._queue(channel, message)  # noqa: SLF001 - the message as kombu stores it
+        properties = {
+            **raw["properties"],
+            "delivery_info": {**message.delivery_info, "exchange": "", "routing_key": queue},
+            # This worker may receive it again before it has released the first one.
+            "delivery_tag": str(uuid.uuid4()),
+        }
+        moved = json.dumps({**raw, "headers": _headers(message, sent_at), "properties": properties})
+        priority = channel._get_message_priority(raw)  # noqa: SLF001 - kombu's name
+        keys = (channel.unacked_key, channel.unacked_index_key, channel._q_for_pri(queue, priority))  # noqa: SLF001 - kombu's key
+        # kombu's own prefixing leaves this command out.
+        prefixed = [f"{channel.global_keyprefix}{key}" for key in keys]
+        pipeline.eval(_MOVE, len(prefixed), *prefixed, message.delivery_tag, moved)
 
-    def _destination(self, message: Any) -> tuple[str, str]:
-        """Return where a message goes to come back to the queue that it came from, and to no other queue."""
+    def _queue(self, channel: Any, message: Any) -> str:
+        """Return the queue that a message came from."""
         exchange, routing_key = message.delivery_info["exchange"], message.delivery_info["routing_key"]
-        if not exchange or message.channel.closed:
-            return exchange, routing_key
-        queues = message.channel._lookup(exchange, routing_key)  # noqa: SLF001 - kombu restores messages by it
+        queues: list[str] = channel._lookup(exchange, routing_key)  # noqa: SLF001 - kombu restores messages by it
         consumed = self._app.amqp.queues.consume_from
-        return next((("", queue) for queue in queues if queue in consumed), (exchange, routing_key))
+        possible = [*queues, str(routing_key)]
+        return next((queue for queue in possible if queue in consumed), possible[0])
 
     def _release(self, each: _Waiting) -> None:
-        """Acknowledge a message; run by the consumer's own thread."""
+        """Make room for another message; run by the consumer's own thread."""
         if not each.message.channel.closed:
-            each.message.ack_log_error(logger, self.consumer.connection_errors)
+            # Only in this process: in Redis the message is moved.
+            QoS.ack(each.message.channel.qos, each.message.delivery_tag)  # type: ignore[no-untyped-call] # kombu has no types
         if each.prefetch is not None:
             each.prefetch.decrement_eventually()
 
@@ -255,6 +302,8 @@ def _hops(message: Any) -> int:
 
 
 def _task_id(message: Any) -> str | None:
-    # The first version of Celery's messages has the id in its body, which is decoded by now.
-    task_id = message.headers.get("id") or message.payload.get("id")
+    task_id = message.headers.get("id")
+    if task_id is None and "task" not in message.headers and isinstance(message.payload, Mapping):
+        # The first version of Celery's messages has the id in its body, which is decoded by now.
+        task_id = message.payload.get("id")
     return None if task_id is None else str(task_id)

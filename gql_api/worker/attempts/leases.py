@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # A lease outlives two beats that did not reach MongoDB.
 _BEATS_PER_LEASE = 3
-# A lease outlives two calls over connections that have died without a word.
+# A lease outlives two calls over connections that are half-open, whose other end does not answer.
 _CALLS_PER_LEASE = 4
 # How often a worker reads the cancel requests for what it runs.
 _CANCEL_SECONDS = 1.0

@@ -259,6 +259,6 @@ def fence_of(task_id: str, request: Any) -> Filter | None:
         return None
     own_id = getattr(request, "id", None)
     if own_id is None:
-        # Celery's request for a message whose function this worker does not know.
+        # Celery's request for a message of one of its own functions, ``celery.*``, that this worker does not know.
         return claims.waiting()
     return attempt_of(request).fence if own_id == task_id else None

@@ -30,7 +30,7 @@ QUICK = WriteConcern(w=1)
 _EVENT_TIMEOUT_SECONDS = 1.0
 _SERVER_SELECTION_MS = 5_000
 # PyMongo's own connection asks every server for changes and waits this long for one. Without an answer so much later it
-# closes all connections to that server, also those that wait: they may have died without a word.
+# closes all connections to that server, also those that wait: they may be half-open.
 _MONITOR_MS = 5_000
 _CONNECT_MS = 5_000
 # The longest time for an answer otherwise. Recovery and retention read and write much at a time.

@@ -26,8 +26,9 @@ class Publisher:
     Redis delivers the events that were sent even if the process ends. A batch that breaks the
     connection is sent once more on a new one; Redis may drop what it took just before its own end.
 
-    A connection that died without a word takes events as before. So every few seconds one batch of events waits until
-    Redis answers, and no task waits longer than the timeout for a Redis that does not: meanwhile events are refused.
+    A half-open connection takes events as before. So every few seconds one batch of events waits until Redis answers.
+    If Redis does not, that batch waits for up to three timeouts: of the check, of a new connection, and of its check.
+    Thereafter events are refused for a while.
     """
 
     def __init__(self, url: str, timeout: float) -> None:

@@ -117,7 +117,7 @@ def test_connections_are_replaced_without_limit(server: RedisServer, publisher: 
 def test_a_half_open_connection_is_replaced(
     server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that swallows events without a word is replaced within seconds, and events arrive again."""
+    """A connection that swallows events and does not answer is replaced within seconds, and events arrive again."""
     monkeypatch.setattr("gql_api.worker.store.publisher._CHECK_SECONDS", 0.1)
     with (
         process(server.command(), tmp_path / "log"),
