@@ -27,7 +27,7 @@ from gql_api.query.filter import MetadataCondition, Operator, TaskFilter
 from gql_api.query.lists import Order, PageRequest
 from gql_api.record import claims, control, fields, writes
 from gql_api.record.fields import Status
-from gql_api.record.model import ErrorInfo, NewTask, Progress
+from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.worker.store.tasks import Store
 
@@ -485,7 +485,8 @@ async def test_a_message_that_went_to_another_queue_lets_a_task_leave(lists: Lis
     _start(worker, task_id)
     worker.change(claims.requeue(task_id, {}, "replaced"))
     await client.updated(task_id, 3)
-    worker.note(claims.remember_message(NewTask(id=task_id, name=mark, queue="other"), 60))
+    replacement = MessageParts(headers={"replaced_task_nesting": 1})
+    worker.note(claims.remember_message(NewTask(id=task_id, name=mark, queue="other", message=replacement), 60))
     worker.change(control.cancel_waiting(task_id, None))
     assert await client.next() == (LEFT, task_id)
 
