@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from fault_site import LEASE_SECONDS, Site
@@ -177,26 +176,48 @@ def test_connections_that_are_cut_again_and_again(site: Site) -> None:
     assert all(site.runs("end")[task_id] == 1 for task_id in tasks)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_connections_that_are_cut_under_load(site: Site, pool: str, tmp_path: Path) -> None:
-    """A worker whose connections are cut just as tasks end goes on by itself, with as many tasks at once as before."""
-    tasks = [site.send("work", 0.05) for _ in range(400)]
-    worker = site.worker("worker", "-P", pool, "-c", "4")
+def _cut_until(site: Site, tasks: list[str], event: str) -> int:
+    """Cut all connections to Redis after each event of these tasks, until all have it, and return how often."""
     cuts = 0
     with site.broker() as redis:
-        while (ended := site.runs("end").total()) < len(tasks):
+        while (before := site.runs(event).total()) < len(tasks):
             redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             cuts += 1
-            wait_until(lambda ended=ended: site.runs("end").total() > ended, 30)  # type: ignore[misc] # a loop variable
-    assert cuts > 20
-    for task_id in tasks:
-        assert site.finished(task_id, 60).status is Status.SUCCESS
-    assert worker.process.poll() is None
-    assert set(site.runs("begin").values()) == {1}
-    gate = tmp_path / "gate"
-    held = [site.send("log_lines", str(gate), 1) for _ in range(4)]
+            wait_until(lambda before=before: site.runs(event).total() > before, 30)  # type: ignore[misc] # a loop variable
+    return cuts
+
+
+def _check_slots(site: Site, number: int) -> None:
+    """Check that the workers still run as many tasks at once."""
+    gate = site.folder / "gate"
+    held = [site.send("log_lines", str(gate), 1) for _ in range(number)]
     for task_id in held:
         site.began(task_id)
     gate.write_bytes(b".")
     for task_id in held:
         site.finished(task_id)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_connections_that_are_cut_under_load(site: Site, pool: str) -> None:
+    """A worker whose connections are cut just as tasks end goes on by itself, with as many tasks at once as before."""
+    tasks = [site.send("work", 0.05) for _ in range(400)]
+    worker = site.worker("worker", "-P", pool, "-c", "4")
+    assert _cut_until(site, tasks, "end") > 20
+    for task_id in tasks:
+        assert site.finished(task_id, 60).status is Status.SUCCESS
+    assert worker.process.poll() is None
+    assert set(site.runs("begin").values()) == {1}
+    _check_slots(site, 4)
+
+
+def test_connections_that_are_cut_while_large_results_are_read(site: Site) -> None:
+    """A worker that has read a part of a result when it loses Redis reads on: an error can be large."""
+    worker = site.worker("worker", "-c", "4")
+    tasks = [site.send("fail_at_length", 3_000_000) for _ in range(60)]
+    _cut_until(site, tasks, "begin")
+    for task_id in tasks:
+        assert site.finished(task_id).status is Status.FAILURE
+    _check_slots(site, 4)
+    assert worker.process.poll() is None
+    assert b"Unrecoverable" not in worker.log.read_bytes()

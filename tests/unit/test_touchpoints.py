@@ -99,6 +99,18 @@ _INTERNALS = {
         "should_stop": "a stopping worker restores its messages",
         "should_terminate": "a terminated worker restores its messages",
     },
+    ("celery", "celery.concurrency.asynpool:ResultHandler", "worker/app"): {
+        "_recv_message(add_reader, fd, callback, ...)": "a result that was read in part is read on",
+        "_finish_partial_read(fd, proc)": "a result that was read in part is read to its end",
+        "_hub": "a result that was read in part is known to the event loop",
+    },
+    ("celery", "celery.concurrency.asynpool:AsynPool", "worker/app"): {
+        "process_flush_queues(proc)": "a result that was cut off is not taken for another",
+        "_result_handler": "the pool's methods are replaced",
+    },
+    ("celery", "celery.concurrency.prefork:TaskPool", "worker/app"): {
+        "_pool": "the pool's methods are replaced",
+    },
     ("celery", "celery.worker.control", "worker/app"): {
         "inspect_command(...)": "a health check asks whether a worker consumes",
     },

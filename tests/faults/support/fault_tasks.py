@@ -273,6 +273,13 @@ def retry_after_error(self: Task, times: int) -> int:
     return int(self.request.retries)
 
 
+@shared_task(bind=True)
+def fail_at_length(self: Task, length: int) -> None:
+    """Raise an error with a long text, which goes through the pipe to the worker's main process."""
+    with _written_down(self):
+        raise ValueError("x" * length)
+
+
 @shared_task
 def fail(error: str) -> None:
     """Raise an error, or what ends the task without an outcome."""
