@@ -26,6 +26,8 @@ from gql_api.record.writes import (
     start_of,
 )
 
+_NESTING = f"{f.MESSAGE_PARTS}.headers.replaced_task_nesting"
+
 
 def held_by(attempt: int) -> Filter:
     """Return the fence of an attempt: it runs the task, no other attempt has begun, and nothing took the task away."""
@@ -119,16 +121,16 @@ def remember_message(task: NewTask, guard_seconds: float) -> Write:
     If the message is lost, recovery sends it after ``guard_seconds``.
     """
     kept = {**next_message(task), f.DUE_AT: from_now(guard_seconds)}
-    return {f.ID: task.id, **_before(task)}, [{"$set": kept}]
+    return {f.ID: task.id, **_not_yet_run(task)}, [{"$set": kept}]
 
 
 def postpone(task: NewTask) -> Write:
     """Store the message of a queued task's replacement until that is due."""
     kept = {**next_message(task), f.DUE_AT: start_of(task)}
-    return change(task.id, kept, status=Status.SCHEDULED, fence=_before(task))
+    return change(task.id, kept, status=Status.SCHEDULED, fence=_not_yet_run(task))
 
 
-def _before(task: NewTask) -> Filter:
+def _not_yet_run(task: NewTask) -> Filter:
     """Return the fence of a message: its task has had no attempt, or has the message of a function that it replaces.
 
     The step before may run again and send its message again, while its task waits for a retry or for its replacement.
@@ -138,9 +140,6 @@ def _before(task: NewTask) -> Filter:
     # Celery counts how often a task was replaced. A record without the number has the message of its creation.
     replaced = [{_NESTING: {"$not": {"$gte": nesting}}}] if nesting else []
     return {f.STATUS: Status.QUEUED, "$or": [untouched, *replaced]}
-
-
-_NESTING = f"{f.MESSAGE_PARTS}.headers.replaced_task_nesting"
 
 
 def exclude_from_recovery(task_id: str, fence: Filter) -> Write:

@@ -40,7 +40,8 @@ class NewTask:
     message: MessageParts | None = None
     scheduled_for: datetime | None = None
     expires_at: datetime | None = None
-    # In seconds, by the database's clock: from now, from the time it may start, and from now again.
+    # These are seconds. The database's clock makes times of them: ``delay`` and ``expires_after`` count from the write,
+    # ``expires_in`` from the time at which the task may start.
     delay: float | None = None
     expires_in: float | None = None
     expires_after: float | None = None

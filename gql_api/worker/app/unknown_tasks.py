@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import heapq
-import json
 import logging
 import random
 import threading
 import time
-import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +18,11 @@ from gql_api.dispatch import PIPELINED, OperationalError, broker_errors
 from gql_api.record import fields
 from gql_api.record.fields import is_internal
 from gql_api.registry import workers
+from gql_api.worker.app import requeue
 from gql_api.worker.backend.backend import Backend
-from gql_api.worker.backend.messages import HOPS_HEADER, SENT_AT_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +45,6 @@ _MAX_WAITING = 1000
 _MAX_WAITING_BYTES = 16 * 1024 * 1024
 _PAUSE_SECONDS = 1.0
 _LOG_SECONDS = 60.0
-
-# Move a message: only if it is unacknowledged yet, and it is in Redis at each moment. KEYS: unacknowledged messages,
-# the index of those, the queue. ARGV: the delivery tag, the new message.
-_MOVE = """
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
-    redis.call('LPUSH', KEYS[3], ARGV[2])
-    redis.call('HDEL', KEYS[1], ARGV[1])
-    redis.call('ZREM', KEYS[2], ARGV[1])
-end
-"""
 
 
 class UnknownTasks(bootsteps.StartStopStep):
@@ -90,7 +76,7 @@ class UnknownTasks(bootsteps.StartStopStep):
             self._forwarder.stop()
 
     def _receive(self, body: Any, message: Any, error: KeyError) -> None:
-        (name,), task_id = error.args, _task_id(message)
+        (name,), task_id = error.args, requeue.task_id_of(message)
         forwarder = self._forwarder
         if forwarder is None or not isinstance(name, str) or (is_internal(name) and task_id is None):
             # Nothing that a Celery program sends: Celery's other methods would raise, which ends the worker.
@@ -99,7 +85,7 @@ class UnknownTasks(bootsteps.StartStopStep):
         if is_internal(name):
             self._fail(body, message, error)
             return
-        if _is_broadcast(message):
+        if requeue.is_broadcast(message):
             message.ack_log_error(logger, forwarder.consumer.connection_errors)
         else:
             forwarder.add(name, message)
@@ -161,10 +147,10 @@ class Forwarder:
                 prefetch.increment_eventually()
             self._count += 1
             self._bytes += len(message.body)
-            doublings = 0 if is_known else min(_hops(message), _MAX_DOUBLINGS)
+            doublings = 0 if is_known else min(requeue.hops_of(message), _MAX_DOUBLINGS)
             wait = min(max(_MIN_SECONDS * 2**doublings, self._count / _PER_SECOND), self._max_seconds)
             at = time.monotonic() + wait * random.uniform(0.5, 1.0)  # noqa: S311 - messages do not come in waves
-            heapq.heappush(self._waiting, _Waiting(at, name, _task_id(message), message, prefetch))
+            heapq.heappush(self._waiting, _Waiting(at, name, requeue.task_id_of(message), message, prefetch))
             self._changed.notify()
 
     def _run(self, number: int) -> None:
@@ -204,13 +190,13 @@ class Forwarder:
         # Recovery takes a message for lost that is older than the oldest of its queue. These are new again.
         over, sent_at = self._backend.store.note_sent_again(ids)
         self._note_workers({each.name for each in batch})
-        channel = self._channel()
+        channel, consumed = self._channel(), self._app.amqp.queues.consume_from
         with broker_errors(), channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipeline:
             for each in batch:
                 if each.task_id in over:
                     channel.qos._remove_from_indices(each.message.delivery_tag, pipeline)  # noqa: SLF001 - kombu's name
                 else:
-                    self._move(channel, pipeline, each.message, sent_at.get(each.task_id or ""))
+                    requeue.move_to_end(pipeline, channel, each.message, consumed, sent_at.get(each.task_id or ""))
             pipeline.execute()
         for each in batch:
             self.consumer.call_soon(self._release, each)
@@ -252,29 +238,6 @@ class Forwarder:
                 f"; no live worker knows {', '.join(unknown)}" if unknown else "",
             )
 
-    def _move(self, channel: Any, pipeline: Any, message: Any, sent_at: datetime | None) -> None:
-        raw, queue = message._raw, self._queue(channel, message)  # noqa: SLF001 - the message as kombu stores it
-        properties = {
-            **raw["properties"],
-            "delivery_info": {**message.delivery_info, "exchange": "", "routing_key": queue},
-            # This worker may receive it again before it has released the first one.
-            "delivery_tag": str(uuid.uuid4()),
-        }
-        moved = json.dumps({**raw, "headers": _headers(message, sent_at), "properties": properties})
-        priority = channel._get_message_priority(raw)  # noqa: SLF001 - kombu's name
-        keys = (channel.unacked_key, channel.unacked_index_key, channel._q_for_pri(queue, priority))  # noqa: SLF001 - kombu's key
-        # kombu's own prefixing leaves this command out.
-        prefixed = [f"{channel.global_keyprefix}{key}" for key in keys]
-        pipeline.eval(_MOVE, len(prefixed), *prefixed, message.delivery_tag, moved)
-
-    def _queue(self, channel: Any, message: Any) -> str:
-        """Return the queue that a message came from."""
-        exchange, routing_key = message.delivery_info["exchange"], message.delivery_info["routing_key"]
-        queues: list[str] = channel._lookup(exchange, routing_key)  # noqa: SLF001 - kombu restores messages by it
-        consumed = self._app.amqp.queues.consume_from
-        possible = [*queues, str(routing_key)]
-        return next((queue for queue in possible if queue in consumed), possible[0])
-
     def _release(self, each: _Waiting) -> None:
         """Make room for another message; run by the consumer's own thread."""
         if not each.message.channel.closed:
@@ -282,28 +245,3 @@ class Forwarder:
             QoS.ack(each.message.channel.qos, each.message.delivery_tag)  # type: ignore[no-untyped-call] # kombu has no types
         if each.prefetch is not None:
             each.prefetch.decrement_eventually()
-
-
-def _is_broadcast(message: Any) -> bool:
-    """Return whether each worker has received a copy of its own."""
-    return bool(message.channel.typeof(message.delivery_info["exchange"]).type == "fanout")
-
-
-def _headers(message: Any, sent_at: datetime | None) -> dict[str, Any]:
-    """Return all headers of a message, with this hop, and with the time of this sending instead of an earlier one."""
-    headers = {**message.headers, HOPS_HEADER: _hops(message) + 1}
-    headers.pop(SENT_AT_HEADER, None)
-    return headers if sent_at is None else {**headers, SENT_AT_HEADER: sent_at.isoformat()}
-
-
-def _hops(message: Any) -> int:
-    hops = message.headers.get(HOPS_HEADER)
-    return hops if isinstance(hops, int) and hops > 0 else 0
-
-
-def _task_id(message: Any) -> str | None:
-    task_id = message.headers.get("id")
-    if task_id is None and "task" not in message.headers and isinstance(message.payload, Mapping):
-        # The first version of Celery's messages has the id in its body, which is decoded by now.
-        task_id = message.payload.get("id")
-    return None if task_id is None else str(task_id)

@@ -324,7 +324,7 @@ class Backend(MongoBackend):
             retry_guard_seconds=self.settings.lease_seconds,
             next_message=retry.message if own and (retry := attempt_of(request).retry) is not None else None,
             number=None if request is None else attempt_of(request).number,
-            announced=kwargs.get("announced", self._progress.announced(task_id)),
+            announced=kwargs["announced"] if "announced" in kwargs else self._progress.announced(task_id),
         )
 
         def store_state(attempt: Attempt) -> bool:

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _LOCK = "messages"
 # The search reads all waiting tasks, which may be millions. While it finds nothing, it takes a twentieth of the time.
 _MIN_REST = 20
-# MongoDB gives up before the connection does, which would leave it searching for nobody.
+# Shorter than the timeout of the connection, after which MongoDB would go on searching.
 _MAX_SECONDS = 30
 
 

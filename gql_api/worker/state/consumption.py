@@ -21,7 +21,7 @@ class Consumption:
         self._answered_at = -math.inf
 
     def begin(self, has_room: Callable[[], bool]) -> None:
-        """Note that there is a connection. ``has_room`` returns whether the worker asks for messages."""
+        """Note a new connection. ``has_room`` returns whether the worker asks for messages."""
         self._has_room = has_room
         self.answered()
 
@@ -30,7 +30,7 @@ class Consumption:
         self._answered_at = time.monotonic()
 
     def end(self) -> None:
-        """Note that there is no connection."""
+        """Note that the connection is lost or closed."""
         self._has_room = None
 
     @property
