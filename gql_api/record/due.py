@@ -26,9 +26,28 @@ class WaitingQueue:
     oldest: datetime
 
 
-def before(status: Status, time: datetime, names: list[str]) -> Document:
+def before(status: Status, time: datetime, names: list[str], since: datetime | None = None) -> Document:
     """Return the filter that finds tasks in a state that were due before a time; see ``fields.DUE_AT``."""
-    return {f.STATUS: status, f.DUE_AT: {"$lt": time}, f.NAME: {"$in": names}}
+    between = {"$lt": time} if since is None else {"$gte": since, "$lt": time}
+    return {f.STATUS: status, f.DUE_AT: between, f.NAME: {"$in": names}}
+
+
+def soon(since: datetime, until: datetime, names: list[str]) -> Document:
+    """Return the filter that finds tasks that wait for their time, if that lies between two times."""
+    return {
+        f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]},
+        f.DUE_AT: {"$gte": since, "$lt": until},
+        f.NAME: {"$in": names},
+    }
+
+
+DUE_AT_ONLY = {f.DUE_AT: 1}
+
+
+def due_at_from(document: Document) -> datetime:
+    """Read the due time of a task found with :data:`DUE_AT_ONLY`."""
+    due_at: datetime = document[f.DUE_AT]
+    return due_at
 
 
 def taken(task_ids: list[str], by: str, status: Status = Status.QUEUED) -> Document:

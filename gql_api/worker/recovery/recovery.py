@@ -26,6 +26,7 @@ from gql_api.worker.backend.backend import Backend
 from gql_api.worker.recovery import leader_lock
 from gql_api.worker.recovery.backlog import Backlog
 from gql_api.worker.recovery.contact import Contacts
+from gql_api.worker.recovery.due_tasks import DueTasks
 from gql_api.worker.recovery.lost_messages import LostMessages
 from gql_api.worker.recovery.retention import sweep
 
@@ -66,10 +67,10 @@ class Recovery:
             PyMongoError: MongoDB does not answer.
             OperationalError: the broker has stopped answering.
         """
-        now, lease, contacts = self._database_time(), self._lease, self.contacts
+        now, lease, contacts = self.database_time(), self._lease, self.contacts
         self._expire(now)
         if contacts.broker.is_open():
-            self._send_due(now)
+            self.send_due(now)
         # While MongoDB was away, no worker could extend its leases or claim the tasks whose messages it had. All
         # workers get the time to do that first.
         if not contacts.is_store_steady:
@@ -82,7 +83,8 @@ class Recovery:
         if contacts.is_broker_steady:
             self._send_lost_messages(now)
 
-    def _database_time(self) -> datetime:
+    def database_time(self) -> datetime:
+        """Return the time by MongoDB's clock."""
         hello = self._backend.connections.mongo().admin.command("hello", codec_options=CODEC)
         now: datetime = hello["localTime"]
         return now
@@ -92,9 +94,10 @@ class Recovery:
             token = uuid.uuid4().hex
             self._backend.store.change_many(due.take_expired(ids, token), due.taken(ids, token, Status.REVOKED))
 
-    def _send_due(self, now: datetime) -> None:
+    def send_due(self, now: datetime, since: datetime | None = None) -> None:
+        """Send the tasks that wait for a time before ``now``, and not before ``since``."""
         for status in (Status.SCHEDULED, Status.RETRY):
-            for ids in self._batches(due.before(status, now, self._names)):
+            for ids in self._batches(due.before(status, now, self._names, since)):
                 token = uuid.uuid4().hex
                 taken = self._backend.store.change_many(due.take(ids, token), due.taken(ids, token))
                 if not self._publish(ids, taken):
@@ -172,6 +175,8 @@ class Recoverer(bootsteps.StartStopStep):
         if isinstance(backend, Backend):
             recovery = Recovery(parent.app, backend, self._stopping)
             self._start_thread("recovery", recovery.scan, recovery.interval)
+            due_tasks = DueTasks(recovery, backend, sorted(parent.app.tasks), self._stopping)
+            self._start_thread("due tasks", due_tasks.run, due_tasks.interval)
             # A scan, or one of the servers, may take long: contact is kept meanwhile.
             contacts = recovery.contacts
             self._start_thread("contact with MongoDB", contacts.ask_store, contacts.store_interval)
