@@ -9,6 +9,7 @@ from celery import Celery
 from gql_api.dispatch import JSON_ONLY, PRIORITY_STEPS
 from gql_api.worker.app.consumer import EagerPolling, NoRestore, NoteAnswers, TolerantAcks
 from gql_api.worker.app.pool_results import KeepPartialResults
+from gql_api.worker.app.rate_limits import RateLimits
 from gql_api.worker.app.task import Task
 from gql_api.worker.app.unknown_tasks import UnknownTasks
 from gql_api.worker.attempts.leases import Leases
@@ -49,7 +50,7 @@ def adopt(app: App) -> App:
     app.backend_cls = "gql_api.worker.backend.backend:Backend"
     app.control_cls = "gql_api.worker.app.control:RecordingControl"
     app.steps["worker"].update({Leases, Recoverer, Announcer, KeepPartialResults})
-    app.steps["consumer"].update({NoRestore, NoteAnswers, TolerantAcks, EagerPolling, UnknownTasks})
+    app.steps["consumer"].update({NoRestore, NoteAnswers, TolerantAcks, EagerPolling, RateLimits, UnknownTasks})
     app.conf.update(
         result_backend="gql_api.worker.backend.backend:Backend",
         **JSON_ONLY,

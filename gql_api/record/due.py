@@ -14,7 +14,7 @@ from gql_api.record import claims
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
 from gql_api.record.reads import Document
-from gql_api.record.writes import NOW, Write
+from gql_api.record.writes import NOW, Write, change
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +153,41 @@ def queued_before(time: datetime, queue: WaitingQueue, names: list[str]) -> Docu
     since_first = {f.DUE_AT: {"$gte": queue.oldest, "$lt": time}}
     filter_ = {**before(Status.QUEUED, time, names), **since_first}
     return {**filter_, f.QUEUE: queue.name, f.PRIORITY: queue.priority}
+
+
+_HELD_BACK = "held back by its rate limit"
+
+
+def hold_back(task_ids: list[str], attempts: int, by: str, earliest: float, latest: float) -> Write:
+    """Let tasks whose messages follow so many attempts wait for some seconds, each another time. Run over many."""
+    wait = {"$add": [earliest, {"$multiply": [{"$rand": {}}, latest - earliest]}]}
+    due_at = {"$add": [NOW, {"$multiply": [1000, wait]}]}
+    status = {"$cond": [{"$eq": [f"${f.STATUS}", Status.RETRY]}, Status.RETRY, Status.SCHEDULED]}
+    fence = {f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}, f.ATTEMPTS: attempts, f.CANCEL_REQUESTED_AT: None}
+    filter_, [stage] = _take(change(task_ids, {f.DUE_AT: due_at}, status=status, message=_HELD_BACK, fence=fence), by)
+    return filter_, [{"$set": {f.HISTORY: _without_last_wait()}}, stage]
+
+
+def held_back(task_ids: list[str], by: str) -> Document:
+    """Return the filter that finds the tasks that :func:`hold_back` has changed."""
+    return {f.ID: {"$in": task_ids}, f.TAKEN_BY: by, f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]}}
+
+
+def _without_last_wait() -> dict[str, Any]:
+    """Return the expression for the history of a queued task without the last time that it was held back.
+
+    Otherwise a task that is held back again and again would lose the beginning of its history.
+    """
+    before, held = ({"$arrayElemAt": [f"${f.HISTORY}", place]} for place in (-3, -2))
+    # The entry that comes to stand before the next one has the same status as the one that is left out.
+    again = {
+        "$and": [
+            {"$eq": [f"$$before.{f.STATUS}", Status.QUEUED]},
+            {"$eq": [f"$$held.{f.MESSAGE}", _HELD_BACK]},
+            {"$eq": [f"${f.STATUS}", Status.QUEUED]},
+        ]
+    }
+    shorter = {"$slice": [f"${f.HISTORY}", {"$subtract": [{"$size": f"${f.HISTORY}"}, 2]}]}
+    return {
+        "$let": {"vars": {"before": before, "held": held}, "in": {"$cond": [again, shorter, f"${f.HISTORY}"]}},
+    }

@@ -88,6 +88,15 @@ _INTERNALS = {
         "time_limits": "hard limits are ours and not the pool's",
         "time_start": "a revoked task may not have begun",
     },
+    ("celery", "celery.worker.request:Request", "worker/app"): {
+        "_context": "a task that was sent without a record gets one before it waits for its rate limit",
+    },
+    ("kombu", "kombu.utils.limits:TokenBucket", "worker/app"): {
+        "can_consume(tokens)": "a task runs at once if its rate limit allows that",
+        "expected_time(tokens)": "a task waits until its rate limit allows another",
+        "contents": "tasks that wait in the worker come first",
+        "fill_rate": "as many tasks come back as may run",
+    },
     ("celery", "celery.worker.request", "worker/attempts"): {
         "task_ready": "a given back task leaves the worker",
     },
@@ -119,6 +128,9 @@ _INTERNALS = {
         "on_unknown_task(body, message, exc)": "tasks that this worker does not know are left to others",
         "on_unknown_message(body, message)": "messages that no Celery program sends are rejected",
         "call_soon(p, args, kwargs)": "a message is acknowledged by the thread that received it",
+        "_limit_task(request, bucket, tokens)": "tasks with used-up rate limits wait in their records",
+        "_limit_post_eta(request, bucket, tokens)": "tasks with used-up rate limits wait in their records",
+        "_limit_move_to_pool(request)": "a task that has waited for its rate limit in the worker is counted",
     },
     ("celery", "celery.worker.worker:WorkController", "worker/attempts"): {
         "time_limit": "hard limits are ours",

@@ -18,7 +18,7 @@ TaskStatus: TypeAlias = Status
 expose_enum(
     Status,
     {
-        Status.SCHEDULED: "Waits for its start time, scheduledFor. It is in no queue yet.",
+        Status.SCHEDULED: "Waits for its start time, scheduledFor, or for its rate limit. It is in no queue meanwhile.",
         Status.QUEUED: "Waits in its queue until a worker is free.",
         Status.STARTED: "A worker runs the task function.",
         Status.RETRY: "An attempt failed, and the task function asked for another one, which has not started yet.",

@@ -21,7 +21,7 @@ from fault_servers import ReplicaSet, Server
 from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
-from support import Api, process, wait_until
+from support import ROOT, Api, process, wait_until
 
 from gql_api.cli.embedded_servers import RedisServer, free_port, is_listening
 from gql_api.dispatch import Dispatcher, OperationalError
@@ -105,6 +105,13 @@ class Site:
         self.workers.enter_context(process(command, log, self.environment))
         wait_until(lambda: is_listening(port), 60, "the API")
         return api
+
+    def celery(self, *arguments: str) -> str:
+        """Run a `celery` command, as an operator does, and return its output."""
+        command = [sys.executable, "-m", "celery", "-A", "jobs", *arguments]
+        environment = {**os.environ, **self.environment}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
 
     @property
     def host(self) -> str:

@@ -295,3 +295,33 @@ def collect_garbage() -> int:
     """Return the number of objects in reference cycles that this process has left behind; from now on it keeps them."""
     gc.disable()
     return gc.collect()
+
+
+@shared_task(bind=True, rate_limit="12/m")
+def limited_to_twelve_per_minute(self: Task) -> None:
+    """Run every five seconds at most."""
+    with _written_down(self):
+        pass
+
+
+@shared_task(bind=True, rate_limit="1/h")
+def limited_to_one_per_hour(self: Task) -> None:
+    """Run every hour at most."""
+    with _written_down(self):
+        pass
+
+
+@shared_task(bind=True, rate_limit="5/s")
+def limited_to_five_per_second(self: Task) -> None:
+    """Run five times a second at most."""
+    with _written_down(self):
+        pass
+
+
+@shared_task(bind=True, rate_limit="30/m")
+def limited_retry(self: Task) -> int:
+    """Ask for two retries at once."""
+    with _written_down(self):
+        if self.request.retries < 2:
+            raise self.retry(countdown=0)
+    return int(self.request.retries)
