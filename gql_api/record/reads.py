@@ -162,6 +162,7 @@ class TaskRecord:
     claim: Field[str | None] = Field(f.CLAIM, default=None)
     """The token of the claim that holds the task."""
     worker: Field[str | None] = Field(f.WORKER, default=None)
+    worker_run: Field[str | None] = Field(f.WORKER_RUN, default=None)
     """The worker of the running or last attempt."""
     queue: Field[str] = Field(f.QUEUE)
     """The queue that the task was sent to."""

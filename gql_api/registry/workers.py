@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +24,9 @@ _TIME_LIMIT = "time_limit"
 _SOFT_TIME_LIMIT = "soft_time_limit"
 _WORKERS = "workers"
 
+# Several workers may have one name: each process is a run of its own. Workers of earlier versions have neither field.
+_HOSTNAME = "hostname"
+_RUN = "run"
 _POOL = "pool"
 _CONCURRENCY = "concurrency"
 _TASK_NAMES = "task_names"
@@ -31,7 +36,8 @@ _GOOD_FOR = "good_for_ms"
 _CONSUMING = "consuming"
 _ACTIVE = "active"
 # A worker is alive while its last beat, by the database's clock, is not older than it announced itself.
-_ALIVE = {"$match": {"$expr": {"$gt": [{"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}, NOW]}}}
+_GOOD_UNTIL = {"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}
+_ALIVE = {"$match": {"$expr": {"$gt": [_GOOD_UNTIL, NOW]}}}
 
 
 def announce(definition: TaskDefinition) -> Write:
@@ -59,9 +65,15 @@ def beat(
     queues: list[str],
     good_for_seconds: float,
     consuming: bool = True,
+    run: str | None = None,
+    entry: str | None = None,
 ) -> Write:
-    """Store that a worker is alive and whether it consumes, with its queues and tasks. Run as an upsert."""
+    """Store that a worker is alive and whether it consumes, with its queues and tasks. Run as an upsert.
+
+    ``entry`` is the id of the entry, by default the hostname. A duplicate key error means that another run has it.
+    """
     stage: dict[str, Any] = {
+        **({} if run is None else {_HOSTNAME: literal(hostname), _RUN: run}),
         _POOL: pool,
         _CONCURRENCY: concurrency,
         _TASK_NAMES: literal(task_names),
@@ -70,12 +82,32 @@ def beat(
         _GOOD_FOR: round(good_for_seconds * 1000),
         _CONSUMING: consuming,
     }
-    return {f.ID: hostname}, [{"$set": stage}]
+    return {f.ID: entry or hostname, **({} if run is None else {_RUN: run})}, [{"$set": stage}]
+
+
+def own_entry(hostname: str, run: str) -> str:
+    """Return the id of an entry for a worker if the entry with its hostname as id is that of another one."""
+    return f"{hostname}#{run}"
+
+
+def without_worker(entry: str) -> Document:
+    """Return the filter that finds an entry if its worker is not alive."""
+    return {f.ID: entry, "$expr": {"$lte": [_GOOD_UNTIL, NOW]}}
+
+
+def outlived(seconds: float) -> Document:
+    """Return the filter that finds the entries of workers that have not been alive for some seconds."""
+    return {"$expr": {"$lt": [_GOOD_UNTIL, {"$subtract": [NOW, round(seconds * 1000)]}]}}
+
+
+def by_run(entry: str, run: str) -> Document:
+    """Return the filter that finds the entry of a worker, which the worker deletes when it stops."""
+    return {f.ID: entry, _RUN: run}
 
 
 def by_hostname(hostname: str) -> Document:
-    """Return the filter that finds the entry of a worker, which the worker deletes when it stops."""
-    return {f.ID: hostname}
+    """Return the filter that finds the entries of all workers with a name."""
+    return {"$or": [{f.ID: hostname}, {_HOSTNAME: hostname}]}
 
 
 def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, Any]]:
@@ -108,9 +140,13 @@ def definition_from(document: Document) -> TaskDefinition:
     )
 
 
-def pool_of(document: Document) -> str:
-    """Read the pool of a worker, by the name of Celery's module: ``prefork``, ``thread``, ``solo``, ``gevent``."""
-    return str(document[_POOL])
+def pool_of(documents: list[Document], run: str | None) -> str | None:
+    """Read the pool of one of the workers with a name, by its run; None for an unknown worker.
+
+    It is the name of Celery's module: ``prefork``, ``thread``, ``solo``, ``gevent``.
+    """
+    documents = sorted(documents, key=lambda document: document.get(_RUN) != run)
+    return str(documents[0][_POOL]) if documents else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,37 +166,50 @@ class Worker:
 
 
 def live() -> list[dict[str, Any]]:
-    """Return the aggregation over TASKS that reads the live workers by hostname.
+    """Return the aggregation over TASKS that reads the live workers, and the numbers of STARTED tasks.
 
-    It counts the STARTED tasks once for all workers, however many there are.
+    It counts these once for all workers, however many there are.
     """
+    holder = {f.WORKER: f"${f.WORKER}", f.WORKER_RUN: f"${f.WORKER_RUN}"}
     return [
         {"$match": {f.STATUS: Status.STARTED}},
-        {"$group": {f.ID: f"${f.WORKER}", _ACTIVE: {"$sum": 1}}},
+        {"$group": {f.ID: holder, _ACTIVE: {"$sum": 1}}},
         {"$unionWith": {"coll": f.WORKERS, "pipeline": [_ALIVE, {"$project": {_QUEUES: 0, _TASK_NAMES: 0}}]}},
-        {
-            "$group": {
-                f.ID: f"${f.ID}",
-                _ACTIVE: {"$sum": f"${_ACTIVE}"},
-                **{name: {"$max": f"${name}"} for name in (_POOL, _CONCURRENCY, _BEAT_AT, _CONSUMING)},
-            }
-        },
-        # A dead worker may still hold tasks, until recovery takes them.
-        {"$match": {_BEAT_AT: {"$ne": None}}},
-        {"$sort": {f.ID: 1}},
     ]
 
 
-def worker_from(document: Document) -> Worker:
-    """Read one row of :func:`live`."""
+def workers_from(documents: Iterable[Document]) -> list[Worker]:
+    """Read the rows of :func:`live`, by hostname."""
+    entries: list[Document] = []
+    active: dict[str | None, Counter[str | None]] = defaultdict(Counter)
+    for document in documents:
+        if _POOL in document:
+            entries.append(document)
+        else:
+            holder = document[f.ID]
+            active[holder.get(f.WORKER)][holder.get(f.WORKER_RUN)] = document[_ACTIVE]
+    entries.sort(key=lambda entry: (_hostname_of(entry), str(entry[f.ID])))
+    runs = {entry.get(_RUN) for entry in entries}
+    return [_worker_from(entry, active[_hostname_of(entry)], runs) for entry in entries]
+
+
+def _hostname_of(entry: Document) -> str:
+    return str(entry.get(_HOSTNAME, entry[f.ID]))
+
+
+def _worker_from(entry: Document, active: Counter[str | None], runs: set[str | None]) -> Worker:
+    run = entry.get(_RUN)
+    # A worker of an earlier version does not report its run. A dead worker may still hold tasks, until recovery takes
+    # them.
+    others = sum(number for other, number in active.items() if other not in runs) if run is None else 0
     return Worker(
-        hostname=document[f.ID],
-        pool=pool_of(document),
-        concurrency=document[_CONCURRENCY],
-        active=document[_ACTIVE],
-        beat_at=document[_BEAT_AT],
+        hostname=_hostname_of(entry),
+        pool=str(entry[_POOL]),
+        concurrency=entry[_CONCURRENCY],
+        active=active[run] + others,
+        beat_at=entry[_BEAT_AT],
         # A worker of an earlier version does not report it.
-        is_consuming=document[_CONSUMING] is not False,
+        is_consuming=entry[_CONSUMING] is not False,
     )
 
 

@@ -136,6 +136,12 @@ _INTERNALS = {
         "time_limit": "hard limits are ours",
         "pool_cls": "the kind of the pool is known",
     },
+    ("celery", "celery.concurrency.base:BasePool", "worker/registration"): {
+        "num_processes": "the present concurrency of a worker is announced",
+    },
+    ("celery", "celery.worker.autoscale:Autoscaler", "worker/registration"): {
+        "max_concurrency": "the concurrency of an autoscaling worker is announced",
+    },
     ("celery", "celery.backends.base:Backend", "worker/backend"): {
         "process_cleanup()": "the traceback of an ended attempt is dropped after everything that may read it",
         "exception_safe_to_retry(exc)": "only an outage is waited for",

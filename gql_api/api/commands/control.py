@@ -190,7 +190,7 @@ class Controller:
         return record.status is Status.STARTED and record.cancel_requested_at is not None
 
     async def _check_force(self, record: TaskRecord) -> None:
-        pool = None if record.worker is None else await self._store.worker_pool(record.worker)
+        pool = None if record.worker is None else await self._store.worker_pool(record.worker, record.worker_run)
         if pool is not None and pool != _POOL_WITH_PROCESSES:
             message = (
                 f"force: needs the {_POOL_WITH_PROCESSES} pool, got {pool} on {record.worker}; cancel without force"

@@ -191,7 +191,9 @@ class Queue:
         return cls(name=queue.name, depth=queue.depth, oldest_queued_at=queue.oldest_queued_at)
 
 
-@strawberry.type(description="A worker that is alive: it has missed fewer than three heartbeats.")
+@strawberry.type(
+    description="A worker process that is alive: it has missed fewer than three heartbeats. Two may have one name."
+)
 class Worker:
     """The announcement of a worker, with the number of its tasks."""
 
@@ -200,7 +202,9 @@ class Worker:
         description="The kind of its Celery pool: prefork, thread, solo or gevent. Only prefork can end a task by "
         "force."
     )
-    concurrency: int = strawberry.field(description="How many tasks it can run at the same time.")
+    concurrency: int = strawberry.field(
+        description="How many tasks it can run at the same time; with --autoscale, at most."
+    )
     active: int = strawberry.field(description="How many tasks it is running now.")
     last_heartbeat_at: datetime = strawberry.field(
         description="When its last heartbeat was stored, by the clock of the database."

@@ -123,10 +123,10 @@ class TaskStore:
         return [now] * len(callers)
 
     @limited
-    async def worker_pool(self, hostname: str) -> str | None:
-        """Read the kind of a worker's pool; None for an unknown worker."""
-        document = await self._database[fields.WORKERS].find_one(workers.by_hostname(hostname))
-        return None if document is None else workers.pool_of(document)
+    async def worker_pool(self, hostname: str, run: str | None) -> str | None:
+        """Read the kind of the pool of a worker, by its name and its run; None for an unknown worker."""
+        documents = await self._database[fields.WORKERS].find(workers.by_hostname(hostname)).to_list()
+        return workers.pool_of(documents, run)
 
     @shielded
     async def create_many(self, tasks: Sequence[NewTask]) -> tuple[dict[str, Document], set[str]]:
@@ -217,7 +217,7 @@ class TaskStore:
     @limited
     async def workers(self) -> list[workers.Worker]:
         """Read the live workers, by hostname."""
-        return [workers.worker_from(row) async for row in await self._database[fields.TASKS].aggregate(workers.live())]
+        return workers.workers_from([row async for row in await self._database[fields.TASKS].aggregate(workers.live())])
 
 
 def _inserts(tasks: Sequence[NewTask]) -> list[UpdateOne]:

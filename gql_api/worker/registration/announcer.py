@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
-from pymongo.errors import PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from gql_api.outage import is_outage
 from gql_api.record import fields
@@ -16,12 +18,15 @@ from gql_api.registry import workers
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.registration.signatures import definitions_of
 from gql_api.worker.state.consumption import consumption
+from gql_api.worker.state.process import RUN
 from gql_api.worker.store.connections import Connections
 
 logger = logging.getLogger(__name__)
 
 _MISSED_BEATS = 3
 _STOP_SECONDS = 2.0
+# Workers that were killed leave their entries behind, under names that may never come back.
+_KEPT_SECONDS = 24 * 3600.0
 
 
 class Announcer(bootsteps.StartStopStep):
@@ -56,6 +61,7 @@ class Announcer(bootsteps.StartStopStep):
             logger.warning("Tasks are not announced: the result backend is %r, not ours", backend)
             return
         interval = backend.settings.worker_heartbeat_seconds
+        entry = _Entry(backend.connections, worker.hostname)
         definitions = definitions_of(worker.app)
         announced = False
         while True:
@@ -64,7 +70,7 @@ class Announcer(bootsteps.StartStopStep):
                     for definition in definitions:
                         _upsert(backend.connections, fields.DEFINITIONS, workers.announce(definition))
                     announced = True
-                _upsert(backend.connections, fields.WORKERS, _beat(worker, [d.name for d in definitions], interval))
+                entry.store(functools.partial(_beat, worker, [d.name for d in definitions], interval))
             except Exception as error:
                 if is_outage(error):
                     logger.warning("MongoDB does not answer, this worker cannot announce its tasks: %s", error)
@@ -72,29 +78,67 @@ class Announcer(bootsteps.StartStopStep):
                     logger.exception("This worker cannot announce its tasks")
             if self._stopping.wait(interval):
                 break
-        _withdraw(backend.connections, worker.hostname)
+        entry.withdraw()
 
 
-def _beat(worker: Any, task_names: list[str], interval: float) -> Write:
+class _Entry:
+    """The entry of this worker among the announced workers.
+
+    Its id is the name of the worker, or a longer one while another worker has the same name.
+    """
+
+    def __init__(self, connections: Connections, hostname: str) -> None:
+        self._connections = connections
+        self._hostname = hostname
+        self._id = hostname
+        self._swept = False
+
+    def store(self, beat: Callable[[str], Write]) -> None:
+        """Store a heartbeat. ``beat`` returns it for the id of an entry."""
+        entries = self._connections.database()[fields.WORKERS]
+        if not self._swept:
+            entries.delete_many(workers.outlived(_KEPT_SECONDS))
+            self._swept = True
+        # Of a worker with the same name that was killed, or of an earlier version.
+        entries.delete_one(workers.without_worker(self._id))
+        filter_, update = beat(self._id)
+        try:
+            entries.update_one(filter_, update, upsert=True)
+        except DuplicateKeyError:
+            self._id = workers.own_entry(self._hostname, RUN)
+            filter_, update = beat(self._id)
+            entries.update_one(filter_, update, upsert=True)
+
+    def withdraw(self) -> None:
+        """Delete the entry."""
+        try:
+            self._connections.database()[fields.WORKERS].delete_one(workers.by_run(self._id, RUN))
+        except PyMongoError as error:
+            logger.warning("MongoDB does not answer, this worker could not withdraw its announcement: %s", error)
+
+
+def _beat(worker: Any, task_names: list[str], interval: float, entry: str) -> Write:
     return workers.beat(
         worker.hostname,
         pool=str(worker.pool_cls.__module__).rpartition(".")[2],
-        concurrency=int(worker.concurrency or 1),
+        concurrency=_concurrency(worker),
         task_names=task_names,
         # Read at each beat, because consumers can be added and cancelled.
         queues=sorted(worker.app.amqp.queues.consume_from),
         good_for_seconds=interval * _MISSED_BEATS,
         consuming=consumption.is_going_on,
+        run=RUN,
+        entry=entry,
     )
+
+
+def _concurrency(worker: Any) -> int:
+    """Return the number of tasks that a worker can run at the same time, as of now: it can be changed."""
+    autoscaler = getattr(worker, "autoscaler", None)
+    # Of a pool that grows with the number of tasks, each process more is ready when it is needed.
+    return int(worker.pool.num_processes if autoscaler is None else autoscaler.max_concurrency)
 
 
 def _upsert(connections: Connections, collection: str, write: Write) -> None:
     filter_, update = write
     connections.database()[collection].update_one(filter_, update, upsert=True)
-
-
-def _withdraw(connections: Connections, hostname: str) -> None:
-    try:
-        connections.database()[fields.WORKERS].delete_one(workers.by_hostname(hostname))
-    except PyMongoError as error:
-        logger.warning("MongoDB does not answer, this worker could not withdraw its announcement: %s", error)

@@ -113,6 +113,24 @@ async def test_live_workers_and_what_they_hold(store: TaskStore, database: Datab
     assert all(worker.beat_at == beats[worker.hostname] for worker in found)
 
 
+async def test_workers_with_one_name_are_told_apart(store: TaskStore, database: Database[dict[str, Any]]) -> None:
+    """Each run of a worker has its own tasks and pool, without those of dead runs; earlier versions have no run."""
+    for run, pool, entry in (("r1", "prefork", None), ("r2", "solo", workers.own_entry("a@host", "r2"))):
+        filter_, update = workers.beat(
+            "a@host", pool=pool, concurrency=2, task_names=[], queues=["q"], good_for_seconds=60.0, run=run, entry=entry
+        )
+        database[fields.WORKERS].update_one(filter_, update, upsert=True)
+    _beat(database, "old@host", "q")
+    held = {"r1": "a@host", "r2": "a@host", "dead": "a@host", "unknown": "old@host"}
+    for run, hostname in held.items():
+        await _create(store, run, "q")
+        await _changed(store, claims.claim(run, Claim("m" * 32, hostname, run, 1, 60.0)))
+    found = [(worker.hostname, worker.pool, worker.active) for worker in await store.workers()]
+    assert found == [("a@host", "prefork", 1), ("a@host", "solo", 1), ("old@host", "prefork", 1)]
+    assert [await store.worker_pool("a@host", run) for run in ("r1", "r2")] == ["prefork", "solo"]
+    assert [await store.worker_pool(name, "x") for name in ("old@host", "nobody")] == ["prefork", None]
+
+
 async def test_an_idle_worker_is_there(store: TaskStore, database: Database[dict[str, Any]]) -> None:
     """A worker without tasks, in a database without tasks, is alive all the same."""
     assert await store.workers() == []
