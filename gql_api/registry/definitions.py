@@ -20,7 +20,8 @@ class TaskDefinition:
 
     ``input_schema`` is the JSON Schema (2020-12) of the parameters as one object; ``positional`` names those that can
     be given by position, in order; ``extra_args`` is whether there is an ``*args``. Limits are in seconds. ``queues``
-    are the queues of the live workers that can run the task.
+    are the queues of the live workers that can run the task, ``unlimited`` those of them whose workers do not enforce
+    time limits, with their pools.
     """
 
     name: str
@@ -34,6 +35,7 @@ class TaskDefinition:
     soft_time_limit: float | None = None
     workers: int = 0
     queues: tuple[str, ...] = ()
+    unlimited: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def _validator(self) -> Draft202012Validator:

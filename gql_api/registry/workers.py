@@ -27,6 +27,9 @@ _WORKERS = "workers"
 # Several workers may have one name: each process is a run of its own. Workers of earlier versions have neither field.
 _HOSTNAME = "hostname"
 _RUN = "run"
+# The pools that end a function at its hard time limit.
+LIMITING_POOLS = frozenset({"prefork", "gevent"})
+
 _POOL = "pool"
 _CONCURRENCY = "concurrency"
 _TASK_NAMES = "task_names"
@@ -116,7 +119,7 @@ def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, A
         "from": f.WORKERS,
         "localField": f.ID,
         "foreignField": _TASK_NAMES,
-        "pipeline": [_ALIVE, {"$project": {_QUEUES: 1}}],
+        "pipeline": [_ALIVE, {"$project": {_QUEUES: 1, _POOL: 1}}],
         "as": _WORKERS,
     }
     named = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
@@ -137,7 +140,13 @@ def definition_from(document: Document) -> TaskDefinition:
         soft_time_limit=document[_SOFT_TIME_LIMIT],
         workers=len(document[_WORKERS]),
         queues=tuple(sorted({queue for worker in document[_WORKERS] for queue in worker.get(_QUEUES, [])})),
+        unlimited=tuple(sorted(_unlimited(document[_WORKERS]))),
     )
+
+
+def _unlimited(entries: list[Document]) -> set[tuple[str, str]]:
+    others = [entry for entry in entries if entry.get(_POOL) not in LIMITING_POOLS]
+    return {(queue, entry[_POOL]) for entry in others for queue in entry.get(_QUEUES, [])}
 
 
 def pool_of(documents: list[Document], run: str | None) -> str | None:

@@ -106,6 +106,7 @@ def _not_serializable(task_input: TaskInput) -> Iterator[Problem]:
 
 def _wrong_options(task_input: TaskInput, definition: TaskDefinition, parent: TaskRecord | None) -> Iterator[Problem]:
     yield from _wrong_times(task_input)
+    yield from _unenforceable_limit(task_input, definition)
     if task_input.priority is not None and task_input.priority not in PRIORITIES:
         bounds = f"from {PRIORITIES[0]} (runs first) to {PRIORITIES[-1]} (runs last)"
         yield Problem(("priority",), f"must be {bounds}, got {task_input.priority}")
@@ -123,6 +124,17 @@ def _wrong_options(task_input: TaskInput, definition: TaskDefinition, parent: Ta
         yield Problem(("idempotencyKey",), f"must have from 1 to {_MAX_KEY} characters, got {len(key)}")
     elif key is not None and not values.is_text(key):
         yield Problem(("idempotencyKey",), "must be valid Unicode, got a lone surrogate")
+
+
+def _unenforceable_limit(task_input: TaskInput, definition: TaskDefinition) -> Iterator[Problem]:
+    queue = task_input.queue or definition.queue
+    pools = [pool for name, pool in definition.unlimited if name == queue]
+    if task_input.time_limit_seconds is not None and pools:
+        yield Problem(
+            ("timeLimitSeconds",),
+            f"needs workers with the pool prefork or gevent, but a worker of queue {queue!r} has the pool {pools[0]}: "
+            "leave it out, or name another queue",
+        )
 
 
 def time_problem(time: datetime) -> str | None:

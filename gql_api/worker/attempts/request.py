@@ -13,7 +13,7 @@ from celery.worker import request, state
 from celery.worker.request import task_ready
 
 from gql_api.worker.attempts import lost
-from gql_api.worker.attempts.time_limits import hard_limits
+from gql_api.worker.attempts.time_limits import hard_limits, pool_limits
 from gql_api.worker.state.attempt import Phase, attempt_of
 from gql_api.worker.state.process import has_pool_processes
 
@@ -28,6 +28,7 @@ class Request(request.Request):
         super().__init__(*args, **kwargs)
         self.timed_out_after: float | None = None
         self._hard_limit: float | None = None
+        pool_limits.receive(self.task.name, *self.time_limits)
         if has_pool_processes():
             # The pool would count on while the outcome is stored: see gql_api.worker.attempts.time_limits.
             hard, soft = self.time_limits

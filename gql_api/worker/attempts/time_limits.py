@@ -2,24 +2,37 @@
 
 A soft limit is a signal, which a pool process ignores unless the function runs. The worker's main process enforces hard
 limits itself; it reads from memory shared with its pool processes whether the function runs.
+
+Other pools than prefork cannot end a function, except for gevent, whose own hard limits apply.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 
+from gql_api.record.fields import is_internal
+from gql_api.registry.workers import LIMITING_POOLS
 from gql_api.worker.state.shared_memory import ProcessSlots
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+logger = logging.getLogger(__name__)
 
 _RUNNING, _NOT_RUNNING = b"\1", b"\0"
 _functions = ProcessSlots(1)
 _SCAN_SECONDS = 0.1
+_SOFT_POOL = "prefork"
+_ADVICE = "use the prefork pool, or limits of the libraries that the function calls"
 
 
 def disable() -> None:
@@ -98,3 +111,36 @@ def _is_late(pid: int, watched: _Watched) -> bool:
 
 
 hard_limits = HardLimits()
+
+
+class PoolLimits:
+    """The kinds of limits that this worker's pool can enforce; it logs once that others have no effect."""
+
+    def __init__(self) -> None:
+        self._pool = _SOFT_POOL
+        self._has_warned = False
+
+    def use(self, pool: str, app: Celery, hard: float | None, soft: float | None) -> None:
+        """Log which task functions have limits that a pool does not enforce. Defaults of the worker are given."""
+        self._pool = pool
+        names = [
+            task.name
+            for task in app.tasks.values()
+            if not is_internal(task.name) and self._are_ignored(task.time_limit or hard, task.soft_time_limit or soft)
+        ]
+        if names:
+            logger.warning(
+                "Pool %s does not enforce the time limits of %s; %s", pool, ", ".join(sorted(names)), _ADVICE
+            )
+
+    def receive(self, name: str, hard: float | None, soft: float | None) -> None:
+        """Log, once for all tasks, that a message has limits that the pool does not enforce."""
+        if not self._has_warned and self._are_ignored(hard, soft):
+            self._has_warned = True
+            logger.warning("Pool %s does not enforce the time limit that a task %s has; %s", self._pool, name, _ADVICE)
+
+    def _are_ignored(self, hard: float | None, soft: float | None) -> bool:
+        return bool((hard and self._pool not in LIMITING_POOLS) or (soft and self._pool != _SOFT_POOL))
+
+
+pool_limits = PoolLimits()
