@@ -536,6 +536,14 @@ _BEHAVIOUR = [
         "worker/app",
         "all messages leave through the sender that is made there",
         source="self._create_task_sender()",
+        ours="_create_task_sender",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.app.amqp:AMQP._create_task_sender",
+        "worker/app",
+        "handlers of before_task_publish change the message before it is recorded where it is published",
+        source="ret = producer.publish(body, **publish_kwargs)",
     ),
     TouchPoint(
         "celery",
