@@ -22,7 +22,9 @@ from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
+from gql_api.record.reads import TaskRecord
 from gql_api.worker.app.recording_producer import Outgoing, RecordingProducer
+from gql_api.worker.app.task_ids import SenderTokens, check_not_deleted, check_not_taken
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.chords import parent_of_message
 from gql_api.worker.backend.messages import METADATA_HEADER, OF_ONE_MESSAGE, ORIGINAL, parts_of_message, queue_of
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from celery import Celery
 
 logger = logging.getLogger(__name__)
+
+_tokens = SenderTokens()
 
 _AS_TASK = inspect.signature(AMQP.as_task_v2)
 _COUNTDOWN = "countdown"
@@ -171,6 +175,7 @@ def _record(backend: Backend, task: NewTask) -> int | None:
     Raises:
         Ignore: the message is a retry by an attempt that does not hold its task any more.
         _DroppedError: the task takes no such message any more.
+        DuplicateTaskIdError: the sender gave the id of another task.
     """
     sender = backend.app.current_worker_task
     own = attempt_of(sender.request) if sender is not None and sender.request.id == task.id else None
@@ -180,27 +185,41 @@ def _record(backend: Backend, task: NewTask) -> int | None:
         if not backend.store_retry(sender.request, task):
             raise Ignore("the task was taken away while it ran")
         return None if task.waits else own.number
-    attempts = backend.when_store_answers(lambda: _create_or_continue(backend, task))
+    with _tokens.token(task.id) as token:
+        new = replace(task, sender_token=token)
+        attempts = backend.when_store_answers(lambda: _create_or_continue(backend, new, sender, is_own=own is not None))
     if own is not None:
         own.note_own_message()
     return attempts
 
 
-def _create_or_continue(backend: Backend, task: NewTask) -> int | None:
+def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own: bool) -> int | None:
     if backend.store.is_deleted(task.id):
+        check_not_deleted(sender, task.id)
         # For instance a step of a chain, sent again by a second attempt of the step before.
         logger.warning("Task %s was deleted: it is not sent", task.id)
         raise _DroppedError
     try:
         record = backend.store.change(writes.create(task), upsert=True)
     except DuplicateKeyError:
-        if task.waits:
-            record = backend.store.change(claims.postpone(task))
+        known = backend.store.find(task.id)
+        if known is not None and known.sender_token == task.sender_token:
+            # An earlier try was taken, and its reply was lost.
+            record = backend.store.confirm(known)
         else:
-            record = backend.store.note_one(claims.remember_message(task, backend.settings.lease_seconds))
+            if known is not None and not is_own:
+                check_not_taken(sender, known)
+            record = _continue(backend, task)
     if record is None:
         raise _DroppedError
     return None if record.status is Status.SCHEDULED else record.attempts
+
+
+def _continue(backend: Backend, task: NewTask) -> TaskRecord | None:
+    """Store the next message of a task; return None when the task takes no other message any more."""
+    if task.waits:
+        return backend.store.change(claims.postpone(task))
+    return backend.store.note_one(claims.remember_message(task, backend.settings.lease_seconds))
 
 
 def _pop_relative_times(headers: dict[str, Any]) -> _Times:
