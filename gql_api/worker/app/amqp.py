@@ -159,10 +159,14 @@ def _record_message(
     if attempts is None:
         return None
     headers = dict(outgoing.headers)
+    expires = headers.get(_EXPIRES)
     for name in _TIMES:
         # The worker shows the time in the task's request. Workers of an earlier version read the expiry from there too.
         if (text := headers.pop(name, None)) is not None:
             headers[ORIGINAL + name] = text
+    if backend.stock is not None:
+        # A stock worker reads the expiry from the message only.
+        headers[_EXPIRES] = expires
     return {**headers, ATTEMPTS: attempts} if attempts else headers
 
 
