@@ -13,11 +13,11 @@ from gql_api.worker.app.rate_limits import RateLimits
 from gql_api.worker.app.task import Task
 from gql_api.worker.app.unknown_tasks import UnknownTasks
 from gql_api.worker.attempts.leases import Leases
-from gql_api.worker.errors import TaskCancelledError
+from gql_api.worker.errors import DuplicateTaskIdError, TaskCancelledError
 from gql_api.worker.recovery.recovery import Recoverer
 from gql_api.worker.registration.announcer import Announcer
 
-__all__ = ["Task", "TaskCancelledError", "adopt"]
+__all__ = ["DuplicateTaskIdError", "Task", "TaskCancelledError", "adopt"]
 
 App = TypeVar("App", bound=Celery)
 

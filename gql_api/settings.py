@@ -40,9 +40,16 @@ def _split(names: str | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
+def _stock_result_backend(address: str) -> str:
+    if address.partition(":")[0] == "rpc":
+        raise ValueError("results of rpc:// reach their sender only, use another result backend or disabled")
+    return address
+
+
 MongodbUrl = Annotated[str, BeforeValidator(_with_scheme), AfterValidator(_mongodb_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
+StockResultBackend = Annotated[str, AfterValidator(_stock_result_backend)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -106,6 +113,14 @@ class Settings(BaseSettings):
         ge=1,
         le=1000,
         description="After this many attempts that were lost with their worker, a task fails with `WorkerLostError`.",
+    )
+    stock_result_backend: StockResultBackend = Field(
+        default="none",
+        repr=False,
+        description=(
+            "Set while stock Celery processes share the queues of an application that is being adopted: the address "
+            "of their result backend, or `disabled` if they store no results."
+        ),
     )
     store_timeout_seconds: float = Field(
         default=5.0,

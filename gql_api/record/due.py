@@ -129,6 +129,16 @@ def sent_at_from(document: Document) -> datetime | None:
     return document.get(f.DUE_AT) if document[f.STATUS] == Status.QUEUED else None
 
 
+def exclude_unclaimed(filter_: Document) -> Write:
+    """Take queued tasks that a filter finds away from recovery: a worker that claims nothing runs them. For many."""
+    return filter_, [{"$unset": f.DUE_AT}]
+
+
+def excluded(after: str) -> Document:
+    """Return the filter that finds queued tasks that recovery leaves alone, by their ids."""
+    return {f.STATUS: Status.QUEUED, f.DUE_AT: None, f.ID: {"$gt": after}}
+
+
 def queues_waiting(time: datetime, names: list[str]) -> list[dict[str, Any]]:
     """Return the aggregation over the queues and priorities in which a task has waited since before a time."""
     return [

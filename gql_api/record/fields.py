@@ -66,6 +66,8 @@ METADATA_REVISION = "metadata_revision"
 METADATA_TOKENS = "metadata_marks"
 # The process that sends the message of a task that became due; see ``due.take``.
 TAKEN_BY = "taken_by"
+# The token of the sender that created the record: a creation whose reply was lost recognises itself by it.
+SENDER_TOKEN = "sender_token"  # noqa: S105 - the name of a field
 DELETED_AT = "deleted_at"
 # The counts of logged lines and bytes; see gql_api.record.logs.
 LOGGED = "logged"
@@ -160,5 +162,5 @@ LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 # The fields that clients do not see; events leave them out.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
-    REPLAYED,
+    REPLAYED, SENDER_TOKEN,
 )  # fmt: skip

@@ -50,6 +50,7 @@ class NewTask:
     idempotency_key: str | None = None
     input_digest: str | None = None
     replay_of: str | None = None
+    sender_token: str | None = None
 
     @property
     def waits(self) -> bool:

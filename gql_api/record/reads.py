@@ -183,6 +183,8 @@ class TaskRecord:
     """The digest of the input that came with the key."""
     replay_of: Field[str | None] = Field(f.REPLAY_OF, default=None)
     """The task that this one repeats."""
+    sender_token: Field[str | None] = Field(f.SENDER_TOKEN, default=None)
+    """The token of the sender that created the record."""
     cancel_reason: Field[str | None] = Field(f.CANCEL_REASON, default=None)
     """The reason of the request to cancel the running task."""
 

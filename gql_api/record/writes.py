@@ -46,6 +46,7 @@ def create(task: NewTask) -> Write:
         f.IDEMPOTENCY_KEY: task.idempotency_key,
         f.INPUT_DIGEST: task.input_digest,
         f.REPLAY_OF: task.replay_of,
+        f.SENDER_TOKEN: task.sender_token,
     }
     stage: dict[str, Any] = {
         name: literal(value) for name, value in document.items() if value is not None or name == f.PARENT_ID

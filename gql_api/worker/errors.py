@@ -13,5 +13,9 @@ class TaskCancelledError(WorkerError, TaskRevokedError):
     """A caller has cancelled the running task. Raised inside task functions, which may clean up."""
 
 
+class DuplicateTaskIdError(WorkerError, ValueError):
+    """A caller gave a new task the id of another one."""
+
+
 class IllegalTransitionError(WorkerError):
     """An attempt state was asked for a step that its phase does not allow: an error in this program."""

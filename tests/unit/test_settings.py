@@ -54,6 +54,7 @@ def test_mongodb_host_is_an_alias(monkeypatch: pytest.MonkeyPatch, host: str, ur
         ("PROGRESS_INTERVAL_SECONDS", "soon"),
         ("WORKER_HEARTBEAT_SECONDS", "0"),
         ("METADATA_MAX_BYTES", "-1"),
+        ("STOCK_RESULT_BACKEND", "rpc://"),
     ],
 )
 def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

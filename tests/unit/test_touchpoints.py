@@ -160,6 +160,11 @@ _INTERNALS = {
         "current_task_children(request)": "children are stored",
         "encode_result(result, state)": "errors keep their text",
         "meta_from_decoded(meta)": "AsyncResult reads errors",
+        "always_retry": "no process waits for the result backend of stock processes",
+        "get_task_meta(task_id, cache, ...)": "results of stock workers are read",
+    },
+    ("celery", "celery.app.backends", "worker/backend"): {
+        "by_url(backend, loader)": "the result backend of stock processes is opened",
     },
     ("celery", "celery.backends.mongodb:MongoBackend", "worker/backend"): {
         "_store_result(task_id, result, state, traceback, request, kwargs)": "states become changes of the record",
@@ -554,6 +559,14 @@ _BEHAVIOUR = [
         "worker/app",
         "all messages leave through the sender that is made there",
         source="self._create_task_sender()",
+        ours="_create_task_sender",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.app.amqp:AMQP._create_task_sender",
+        "worker/app",
+        "handlers of before_task_publish change the message before it is recorded where it is published",
+        source="ret = producer.publish(body, **publish_kwargs)",
     ),
     TouchPoint(
         "celery",

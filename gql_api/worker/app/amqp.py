@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from celery import signals
 from celery.app.amqp import AMQP
 from celery.exceptions import Ignore
 from pymongo.errors import DuplicateKeyError
@@ -20,6 +22,9 @@ from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
+from gql_api.record.reads import TaskRecord
+from gql_api.worker.app.recording_producer import Outgoing, RecordingProducer
+from gql_api.worker.app.task_ids import SenderTokens, check_not_deleted, check_not_taken
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.chords import parent_of_message
 from gql_api.worker.backend.messages import METADATA_HEADER, OF_ONE_MESSAGE, ORIGINAL, parts_of_message, queue_of
@@ -30,26 +35,36 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_tokens = SenderTokens()
+
 _AS_TASK = inspect.signature(AMQP.as_task_v2)
 _COUNTDOWN = "countdown"
 _EXPIRES = "expires"
+# The headers of a message with the times that its record keeps.
+_TIMES = ("eta", "expires")
 # The prefix of headers that do not leave this process.
 _RELATIVE = "gql_api_relative_"
 
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """The times of a message that its sender gave relative to now, in seconds."""
+    """The times of a message that its sender gave relative to now, in seconds.
+
+    ``eta`` and ``expires_at`` are the absolute times that Celery made of them: a handler may have set others since.
+    """
 
     countdown: float | None
     expires: float | None
+    eta: str | None
+    expires_at: str | None
 
 
 class RecordingAMQP(AMQP):
     """Celery's AMQP, through which ``delay``, ``apply_async``, ``send_task``, canvas and retries all send messages.
 
-    Here a message is complete: routed, with its id, parent and root. An error before the record is stored is raised to
-    the sender. Once the record is stored the task will run, and a broker that is away is not an error.
+    The record is made where Celery publishes: the message is routed, has its id, parent and root, and what handlers of
+    ``before_task_publish`` gave it. An error before the record is stored is raised to the sender. Once the record is
+    stored the task will run, and a broker that is away is not an error.
     """
 
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
@@ -66,47 +81,105 @@ class RecordingAMQP(AMQP):
         return message
 
     def _create_task_sender(self) -> Callable[..., Any]:
-        send = self._send = super()._create_task_sender()
+        send = super()._create_task_sender()
 
-        def record_then_send(producer: Any, name: str, message: Any, **options: Any) -> Any:
+        def record_and_send(producer: Any, name: str, message: Any, **options: Any) -> Any:
             backend = self.app.backend
             times = _pop_relative_times(message.headers)
             if not isinstance(backend, Backend):
                 return send(producer, name, message, **options)
             if is_internal(name) and not backend.is_recorded(message.headers["id"]):
                 return send(producer, name, message, **options)
-            # A retry inherits the headers of its request.
-            options["headers"] = {k: v for k, v in (options.get("headers") or {}).items() if k not in OF_ONE_MESSAGE}
-            attempts = _record(backend, _new_task(backend, message, options, times))
-            if attempts is None:
-                return None
-            if attempts:
-                message.headers[ATTEMPTS] = attempts
+            own = {**_inherited_headers(self.app, message.headers["id"]), **(options.get("headers") or {})}
+            options["headers"] = {name: value for name, value in own.items() if name not in OF_ONE_MESSAGE}
+            recording = RecordingProducer(producer, functools.partial(_record_message, backend, options, times))
             try:
                 with broker_errors():
-                    return send(producer, name, message, **options)
+                    return send(recording, name, message, **options)
+            except _DroppedError:
+                return None
             except OperationalError as error:
+                if recording.outgoing is None:
+                    raise
                 task_id = message.headers["id"]
                 logger.warning("Task %s is recorded, but the broker did not take its message: %s", task_id, error)
+                _announce_sent(name, recording.outgoing)
                 return None
 
-        return record_then_send
+        return record_and_send
 
-    def send_unrecorded(self, producer: Any, name: str, message: Any, **options: Any) -> Any:
-        """Send the message of a task that has a record already."""
-        if self.send_task_message is None:
-            raise AssertionError("send_task_message makes the sender")
-        return self._send(producer, name, message, **options)
+    def send_unrecorded(self, producer: Any, message: Any, *, queue: str, priority: int) -> Any:
+        """Send the message of a task that has a record already.
+
+        Celery's signals about the message were the sender's: they add what the record has, and count each task once.
+        """
+        conf, entity = self.app.conf, self.queues[queue]
+        is_direct = entity.exchange.type == "direct"
+        return producer.publish(
+            message.body,
+            exchange="" if is_direct else entity.exchange.name,
+            routing_key=queue if is_direct else entity.routing_key,
+            declare=[entity],
+            headers=message.headers,
+            priority=priority,
+            serializer=conf.task_serializer,
+            compression=conf.task_compression,
+            delivery_mode=entity.exchange.delivery_mode or conf.task_default_delivery_mode,
+            **message.properties,
+        )
+
+
+def _inherited_headers(app: Celery, task_id: str) -> dict[str, Any]:
+    """Return the headers of the running task if the message is its own next one: that of a retry or a replacement."""
+    sender = app.current_worker_task
+    return (sender.request.headers or {}) if sender is not None and sender.request.id == task_id else {}
+
+
+class _DroppedError(Exception):
+    """A message that is not sent: its task has begun, has ended or was deleted since it was first sent."""
+
+
+def _announce_sent(name: str, outgoing: Outgoing) -> None:
+    """Send the signal that Celery sends after it has published: the task is accepted, and will run."""
+    options = outgoing.options
+    signals.after_task_publish.send(
+        sender=name,
+        body=outgoing.body,
+        headers=outgoing.headers,
+        exchange=options["exchange"],
+        routing_key=options["routing_key"],
+    )
+
+
+def _record_message(
+    backend: Backend, options: dict[str, Any], times: _Times, outgoing: Outgoing
+) -> dict[str, Any] | None:
+    """Store the record of a message, and return the headers to publish; None when it is not to be published now."""
+    attempts = _record(backend, _new_task(backend, outgoing, options, times))
+    if attempts is None:
+        return None
+    headers = dict(outgoing.headers)
+    expires = headers.get(_EXPIRES)
+    for name in _TIMES:
+        # The worker shows the time in the task's request. Workers of an earlier version read the expiry from there too.
+        if (text := headers.pop(name, None)) is not None:
+            headers[ORIGINAL + name] = text
+    if backend.stock is not None:
+        # A stock worker reads the expiry from the message only.
+        headers[_EXPIRES] = expires
+    return {**headers, ATTEMPTS: attempts} if attempts else headers
 
 
 def _record(backend: Backend, task: NewTask) -> int | None:
     """Store the record, or the next message in an existing one.
 
     Returns:
-        The number of attempts that have begun, for the message; None when no message is to be sent now.
+        The number of attempts that have begun, for the message; None when the task waits for its time.
 
     Raises:
         Ignore: the message is a retry by an attempt that does not hold its task any more.
+        _DroppedError: the task takes no such message any more.
+        DuplicateTaskIdError: the sender gave the id of another task.
     """
     sender = backend.app.current_worker_task
     own = attempt_of(sender.request) if sender is not None and sender.request.id == task.id else None
@@ -116,64 +189,71 @@ def _record(backend: Backend, task: NewTask) -> int | None:
         if not backend.store_retry(sender.request, task):
             raise Ignore("the task was taken away while it ran")
         return None if task.waits else own.number
-    attempts = backend.when_store_answers(lambda: _create_or_continue(backend, task))
+    with _tokens.token(task.id) as token:
+        new = replace(task, sender_token=token)
+        attempts = backend.when_store_answers(lambda: _create_or_continue(backend, new, sender, is_own=own is not None))
     if own is not None:
         own.note_own_message()
     return attempts
 
 
-def _create_or_continue(backend: Backend, task: NewTask) -> int | None:
+def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own: bool) -> int | None:
     if backend.store.is_deleted(task.id):
+        check_not_deleted(sender, task.id)
         # For instance a step of a chain, sent again by a second attempt of the step before.
         logger.warning("Task %s was deleted: it is not sent", task.id)
-        return None
+        raise _DroppedError
     try:
         record = backend.store.change(writes.create(task), upsert=True)
     except DuplicateKeyError:
-        if task.waits:
-            backend.store.change(claims.postpone(task))
-            return None
-        record = backend.store.note_one(claims.remember_message(task, backend.settings.lease_seconds))
-    return None if record is None or record.status is Status.SCHEDULED else record.attempts
+        known = backend.store.find(task.id)
+        if known is not None and known.sender_token == task.sender_token:
+            # An earlier try was taken, and its reply was lost.
+            record = backend.store.confirm(known)
+        else:
+            if known is not None and not is_own:
+                check_not_taken(sender, known)
+            record = _continue(backend, task)
+    if record is None:
+        raise _DroppedError
+    return None if record.status is Status.SCHEDULED else record.attempts
+
+
+def _continue(backend: Backend, task: NewTask) -> TaskRecord | None:
+    """Store the next message of a task; return None when the task takes no other message any more."""
+    if task.waits:
+        return backend.store.change(claims.postpone(task))
+    return backend.store.note_one(claims.remember_message(task, backend.settings.lease_seconds))
 
 
 def _pop_relative_times(headers: dict[str, Any]) -> _Times:
-    return _Times(headers.pop(_RELATIVE + _COUNTDOWN, None), headers.pop(_RELATIVE + _EXPIRES, None))
+    countdown, expires = (headers.pop(_RELATIVE + name, None) for name in (_COUNTDOWN, _EXPIRES))
+    return _Times(countdown, expires, headers.get("eta"), headers.get("expires"))
 
 
-def _new_task(backend: Backend, message: Any, options: dict[str, Any], times: _Times) -> NewTask:
-    headers, (args, kwargs, embed) = message.headers, message.body
-    own = options["headers"]
-    # The record keeps the times, because a message in a broker cannot be found, moved or cancelled.
-    eta, expires = (_time(_move_time(headers, name)) for name in ("eta", "expires"))
+def _new_task(backend: Backend, outgoing: Outgoing, options: dict[str, Any], times: _Times) -> NewTask:
+    headers, (args, kwargs, embed) = outgoing.headers, outgoing.body
+    # The record keeps the times, because a message in a broker cannot be found, moved or cancelled. MongoDB compares an
+    # absolute time with its own clock.
+    eta, expires = headers.get("eta"), headers.get("expires")
+    countdown = times.countdown if eta == times.eta else None
+    expires_after = times.expires if expires == times.expires_at else None
     return NewTask(
         id=headers["id"],
         name=headers["task"],
         args=list(backend.codec.json_form(args) or []),
         kwargs=dict(backend.codec.json_form(kwargs) or {}),
-        metadata=_metadata(backend, own),
+        metadata=_metadata(backend, headers),
         queue=queue_of(backend.app, _queue_name(options), _name(options.get("exchange")), options.get("routing_key")),
-        priority=_priority(backend.app, options),
+        priority=_priority(backend.app, outgoing.options),
         parent_id=parent_of_message(headers["parent_id"]),
         root_id=headers["root_id"],
-        message=parts_of_message({**headers, **own}, embed, backend.codec.json_form),
-        # MongoDB compares an absolute time with its own clock.
-        scheduled_for=eta if times.countdown is None else None,
-        delay=None if times.countdown is None else max(0.0, times.countdown),
-        expires_at=expires if times.expires is None else None,
-        expires_after=times.expires,
+        message=parts_of_message(headers, embed, backend.codec.json_form),
+        scheduled_for=_time(eta) if countdown is None else None,
+        delay=None if countdown is None else max(0.0, countdown),
+        expires_at=_time(expires) if expires_after is None else None,
+        expires_after=expires_after,
     )
-
-
-def _move_time(headers: dict[str, Any], name: str) -> str | None:
-    """Move a time to a header of another name, which the worker shows in the task's request.
-
-    Workers of an earlier version read the expiry from there too.
-    """
-    text: str | None = headers.pop(name, None)
-    if text is not None:
-        headers[ORIGINAL + name] = text
-    return text
 
 
 def _time(text: str | None) -> datetime | None:
@@ -201,7 +281,7 @@ def _metadata(backend: Backend, headers: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-def _priority(app: Celery, options: dict[str, Any]) -> int:
+def _priority(app: Celery, options: Mapping[str, Any]) -> int:
     given = options.get("priority")
     return int((app.conf.task_default_priority if given is None else given) or 0)
 

@@ -55,9 +55,7 @@ def request_of(app: Celery, record: TaskRecord) -> Any:
 def _send(app: Celery, producer: Any, record: TaskRecord) -> None:
     message = _message_of(app, record)
     message.headers.update(sent_at_header(record))
-    app.amqp.send_unrecorded(
-        producer, message.headers["task"], message, queue=record.queue, priority=record.priority, retry=False
-    )
+    app.amqp.send_unrecorded(producer, message, queue=record.queue, priority=record.priority)
 
 
 def _message_of(app: Celery, record: TaskRecord) -> Any:

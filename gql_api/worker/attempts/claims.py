@@ -84,6 +84,7 @@ class Claiming:
             self._end_cancelled(request, str(error))
             raise Ignore(str(error)) from error
         finally:
+            attempt.leave_function()
             if attempt.claim is not None:
                 cancellation.clear(attempt.claim.token)
         # Celery publishes callbacks and the next step of a chain before it stores the outcome.

@@ -23,7 +23,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from gql_api.outage import is_outage
-from gql_api.record import control, fields
+from gql_api.record import claims, control, fields
 from gql_api.record.fields import Status
 from gql_api.record.logs import Entry
 from gql_api.record.model import NewTask, Progress
@@ -37,6 +37,7 @@ from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.log_writer import log_writer_for
 from gql_api.worker.backend.progress_writer import progress_writer_for
 from gql_api.worker.backend.records import Records
+from gql_api.worker.backend.stock import StockBackend
 from gql_api.worker.backend.translation import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from
 from gql_api.worker.state import tracebacks
 from gql_api.worker.state.attempt import attempt_of, fence_of
@@ -69,6 +70,9 @@ class Backend(MongoBackend):
         self._groups = Groups(app, self.connections, self.codec)
         retry, chord_store = self.when_store_answers, ChordStore(self.connections, self.when_store_answers)
         self._chords = Chords(app, chord_store, self._records, self.codec, retry, self.chord_error_from_stack)
+        address = self.settings.stock_result_backend
+        self.stock = None if address == "none" else StockBackend(app, address)
+        """The backend of stock processes; None unless the application is being adopted."""
         self._progress = progress_writer_for(self.settings)
         self._logs = log_writer_for(self.settings)
 
@@ -164,7 +168,11 @@ class Backend(MongoBackend):
             kwargs["last_progress"], kwargs["announced"] = self._progress.take(task_id)
             if getattr(request, "id", None) == task_id:
                 self.store_log(request)
-        return super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
+        stored = super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
+        is_refused = request is not None and attempt_of(request).refused
+        if self.stock is not None and not is_refused and not kwargs.get("ignored"):
+            self.stock.store(task_id, result, state, traceback, request)
+        return stored
 
     def mark_as_done(
         self,
@@ -347,7 +355,23 @@ class Backend(MongoBackend):
         return arrival(attempt, self.codec.json_form, self.app)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        return self.codec.meta(task_id, self._records.find(task_id))
+        record = self._records.find(task_id)
+        if self.stock is not None and (record is None or not record.is_final):
+            # A stock worker may have the task. Recovery stores the result in the record a little later.
+            found = self.stock.find(task_id)
+            if found is not None:
+                return found
+        return self.codec.meta(task_id, record)
+
+    def take_stock_result(self, task_id: str) -> TaskRecord | None:
+        """Store the result that a stock worker has for a queued task in its record; return None if there is none."""
+        found = None if self.stock is None else self.stock.find(task_id)
+        if found is None:
+            return None
+        state = found["status"]
+        result = self.encode_result(found["result"], state)
+        attempt = Attempt(task_id, None, fence=claims.waiting())
+        return self.store.change(change_of(attempt, state, result, found.get("traceback"), self.codec.json_form))
 
     def _forget(self, task_id: str) -> None:
         self._records.forget(task_id)
@@ -364,9 +388,13 @@ class Backend(MongoBackend):
         """Add a task to the chord of the running task."""
         self._chords.join(chord_id, result.id)
 
-    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:  # noqa: ARG002 - Celery's signature
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
         """Count a finished member of a chord, whose result is in its record; the last member sends the body."""
-        if request.id and request.group:
+        if not request.id or not request.group:
+            return
+        if self.stock is not None and not self._chords.has(request.group):
+            self.stock.finish_chord_part(request, state, result)
+        else:
             self._chords.finish(request)
 
     def chord_error_from_stack(self, callback: Signature, exc: BaseException | None = None) -> Any:

@@ -90,6 +90,10 @@ class Chords:
         self._store.save_definition(header.id, ChordDefinition(json_form(header.as_tuple()), json_form(body)))
         self._store.change(canvas.begin(header.id, parent_id))
 
+    def has(self, chord_id: str) -> bool:
+        """Return whether an adopted process made a chord."""
+        return self._store.definition(chord_id).header is not None
+
     def expect(self, chord_id: str, size: int) -> None:
         """Set how many members have to finish; Celery knows that before it sends the last of them."""
         self._store.change(canvas.expect(chord_id, size))

@@ -29,6 +29,7 @@ from gql_api.worker.recovery.contact import Contacts
 from gql_api.worker.recovery.due_tasks import DueTasks
 from gql_api.worker.recovery.lost_messages import LostMessages
 from gql_api.worker.recovery.retention import sweep
+from gql_api.worker.recovery.stock_results import StockResults
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Recovery:
         self.interval = backend.settings.recovery_interval_seconds
         backlog = Backlog(app)
         self._lost_messages = LostMessages(backend, backlog, self._names)
+        self._stock_results = StockResults(backend)
         self.contacts = Contacts(backend, backlog)
         """The contacts with the servers, which other threads keep."""
 
@@ -71,6 +73,8 @@ class Recovery:
         self._expire(now)
         if contacts.broker.is_open():
             self.send_due(now)
+        if self._backend.stock is not None:
+            self._stock_results.collect(now, self.interval)
         # While MongoDB was away, no worker could extend its leases or claim the tasks whose messages it had. All
         # workers get the time to do that first.
         if not contacts.is_store_steady:
@@ -123,6 +127,9 @@ class Recovery:
 
     def _send_lost_messages(self, now: datetime) -> None:
         for lost in self._lost_messages.search(now):
+            if self._backend.stock is not None:
+                self._stock_results.leave(lost)
+                continue
             for ids in self._batches(lost):
                 token = uuid.uuid4().hex
                 self._backend.store.note(due.take_lost_messages(ids, token, lost))

@@ -52,6 +52,7 @@ class OwnClaim:
     token: str
     record: TaskRecord
     function_entered: bool = False
+    function_left: bool = False
 
 
 @dataclass(slots=True)
@@ -177,6 +178,16 @@ class AttemptState:
         if self._phase is Phase.CLAIMED:
             self._phase = Phase.RUNNING
         return True
+
+    def leave_function(self) -> None:
+        """Note that the task function has ended: from here on Celery continues, not the function."""
+        if self._claim is not None:
+            self._claim.function_left = True
+
+    @property
+    def is_function_running(self) -> bool:
+        """True while the task function runs, until it hands its task over."""
+        return self._phase is Phase.RUNNING and self._claim is not None and not self._claim.function_left
 
     def replace(self) -> None:
         """Note that the task is handed over to the one that replaces it."""

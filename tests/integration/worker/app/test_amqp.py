@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery._state import _task_stack
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 from redis import Redis
+from support import process, wait_until
 
-from gql_api.adopt import adopt
+from gql_api.adopt import DuplicateTaskIdError, adopt
+from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
 from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors, message_of
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status
 from gql_api.record.model import Claim, NewTask
-from gql_api.record.reads import TaskRecord
+from gql_api.record.reads import Document, TaskRecord
 from gql_api.settings import Settings
 from gql_api.worker.backend.backend import Backend
 
 _TAKING = Claim("m" * 32, "w", "run", 1, 60.0)
 
 
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Celery]:
-    """An adopted app that sends to a queue of its own."""
+def _app(settings: Settings) -> Celery:
     app = adopt(Celery("sender", set_as_current=False, broker=settings.celery_broker_url))
     app.conf.task_default_queue = f"queue-{uuid.uuid4()}"
     app._backend_cache = Backend(app, settings)  # noqa: SLF001 - the backend would read the environment
+    return app
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Celery]:
+    """An adopted app that sends to a queue of its own."""
+    app = _app(settings)
     yield app
     app.backend.connections.close()
     app.close()
+
+
+@contextlib.contextmanager
+def _after_a_function(app: Celery) -> Iterator[None]:
+    """Send as a worker does after a task function: callbacks, steps of a chain, bodies of chords."""
+    sender = app.tasks["celery.accumulate"]
+    sender.push_request(id=str(uuid.uuid4()), called_directly=False)
+    _task_stack.push(sender)
+    try:
+        yield
+    finally:
+        _task_stack.pop()
+        sender.pop_request()
 
 
 def _record(app: Celery, task_id: str) -> TaskRecord:
@@ -79,7 +104,8 @@ def test_a_deleted_task_is_not_sent_again(app: Celery) -> None:
     task_id = app.send_task("t").id
     assert app.backend.store.change(writes.succeed(task_id, None)) is not None
     app.backend.store.delete([task_id])
-    app.send_task("t", task_id=task_id)
+    with _after_a_function(app):
+        app.send_task("t", task_id=task_id)
     assert app.backend.store.find(task_id) is None
     assert len(_messages(app)) == 1
 
@@ -89,7 +115,8 @@ def test_the_next_message_of_a_task_follows_its_attempt(app: Celery) -> None:
     task_id = app.send_task("t", kwargs={"a": 1}).id
     assert app.backend.store.change(claims.claim(task_id, _TAKING)) is not None
     assert app.backend.store.change(claims.requeue(task_id, claims.held_by(1), "replaced")) is not None
-    app.send_task("other", args=(5,), task_id=task_id, replaced_task_nesting=1)
+    with _after_a_function(app):
+        app.send_task("other", args=(5,), task_id=task_id, replaced_task_nesting=1)
     first, second = _messages(app)
     assert ATTEMPTS not in first["headers"]
     assert second["headers"][ATTEMPTS] == 1
@@ -109,9 +136,11 @@ def test_a_step_that_is_sent_again_changes_nothing(app: Celery, state: str, coun
     else:
         assert store.change(claims.requeue(task_id, held, state)) is not None
     if state == "replaced":
-        app.send_task("other", task_id=task_id, replaced_task_nesting=1)
+        with _after_a_function(app):
+            app.send_task("other", task_id=task_id, replaced_task_nesting=1)
     sent, before = _messages(app), app.backend.collection.find_one({"_id": task_id})
-    app.send_task("t", args=(1,), task_id=task_id, countdown=countdown)
+    with _after_a_function(app):
+        app.send_task("t", args=(1,), task_id=task_id, countdown=countdown)
     assert app.backend.collection.find_one({"_id": task_id}) == before
     assert _messages(app) == sent
 
@@ -120,7 +149,8 @@ def test_a_message_for_a_running_task_is_not_sent(app: Celery) -> None:
     """A second message of a task that runs, or is over, could start nothing."""
     task_id = app.send_task("t").id
     assert app.backend.store.change(claims.claim(task_id, _TAKING)) is not None
-    app.send_task("t", task_id=task_id)
+    with _after_a_function(app):
+        app.send_task("t", task_id=task_id)
     assert len(_messages(app)) == 1
 
 
@@ -155,3 +185,26 @@ def test_a_record_of_an_earlier_version_has_empty_kwargs(app: Celery) -> None:
     assert record is not None
     app.backend.collection.update_one({"_id": task_id}, {"$unset": {"message_parts.kwargs": 1}})
     assert message_of(app, _record(app, task_id).as_sent()).body[1] == {}
+
+
+def test_a_sender_recognizes_its_own_record(settings: Settings, tmp_path: Path) -> None:
+    """A sender may try again with the same id after an error, although MongoDB has stored the record; then no more."""
+    server = MongodbServer(tmp_path / "mongodb", free_port())
+    command = [*server.command(tmp_path / "mongod.log"), "--setParameter=enableTestCommands=1"]
+    lost = {"failCommands": ["findAndModify"], "writeConcernError": {"code": 64, "errmsg": "not replicated"}}
+    with process(command, tmp_path / "log"), MongoClient[Document](server.url) as client:
+        wait_until(lambda: is_listening(server.port))
+        server.initiate()
+        app = _app(settings.model_copy(update={"mongodb_url": server.url}))
+        for countdown, sent in ((60, 0), (None, 1)):
+            task_id = str(uuid.uuid4())
+            client.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=lost)
+            with pytest.raises(PyMongoError):
+                app.send_task("t", task_id=task_id, countdown=countdown)
+            assert app.backend.store.find(task_id) is not None
+            app.send_task("t", task_id=task_id, countdown=countdown)
+            assert len(_messages(app)) == sent
+            with pytest.raises(DuplicateTaskIdError, match=task_id):
+                app.send_task("t", task_id=task_id, countdown=countdown)
+        app.backend.connections.close()
+        app.close()

@@ -106,9 +106,8 @@ class Bench:
         """Publish the first messages of tasks, as the API does."""
         with self.app.producer_or_acquire() as producer:
             for record in self.find(*ids):
-                options = {"queue": self.queue, "priority": record.priority, "retry": False}
                 message = self.app.amqp.as_task_v2(record.id, record.name, [], {})
-                self.app.amqp.send_unrecorded(producer, record.name, message, **options)
+                self.app.amqp.send_unrecorded(producer, message, queue=self.queue, priority=record.priority)
 
     def send_again(self, task_id: str) -> None:
         """Publish the message of a task once more, as recovery does."""

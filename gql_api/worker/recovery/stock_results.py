@@ -1,0 +1,49 @@
+"""Tasks whose messages a stock Celery worker has taken: they run there, without a claim and without a record."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from gql_api.record import due, fields
+from gql_api.record.reads import Document, TaskRecord
+from gql_api.worker.app.republish import request_of
+from gql_api.worker.recovery import leader_lock
+
+if TYPE_CHECKING:
+    from gql_api.worker.backend.backend import Backend
+
+logger = logging.getLogger(__name__)
+
+_LOCK = "stock results"
+_BATCH = 500
+
+
+class StockResults:
+    """The search for what became of these tasks. One worker at a time searches."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._after = ""
+
+    def leave(self, unclaimed: Document) -> None:
+        """Leave the tasks that a filter finds to the stock worker that has their messages: they are never sent again.
+
+        If such a message was lost all the same, its task stays QUEUED.
+        """
+        left = self._backend.store.note(due.exclude_unclaimed(unclaimed))
+        if left:
+            logger.info("%d tasks left their queue without a claim: stock workers run them", left)
+
+    def collect(self, now: datetime, interval: float) -> None:
+        """Store the results of such tasks in their records, some at a time."""
+        if not leader_lock.take(self._backend, _LOCK, now, timedelta(seconds=interval)):
+            return
+        found = self._backend.collection.find(due.excluded(self._after)).sort(fields.ID).limit(_BATCH)
+        records = [TaskRecord(document) for document in found]
+        self._after = records[-1].id if len(records) == _BATCH else ""
+        for record in records:
+            stored = self._backend.take_stock_result(record.id)
+            if stored is not None and record.message.embed.get("chord"):
+                self._backend.on_chord_part_return(request_of(self._backend.app, record), stored.status, None)
