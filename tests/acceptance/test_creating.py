@@ -162,10 +162,30 @@ def test_the_same_key_and_input_are_one_task(api: Api) -> None:
     assert again["task"]["id"] == first["task"]["id"]
     other = _create(api, idempotencyKey=key, metadata={"n": 2})
     assert [error["code"] for error in other["userErrors"]] == ["IDEMPOTENCY_CONFLICT"]
-    assert other["task"]["id"] == first["task"]["id"]
     elsewhere = api.data(CREATE, input={"name": "task_modules.echo", "idempotencyKey": key})["createTask"]
     assert elsewhere["created"] is True
     assert api.data(TIMES, id=first["task"]["id"])["task"]["idempotencyKey"] == key
+
+
+def test_a_key_of_another_input_leads_to_no_arguments(api: Api) -> None:
+    """The answer names the other task by its id, and has nothing else of it, whether one task or many are created."""
+    key = uuid.uuid4().hex
+    secret = {"args": [1], "kwargs": {}, "metadata": {"note": uuid.uuid4().hex}}
+    first = _create(api, idempotencyKey=key, **secret)["task"]["id"]
+    guess = {"name": "task_modules.add", "args": [2], "idempotencyKey": key}
+    everything = f"created task {{ {FIELDS} }} userErrors {{ code message field }}"
+    one = f"mutation ($input: CreateTaskInput!) {{ createTask(input: $input) {{ {everything} }} }}"
+    many = (
+        f"mutation ($inputs: [CreateTaskInput!]!) {{ createTasks(inputs: $inputs) {{ results {{ {everything} }} }} }}"
+    )
+    (of_many,) = api.data(many, inputs=[guess])["createTasks"]["results"]
+    error = {
+        "code": "IDEMPOTENCY_CONFLICT",
+        "message": f"idempotencyKey: must be new or come with the same input, got the key of task {first}",
+        "field": ["input", "idempotencyKey"],
+    }
+    for payload in (api.data(one, input=guess)["createTask"], of_many):
+        assert payload == {"created": False, "task": None, "userErrors": [error]}
 
 
 @pytest.fixture

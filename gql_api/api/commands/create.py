@@ -207,10 +207,8 @@ class Creator:
 
 
 def _earlier(existing: TaskRecord, task: NewTask) -> Creation:
-    """Return the task of an earlier call with the same key and input."""
+    """Return the task of an earlier call with the same key and input; of one with another input, name only the id."""
     if existing.input_digest == task.input_digest:
         return Creation(existing, created=False)
     message = f"idempotencyKey: must be new or come with the same input, got the key of task {existing.id}"
-    raise MutationRefusedError.because(
-        TaskErrorCode.IDEMPOTENCY_CONFLICT, message, "input", "idempotencyKey", task=existing
-    )
+    raise MutationRefusedError.because(TaskErrorCode.IDEMPOTENCY_CONFLICT, message, "input", "idempotencyKey")

@@ -58,7 +58,9 @@ def read(schema: GraphQLSchema, query: str) -> tuple[DocumentNode, list[GraphQLE
     document = _parsed(query)
     if isinstance(document, GraphQLError):
         raise document.with_traceback(None)  # the error is cached, and each raise adds to its traceback
-    return document, validate_document(schema, document, specified_rules)
+    # An exception that a literal causes in the parser of its type is the client's error, as for a variable.
+    errors = validate_document(schema, document, specified_rules)
+    return document, [GraphQLError(error.message, error.nodes) for error in errors]
 
 
 @lru_cache(_MAX_DOCUMENTS)

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gql_api.api.context import context_of
-from gql_api.api.errors import BAD_INPUT, UNAVAILABLE, ApiError
+from gql_api.api.errors import CONFLICT, INTERNAL, QUERY_TIMEOUT, UNAVAILABLE, ApiError
 from gql_api.api.schema.build import schema
 
 _CREATE = """
@@ -27,6 +27,9 @@ query ($first: Int, $after: String) {
 }
 """
 _TASK_NAME = "long_running_task"
+_MAX_DIGITS = 10
+# An error without a code is about a variable.
+_STATUSES: dict[str | None, int] = {CONFLICT: 409, INTERNAL: 500, QUERY_TIMEOUT: 503, UNAVAILABLE: 503}
 
 
 class _DocumentError(ApiError):
@@ -64,7 +67,8 @@ async def task(request: Request) -> Response:
 async def tasks(request: Request) -> Response:
     """Return tasks with their metadata, newest first; a ``Link`` header has the next page (RFC 8288)."""
     first, after = request.query_params.get("first", "20"), request.query_params.get("after")
-    if not first.isdecimal():
+    # Int rejects larger numbers, and int() those of thousands of digits.
+    if not first.isdecimal() or len(first) > _MAX_DIGITS:
         return _error(400, "first must be a number")
     page = (await _run(request, _TASKS, first=int(first), after=after))["tasks"]
     response = JSONResponse([_with_task_id(node) for node in page["nodes"]])
@@ -81,8 +85,7 @@ async def _run(request: Request, document: str, **variables: Any) -> dict[str, A
     if result.errors:
         error = result.errors[0]
         code = (error.extensions or {}).get("code")
-        status = 503 if code == UNAVAILABLE else 400 if code == BAD_INPUT else 500
-        raise _DocumentError(_error(status, error.message))
+        raise _DocumentError(_error(_STATUSES.get(code, 400), error.message))
     return result.data or {}
 
 

@@ -29,7 +29,7 @@ from strawberry.types.graphql import OperationType
 
 from gql_api.api.context import Context, context_of
 from gql_api.api.execution.encoding import encode
-from gql_api.api.execution.operation import Operation, RefusedOperationError
+from gql_api.api.execution.operation import Operation, RefusedOperationError, persisted_query_refusal
 from gql_api.api.http.negotiation import (
     EVENT_STREAM,
     JSON,
@@ -131,6 +131,9 @@ class GraphQLView(GraphQL[Context, None]):
     ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
         """Run one operation: mutations only by POST, subscriptions only for clients that accept a stream."""
         assert isinstance(request_data, GraphQLRequestData)  # noqa: S101 - parse_http_body returns no list
+        refusal = persisted_query_refusal(request_data.query, request_data.extensions)
+        if refusal is not None:
+            return ExecutionResult(data=None, errors=[refusal])
         mutations = {OperationType.MUTATION} if request_adapter.method == "POST" else set[OperationType]()
         try:
             return await self.schema.execute(

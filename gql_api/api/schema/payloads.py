@@ -33,7 +33,7 @@ expose_enum(
         TaskErrorCode.NOT_FOUND: "There is no task with this id.",
         TaskErrorCode.ALREADY_FINAL: "The task has already ended, so it cannot be cancelled or rescheduled.",
         TaskErrorCode.IDEMPOTENCY_CONFLICT: "The idempotency key belongs to a task with another input, or other calls "
-        "are taking it at this moment; the message says which. In the second case, call again.",
+        "are taking it at this moment; the message says which, and names that task. In the second case, call again.",
         TaskErrorCode.REVISION_CONFLICT: "The metadata has changed since expectedRevision. Read it and try again.",
     },
     description="The kind of an expected failure of a mutation.",
@@ -170,8 +170,8 @@ class CreateTaskPayload:
 
     task: Task | None = strawberry.field(
         default=None,
-        description="The new task, or the one that an earlier call with the same idempotency key created. If the key "
-        "belongs to a task with another input, that task. Null in all other cases.",
+        description="The new task, or the one that an earlier call with the same idempotency key created. Null "
+        "when userErrors is not empty: of a task whose key came with another input, the message has the id.",
     )
     created: bool = strawberry.field(
         default=False,
@@ -192,7 +192,7 @@ class CreateTaskPayload:
     def from_outcome(cls, outcome: Creation | MutationRefusedError) -> Self:
         """Convert the outcome of a creation."""
         if isinstance(outcome, MutationRefusedError):
-            return cls(task=_task(outcome), user_errors=_user_errors(outcome))
+            return cls(user_errors=_user_errors(outcome))
         return cls(task=Task(outcome.record), created=outcome.created)
 
 

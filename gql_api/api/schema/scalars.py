@@ -8,10 +8,15 @@ from enum import Enum
 from typing import Any, NewType, TypeVar
 
 import strawberry
+from graphql import GraphQLError, StringValueNode, ValueNode
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.scalar import ScalarDefinition
 
 from gql_api.api.execution.encoding import write_time
+
+_RFC_3339 = 'an RFC 3339 time, like "2030-01-01T06:00:00+01:00"'
+# Characters of a value in an error message.
+_MAX_SHOWN = 100
 
 JSON = NewType("JSON", object)
 """A JSON value as Python's ``json`` reads it."""
@@ -39,16 +44,31 @@ def expose_enum(enum: type[E], values: Mapping[E, str], *, name: str | None = No
 
 
 def _parse_datetime(value: Any) -> datetime:
+    """Read a time.
+
+    Raises:
+        GraphQLError: the value is not a time. Any other exception would be an internal error in a literal.
+    """
+    if not isinstance(value, str):
+        raise GraphQLError(f"DateTime must be a string with {_RFC_3339}")
+    shown = ascii(value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}...")
     try:
-        time = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"must be an RFC 3339 time, got {value!r}") from None
+        time = datetime.fromisoformat(value.upper())  # RFC 3339 also allows a small t and z
+    except ValueError:
+        raise GraphQLError(f"DateTime must be {_RFC_3339}, got {shown}") from None
     if time.tzinfo is None:
-        raise ValueError(f"a time needs an offset, like {value}Z")
+        raise GraphQLError(f'DateTime needs an offset, like "{time.isoformat()}Z", got {shown}')
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"must be from year 1 to year 9999 in UTC, got {value!r}") from None
+        raise GraphQLError(f"DateTime must be from year 1 to year 9999 in UTC, got {shown}") from None
+
+
+def _parse_datetime_literal(node: ValueNode, _variables: dict[str, Any] | None = None) -> datetime:
+    try:
+        return _parse_datetime(node.value if isinstance(node, StringValueNode) else None)
+    except GraphQLError as error:
+        raise GraphQLError(error.message, node) from None
 
 
 def _unchanged(value: Any) -> Any:
@@ -70,5 +90,6 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=write_time,
         parse_value=_parse_datetime,
+        parse_literal=_parse_datetime_literal,
     ),
 }

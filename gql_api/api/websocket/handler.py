@@ -21,7 +21,7 @@ from gql_api.aio.background import cancelled
 from gql_api.api.context import Context
 from gql_api.api.execution.documents import syntax_error
 from gql_api.api.execution.encoding import encode
-from gql_api.api.execution.operation import Operation
+from gql_api.api.execution.operation import Operation, persisted_query_refusal
 from gql_api.api.subscriptions.send_buffer import SendBuffer
 from gql_api.api.websocket.transport import transport_of
 from gql_api.api.websocket.writer import SocketWriter
@@ -101,7 +101,12 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         """Join a shared execution, which needs no task of its own; Strawberry runs or rejects all other operations."""
         payload = message["payload"]
-        shared = Operation(payload["query"], payload.get("variables"), payload.get("operationName"))
+        query = payload["query"] = payload.get("query") or ""  # a request with a hash has none
+        refusal = persisted_query_refusal(query, payload.get("extensions"))
+        if refusal is not None and self._can_start(message["id"]):
+            await self.send_message({"type": "error", "id": message["id"], "payload": [refusal.formatted]})
+            return
+        shared = Operation(query, payload.get("variables"), payload.get("operationName"))
         policy = self._executions.policy(shared) if self._can_start(message["id"]) else None
         if policy is None:
             await super().handle_subscribe(message)
@@ -188,9 +193,9 @@ def frame_problem(message: Any) -> str | None:
 def _subscribe_problem(payload: Any) -> str | None:
     if not isinstance(payload, dict):
         return "The payload of subscribe must be an object"
-    if not isinstance(payload.get("query"), str):
-        return "subscribe needs a query, a string"
     for name, kind in _SUBSCRIBE_FIELDS.items():
         if payload.get(name) is not None and not isinstance(payload[name], kind):
             return f"{name} has the wrong type"
+    if payload.get("query") is None and persisted_query_refusal(None, payload.get("extensions")) is None:
+        return "subscribe needs a query, a string"
     return None
