@@ -1,7 +1,8 @@
 """JSON values in BSON.
 
 ``encoding`` converts them and checks what a caller sent, ``paths`` addresses values within values, ``operations``
-changes them by path, ``problems`` has the report of what is wrong with a value and the error that carries it.
+changes them by path, ``problems`` has the report of what is wrong with a value and the error that carries it,
+``texts`` cuts them to a size.
 """
 
 from __future__ import annotations
