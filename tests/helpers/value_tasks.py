@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NoReturn
 
 from celery import shared_task
@@ -47,3 +48,22 @@ def reports(self: Task, size: int, state: str) -> str:
     else:
         self.update_state(state=state, meta={"current": 1, "total": 2, "message": "é" * size, "rows": ["x" * size, 1]})
     return "reported"
+
+
+@shared_task(bind=True)
+def returns(self: Task, args: list[Any], values: dict[str, Any]) -> list[Any]:
+    """Put what it was given everywhere, and return it."""
+    self.update_metadata({"own": {name: value for name, value in values.items() if name != "huge"}})
+    self.update_state(state="PROGRESS", meta={"current": 1, **values})
+    return [args, values]
+
+
+@shared_task
+def looks_typed() -> list[Any]:
+    """Return objects that look like Celery's typed values."""
+    return [{"__type__": "point", "__value__": [1, 2]}, {"__type__": "date", "__value__": "soon"}]
+
+
+@shared_task
+def odd_defaults(limit: float = math.inf, huge: int = 2**70) -> None:
+    """Have defaults that JSON writers differ about."""

@@ -250,7 +250,7 @@ class Backend(MongoBackend):
             Ignore: this attempt does not hold the task any more.
         """
         fence, token, announced = fence_of(request.id, request), uuid.uuid4().hex, self._progress.announced(request.id)
-        operations = [replace(operation, value=self.codec.json_form(operation.value)) for operation in operations]
+        operations = [replace(operation, value=self.codec.plain_form(operation.value)) for operation in operations]
 
         def read() -> TaskRecord | None:
             record = self.store.find(request.id)

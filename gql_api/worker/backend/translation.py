@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery, states
 from celery.canvas import Signature
 
+from gql_api import values
 from gql_api.record import writes
 from gql_api.record.fields import Status
 from gql_api.record.model import ErrorInfo, NewTask, Progress
@@ -186,7 +187,7 @@ def unsent(signature: Signature, json_form: JsonForm, *, parent_id: str | None, 
 
 def _metadata_of(request: Any, json_form: JsonForm) -> dict[str, Any]:
     # The message comes from an app that does not record what it sends. An invalid header is dropped.
-    metadata = json_form((getattr(request, "headers", None) or {}).get(METADATA_HEADER))
+    metadata = values.plain(json_form((getattr(request, "headers", None) or {}).get(METADATA_HEADER)))
     return metadata if isinstance(metadata, dict) else {}
 
 
