@@ -11,7 +11,7 @@ import pytest
 import value_tasks
 from celery import Celery
 from databases import Databases
-from support import Api, wait_until
+from support import CREATE, Api, wait_until
 
 from gql_api.adopt import adopt
 from gql_api.settings import Settings
@@ -186,3 +186,32 @@ def test_a_default_that_is_no_json_number_is_announced(api: Api) -> None:
     schema = next(each["inputSchema"] for each in definitions if each["name"] == "value_tasks.odd_defaults")
     assert schema["properties"]["limit"]["default"] == "Infinity"
     assert schema["properties"]["huge"]["default"] == 2**70
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs", "outcome"),
+    [
+        ("placed", [1], {}, [1, 2, 3, 4]),
+        ("placed", [1, 5], {"c": 6, "d": 7}, [1, 5, 6, 7]),
+        ("placed", [1, 5, 6, 7, 8], {"d": 9}, [1, 5, 6, 7, 8, 9]),
+        ("placed_or_named", [1], {"a": "x", "b": "y"}, [1, 2, {"a": "x", "b": "y"}]),
+        ("placed", [], {"a": 1}, ("kwargs", "a")),
+        ("placed", [1], {"b": 1}, ("kwargs", "b")),
+        ("placed", [1], {"a": 1}, ("kwargs", "a")),
+        ("placed", [], {"c": 1}, ("args",)),
+        ("placed", [1, 2, 3], {"c": 3}, ("kwargs", "c")),
+        ("placed", [1], {"rest": [1]}, ("kwargs", "rest")),
+        ("placed_or_named", [], {"a": 1}, ("args",)),
+    ],
+)
+def test_arguments_are_placed_as_python_places_them(
+    api: Api, name: str, args: list[Any], kwargs: dict[str, Any], outcome: Any
+) -> None:
+    """A call that Python would refuse is refused, at the argument that is in the wrong place; any other runs."""
+    if isinstance(outcome, list):
+        task = api.finished(api.create(f"value_tasks.{name}", args=args, kwargs=kwargs))
+        assert (task["result"], task["args"], task["kwargs"]) == (outcome, args, kwargs)
+    else:
+        payload = api.data(CREATE, input={"name": f"value_tasks.{name}", "args": args, "kwargs": kwargs})["createTask"]
+        assert payload["task"] is None
+        assert payload["userErrors"][0]["field"] == ["input", *outcome]

@@ -67,3 +67,15 @@ def looks_typed() -> list[Any]:
 @shared_task
 def odd_defaults(limit: float = math.inf, huge: int = 2**70) -> None:
     """Have defaults that JSON writers differ about."""
+
+
+@shared_task
+def placed(a: int, b: int = 2, /, c: int = 3, *rest: int, d: int = 4) -> list[Any]:
+    """Take arguments in every way but by any name."""
+    return [a, b, c, *rest, d]
+
+
+@shared_task
+def placed_or_named(a: int, b: int = 2, /, **names: Any) -> list[Any]:
+    """Take any name, those of the first parameters too."""
+    return [a, b, names]
