@@ -158,7 +158,18 @@ class Settings(BaseSettings):
         le=6 * 1024 * 1024,
         description="The maximum size of a task's `args`, and also of its `kwargs`, as JSON in UTF-8.",
     )
-
+    error_max_bytes: int = Field(
+        default=32 * 1024,
+        ge=1024,
+        le=1024 * 1024,
+        description="The size to which an error's message, its traceback and its arguments are cut, each, in UTF-8.",
+    )
+    progress_max_bytes: int = Field(
+        default=64 * 1024,
+        ge=1024,
+        le=1024 * 1024,
+        description="The size to which a progress report's message and its other values are cut, each, in UTF-8.",
+    )
     log_max_lines: int = Field(
         default=1000,
         ge=1,

@@ -224,7 +224,7 @@ def _transition(revision: Any, status: Any, worker: Any = None, message: str | N
         f.STATUS: status,
         f.AT: NOW,
         f.WORKER: worker,
-        f.MESSAGE: None if message is None else literal(storable(message)[:_MESSAGE_LENGTH]),
+        f.MESSAGE: None if message is None else literal(_hint(storable(message))),
     }
     return {name: value for name, value in entry.items() if value is not None}
 
@@ -287,6 +287,10 @@ _EMPTY_BY_DEFAULT = {"headers", "embed"}
 
 # A history holds up to fifty messages: each is a hint, and the error has the whole text.
 _MESSAGE_LENGTH = 200
+
+
+def _hint(message: str) -> str:
+    return message if len(message) <= _MESSAGE_LENGTH else f"{message[: _MESSAGE_LENGTH - 1]}…"
 
 
 def _outcome(children: Any, last_progress: Progress | None) -> dict[str, Any]:

@@ -19,15 +19,16 @@ class TaskDefinition:
     """A task function as the API knows it, without importing it.
 
     ``input_schema`` is the JSON Schema (2020-12) of the parameters as one object; ``positional`` names those that can
-    be given by position, in order; ``extra_args`` is whether there is an ``*args``. Limits are in seconds. ``queues``
-    are the queues of the live workers that can run the task, ``unlimited`` those of them whose workers do not enforce
-    time limits, with their pools.
+    be given by position, in order, the first ``positional_only`` of them in no other way; ``extra_args`` is whether
+    there is an ``*args``. Limits are in seconds. ``queues`` are the queues of the live workers that can run the task,
+    ``unlimited`` those of them whose workers do not enforce time limits, with their pools.
     """
 
     name: str
     input_schema: dict[str, Any]
     description: str | None = None
     positional: tuple[str, ...] = ()
+    positional_only: int = 0
     extra_args: bool = False
     queue: str = "celery"
     max_retries: int | None = None
@@ -51,12 +52,26 @@ class TaskDefinition:
             message = f"{self.name} takes at most {count} positional argument{'' if count == 1 else 's'}"
             return [Problem(("args",), f"{message}, got {len(args)}")]
         by_position = dict(zip(self.positional, args, strict=False))
-        twice = [name for name in by_position if name in kwargs]
-        if twice:
-            return [Problem(("kwargs", name), "is already given in args") for name in twice]
-        errors = self._validator.iter_errors({**by_position, **kwargs})
+        misplaced = [*self._misplaced(by_position, kwargs)]
+        if misplaced:
+            return misplaced[:MAX_PROBLEMS]
+        # A ``**kwargs`` takes the name of a positional-only parameter as any other.
+        named = {name: value for name, value in kwargs.items() if name not in self.positional[: self.positional_only]}
+        errors = self._validator.iter_errors({**by_position, **named})
         found = (problem for error in errors for problem in self._explain(error, tuple(by_position)))
         return list(itertools.islice(found, MAX_PROBLEMS))
+
+    def _misplaced(self, by_position: dict[str, Any], kwargs: dict[str, Any]) -> Iterator[Problem]:
+        """Yield the problems of arguments that are in the wrong place, given twice or missing, as Python has them."""
+        only = self.positional[: self.positional_only]
+        for name in only:
+            if name in kwargs and not self.input_schema.get("additionalProperties"):
+                yield Problem(("kwargs", name), "is a positional-only parameter: give it in args")
+            elif name not in by_position and name in self.input_schema.get("required", []):
+                yield Problem(("args",), f"the positional-only parameter {name!r} is required")
+        for name in by_position:
+            if name in kwargs and name not in only:
+                yield Problem(("kwargs", name), "is already given in args")
 
     def _explain(self, error: ValidationError, by_position: tuple[str, ...]) -> Iterator[Problem]:
         path = tuple(error.absolute_path)

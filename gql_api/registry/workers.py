@@ -18,6 +18,7 @@ from gql_api.registry.definitions import TaskDefinition
 _DESCRIPTION = "description"
 _INPUT_SCHEMA = "input_schema"
 _POSITIONAL = "positional"
+_POSITIONAL_ONLY = "positional_only"
 _EXTRA_ARGS = "extra_args"
 _MAX_RETRIES = "max_retries"
 _TIME_LIMIT = "time_limit"
@@ -49,6 +50,7 @@ def announce(definition: TaskDefinition) -> Write:
         _DESCRIPTION: literal(definition.description),
         _INPUT_SCHEMA: literal(values.dump(definition.input_schema)),
         _POSITIONAL: literal(list(definition.positional)),
+        _POSITIONAL_ONLY: definition.positional_only,
         _EXTRA_ARGS: definition.extra_args,
         f.QUEUE: literal(definition.queue),
         _MAX_RETRIES: definition.max_retries,
@@ -133,6 +135,8 @@ def definition_from(document: Document) -> TaskDefinition:
         description=document[_DESCRIPTION],
         input_schema=values.load(document[_INPUT_SCHEMA]),
         positional=tuple(document[_POSITIONAL]),
+        # A worker of an earlier version does not announce it.
+        positional_only=document.get(_POSITIONAL_ONLY, 0),
         extra_args=document[_EXTRA_ARGS],
         queue=document[f.QUEUE],
         max_retries=document[_MAX_RETRIES],

@@ -28,7 +28,7 @@ def environment(databases: Databases) -> dict[str, str]:
         "MONGODB_URL": databases.mongodb.url,
         "MONGODB_DATABASE": "acceptance",
         "CELERY_BROKER_URL": databases.redis.url,
-        "TASK_MODULES": "jobs.tasks,task_modules",
+        "TASK_MODULES": "jobs.tasks,task_modules,value_tasks",
         "WORKER_HEARTBEAT_SECONDS": "1",
         "LEASE_SECONDS": "2",
         "RECOVERY_INTERVAL_SECONDS": "0.2",

@@ -199,7 +199,7 @@ def test_a_function_reads_and_changes_its_own_metadata(api: Api, redis: Redis, k
     assert api.task(task_id)["metadata"] == {
         "from": "caller",
         "stage": {"name": "load"},
-        "when": {"__type__": "decimal", "__value__": "1.5"},
+        "when": "1.5",
         "rows": 10,
     }
     api.data(METADATA, id=task_id, operations=[{"op": "SET", "path": "note", "value": "meanwhile"}])

@@ -121,10 +121,10 @@ def test_texts_that_are_no_unicode_are_refused_or_unknown(api: Api) -> None:
 
 
 def test_typed_results_are_json_to_clients(api: Api) -> None:
-    """What only Celery's JSON knows is shown in its JSON form, and big integers are not rounded."""
+    """What only Celery's JSON knows is shown as text, and big integers are not rounded."""
     result = api.finished(api.create("task_modules.typed"))["result"]
     assert result["huge"] == 2**70
-    assert result["decimal"] == {"__type__": "decimal", "__value__": "1.50"}
+    assert result["decimal"] == "1.50"
     assert result["$dollar.dot"] == {"": 1}
 
 

@@ -9,6 +9,8 @@ import graphql
 import orjson
 from strawberry.types import ExecutionResult
 
+from gql_api.values.plain import finite
+
 _SORTED = orjson.OPT_NAIVE_UTC | orjson.OPT_SORT_KEYS
 
 
@@ -22,7 +24,8 @@ def encode(value: object, *, sort_keys: bool = False) -> bytes:
     try:
         return orjson.dumps(value, option=_SORTED if sort_keys else orjson.OPT_NAIVE_UTC)
     except TypeError:  # orjson refuses integers of more than 64 bits; json accepts them
-        text = json.dumps(value, separators=(",", ":"), sort_keys=sort_keys, default=write_time)
+        # json writes NaN too, which is not JSON.
+        text = json.dumps(finite(value), separators=(",", ":"), sort_keys=sort_keys, default=write_time)
         return text.encode()
 
 

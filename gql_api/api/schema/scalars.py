@@ -78,8 +78,10 @@ def _unchanged(value: Any) -> Any:
 SCALARS: dict[object, ScalarDefinition] = {
     JSON: strawberry.scalar(
         name="JSON",
-        description="Any JSON value: an object, array, string, number, boolean or null. Values that a client sends "
-        "are returned unchanged.",
+        description="Any JSON value: an object, array, string, number, boolean or null. JSON values that a client "
+        "sends are returned unchanged. Python values that JSON has no type for are strings: a date or a time in ISO "
+        "8601, a Decimal and a UUID as text, bytes in Base64, a number that is not finite as NaN, Infinity or "
+        "-Infinity.",
         serialize=_unchanged,
         parse_value=_unchanged,
     ),

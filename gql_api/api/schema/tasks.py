@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 import strawberry
 from strawberry import UNSET
 
+from gql_api import values
 from gql_api.api.context import Info
 from gql_api.api.errors import BAD_INPUT, ClientError
 from gql_api.api.schema.filters import check_metadata_path
@@ -109,12 +110,12 @@ class Task(Node):
     @strawberry.field(description="The positional arguments of the function, a JSON array.")
     def args(self) -> JSON:
         """Read the positional arguments."""
-        return JSON(self.record.args)
+        return JSON(values.plain(self.record.args))
 
     @strawberry.field(description="The keyword arguments of the function, a JSON object.")
     def kwargs(self) -> JSON:
         """Read the keyword arguments."""
-        return JSON(self.record.kwargs)
+        return JSON(values.plain(self.record.kwargs))
 
     @strawberry.field(
         description="The client's own JSON object. Running the task never changes it; updateTaskMetadata and the task "
@@ -130,7 +131,7 @@ class Task(Node):
     )
     def result(self) -> JSON | None:
         """Read the result."""
-        return JSON(self.record.result)
+        return JSON(values.plain(self.record.result))
 
     @strawberry.field(
         description="Why the task failed, was revoked or is to be retried; null otherwise, and again once the next "

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeAlias
 
 import strawberry
 
+from gql_api import values
 from gql_api.api.schema.scalars import JSON, expose_enum
 from gql_api.record import model
 from gql_api.record.fields import Status
@@ -56,10 +57,12 @@ class TaskError:
         "or expired, WorkerLostError for one whose workers were lost."
     )
     message: str = strawberry.field(
-        description="The text of the exception. For a cancelled task it is the reason of cancelTask."
+        description="The text of the exception, cut to ERROR_MAX_BYTES with a note of its size. For a cancelled task "
+        "it is the reason of cancelTask."
     )
     traceback: str | None = strawberry.field(
-        description="The Python traceback as text; null when the task function raised nothing itself."
+        description="The Python traceback as text, whose middle is cut where it exceeds ERROR_MAX_BYTES; null when the "
+        "task function raised nothing itself."
     )
 
     @classmethod
@@ -89,10 +92,14 @@ class TaskProgress:
     message: str | None = attribute(
         "report.message", "A text for people about the present step; null when not reported."
     )
-    data: JSON | None = attribute("report.data", "All other values of the report, as one JSON value; null without any.")
 
     def __init__(self, report: model.Progress) -> None:
         self.report = report
+
+    @strawberry.field(description="All other values of the report, as one JSON value; null without any.")
+    def data(self) -> JSON | None:
+        """Read the values without a field of their own."""
+        return JSON(values.plain(self.report.data))
 
 
 @strawberry.type(
@@ -164,7 +171,8 @@ class TaskDefinition:
         return cls(
             name=definition.name,
             description=definition.description,
-            input_schema=JSON(definition.input_schema),
+            # A default may be a number that JSON cannot write.
+            input_schema=JSON(values.plain(definition.input_schema)),
             queue=definition.queue,
             max_retries=definition.max_retries,
             time_limit=definition.time_limit,

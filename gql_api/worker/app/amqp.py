@@ -272,7 +272,7 @@ def _metadata(backend: Backend, headers: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: it is not a JSON object, or cannot be stored unchanged.
     """
-    metadata = backend.codec.json_form(headers.get(METADATA_HEADER)) or {}
+    metadata = backend.codec.plain_form(headers.get(METADATA_HEADER)) or {}
     if not isinstance(metadata, dict):
         raise ValueError("metadata must be a JSON object")  # noqa: TRY004 - the value is wrong, not its Python type
     problems = values.check(metadata, (METADATA_HEADER,), backend.settings.metadata_max_bytes)

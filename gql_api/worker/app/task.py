@@ -18,8 +18,6 @@ from gql_api.worker.state.attempt import attempt_of, fence_of, is_cancelled, rai
 if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend
 
-_MESSAGE_LENGTH = 1000
-
 
 class Task(celery.Task):
     """A Celery task that can also report progress, log, and read and change its metadata (with ``bind=True``)."""
@@ -89,7 +87,7 @@ class Task(celery.Task):
         Args:
             current: the amount of work that is done, in the same unit as ``total``; a fraction is fine.
             total: the amount of all work, if that is known.
-            message: a short text for people.
+            message: a short text for people; what exceeds ``PROGRESS_MAX_BYTES`` is cut.
 
         Raises:
             ValueError: a number is not finite.
@@ -132,8 +130,8 @@ def _finite(number: float) -> float:
 
 
 def _text(message: object) -> str | None:
-    """Return a message, which may be an exception or a lazy translation, cut to the length that a screen can show."""
-    return None if message is None else str(message)[:_MESSAGE_LENGTH]
+    """Return the text of a message, which may be an exception or a lazy translation."""
+    return None if message is None else str(message)
 
 
 def _level(level: int | str) -> int:

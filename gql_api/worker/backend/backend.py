@@ -38,7 +38,16 @@ from gql_api.worker.backend.log_writer import log_writer_for
 from gql_api.worker.backend.progress_writer import progress_writer_for
 from gql_api.worker.backend.records import Records
 from gql_api.worker.backend.stock import StockBackend
-from gql_api.worker.backend.translation import ENDS_ATTEMPT, PROGRESS, Attempt, arrival, change_of, progress_from
+from gql_api.worker.backend.translation import (
+    ENDS_ATTEMPT,
+    PROGRESS,
+    Attempt,
+    arrival,
+    change_of,
+    limited,
+    progress_from,
+    text_of,
+)
 from gql_api.worker.state import tracebacks
 from gql_api.worker.state.attempt import attempt_of, fence_of
 from gql_api.worker.state.process import background_thread, in_event_loop, is_worker
@@ -136,7 +145,7 @@ class Backend(MongoBackend):
 
     def report_progress(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
         """Write a report soon; see :class:`gql_api.worker.backend.progress_writer.ProgressWriter`."""
-        self._progress.report(task_id, progress, fence)
+        self._progress.report(task_id, limited(progress, self.settings.progress_max_bytes), fence)
 
     def log(self, request: Any, level: int, text: Callable[[], str]) -> None:
         """Store a log line of a task soon, while this worker runs the task. ``text`` is called only if there is room.
@@ -249,7 +258,7 @@ class Backend(MongoBackend):
             Ignore: this attempt does not hold the task any more.
         """
         fence, token, announced = fence_of(request.id, request), uuid.uuid4().hex, self._progress.announced(request.id)
-        operations = [replace(operation, value=self.codec.json_form(operation.value)) for operation in operations]
+        operations = [replace(operation, value=self.codec.plain_form(operation.value)) for operation in operations]
 
         def read() -> TaskRecord | None:
             record = self.store.find(request.id)
@@ -311,7 +320,7 @@ class Backend(MongoBackend):
         """Add an exception's own text to what Celery keeps of it."""
         encoded = super().encode_result(result, state)
         if state in self.EXCEPTION_STATES and isinstance(result, BaseException):
-            return {**encoded, fields.MESSAGE: str(result)}
+            return {**encoded, fields.MESSAGE: text_of(result)}
         return encoded
 
     def _store_result(
@@ -330,6 +339,8 @@ class Backend(MongoBackend):
             ignored=kwargs.get("ignored", False),
             fence=fence_of(task_id, request),
             retry_guard_seconds=self.settings.lease_seconds,
+            error_max_bytes=self.settings.error_max_bytes,
+            progress_max_bytes=self.settings.progress_max_bytes,
             next_message=retry.message if own and (retry := attempt_of(request).retry) is not None else None,
             number=None if request is None else attempt_of(request).number,
             announced=kwargs["announced"] if "announced" in kwargs else self._progress.announced(task_id),

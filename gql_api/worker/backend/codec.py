@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from gql_api import values
 from gql_api.record.reads import TaskRecord
 from gql_api.worker.backend.translation import celery_meta
 
@@ -35,6 +36,14 @@ class Codec:
             EncodeError: it makes none.
         """
         return None if value is None else json.loads(self._encode(value))
+
+    def plain_form(self, value: Any) -> Any:
+        """Return the plain JSON value of a Python value, for metadata, which filters compare and clients change.
+
+        Raises:
+            EncodeError: Celery's serializer makes no JSON value of it.
+        """
+        return values.plain(self.json_form(value))
 
     def python_form(self, value: Any) -> Any:
         """Return the Python value that Celery's serializer makes of a JSON value."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 from celery import Celery, states
 from celery.canvas import Signature
 
+from gql_api import values
 from gql_api.record import writes
 from gql_api.record.fields import Status
 from gql_api.record.model import ErrorInfo, NewTask, Progress
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Filter, Write
+from gql_api.values import texts
 from gql_api.worker.backend.messages import METADATA_HEADER, parts_of_request, queue_of
 
 JsonForm = Callable[[Any], Any]
@@ -32,7 +35,7 @@ class Attempt:
     """The context of a state that Celery stores: the task's request, if any, the tasks it sent, its last report.
 
     ``number`` is that of the request's attempt; ``next_message`` is the message of a retry; ``announced`` is the
-    revision of the last report.
+    revision of the last report. The texts of errors and of reports are cut to a size.
     """
 
     task_id: str
@@ -45,6 +48,8 @@ class Attempt:
     next_message: NewTask | None = None
     number: int | None = None
     announced: int = 0
+    error_max_bytes: int = sys.maxsize
+    progress_max_bytes: int = sys.maxsize
 
 
 def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, json_form: JsonForm) -> Write:
@@ -52,11 +57,11 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
     if state == states.STARTED and attempt.fence is None:
         return writes.start(attempt.task_id, worker=worker_of(result, attempt.request))
     if state == PROGRESS:
-        return writes.progress(attempt.task_id, progress_from(result, json_form), fence=attempt.fence)
+        report = limited(progress_from(result, json_form), attempt.progress_max_bytes)
+        return writes.progress(attempt.task_id, report, fence=attempt.fence)
     if state not in ENDS_ATTEMPT:
-        return writes.custom_state(
-            attempt.task_id, state, json_form(result), announced=attempt.announced, fence=attempt.fence
-        )
+        meta = texts.fit(json_form(result), attempt.progress_max_bytes)
+        return writes.custom_state(attempt.task_id, state, meta, announced=attempt.announced, fence=attempt.fence)
     extras: dict[str, Any] = {
         "children": attempt.children,
         "last_progress": attempt.last_progress,
@@ -66,7 +71,7 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
     if state == states.SUCCESS:
         return _success(attempt, json_form(result), extras)
     # self.retry() needs no exception.
-    error = None if result is None else error_info(result, traceback, json_form)
+    error = None if result is None else error_info(result, traceback, json_form, attempt.error_max_bytes)
     if state == states.RETRY:
         return writes.retry(
             attempt.task_id, error, due_in=attempt.retry_guard_seconds, message=attempt.next_message, **extras
@@ -98,6 +103,12 @@ def progress_from(meta: Any, json_form: JsonForm) -> Progress:
     return Progress(**known, data=rest or None)
 
 
+def limited(progress: Progress, max_bytes: int) -> Progress:
+    """Return a report whose message and data have at most about ``max_bytes`` each; what is cut has a note of it."""
+    message = None if progress.message is None else texts.cut(progress.message, max_bytes)
+    return progress._replace(message=message, data=texts.fit(progress.data, max_bytes))
+
+
 def progress_meta(progress: Progress) -> Any:
     """Return the meta that Celery's ``AsyncResult.info`` shows for a report: the reverse of :func:`progress_from`."""
     known = {key: getattr(progress, key) for key in sorted(_KNOWN_META) if getattr(progress, key) is not None}
@@ -106,23 +117,32 @@ def progress_meta(progress: Progress) -> Any:
     return {**known, **(progress.data or {})}
 
 
-def error_info(stored: Any, traceback: Any, json_form: JsonForm) -> ErrorInfo:
-    """Read what Celery stores for an exception.
+def error_info(stored: Any, traceback: Any, json_form: JsonForm, max_bytes: int) -> ErrorInfo:
+    """Read what Celery stores for an exception; message, arguments and traceback are cut to ``max_bytes`` each.
 
     A task function may also have set a failure by ``update_state(state="FAILURE", meta=...)``, with any meta.
     """
-    text = None if traceback is None else str(traceback)
+    # The end of a traceback has the innermost call, and the beginning the outermost.
+    text = None if traceback is None else texts.cut_middle(str(traceback), max_bytes)
     if not isinstance(stored, dict) or "exc_type" not in stored:
         value = json_form(stored)
-        return ErrorInfo(type="Exception", message=str(value), module="builtins", args=[value], traceback=text)
+        stored = {"exc_type": "Exception", "exc_module": "builtins", "exc_message": [value], "message": value}
     args = json_form(stored.get("exc_message"))
     return ErrorInfo(
-        type=str(stored["exc_type"]),
-        message=str(stored.get("message", args)),
+        type=texts.cut(str(stored["exc_type"]), max_bytes),
+        message=texts.cut(str(stored.get("message", args)), max_bytes),
         module=stored.get("exc_module"),
-        args=args,
+        args=texts.fit(args, max_bytes),
         traceback=text,
     )
+
+
+def text_of(exception: BaseException) -> str:
+    """Return the text of an exception, whose own ``__str__`` may fail."""
+    try:
+        return str(exception)
+    except Exception as error:  # noqa: BLE001 - whatever it raises, the task ends with the exception itself
+        return f"<the text of the exception cannot be read: {type(error).__name__}>"
 
 
 def worker_of(meta: Any, request: Any) -> str:
@@ -167,7 +187,7 @@ def unsent(signature: Signature, json_form: JsonForm, *, parent_id: str | None, 
 
 def _metadata_of(request: Any, json_form: JsonForm) -> dict[str, Any]:
     # The message comes from an app that does not record what it sends. An invalid header is dropped.
-    metadata = json_form((getattr(request, "headers", None) or {}).get(METADATA_HEADER))
+    metadata = values.plain(json_form((getattr(request, "headers", None) or {}).get(METADATA_HEADER)))
     return metadata if isinstance(metadata, dict) else {}
 
 

@@ -38,6 +38,7 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
         description=inspect.cleandoc(task.run.__doc__) if task.run.__doc__ else None,
         input_schema=input_schema(parameters),
         positional=tuple(p.name for p in parameters if p.kind in _BY_POSITION),
+        positional_only=sum(p.kind is Parameter.POSITIONAL_ONLY for p in parameters),
         extra_args=any(p.kind is Parameter.VAR_POSITIONAL for p in parameters),
         queue=_queue(task, app),
         max_retries=task.max_retries,
