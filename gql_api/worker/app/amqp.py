@@ -20,6 +20,7 @@ from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
+from gql_api.worker.app.configuration import check, check_connection
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.chords import parent_of_message
 from gql_api.worker.backend.messages import METADATA_HEADER, OF_ONE_MESSAGE, ORIGINAL, parts_of_message, queue_of
@@ -51,6 +52,14 @@ class RecordingAMQP(AMQP):
     Here a message is complete: routed, with its id, parent and root. An error before the record is stored is raised to
     the sender. Once the record is stored the task will run, and a broker that is away is not an error.
     """
+
+    def Connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - Celery's name
+        """Make a connection to the broker, after a check of the settings, which Celery reads at its first use."""
+        check(self.app.conf)
+        connection = super().Connection(*args, **kwargs)
+        if not self.app.conf.task_always_eager:
+            check_connection(connection)
+        return connection
 
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
         """Create a message as Celery does, and note the times in it that are relative to now.
