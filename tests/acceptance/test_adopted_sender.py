@@ -89,3 +89,12 @@ def test_other_threads_use_the_application_too(api: Api, run: Run) -> None:
     task_id = run(_SEND).strip()
     assert api.data(_CANCEL, id=task_id)["cancelTask"]["userErrors"] == []
     assert run(_READ.format(task_id=task_id)).strip() == "REVOKED"
+
+
+def test_a_message_can_be_compressed(api: Api, run: Run) -> None:
+    """A worker reads it, and its record is as any other."""
+    program = (
+        "from shop import app; print(app.send_task('task_modules.add', (1, 2), queue='celery', compression='bzip2').id)"
+    )
+    task = api.finished(run(program).strip())
+    assert (task["status"], task["result"], task["args"], task["attempts"]) == ("SUCCESS", 3, [1, 2], 1)

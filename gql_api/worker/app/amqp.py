@@ -20,7 +20,7 @@ from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
-from gql_api.worker.app.configuration import check, check_connection
+from gql_api.worker.app.configuration import check, check_connection, encoding_problem
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.chords import parent_of_message
 from gql_api.worker.backend.messages import METADATA_HEADER, OF_ONE_MESSAGE, ORIGINAL, parts_of_message, queue_of
@@ -78,6 +78,8 @@ class RecordingAMQP(AMQP):
         send = self._send = super()._create_task_sender()
 
         def record_then_send(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            if problem := encoding_problem(options.get("serializer"), options.get("compression")):
+                raise ValueError(f"task {name}: {problem}")
             backend = self.app.backend
             times = _pop_relative_times(message.headers)
             if not isinstance(backend, Backend):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.app.utils import Settings as CelerySettings
 from celery.exceptions import ImproperlyConfigured
+from kombu.compression import encoders, get_encoder
 from kombu.serialization import registry
 
 from gql_api.addresses import broker_address
@@ -107,7 +108,7 @@ class CheckConfiguration(bootsteps.StartStopStep):
         super().__init__(parent, **kwargs)
         check(parent.app.conf)
         for task in parent.app.tasks.values():
-            if problem := serializer_problem(task.serializer):
+            if problem := encoding_problem(task.serializer, getattr(task, "compression", None)):
                 raise ImproperlyConfigured(f"task {task.name}: {problem}")
 
 
@@ -118,8 +119,10 @@ def check(conf: CelerySettings) -> None:
         ImproperlyConfigured: one cannot work.
     """
     for name in _SERIALIZERS:
-        if problem := serializer_problem(conf.get(name)):
+        if problem := encoding_problem(conf.get(name)):
             raise ImproperlyConfigured(f"{name}: {problem}")
+    if problem := encoding_problem(None, conf.get("task_compression")):
+        raise ImproperlyConfigured(f"task_compression: {problem}")
     if not conf.get("task_always_eager"):
         for name in _URLS:
             _check_urls(getattr(conf, name))
@@ -134,11 +137,18 @@ def check_connection(connection: Connection) -> None:
     _check_broker([str(connection.transport_cls)], len(connection.alt))
 
 
-def serializer_problem(serializer: str | None) -> str:
-    """Return what is wrong with the serializer of a setting, a task or a call; empty if it makes JSON."""
-    if serializer is None or registry.name_to_type.get(serializer, serializer) == _JSON:
-        return ""
-    return f'an adopted application sends JSON only: remove serializer "{serializer}", or set it to "json"'
+def encoding_problem(serializer: str | None, compression: str | None = None) -> str:
+    """Return why messages of a setting, a task or a call cannot be encoded; empty if they can."""
+    if serializer is not None and registry.name_to_type.get(serializer) != _JSON:
+        return f'an adopted application sends JSON only: remove serializer="{serializer}", or set it to "json"'
+    try:
+        if compression:
+            get_encoder(compression)  # type: ignore[no-untyped-call] # kombu
+    except KeyError:
+        installed: list[str] = encoders()  # type: ignore[no-untyped-call] # kombu
+        known = ", ".join(encoder.removeprefix("application/x-") for encoder in installed)
+        return f'compression="{compression}" is not installed here: use one of {known}'
+    return ""
 
 
 def _check_urls(setting: str | Sequence[str] | None) -> None:

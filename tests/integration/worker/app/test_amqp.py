@@ -25,6 +25,10 @@ from gql_api.worker.backend.backend import Backend
 _TAKING = Claim("m" * 32, "w", "run", 1, 60.0)
 
 
+def _nothing() -> None:
+    pass
+
+
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Celery]:
     """An adopted app that sends to a queue of its own."""
@@ -155,3 +159,24 @@ def test_a_record_of_an_earlier_version_has_empty_kwargs(app: Celery) -> None:
     assert record is not None
     app.backend.collection.update_one({"_id": task_id}, {"$unset": {"message_parts.kwargs": 1}})
     assert message_of(app, _record(app, task_id).as_sent()).body[1] == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("serializer", "yaml"), ("serializer", "pickle"), ("serializer", "msgpack"), ("compression", "brotli")],
+)
+def test_a_call_that_cannot_be_encoded_is_an_error_at_the_sender(app: Celery, option: str, value: str) -> None:
+    """Nothing is recorded and nothing is sent, whether the option is the call's, its task's or its signature's."""
+    task = app.task(name="t", shared=False, **{option: value})(_nothing)
+    plain = app.task(name="plain", shared=False)(_nothing)
+    calls = [
+        task.delay,
+        lambda: plain.apply_async(**{option: value}),
+        lambda: app.send_task("t", **{option: value}),
+        plain.si().set(**{option: value}).delay,
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=f'{option}="{value}"'):
+            call()
+    assert app.backend.collection.count_documents({}) == 0
+    assert _messages(app) == []

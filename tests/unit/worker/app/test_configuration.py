@@ -30,6 +30,10 @@ def _app(**options: Any) -> Celery:
     return Celery("shop", set_as_current=False, **options)
 
 
+def _nothing() -> None:
+    pass
+
+
 @pytest.mark.parametrize("setting", ["broker_url", "broker_read_url", "broker_write_url"])
 @pytest.mark.parametrize(("url", "why"), _REFUSED, ids=str)
 def test_a_broker_that_is_not_one_redis_is_refused(setting: str, url: str, why: str) -> None:
@@ -79,7 +83,7 @@ def test_an_application_that_runs_its_tasks_by_itself_needs_no_broker() -> None:
     """Tests of an application use task_always_eager."""
     app = adopt(_app(broker="memory://", task_always_eager=True))
 
-    @app.task  # type: ignore[untyped-decorator] # Celery has no types
+    @app.task(shared=False)  # type: ignore[untyped-decorator] # Celery has no types
     def add(x: int, y: int) -> int:
         return x + y
 
@@ -169,3 +173,31 @@ def test_options_in_a_namespace_are_kept(own: dict[str, Any]) -> None:
     connection = app.connection_for_write()
     assert connection.transport_options["socket_timeout"] == (30 if own else 3.0)
     assert connection.transport_options["priority_steps"] == list(range(10))
+
+
+@pytest.mark.parametrize("name", ["task_serializer", "result_serializer"])
+@pytest.mark.parametrize("serializer", ["pickle", "yaml", "msgpack", "unknown"])
+def test_a_serializer_that_does_not_make_json_is_refused(name: str, serializer: str) -> None:
+    """It is refused by adopt when it is known, and otherwise when the application connects."""
+    with pytest.raises(ImproperlyConfigured, match=rf'^{name}: .*remove serializer="{serializer}"'):
+        adopt(_app(broker=_REDIS, **{name: serializer}))
+    app = adopt(_app(broker=_REDIS))
+    app.config_from_object({name: serializer})
+    with pytest.raises(ImproperlyConfigured, match=rf'^{name}: .*remove serializer="{serializer}"'):
+        app.connection_for_read()
+
+
+def test_a_compression_that_is_not_installed_is_refused() -> None:
+    """The message names those that are."""
+    with pytest.raises(ImproperlyConfigured, match=r"^task_compression: .*use one of gzip, bz2"):
+        adopt(_app(broker=_REDIS, task_compression="brotli"))
+    assert adopt(_app(broker=_REDIS, task_compression="gzip")).conf.task_compression == "gzip"
+
+
+@pytest.mark.parametrize(("option", "value"), [("serializer", "yaml"), ("compression", "brotli")])
+def test_a_worker_with_a_task_that_cannot_be_encoded_does_not_start(option: str, value: str) -> None:
+    """The task is named."""
+    app = adopt(_app(broker=_REDIS))
+    app.task(name="shop.price", shared=False, **{option: value})(_nothing)
+    with pytest.raises(ImproperlyConfigured, match=rf'^task shop.price: .*{option}="{value}"'):
+        app.WorkController(pool="solo")
