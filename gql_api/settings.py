@@ -14,6 +14,8 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from gql_api.addresses import broker_address, events_address, events_address_of, events_address_of_url
 
@@ -33,6 +35,10 @@ def _with_scheme(url: str) -> str:
 def _mongodb_url(url: str) -> str:
     if not url.startswith(("mongodb://", "mongodb+srv://")):
         raise ValueError("expected an address like mongodb://host:27017/?replicaSet=rs0")
+    try:
+        MongoClient[dict[str, object]](url, connect=False).close()
+    except (PyMongoError, OSError) as error:
+        raise ValueError(str(error)) from None
     return url
 
 
@@ -206,8 +212,8 @@ class FaultSettings(BaseSettings):
 
 
 def _explain(error: ValidationError) -> str:
-    lines = [f"{_variable(problem['loc'])}: {problem['msg']}" for problem in error.errors(include_input=False)]
-    return "; ".join(lines)
+    problems = error.errors(include_input=False)
+    return "; ".join(f"{_variable(each['loc'])}: {each['msg'].removeprefix('Value error, ')}" for each in problems)
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
