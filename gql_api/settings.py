@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from gql_api.addresses import broker_address, events_address, events_address_of, events_address_of_url
+
+if TYPE_CHECKING:
+    from kombu.connection import Connection
 
 
 class SettingsError(Exception):
@@ -20,18 +35,10 @@ def _with_scheme(url: str) -> str:
 def _mongodb_url(url: str) -> str:
     if not url.startswith(("mongodb://", "mongodb+srv://")):
         raise ValueError("expected an address like mongodb://host:27017/?replicaSet=rs0")
-    return url
-
-
-def _redis_url(url: str) -> str:
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("expected an address like redis://host:6379/0")
-    return url
-
-
-def _broker_url(url: str) -> str:
-    if not url.startswith(("redis://", "rediss://")):
-        raise ValueError("expected an address like redis://host:6379/0")
+    try:
+        MongoClient[dict[str, object]](url, connect=False).close()
+    except (PyMongoError, OSError) as error:
+        raise ValueError(str(error)) from None
     return url
 
 
@@ -47,9 +54,8 @@ def _stock_result_backend(address: str) -> str:
 
 
 MongodbUrl = Annotated[str, BeforeValidator(_with_scheme), AfterValidator(_mongodb_url)]
-RedisUrl = Annotated[str, AfterValidator(_redis_url)]
-BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
 StockResultBackend = Annotated[str, AfterValidator(_stock_result_backend)]
+BrokerUrl = Annotated[str, AfterValidator(broker_address)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -74,9 +80,9 @@ class Settings(BaseSettings):
         repr=False,
         description="The address of the Redis that is Celery's broker.",
     )
-    redis_url: RedisUrl = Field(
+    redis_url: str = Field(
         default="",
-        validate_default=False,
+        validate_default=True,
         repr=False,
         description="The address of the Redis that carries the events of live updates.",
     )
@@ -183,10 +189,24 @@ class Settings(BaseSettings):
         description="The maximum size of the log text kept for a task, in UTF-8, over all its attempts.",
     )
 
-    def model_post_init(self, _context: Any, /) -> None:
-        """Default ``redis_url`` to the broker's address."""
-        if not self.redis_url:
-            object.__setattr__(self, "redis_url", self.celery_broker_url)
+    @field_validator("redis_url")
+    @classmethod
+    def _default_to_broker(cls, url: str, info: ValidationInfo) -> str:
+        if url:
+            return events_address(url)
+        # The broker's address is missing here if it is refused itself.
+        broker = info.data.get("celery_broker_url")
+        return "" if broker is None else events_address_of_url(broker)
+
+    def for_broker(self, connection: Connection) -> Self:
+        """Return the settings of an application with a broker of its own, which carries its events by default.
+
+        Raises:
+            ValueError: redis-py cannot use the broker's address.
+        """
+        if "redis_url" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"redis_url": events_address_of(connection)})
 
     @classmethod
     def load(cls) -> Self:
@@ -218,8 +238,8 @@ class FaultSettings(BaseSettings):
 
 
 def _explain(error: ValidationError) -> str:
-    lines = [f"{_variable(problem['loc'])}: {problem['msg']}" for problem in error.errors(include_input=False)]
-    return "; ".join(lines)
+    problems = error.errors(include_input=False)
+    return "; ".join(f"{_variable(each['loc'])}: {each['msg'].removeprefix('Value error, ')}" for each in problems)
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

@@ -48,9 +48,14 @@ def test_mongodb_host_is_an_alias(monkeypatch: pytest.MonkeyPatch, host: str, ur
     ("name", "value"),
     [
         ("MONGODB_URL", "http://db"),
+        ("MONGODB_URL", "mongodb://db:99999"),
+        ("MONGODB_URL", "mongodb://u:p@ss@db/"),
+        ("MONGODB_URL", "mongodb://db/?tls=true&tlsCAFile=/no/such.pem"),
         ("MONGODB_DATABASE", "a.b"),
         ("CELERY_BROKER_URL", "amqp://broker"),
+        ("CELERY_BROKER_URL", "redis://broker/first"),
         ("REDIS_URL", "events:6379"),
+        ("REDIS_URL", "rediss://events?ssl_cert_reqs=maybe"),
         ("PROGRESS_INTERVAL_SECONDS", "soon"),
         ("WORKER_HEARTBEAT_SECONDS", "0"),
         ("METADATA_MAX_BYTES", "-1"),
@@ -60,7 +65,19 @@ def test_mongodb_host_is_an_alias(monkeypatch: pytest.MonkeyPatch, host: str, ur
 def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A value that cannot work stops the process with the variable's name."""
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=f"^{name}: "):
+    with pytest.raises(SettingsError, match=f"^{name}: ") as caught:
+        Settings.load()
+    assert "\n" not in str(caught.value)
+
+
+def test_events_go_to_the_broker_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its address is in the spelling of redis-py, and a broker that is refused is the only error."""
+    monkeypatch.setenv("CELERY_BROKER_URL", "rediss://broker/1?ssl_cert_reqs=CERT_NONE")
+    assert Settings.load().redis_url == "rediss://broker/1?ssl_cert_reqs=none"
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis+socket:///run/redis.sock?virtual_host=1")
+    assert Settings.load().redis_url == "unix:///run/redis.sock?db=1"
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://broker/first")
+    with pytest.raises(SettingsError, match=r"^CELERY_BROKER_URL: the database has to be a number, not 'first'$"):
         Settings.load()
 
 

@@ -25,6 +25,7 @@ from support import ROOT
 # `name(a, b)` has exactly these parameters, for we override it; `name(a, b, ...)` has at least these, for we call it.
 _INTERNALS = {
     ("celery", "celery.app.amqp:AMQP", "worker/app"): {
+        "Connection": "a broker is checked before it is used",
         "_create_task_sender()": "a task is recorded before it is sent",
         "as_task_v2(task_id, name, args, kwargs, countdown, eta, expires, ...)": "relative times stay relative",
     },
@@ -52,8 +53,27 @@ _INTERNALS = {
         "finalized": "an application that has tasks already is refused",
         "Task": "it is cached once used, which shows that adopt comes too late",
     },
+    ("celery", "celery._state", "adopt.py"): {
+        "default_app": "threads without a current application use the adopted one",
+    },
     ("celery", "celery.app.base:Celery", "worker/app"): {
         "current_worker_task": "the sender of a task is its parent",
+        "_preconf": "settings are checked before Celery reads the others",
+        "configured": "settings are checked before Celery reads the others",
+        "on_after_configure": "required settings are set",
+        "on_after_finalize": "required settings are set again",
+    },
+    ("celery", "celery.app.utils:Settings", "worker/app"): {
+        "value_set_for(key)": "an application is told which of its settings have no effect",
+        "broker_read_url": "the broker is checked, from whichever setting or variable it comes",
+        "broker_write_url": "the broker is checked, from whichever setting or variable it comes",
+    },
+    ("kombu", "kombu.connection:Connection", "worker/app"): {
+        "transport_cls": "a broker is checked before it is used",
+        "alt": "a broker is checked before it is used",
+    },
+    ("kombu", "kombu.serialization:registry", "worker/app"): {
+        "name_to_type": "a serializer that makes JSON is recognised",
     },
     ("celery", "celery._state", "worker/app"): {
         "get_current_worker_task()": "log lines belong to a task",
@@ -421,6 +441,9 @@ _INTERNALS = {
     ("redis", "redis.connection:ConnectionPool", "worker/store"): {
         "make_connection()": "one connection is held",
     },
+    ("redis", "redis.connection:ConnectionPool", "addresses.py"): {
+        "make_connection()": "an address is checked without a connection",
+    },
     ("redis", "redis.connection:AbstractConnection", "worker/store"): {
         "can_read(timeout, ...)": "a closed connection is noticed",
     },
@@ -678,7 +701,7 @@ _BEHAVIOUR = [
     TouchPoint(
         "kombu",
         "kombu.transport.redis:MultiChannelPoller.maybe_check_brpop_health",
-        "adopt.py",
+        "worker/app",
         "a half-open connection is replaced after this many seconds",
         source="channel.brpop_timeout + channel.health_check_interval",
         ours="health_check_interval",

@@ -22,6 +22,7 @@ from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
+from gql_api.worker.app.configuration import check, check_connection, encoding_problem
 from gql_api.record.reads import TaskRecord
 from gql_api.worker.app.recording_producer import Outgoing, RecordingProducer
 from gql_api.worker.app.task_ids import SenderTokens, check_not_deleted, check_not_taken
@@ -67,6 +68,14 @@ class RecordingAMQP(AMQP):
     stored the task will run, and a broker that is away is not an error.
     """
 
+    def Connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - Celery's name
+        """Make a connection to the broker, after a check of the settings, which Celery reads at its first use."""
+        check(self.app.conf)
+        connection = super().Connection(*args, **kwargs)
+        if not self.app.conf.task_always_eager:
+            check_connection(connection)
+        return connection
+
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
         """Create a message as Celery does, and note the times in it that are relative to now.
 
@@ -84,6 +93,8 @@ class RecordingAMQP(AMQP):
         send = super()._create_task_sender()
 
         def record_and_send(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            if problem := encoding_problem(options.get("serializer"), options.get("compression")):
+                raise ValueError(f"task {name}: {problem}")
             backend = self.app.backend
             times = _pop_relative_times(message.headers)
             if not isinstance(backend, Backend):

@@ -71,7 +71,7 @@ class Backend(MongoBackend):
 
     def __init__(self, app: Celery, settings: Settings | None = None, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
-        self.settings = settings or Settings.load()
+        self.settings = settings or _settings_of(app)
         self.connections = connections_for(self.settings)
         self.codec = Codec(self.encode, self.decode, self.meta_from_decoded)
         self._records = Records(self.connections)
@@ -436,3 +436,9 @@ class Backend(MongoBackend):
 
     def _delete_group(self, group_id: str) -> None:
         self._groups.delete(group_id)
+
+
+def _settings_of(app: Celery) -> Settings:
+    settings = Settings.load()
+    # A program that runs its tasks by itself, such as a test, may have no broker.
+    return settings if app.conf.task_always_eager else settings.for_broker(app.connection_for_write())

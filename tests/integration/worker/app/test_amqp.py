@@ -32,6 +32,10 @@ from gql_api.worker.backend.backend import Backend
 _TAKING = Claim("m" * 32, "w", "run", 1, 60.0)
 
 
+def _nothing() -> None:
+    pass
+
+
 def _app(settings: Settings) -> Celery:
     app = adopt(Celery("sender", set_as_current=False, broker=settings.celery_broker_url))
     app.conf.task_default_queue = f"queue-{uuid.uuid4()}"
@@ -208,3 +212,24 @@ def test_a_sender_recognizes_its_own_record(settings: Settings, tmp_path: Path) 
                 app.send_task("t", task_id=task_id, countdown=countdown)
         app.backend.connections.close()
         app.close()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("serializer", "yaml"), ("serializer", "pickle"), ("serializer", "msgpack"), ("compression", "brotli")],
+)
+def test_a_call_that_cannot_be_encoded_is_an_error_at_the_sender(app: Celery, option: str, value: str) -> None:
+    """Nothing is recorded and nothing is sent, whether the option is the call's, its task's or its signature's."""
+    task = app.task(name="t", shared=False, **{option: value})(_nothing)
+    plain = app.task(name="plain", shared=False)(_nothing)
+    calls = [
+        task.delay,
+        lambda: plain.apply_async(**{option: value}),
+        lambda: app.send_task("t", **{option: value}),
+        plain.si().set(**{option: value}).delay,
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=f'{option}="{value}"'):
+            call()
+    assert app.backend.collection.count_documents({}) == 0
+    assert _messages(app) == []

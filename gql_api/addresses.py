@@ -1,0 +1,160 @@
+"""Addresses of Redis: one spelling for redis-py and for kombu, and a refusal of those that can never work."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    from kombu.connection import Connection
+
+_TLS = "rediss"
+_REQUIREMENTS = ("required", "optional", "none")
+_CERT_REQS = "ssl_cert_reqs"
+# Celery's spelling, which redis-py refuses when it connects.
+_SPELLINGS = {f"CERT_{name.upper()}": name for name in _REQUIREMENTS}
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_EXAMPLE = "expected an address like redis://host:6379/0"
+
+
+def events_address(url: str) -> str:
+    """Check an address of the Redis for events, and return it in the spelling of redis-py.
+
+    Raises:
+        ValueError: the address can never work.
+    """
+    url = _checked(url, ("redis", _TLS, "unix"))
+    # A client of the API, which has asynchronous connections, and one of a worker. Neither connects.
+    from redis import ConnectionPool  # noqa: PLC0415 - most modules that read settings never connect
+    from redis.asyncio import ConnectionPool as AsyncConnectionPool  # noqa: PLC0415 - the same
+
+    try:
+        ConnectionPool.from_url(url).make_connection()
+        AsyncConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call] # redis-py
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"redis-py cannot use the address: {error}") from None
+    return url
+
+
+def broker_address(url: str) -> str:
+    """Check an address of the broker, and return it in a spelling that kombu and redis-py understand.
+
+    Raises:
+        ValueError: the address can never work.
+    """
+    url = _checked(url, ("redis", _TLS, "redis+socket"))
+    if "?" not in url:
+        return url
+    from kombu.connection import Connection  # noqa: PLC0415 - see above
+
+    try:
+        Connection(url)  # type: ignore[no-untyped-call] # kombu
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Celery cannot use the address: {error}") from None
+    return url
+
+
+def events_address_of_url(url: str) -> str:
+    """Return the address, for redis-py, of the Redis that is the broker with a checked address.
+
+    Raises:
+        ValueError: redis-py cannot use it.
+    """
+    if not url.startswith("redis+socket://"):
+        return events_address(url)
+    parts = urlsplit(url)
+    return events_address(f"unix://{parts.path}?db={dict(parse_qsl(parts.query)).get('virtual_host', 0)}")
+
+
+def events_address_of(broker: Connection) -> str:
+    """Return the address, for redis-py, of the Redis that is a broker.
+
+    Raises:
+        ValueError: redis-py cannot use it.
+    """
+    host, database = str(broker.hostname or "localhost"), str(broker.virtual_host or "0").strip("/") or "0"
+    user = f"{quote(broker.userid or '', '')}:{quote(broker.password or '', '')}@" if broker.password else ""
+    if host.startswith("socket://"):
+        return events_address_of_url(f"redis+{host}")
+    options = _tls_options(broker.ssl) if broker.ssl else {}
+    scheme = _TLS if broker.ssl else "redis"
+    address = f"[{host}]" if ":" in host else host
+    return events_address(
+        f"{scheme}://{user}{address}:{broker.port or 6379}/{database}?{urlencode(options)}".rstrip("?")
+    )
+
+
+def _tls_options(given: object) -> dict[str, str]:
+    options = dict(given) if isinstance(given, Mapping) else {}
+    requirement = options.get(_CERT_REQS)
+    if isinstance(requirement, ssl.VerifyMode):
+        options[_CERT_REQS] = _SPELLINGS[requirement.name]
+    return {name: str(value) for name, value in options.items() if value is not None}
+
+
+def _checked(url: str, schemes: tuple[str, ...]) -> str:
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in schemes:
+        raise ValueError(_EXAMPLE)
+    try:
+        # kombu's sockets have a scheme that urlsplit does not split.
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "the port has to be a number up to 65535; percent-encode special characters of the password"
+        ) from None
+    if parts.fragment:
+        raise ValueError("a # in the password has to be written as %23")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if scheme in ("unix", "redis+socket"):
+        if parts.path in ("", "/"):
+            raise ValueError(f"expected the path of a socket, like {scheme}:///run/redis.sock")
+        database = query.get("db", query.get("virtual_host", ""))
+    else:
+        database = query.get("db", unquote(parts.path).strip("/"))
+    if database and not (database.isascii() and database.isdigit()):
+        raise ValueError(f"the database has to be a number, not {database!r}")
+    return _with_tls(url, scheme, query)
+
+
+def _with_tls(url: str, scheme: str, query: dict[str, str]) -> str:
+    given = sorted(name for name in query if name.startswith("ssl_"))
+    if not given:
+        return url
+    if scheme != _TLS:
+        raise ValueError(f"{given[0]} is for addresses that begin with rediss://")
+    if _CERT_REQS in query:
+        requirement = _SPELLINGS.get(query[_CERT_REQS], query[_CERT_REQS])
+        if requirement not in _REQUIREMENTS:
+            raise ValueError(f"{_CERT_REQS} has to be required, optional or none, not {requirement!r}")
+        query[_CERT_REQS] = requirement
+    _check_files(query)
+    base, _, _ = url.partition("?")
+    return f"{base}?{urlencode(query)}"
+
+
+def _check_files(query: Mapping[str, str]) -> None:
+    """Read the files of certificates, as each connection does.
+
+    Raises:
+        ValueError: a file is missing or unusable.
+    """
+    for name in _FILES:
+        if name in query and not Path(query[name]).is_file():
+            raise ValueError(f"{name}: there is no file {query[name]!r}")
+    context = ssl.create_default_context()
+    authorities, folder = query.get("ssl_ca_certs"), query.get("ssl_ca_path")
+    if folder is not None and not Path(folder).is_dir():
+        raise ValueError(f"ssl_ca_path: there is no folder {folder!r}")
+    try:
+        if authorities is not None or folder is not None:
+            context.load_verify_locations(authorities, folder)
+        if "ssl_certfile" in query:
+            # Without a password OpenSSL would ask the terminal for one.
+            context.load_cert_chain(query["ssl_certfile"], query.get("ssl_keyfile"), query.get("ssl_password") or "")
+    except OSError as error:  # ssl.SSLError too
+        raise ValueError(f"the certificates cannot be used: {error}") from None
