@@ -55,6 +55,9 @@ _INTERNALS = {
     ("celery", "celery.app.base:Celery", "worker/app"): {
         "current_worker_task": "the sender of a task is its parent",
     },
+    ("celery", "celery.app.base:Celery", "worker/backend"): {
+        "current_worker_task": "a state that a function sets itself does not end its task",
+    },
     ("celery", "celery._state", "worker/app"): {
         "get_current_worker_task()": "log lines belong to a task",
     },

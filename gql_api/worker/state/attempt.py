@@ -52,6 +52,15 @@ class OwnClaim:
     token: str
     record: TaskRecord
     function_entered: bool = False
+    function_left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OwnState:
+    """A state of Celery's that ends an attempt, set by the function itself, for instance by ``update_state``."""
+
+    name: str
+    meta: Any
 
 
 @dataclass(slots=True)
@@ -67,7 +76,10 @@ class OwnRetry:
 class AttemptState:
     """The phase of one attempt with what is known in it. A transition that the phase does not allow raises."""
 
-    __slots__ = ("_claim", "_fence", "_own_message_sent", "_phase", "_pid", "_refused", "_retry")
+    __slots__ = (
+        "_claim", "_fence", "_is_over", "_own_message_sent", "_own_state", "_phase", "_pid", "_refused",
+        "_retry",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._phase = Phase.RECEIVED
@@ -75,7 +87,9 @@ class AttemptState:
         self._claim: OwnClaim | None = None
         self._retry: OwnRetry | None = None
         self._fence: Filter | None = None
-        # These two can come true in any phase.
+        self._own_state: OwnState | None = None
+        # These three can come true in any phase.
+        self._is_over = False
         self._refused = False
         self._own_message_sent = False
 
@@ -132,6 +146,22 @@ class AttemptState:
         return self._refused
 
     @property
+    def own_state(self) -> OwnState | None:
+        """The last state of Celery's that the function has set itself, out of those that end an attempt."""
+        return self._own_state
+
+    @property
+    def is_in_function(self) -> bool:
+        """True while the function runs, unless Celery stores the retry that the function asks for."""
+        claim = self._claim
+        return claim is not None and claim.function_entered and not claim.function_left and not self.is_sending_retry
+
+    @property
+    def is_over(self) -> bool:
+        """True if the outcome of this attempt is stored already, though the function has not ended yet."""
+        return self._is_over
+
+    @property
     def own_message_sent(self) -> bool:
         """True if a message with the task's own id was sent while it ran: that of its replacement."""
         return self._own_message_sent
@@ -177,6 +207,20 @@ class AttemptState:
         if self._phase is Phase.CLAIMED:
             self._phase = Phase.RUNNING
         return True
+
+    def leave_function(self) -> None:
+        """Note that the task function has ended: states come from Celery from here on."""
+        if self._claim is None:
+            raise self._illegal("the end of the function")
+        self._claim.function_left = True
+
+    def note_own_state(self, name: str, meta: Any) -> None:
+        """Note a state of Celery's that the function has set itself."""
+        self._own_state = OwnState(name, meta)
+
+    def note_end(self) -> None:
+        """Note that the outcome is stored, whatever follows."""
+        self._is_over = True
 
     def replace(self) -> None:
         """Note that the task is handed over to the one that replaces it."""
