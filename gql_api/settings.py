@@ -120,6 +120,15 @@ class Settings(BaseSettings):
         le=1000,
         description="After this many attempts that were lost with their worker, a task fails with `WorkerLostError`.",
     )
+    max_rejections: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description=(
+            "After this many attempts that raised `Reject(requeue=True)`, a task fails with `Reject`. "
+            "The pause before the next attempt doubles from 1 s to 60 s."
+        ),
+    )
     stock_result_backend: StockResultBackend = Field(
         default="none",
         repr=False,

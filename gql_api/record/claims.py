@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
@@ -23,6 +24,7 @@ from gql_api.record.writes import (
     fail,
     from_now,
     next_message,
+    retry,
     start_of,
 )
 
@@ -104,9 +106,23 @@ def requeue(
         **RELEASED,
         f.DUE_AT: from_now(due_in),
         f.PROGRESS: REMOVE,
-        **({f.LOST_ATTEMPTS: {"$add": [{"$ifNull": [f"${f.LOST_ATTEMPTS}", 0]}, 1]}} if lost else {}),
+        **({f.LOST_ATTEMPTS: _one_more(f.LOST_ATTEMPTS)} if lost else {}),
     }
     return change(task_id, changes, status=Status.QUEUED, message=message, fence=fence)
+
+
+def reject(task_id: str, error: ErrorInfo, *, due_in: float, announced: int = 0, fence: Filter | None = None) -> Write:
+    """Record that the function rejected the task, which is due again after ``due_in`` seconds."""
+    filter_, [stage] = retry(task_id, error, due_in=due_in, announced=announced, fence=fence)
+    return filter_, [{"$set": {**stage["$set"], f.PROGRESS: REMOVE, f.REJECTIONS: _one_more(f.REJECTIONS)}}]
+
+
+def note_state(task_id: str, state: str, *, announced: int = 0, fence: Filter | None = None) -> Write:
+    """Note in the history that the function has set one of Celery's own states. The task stays STARTED."""
+    running = {**(fence or {}), f.STATUS: Status.STARTED}
+    return change(
+        task_id, {}, status=Status.STARTED, message=state, announced=announced, fence=running, keeps_custom_state=True
+    )
 
 
 def enqueue(task_id: str | Sequence[str]) -> Write:
@@ -143,13 +159,17 @@ def _not_yet_run(task: NewTask) -> Filter:
 
 
 def exclude_from_recovery(task_id: str, fence: Filter) -> Write:
-    """Take a task away from recovery: it waits for its replacement, or its function raised ``Ignore``."""
+    """Take a task away from recovery: it waits for its replacement."""
     return {f.ID: task_id, **fence}, [{"$unset": f.DUE_AT}]
 
 
 def returned_by(attempt: int) -> Filter:
     """Return the fence of an attempt that has given its task back for a replacement to end it."""
     return {f.STATUS: Status.QUEUED, f.ATTEMPTS: attempt}
+
+
+def _one_more(field: str) -> dict[str, Any]:
+    return {"$add": [{"$ifNull": [f"${field}", 0]}, 1]}
 
 
 def expire(task_id: str | Sequence[str]) -> Write:

@@ -39,6 +39,8 @@ FORGOTTEN = "forgotten"
 ATTEMPTS = "attempts"
 # The number of attempts whose worker was lost.
 LOST_ATTEMPTS = "lost_attempts"
+# The number of attempts whose function raised ``Reject(requeue=True)``.
+REJECTIONS = "rejections"
 # The holder of a STARTED task: the token of the claim, the run of the worker, and the process in it.
 CLAIM = "claim"
 WORKER_RUN = "worker_run"
@@ -162,5 +164,5 @@ LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 # The fields that clients do not see; events leave them out.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
-    REPLAYED, SENDER_TOKEN,
+    REPLAYED, REJECTIONS, SENDER_TOKEN,
 )  # fmt: skip

@@ -159,6 +159,8 @@ class TaskRecord:
     """The number of attempts that have begun."""
     lost_attempts: Field[int] = Field(f.LOST_ATTEMPTS, default=0)
     """The number of attempts whose worker was lost."""
+    rejections: Field[int] = Field(f.REJECTIONS, default=0)
+    """The number of attempts whose function asked for another one by ``Reject(requeue=True)``."""
     claim: Field[str | None] = Field(f.CLAIM, default=None)
     """The token of the claim that holds the task."""
     worker: Field[str | None] = Field(f.WORKER, default=None)

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from databases import Databases
-from pymongo import MongoClient
 from support import Api, wait_until
-
-from gql_api.record import fields, queries
 
 
 def test_a_start_told_by_hand_is_no_second_start(api: Api) -> None:
@@ -38,16 +32,10 @@ def test_a_base_class_of_its_own_is_covered(api: Api) -> None:
     assert (task["result"], task["attempts"]) == (["as tenant", "sent"], 1)
 
 
-def test_a_start_that_is_refused_by_the_class_is_not_repeated(
-    api: Api, databases: Databases, environment: dict[str, str]
-) -> None:
-    """`Ignore` before the function leaves the task as it is, as in Celery; recovery does not run it again."""
-    task_id = api.create("task_modules.of_tenant", args=["refused"])
-    with MongoClient[dict[str, Any]](databases.mongodb.url) as client:
-        tasks = client[environment["MONGODB_DATABASE"]][fields.TASKS]
-        # Recovery finds a task by when it is due, and by nothing else.
-        wait_until(lambda: tasks.find_one({**queries.by_id(task_id), fields.DUE_AT: {"$exists": False}}))
-    assert (api.task(task_id)["status"], api.task(task_id)["attempts"]) == ("STARTED", 1)
+def test_a_start_that_is_refused_by_the_class_is_not_repeated(api: Api) -> None:
+    """`Ignore` before the function ends the task."""
+    task = api.finished(api.create("task_modules.of_tenant", args=["refused"]))
+    assert (task["status"], task["attempts"]) == ("REVOKED", 1)
 
 
 def test_an_eager_call_inside_leaves_the_time_limit_alone(api: Api) -> None:

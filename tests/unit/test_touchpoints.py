@@ -75,6 +75,9 @@ _INTERNALS = {
     ("kombu", "kombu.serialization:registry", "worker/app"): {
         "name_to_type": "a serializer that makes JSON is recognised",
     },
+    ("celery", "celery.app.base:Celery", "worker/backend"): {
+        "current_worker_task": "a state that a function sets itself does not end its task",
+    },
     ("celery", "celery._state", "worker/app"): {
         "get_current_worker_task()": "log lines belong to a task",
     },

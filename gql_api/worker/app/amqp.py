@@ -22,8 +22,8 @@ from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
-from gql_api.worker.app.configuration import check, check_connection, encoding_problem
 from gql_api.record.reads import TaskRecord
+from gql_api.worker.app.configuration import check, check_connection, encoding_problem
 from gql_api.worker.app.recording_producer import Outgoing, RecordingProducer
 from gql_api.worker.app.task_ids import SenderTokens, check_not_deleted, check_not_taken
 from gql_api.worker.backend.backend import Backend

@@ -18,13 +18,12 @@ from gql_api.record import claims
 from gql_api.record.fields import is_internal
 from gql_api.record.model import Claim
 from gql_api.record.reads import TaskRecord
-from gql_api.worker.app.republish import publish
-from gql_api.worker.attempts import request, time_limits
+from gql_api.worker.attempts import outcomes, request, time_limits
 from gql_api.worker.attempts.lost import end_cancelled
 from gql_api.worker.backend.messages import ORIGINAL
 from gql_api.worker.errors import TaskCancelledError
 from gql_api.worker.state import cancellation
-from gql_api.worker.state.attempt import AttemptState, Phase, attempt_of, raise_if_cancelled
+from gql_api.worker.state.attempt import AttemptState, attempt_of, raise_if_cancelled
 from gql_api.worker.state.process import RUN, has_pool_processes
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Claiming:
         try:
             super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
         except (Ignore, Reject) as error:
-            self._end_without_outcome(request, error)
+            outcomes.end_without_result(self.backend, request, error)
             raise
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -78,10 +77,12 @@ class Claiming:
         try:
             result = self._run_within_time_limit(*args, **kwargs)
         except (Ignore, Reject) as error:
-            self._end_without_outcome(request, error)
+            attempt.leave_function()
+            outcomes.end_without_result(self.backend, request, error)
             raise
         except TaskCancelledError as error:
-            self._end_cancelled(request, str(error))
+            attempt.leave_function()
+            outcomes.end_cancelled(self.backend, request, str(error))
             raise Ignore(str(error)) from error
         finally:
             attempt.leave_function()
@@ -111,6 +112,7 @@ class Claiming:
             except Exception as error:
                 # Celery rejects the message of a task whose retry cannot be sent.
                 self.backend.mark_as_failure(task_id, error, traceback.format_exc(), request=request)
+                attempt.note_end()
                 raise
 
     def on_replace(self, sig: Signature) -> Any:
@@ -134,33 +136,6 @@ class Claiming:
                 alone = claims.exclude_from_recovery(request.id, claims.returned_by(attempt.number))
                 backend.when_store_answers(lambda: backend.store.note(alone))
             raise
-
-    def _end_cancelled(self, request: Any, default_reason: str) -> None:
-        """Revoke a task whose function stopped because it was cancelled, for the reason that the caller gave."""
-        backend = self.backend
-        record = backend.when_store_answers(lambda: backend.store.find(request.id))
-        reason = None if record is None else record.cancel_reason
-        backend.mark_as_revoked(request.id, reason or default_reason, request)
-
-    def _end_without_outcome(self, request: Any, error: Ignore | Reject) -> None:
-        """Follow a function that ends without an outcome: ``Reject`` requeues the task, ``Ignore`` leaves it as it is.
-
-        A task that was replaced is its replacement's.
-        """
-        backend, attempt = self.backend, attempt_of(request)
-        if not attempt.number or attempt.phase is Phase.REPLACED:
-            return
-        fence = claims.held_by(attempt.number)
-        backend.store_log(request)
-        if isinstance(error, Reject) and error.requeue:
-            back = claims.requeue(request.id, fence, "rejected by its function")
-            record = backend.when_store_answers(lambda: backend.store.change(back))
-            if record is not None:
-                # Celery puts back the message of this attempt, which starts no other.
-                publish(backend.app, record)
-        elif isinstance(error, Ignore):
-            alone = claims.exclude_from_recovery(request.id, fence)
-            backend.when_store_answers(lambda: backend.store.note(alone))
 
     def _run_within_time_limit(self, *args: Any, **kwargs: Any) -> Any:
         # The signal can come between the return of the function and ``disable``: the function was in time.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from celery import states
 from celery.backends.mongodb import MongoBackend
 from celery.canvas import Signature
-from celery.exceptions import Ignore, TaskRevokedError
+from celery.exceptions import Ignore, Reject, TaskRevokedError
 from celery.result import AsyncResult, GroupResult
 from kombu.exceptions import EncodeError
 from pymongo.collection import Collection
@@ -44,12 +44,13 @@ from gql_api.worker.backend.translation import (
     Attempt,
     arrival,
     change_of,
+    error_info,
     limited,
     progress_from,
     text_of,
 )
 from gql_api.worker.state import tracebacks
-from gql_api.worker.state.attempt import attempt_of, fence_of
+from gql_api.worker.state.attempt import AttemptState, attempt_of, fence_of
 from gql_api.worker.state.process import background_thread, in_event_loop, is_worker
 from gql_api.worker.store.chords import Answer, ChordStore
 from gql_api.worker.store.connections import connections_for
@@ -170,6 +171,13 @@ class Backend(MongoBackend):
         Raises:
             EncodeError: the result cannot be stored; Celery then stores this error as the failure.
         """
+        own = self._attempt_in_function(task_id, request)
+        if own is not None and state in ENDS_ATTEMPT:
+            # Its return decides how the attempt ends.
+            own.note_own_state(state, result)
+            note = claims.note_state(task_id, state, announced=self._progress.announced(task_id), fence=own.fence)
+            self.when_store_answers(lambda: self.store.change(note))
+            return result
         if state == PROGRESS and request is not None:
             self.report_progress(task_id, progress_from(result, self.codec.json_form), fence_of(task_id, request))
             return result
@@ -192,6 +200,9 @@ class Backend(MongoBackend):
         state: str = states.SUCCESS,
     ) -> None:
         """Store a success, for a task with ``ignore_result`` without its result."""
+        if self._attempt_in_function(task_id, request) is not None:
+            self.store_result(task_id, result, state, request=request)
+            return
         ignored = request is not None and not request.is_eager and (request.ignore_result or not store_result)
         if ignored:
             self.store_result(task_id, result if request.chord else None, state, request=request, ignored=True)
@@ -215,9 +226,10 @@ class Backend(MongoBackend):
             again = functools.partial(self.mark_as_failure, task_id, exc, traceback, request)
             background_thread.submit(functools.partial(again, store_result, call_errbacks, state))
             return
+        by_hand = self._attempt_in_function(task_id, request) is not None
         if store_result:
             self.store_result(task_id, exc, state, traceback=traceback, request=request)
-        if request is None or attempt_of(request).refused:
+        if by_hand or request is None or attempt_of(request).refused:
             return
         if request.chord:
             self.on_chord_part_return(request, state, exc)
@@ -240,9 +252,10 @@ class Backend(MongoBackend):
             )
             return
         error = TaskRevokedError(reason)
+        by_hand = self._attempt_in_function(task_id, request) is not None
         if store_result:
             self.store_result(task_id, error, state, request=request)
-        if request is not None and request.chord and not attempt_of(request).refused:
+        if not by_hand and request is not None and request.chord and not attempt_of(request).refused:
             self.on_chord_part_return(request, state, error)
 
     def process_cleanup(self) -> None:
@@ -302,6 +315,14 @@ class Backend(MongoBackend):
             task_id, exc, traceback=traceback, request=request, store_result=store_result, state=state
         )
 
+    def reject(self, request: Any, reason: str, pause: float) -> None:
+        """Give the task of a request back to run again after a pause, because its function rejected it."""
+        self.store_log(request)
+        _, announced = self._progress.take(request.id)
+        error = error_info(self.encode_result(Reject(reason), states.RETRY), None, self.codec.json_form)
+        write = claims.reject(request.id, error, due_in=pause, announced=announced, fence=fence_of(request.id, request))
+        self.when_store_answers(lambda: self.store.change(write))
+
     def store_retry(self, request: Any, message: NewTask) -> bool:
         """Store a retry and the message of the next attempt before that is sent, and return whether it was stored.
 
@@ -320,7 +341,9 @@ class Backend(MongoBackend):
         """Add an exception's own text to what Celery keeps of it."""
         encoded = super().encode_result(result, state)
         if state in self.EXCEPTION_STATES and isinstance(result, BaseException):
-            return {**encoded, fields.MESSAGE: text_of(result)}
+            # The text of a ``Reject`` would be that of a tuple.
+            text = result.reason if isinstance(result, Reject) else result
+            return {**encoded, fields.MESSAGE: text_of(text)}
         return encoded
 
     def _store_result(
@@ -361,6 +384,16 @@ class Backend(MongoBackend):
             logger.info("Task %s is not this attempt's any more: its %s is dropped", task_id, state)
             attempt_of(request).note_refusal()
         return result
+
+    def _attempt_in_function(self, task_id: str, request: Any) -> AttemptState | None:
+        """Return the attempt whose function sets a state of its own task, by ``update_state`` or without a request."""
+        if request is None:
+            running = self.app.current_worker_task
+            request = None if running is None else running.request
+        if getattr(request, "id", None) != task_id:
+            return None
+        attempt = attempt_of(request)
+        return attempt if attempt.is_in_function else None
 
     def _arrival(self, attempt: Attempt) -> NewTask:
         return arrival(attempt, self.codec.json_form, self.app)

@@ -137,8 +137,8 @@ def error_info(stored: Any, traceback: Any, json_form: JsonForm, max_bytes: int)
     )
 
 
-def text_of(exception: BaseException) -> str:
-    """Return the text of an exception, whose own ``__str__`` may fail."""
+def text_of(exception: object) -> str:
+    """Return the text of an exception or of its reason, whose own ``__str__`` may fail."""
     try:
         return str(exception)
     except Exception as error:  # noqa: BLE001 - whatever it raises, the task ends with the exception itself

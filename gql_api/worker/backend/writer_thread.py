@@ -59,7 +59,7 @@ class WriterThread:
         with self._condition:
             while (delay := self._delay()) is None or delay > 0:
                 if delay is None and time.monotonic() - idle_since > _IDLE_SECONDS:
-                    # All is written. What remains belongs to quiet attempts, and to those without an outcome (Ignore).
+                    # All is written. What remains belongs to quiet attempts, and to those that were replaced.
                     self._clear()
                     self._thread = None
                     return False

@@ -55,6 +55,14 @@ class OwnClaim:
     function_left: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class OwnState:
+    """A state of Celery's that ends an attempt, set by the function itself, for instance by ``update_state``."""
+
+    name: str
+    meta: Any
+
+
 @dataclass(slots=True)
 class OwnRetry:
     """The retry that an attempt asks for: stored before its message is sent."""
@@ -68,7 +76,10 @@ class OwnRetry:
 class AttemptState:
     """The phase of one attempt with what is known in it. A transition that the phase does not allow raises."""
 
-    __slots__ = ("_claim", "_fence", "_own_message_sent", "_phase", "_pid", "_refused", "_retry")
+    __slots__ = (
+        "_claim", "_fence", "_is_over", "_own_message_sent", "_own_state", "_phase", "_pid", "_refused",
+        "_retry",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._phase = Phase.RECEIVED
@@ -76,7 +87,9 @@ class AttemptState:
         self._claim: OwnClaim | None = None
         self._retry: OwnRetry | None = None
         self._fence: Filter | None = None
-        # These two can come true in any phase.
+        self._own_state: OwnState | None = None
+        # These three can come true in any phase.
+        self._is_over = False
         self._refused = False
         self._own_message_sent = False
 
@@ -131,6 +144,22 @@ class AttemptState:
     def refused(self) -> bool:
         """True if the record refused a write of this attempt: the task does not belong to it any more."""
         return self._refused
+
+    @property
+    def own_state(self) -> OwnState | None:
+        """The last state of Celery's that the function has set itself, out of those that end an attempt."""
+        return self._own_state
+
+    @property
+    def is_in_function(self) -> bool:
+        """True while the function runs, unless Celery stores the retry that the function asks for."""
+        claim = self._claim
+        return claim is not None and claim.function_entered and not claim.function_left and not self.is_sending_retry
+
+    @property
+    def is_over(self) -> bool:
+        """True if the outcome of this attempt is stored already, though the function has not ended yet."""
+        return self._is_over
 
     @property
     def own_message_sent(self) -> bool:
@@ -188,6 +217,14 @@ class AttemptState:
     def is_function_running(self) -> bool:
         """True while the task function runs, until it hands its task over."""
         return self._phase is Phase.RUNNING and self._claim is not None and not self._claim.function_left
+
+    def note_own_state(self, name: str, meta: Any) -> None:
+        """Note a state of Celery's that the function has set itself."""
+        self._own_state = OwnState(name, meta)
+
+    def note_end(self) -> None:
+        """Note that the outcome is stored, whatever follows."""
+        self._is_over = True
 
     def replace(self) -> None:
         """Note that the task is handed over to the one that replaces it."""

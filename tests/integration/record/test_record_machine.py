@@ -73,6 +73,19 @@ class RecordMachine(RuleBasedStateMachine):
             self.status, self.holder = outcome, None
 
     @rule(attempt=_attempts)
+    def reject(self, attempt: int) -> None:
+        """A function rejects its task, which then waits."""
+        write = claims.reject(self.id, _ERROR, due_in=60.0, fence=claims.held_by(attempt))
+        if self._expect(write, taken=self._holds(attempt)):
+            self.status, self.holder = Status.RETRY, None
+
+    @rule(attempt=_attempts)
+    def note_state(self, attempt: int) -> None:
+        """A function sets one of Celery's states itself, which ends nothing."""
+        write = claims.note_state(self.id, "FAILURE", fence=claims.held_by(attempt))
+        self._expect(write, taken=self._holds(attempt))
+
+    @rule(attempt=_attempts)
     def report(self, attempt: int) -> None:
         """An attempt reports progress."""
         self._expect(writes.progress(self.id, Progress(1.0), fence=claims.held_by(attempt)), taken=self._holds(attempt))

@@ -129,6 +129,18 @@ def test_a_function_is_entered_once() -> None:
         assert not _state_in(phase).enter_function()
 
 
+def test_a_state_is_the_functions_own_while_it_runs() -> None:
+    """Neither before nor after the function, and not while Celery stores the retry that the function asks for."""
+    state = _state_in(Phase.CLAIMED)
+    seen = [state.is_in_function]
+    state.enter_function()
+    with state.sending_retry():
+        seen.append(state.is_in_function)
+    seen.append(state.is_in_function)
+    state.leave_function()
+    assert [*seen, state.is_in_function] == [False, False, True, False]
+
+
 def test_a_retry_is_being_sent_until_its_sender_returns() -> None:
     """The error that was asked with and what is stored stay, also when the sender raises and tries again."""
     state, error = _state_in(Phase.RUNNING), ValueError("again")

@@ -1,0 +1,67 @@
+"""The end of an attempt whose function raises ``Ignore`` or ``Reject``, or stops because its task was cancelled."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from celery import states
+from celery.exceptions import Ignore, Reject
+
+from gql_api.worker.state.attempt import AttemptState, OwnState, Phase, attempt_of
+
+if TYPE_CHECKING:
+    from gql_api.worker.backend.backend import Backend
+
+# The pause before a rejected task runs again is one second the first time, then doubles.
+_MAX_PAUSE_SECONDS = 60.0
+
+
+def end_without_result(backend: Backend, request: Any, error: Ignore | Reject) -> None:
+    """End an attempt that raised ``Ignore`` or ``Reject``, unless Celery raised it after the attempt had ended.
+
+    A task that was replaced belongs to its replacement, and one that was taken away to another attempt.
+    """
+    attempt = attempt_of(request)
+    if not attempt.number or attempt.phase is Phase.REPLACED or attempt.refused or attempt.is_over:
+        return
+    if isinstance(error, Reject):
+        _reject(backend, request, attempt, error)
+    else:
+        _ignore(backend, request, attempt.own_state, str(error))
+
+
+def end_cancelled(backend: Backend, request: Any, default_reason: str) -> None:
+    """Revoke a task whose function stopped because it was cancelled, for the reason that the caller gave."""
+    record = backend.when_store_answers(lambda: backend.store.find(request.id))
+    reason = None if record is None else record.cancel_reason
+    backend.mark_as_revoked(request.id, reason or default_reason, request)
+
+
+def _ignore(backend: Backend, request: Any, own_state: OwnState | None, reason: str) -> None:
+    """Revoke the task, or store the final state that its function has set before it raised ``Ignore``."""
+    name = None if own_state is None else own_state.name
+    meta = None if own_state is None else own_state.meta
+    text = f"the task raised Ignore: {reason}" if reason else "the task raised Ignore"
+    # Celery stores the meta of a failure in place of an exception.
+    failure: Any = text if meta is None else meta
+    if name == states.SUCCESS:
+        backend.mark_as_done(request.id, meta, request, store_result=not request.ignore_result)
+    elif name == states.FAILURE:
+        backend.mark_as_failure(request.id, failure, request=request)
+    else:
+        backend.mark_as_revoked(request.id, str(meta) if name == states.REVOKED and meta else text, request)
+
+
+def _reject(backend: Backend, request: Any, attempt: AttemptState, error: Reject) -> None:
+    text = "the task raised Reject" if error.reason is None else f"the task raised Reject: {error.reason}"
+    rejections = 0 if attempt.claim is None else attempt.claim.record.rejections
+    limit = backend.settings.max_rejections
+    if error.requeue and rejections + 1 < limit:
+        pause = min(2.0**rejections, _MAX_PAUSE_SECONDS)
+        backend.reject(request, text, pause)
+        return
+    if error.requeue:
+        text = f"{text}; {limit} attempts ended so"
+    # Celery passes the error on to whoever waits for the result, which must not be requeued for it.
+    backend.mark_as_failure(request.id, Reject(text), traceback.format_exc(), request=request)

@@ -1,0 +1,176 @@
+"""How an attempt ends: by ``Ignore``, ``Reject``, states set by hand and errors of every kind, on each pool."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, chord
+from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult
+from databases import Databases
+from pymongo import MongoClient
+from support import HELPERS, process, wait_until
+
+from gql_api.adopt import adopt
+from gql_api.record.fields import Status
+from gql_api.record.reads import TaskRecord
+from gql_api.settings import Settings
+from gql_api.worker.backend.backend import Backend
+
+_POOLS = ["prefork", "threads", "solo", "gevent"]
+
+
+@dataclass
+class Site:
+    """An adopted application, and a worker of one pool that serves its queue."""
+
+    app: Celery
+    pool: str
+    log: Path
+
+    def send(self, name: str, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Send a task."""
+        return self.app.send_task(f"outcome_tasks.{name}", args, kwargs)
+
+    def find(self, sent: AsyncResult) -> TaskRecord:
+        """Read a task."""
+        backend = self.app.backend
+        assert isinstance(backend, Backend)
+        record = backend.store.find(sent.id)
+        assert record is not None
+        return record
+
+    def finished(self, sent: AsyncResult) -> TaskRecord:
+        """Wait until a task is final."""
+        wait_until(lambda: self.find(sent).is_final, 20, f"the end of {sent.id}:\n{self.log.read_text()[-3000:]}")
+        return self.find(sent)
+
+    def run(self, name: str, *args: Any, **kwargs: Any) -> TaskRecord:
+        """Send a task and wait until it is final."""
+        return self.finished(self.send(name, *args, **kwargs))
+
+
+@pytest.fixture(scope="module", params=_POOLS)
+def site(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """A site for each pool, with a database of its own."""
+    pool, folder = request.param, tmp_path_factory.mktemp("outcomes")
+    name, log = f"outcomes_{uuid.uuid4().hex}", folder / "worker.log"
+    settings = Settings(mongodb_url=databases.mongodb.url, mongodb_database=name, celery_broker_url=databases.redis.url)
+    environment = {
+        "MONGODB_URL": settings.mongodb_url,
+        "MONGODB_DATABASE": name,
+        "CELERY_BROKER_URL": settings.celery_broker_url,
+        "TASK_MODULES": "outcome_tasks",
+        "MAX_REJECTIONS": "2",
+        "RECOVERY_INTERVAL_SECONDS": "0.2",
+        "PYTHONPATH": str(HELPERS),
+    }
+    app = adopt(Celery(name, broker=settings.celery_broker_url, set_as_current=False))
+    app.conf.task_default_queue = name
+    app._backend_cache = Backend(app, settings)  # noqa: SLF001 - the backend would read the environment
+    command = [sys.executable, "-m", "celery", "-A", "jobs", "worker", "-P", pool, "-c", "1", "-Q", name]
+    command += ["-n", f"{name}@%h", "-l", "INFO", "--without-mingle", "--without-gossip"]
+    with process(command, log, environment):
+        wait_until(lambda: b" ready." in log.read_bytes(), 60, "the worker")
+        yield Site(app, pool, log)
+    app.backend.connections.close()
+    app.close()
+    with MongoClient[dict[str, Any]](databases.mongodb.url) as client:
+        client.drop_database(name)
+
+
+def test_a_task_that_raises_ignore_is_revoked(site: Site) -> None:
+    """It ends with the reason, also for a caller that waits for its result, and the worker takes the next task."""
+    reasons = {None: "the task raised Ignore", "tenant is closed": "the task raised Ignore: tenant is closed"}
+    for reason, text in reasons.items():
+        sent = site.send("ignore", reason)
+        task = site.finished(sent)
+        assert task.error is not None
+        assert (task.status, task.attempts, task.error.type) == (Status.REVOKED, 1, "TaskRevokedError")
+        assert (task.error.message, task.history[-1].message) == (text, text)
+        with pytest.raises(TaskRevokedError, match=text):
+            sent.get(timeout=10)
+
+
+def test_ignore_leaves_a_final_state_that_the_function_has_set(site: Site) -> None:
+    """Celery's idiom to end a task with a meta of one's own."""
+    done, failed, revoked, other = (
+        site.run("ignore", "set by hand", state, {"by": "hand"})
+        for state in ("SUCCESS", "FAILURE", "REVOKED", "SKIPPED")
+    )
+    assert (done.status, done.result) == (Status.SUCCESS, {"by": "hand"})
+    assert failed.error is not None
+    assert (failed.status, failed.error.args) == (Status.FAILURE, [{"by": "hand"}])
+    assert revoked.error is not None
+    assert (revoked.status, revoked.error.message) == (Status.REVOKED, "{'by': 'hand'}")
+    assert (other.status, [entry.message for entry in other.history[-2:]]) == (
+        Status.REVOKED,
+        ["SKIPPED", "the task raised Ignore: set by hand"],
+    )
+
+
+def test_the_chord_of_a_task_that_raises_ignore_ends(site: Site) -> None:
+    """Its body fails, as it does when a member is cancelled."""
+    members = [site.app.signature("outcome_tasks.pid"), site.app.signature("outcome_tasks.ignore")]
+    body = chord(members, app=site.app)(site.app.signature("outcome_tasks.count"))
+    wait_until(lambda: body.state == "FAILURE")
+    with pytest.raises(TaskRevokedError, match="Ignore"):
+        body.get(timeout=10)
+
+
+def test_a_task_that_rejects_its_message_fails(site: Site) -> None:
+    """``Reject`` without ``requeue`` is a failure, once, with the reason."""
+    for reason, text in {None: "the task raised Reject", "unfit": "the task raised Reject: unfit"}.items():
+        task = site.run("reject", reason)
+        assert task.error is not None
+        assert (task.status, task.attempts) == (Status.FAILURE, 1)
+        assert (task.error.type, task.error.message) == ("Reject", text)
+
+
+def test_a_task_that_requeues_itself_runs_again_after_a_pause(site: Site, tmp_path: Path) -> None:
+    """Meanwhile it waits in the state RETRY, with the reason."""
+    file = tmp_path / "accept"
+    sent = site.send("reject_until", str(file), "not yet")
+    wait_until(lambda: site.find(sent).rejections)
+    waiting = site.find(sent)
+    assert waiting.error is not None
+    assert (waiting.status, waiting.error.message) == (Status.RETRY, "the task raised Reject: not yet")
+    file.touch()
+    task = site.finished(sent)
+    assert (task.result, task.attempts, task.error) == ("accepted", 2, None)
+    assert (task.history[-2].at - task.history[2].at).total_seconds() > 0.9
+
+
+def test_a_task_that_requeues_itself_for_ever_fails(site: Site) -> None:
+    """After MAX_REJECTIONS it fails, with the reason of the last one and the number."""
+    task = site.run("reject_until", "/nowhere", "never")
+    assert task.error is not None
+    assert (task.status, task.attempts, task.error.type) == (Status.FAILURE, 2, "Reject")
+    assert task.error.message == "the task raised Reject: never; 2 attempts ended so"
+
+
+@pytest.mark.parametrize(
+    "state", ["PENDING", "RECEIVED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED"]
+)
+def test_the_return_decides_over_a_state_set_by_hand(site: Site, state: str) -> None:
+    """A state of Celery's own that the function sets is a note in the history; the function goes on once."""
+    task = site.run("set_state", state)
+    assert (task.status, task.result, task.attempts) == (Status.SUCCESS, "went on", 1)
+    steps = [(entry.status, entry.message) for entry in task.history]
+    assert steps == [("QUEUED", None), ("STARTED", None), ("STARTED", state), ("SUCCESS", None)]
+
+
+def test_the_return_decides_over_the_backend_called_by_hand(site: Site) -> None:
+    """The methods by which Celery stores an outcome only add a note while the function runs."""
+    sent = [site.send("mark_as", outcome) for outcome in ("failure", "done", "revoked")]
+    sent += [site.send("set_state", state, directly=True) for state in ("FAILURE", "RETRY")]
+    for task in map(site.finished, sent):
+        assert (task.status, task.result, task.attempts) == (Status.SUCCESS, "went on", 1)
