@@ -44,15 +44,15 @@ _INTERNALS = {
         "revoke(task_id, destination, terminate, signal, kwargs)": "revoke also ends the record of a task",
     },
     ("celery", "celery.app.base:Celery", "adopt.py"): {
-        "task_cls": "tasks get our base class",
         "amqp_cls": "tasks are recorded before they are sent",
         "backend_cls": "our result backend is used whatever is configured",
         "control_cls": "revoke also ends the record of a task",
         "steps": "the worker starts our threads",
-        "finalized": "an application that has tasks already is refused",
-        "Task": "it is cached once used, which shows that adopt comes too late",
     },
     ("celery", "celery.app.base:Celery", "worker/app"): {
+        "task_cls": "tasks get our base class, unless the application has its own",
+        "_tasks": "every task gets our methods when it is added to the registry",
+        "finalized": "an application that has tasks already is refused",
         "current_worker_task": "the sender of a task is its parent",
     },
     ("celery", "celery._state", "worker/app"): {

@@ -40,8 +40,7 @@ class Task(celery.Task):
 
         Empty outside a worker.
         """
-        claim = attempt_of(self.request).claim
-        return {} if claim is None else claim.record.metadata
+        return metadata_of(self.request)
 
     def update_metadata(
         self,
@@ -78,7 +77,7 @@ class Task(celery.Task):
         attempt = attempt_of(self.request)
         if attempt.claim is not None and operations:
             attempt.update_record(self.backend.change_metadata(self.request, operations))
-        return self.metadata
+        return metadata_of(self.request)
 
     def report_progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
         """Store and announce the progress of this attempt.
@@ -120,6 +119,12 @@ class Task(celery.Task):
         if request.id is None or request.called_directly or request.is_eager:
             return
         self.backend.log(request, number, lambda: _formatted(message, args))
+
+
+def metadata_of(request: Any) -> dict[str, Any]:
+    """Return the metadata of the task of a request, as its attempt has last seen it; empty outside a worker."""
+    claim = attempt_of(request).claim
+    return {} if claim is None else claim.record.metadata
 
 
 def _finite(number: float) -> float:
