@@ -6,13 +6,18 @@ sets for Django, a ``base=`` of one task. They stay, and what they define goes b
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any, overload
 
 import celery
 from celery import Celery
+from pydantic import BaseModel
 
 from gql_api.record.fields import is_internal
 from gql_api.worker.app.task import Task, metadata_of
+from gql_api.worker.state import coroutines
 
 _OURS = f"{Task.__module__}:{Task.__name__}"
 
@@ -39,6 +44,7 @@ class _AddingMethods:
     def __setitem__(self, name: str, task: celery.Task) -> None:
         if not is_internal(name):
             add_methods(task)
+            run_coroutines(task)
         super().__setitem__(name, task)  # type: ignore[misc] # the registry's own class comes after this one
 
 
@@ -67,3 +73,43 @@ def add_methods(task: celery.Task) -> None:
     kind = type(task)
     attributes = {"__module__": kind.__module__, "__doc__": kind.__doc__}
     task.__class__ = type(kind.__name__, (kind, _AddedMethods), attributes)
+
+
+def run_coroutines(task: celery.Task) -> None:
+    """Let a task whose function is a coroutine function run like any other.
+
+    A call of the function itself returns the coroutine, as without Celery.
+    """
+    # With ``autoretry_for`` a task has a ``run`` that catches the exceptions of this one. Celery adds that before or
+    # after the task comes to the registry.
+    attribute = "_orig_run" if hasattr(task, "_orig_run") else "run"
+    function = getattr(task, attribute)
+    if not _returns_coroutines(function):
+        return
+
+    dump = _dump_of(task, function)
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        request = task.request
+        is_own_call = request.called_directly or (coroutines.is_in_loop() and not request.is_eager)
+        if is_own_call or not inspect.isawaitable(result):
+            return result
+        return dump(coroutines.run(result))
+
+    setattr(task, attribute, run)
+
+
+def _returns_coroutines(function: Any) -> bool:
+    # A decorator leads to the function; a callable object has it in its class.
+    function = inspect.unwrap(function)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - not whether it can be called
+
+
+def _dump_of(task: celery.Task, function: Any) -> Callable[[Any], Any]:
+    """Return what Celery's wrapper for ``pydantic=True`` does to a result: the wrapper gets the coroutine only."""
+    if getattr(task, "_dump_pydantic_arguments", None) is None:
+        return lambda result: result
+    options = inspect.getclosurevars(function).nonlocals["dump_kwargs"]
+    return lambda result: result.model_dump(**options) if isinstance(result, BaseModel) else result
