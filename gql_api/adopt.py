@@ -11,6 +11,7 @@ from gql_api.worker.app.consumer import EagerPolling, NoRestore, NoteAnswers, To
 from gql_api.worker.app.pool_results import KeepPartialResults
 from gql_api.worker.app.rate_limits import RateLimits
 from gql_api.worker.app.task import Task
+from gql_api.worker.app.task_registry import adopt_tasks
 from gql_api.worker.app.unknown_tasks import UnknownTasks
 from gql_api.worker.attempts.leases import Leases
 from gql_api.worker.errors import DuplicateTaskIdError, TaskCancelledError
@@ -28,7 +29,8 @@ _FALLBACK = "default"
 def adopt(app: App) -> App:
     """Make a Celery application keep its tasks in records. Call it right after creating the app, before its tasks.
 
-    The app keeps its own broker, queues, routes and other settings. MongoDB and Redis are those of our settings.
+    The app keeps its own broker, queues, routes and other settings, and its own task classes: every task has the
+    methods of :class:`Task` beside those of its class. MongoDB and Redis are those of our settings.
 
     Returns:
         The same app.
@@ -38,9 +40,7 @@ def adopt(app: App) -> App:
         ImproperlyConfigured: the app has a setting that cannot work, for instance a broker that is not Redis. A setting
             that it gets later is checked when it connects to its broker.
     """
-    if app.finalized or "Task" in vars(app):
-        raise RuntimeError("adopt the Celery app right after making it: it has been set up already")
-    app.task_cls = "gql_api.worker.app.task:Task"
+    adopt_tasks(app)
     app.amqp_cls = "gql_api.worker.app.amqp:RecordingAMQP"
     app.backend_cls = "gql_api.worker.backend.backend:Backend"
     app.control_cls = "gql_api.worker.app.control:RecordingControl"

@@ -110,7 +110,7 @@ def burst(self: Task, count: int) -> None:
 @shared_task(bind=True)
 def odd_progress(self: Task) -> str:
     """Report what no progress bar can show."""
-    self.report_progress(1, 2, ValueError("no text \ud800"))  # type: ignore[arg-type] # what is tested
+    self.report_progress(1, 2, ValueError("no text \ud800"))
     self.update_state(state="PROGRESS", meta={"current": 10**400})
     return "fine"
 
@@ -315,4 +315,42 @@ def step_by_step(self: Task, key: str) -> str:
             done += 1
             self.update_state(state=f"STEP {done}")
             self.report_progress(done)
+    return "done"
+
+
+class Unspeakable:
+    """A value that has neither a text nor a number."""
+
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+    __repr__ = __float__ = __str__
+
+
+@shared_task(bind=True)
+def reports_nonsense(self: Task, last: str) -> str:
+    """Report everything that cannot be reported, twice, and something useful at the end."""
+    numbers: list[Any] = ["many", "", float("nan"), "-inf", 10**400, Decimal("sNaN"), 1j, [1], Unspeakable(), None]
+    nested: Any = []
+    for _ in range(5000):
+        nested = [nested]
+    circular: dict[str, Any] = {}
+    circular["self"] = circular
+    metas = [None, 5, "text", [object()], object(), {(1, 2): 3}, circular, {"nested": nested}, {"x": Unspeakable()}]
+    metas += [{"current": value} for value in numbers] + [{"x" * 17_000_000: 1}, {"x": "\0\ud800" * 10, "y": 2**70}]
+    for _ in range(2):
+        for value in numbers:
+            self.report_progress(value)
+            self.report_progress(1, value, Unspeakable())
+            self.log("level %s", "any", level=value)
+            self.log(value, value)
+        for meta in metas:
+            for state in ("PROGRESS", "UPLOADING"):
+                self.update_state(state=state, meta=meta)
+    if last == "large":
+        self.update_state(state="PROGRESS", meta={"current": 1, "text": "x" * 17_000_000})
+    elif last == "partly":
+        self.update_state(state="PROGRESS", meta={"current": 3, "model": object()})
+    else:
+        self.report_progress("3", Decimal("4.5"), Unspeakable())
     return "done"

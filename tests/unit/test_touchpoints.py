@@ -45,18 +45,18 @@ _INTERNALS = {
         "revoke(task_id, destination, terminate, signal, kwargs)": "revoke also ends the record of a task",
     },
     ("celery", "celery.app.base:Celery", "adopt.py"): {
-        "task_cls": "tasks get our base class",
         "amqp_cls": "tasks are recorded before they are sent",
         "backend_cls": "our result backend is used whatever is configured",
         "control_cls": "revoke also ends the record of a task",
         "steps": "the worker starts our threads",
-        "finalized": "an application that has tasks already is refused",
-        "Task": "it is cached once used, which shows that adopt comes too late",
     },
     ("celery", "celery._state", "adopt.py"): {
         "default_app": "threads without a current application use the adopted one",
     },
     ("celery", "celery.app.base:Celery", "worker/app"): {
+        "task_cls": "tasks get our base class, unless the application has its own",
+        "_tasks": "every task gets our methods when it is added to the registry",
+        "finalized": "an application that has tasks already is refused",
         "current_worker_task": "the sender of a task is its parent",
         "_preconf": "settings are checked before Celery reads the others",
         "configured": "settings are checked before Celery reads the others",
@@ -80,6 +80,24 @@ _INTERNALS = {
     },
     ("celery", "celery._state", "worker/app"): {
         "get_current_worker_task()": "log lines belong to a task",
+    },
+    ("celery", "celery._state", "worker/state"): {
+        "_task_stack": "a coroutine finds its task",
+    },
+    ("celery", "celery.utils.threads:_LocalStack", "worker/state"): {
+        "__ident_func__": "a coroutine finds its task, whatever thread it runs in",
+        "__release_local__()": "a coroutine that is left behind has no task",
+        "stack": "a coroutine gets the stacks of the thread of its task",
+        "push(obj)": "a coroutine gets the stacks of the thread of its task",
+    },
+    ("celery", "celery.utils.threads", "worker/state"): {
+        "get_ident": "a thread without a coroutine finds its task",
+    },
+    ("celery", "celery.app.task:Task", "worker/state"): {
+        "request_stack": "a coroutine finds the request of its task",
+    },
+    ("celery", "celery.app.task:Task", "worker/app"): {
+        "_dump_pydantic_arguments": "results of coroutines are dumped if the task was made with pydantic=True",
     },
     ("celery", "celery.utils.log", "worker/app"): {
         "task_logger": "log lines of tasks are kept",
@@ -639,6 +657,30 @@ _BEHAVIOUR = [
         "the traceback of an ended attempt is dropped after everything that may read it",
         source="task.backend.process_cleanup()",
         ours="process_cleanup",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.app.base:Celery._task_from_fun",
+        "worker/app",
+        "every task is added to the registry, where it gets our methods, before Celery wraps its function",
+        source="self._tasks[task.name] = task",
+        ours="_tasks",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.app.autoretry:add_autoretry_behaviour",
+        "worker/app",
+        "what is retried automatically is the result of the coroutine",
+        source="task._orig_run, task.run = task.run, run",
+        ours="_orig_run",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.app.base:pydantic_wrapper",
+        "worker/app",
+        "the result of a coroutine is dumped as other results are",
+        source="returned_value.model_dump(**dump_kwargs)",
+        ours="dump_kwargs",
     ),
     TouchPoint(
         "celery",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import celery
-from celery.exceptions import SoftTimeLimitExceeded
-from kombu.utils.encoding import safe_repr
 
-from gql_api.record.model import Progress
 from gql_api.values.operations import MetadataOp, Operation
+from gql_api.worker.app.reports import Number, Reporter, formatted
 from gql_api.worker.state.attempt import attempt_of, fence_of, is_cancelled, raise_if_cancelled
 
 if TYPE_CHECKING:
@@ -38,8 +35,7 @@ class Task(celery.Task):
 
         Empty outside a worker.
         """
-        claim = attempt_of(self.request).claim
-        return {} if claim is None else claim.record.metadata
+        return metadata_of(self.request)
 
     def update_metadata(
         self,
@@ -76,13 +72,18 @@ class Task(celery.Task):
         attempt = attempt_of(self.request)
         if attempt.claim is not None and operations:
             attempt.update_record(self.backend.change_metadata(self.request, operations))
-        return self.metadata
+        return metadata_of(self.request)
 
-    def report_progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
+    def report_progress(
+        self, current: Number | None = None, total: Number | None = None, message: object = None
+    ) -> None:
         """Store and announce the progress of this attempt.
 
         Returns at once. Of reports within ``PROGRESS_INTERVAL_SECONDS`` only the latest is stored; the last report is
         always stored. Does nothing outside a worker.
+
+        A report never fails its task: numbers may be given as text, and what is not a finite number, or a message
+        that cannot be made a text, is left out, with one warning for each task function.
 
         Args:
             current: the amount of work that is done, in the same unit as ``total``; a fraction is fine.
@@ -90,15 +91,26 @@ class Task(celery.Task):
             message: a short text for people; what exceeds ``PROGRESS_MAX_BYTES`` is cut.
 
         Raises:
-            ValueError: a number is not finite.
             TaskCancelledError: the task was asked to end; it becomes REVOKED unless the function catches this.
         """
-        progress = Progress(_finite(current), None if total is None else _finite(total), _text(message))
         request = self.request
         if request.id is None or request.called_directly or request.is_eager:
             return
         raise_if_cancelled(request)
-        self.backend.report_progress(request.id, progress, fence_of(request.id, request))
+        progress = Reporter(self.name).progress(current, total, message)
+        if progress is not None:
+            self.backend.report_progress(request.id, progress, fence_of(request.id, request))
+
+    def update_state(
+        self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any
+    ) -> None:
+        """Set a state as Celery does. What cannot be stored of the meta is left out, with a warning."""
+        stock = super().update_state
+
+        def update(part: Any) -> None:
+            stock(task_id, state, part, **kwargs)
+
+        Reporter(self.name).update(state, meta, update, self.backend.encode)
 
     def log(self, message: object, *args: object, level: int | str = logging.INFO) -> None:
         """Add a line to the task's log, but not to the worker's own log.
@@ -109,46 +121,16 @@ class Task(celery.Task):
         Args:
             message: a text; with ``args`` a format, as in ``logging``. Both are kept as they are if they do not fit.
             args: the values of the format.
-            level: a level of ``logging``, by number or by name.
-
-        Raises:
-            ValueError: the level is unknown.
+            level: a level of ``logging``, by number or by name; INFO in place of anything else.
         """
-        request, number = self.request, _level(level)
+        request = self.request
         if request.id is None or request.called_directly or request.is_eager:
             return
-        self.backend.log(request, number, lambda: _formatted(message, args))
+        number = Reporter(self.name).level(level)
+        self.backend.log(request, number, lambda: formatted(message, args))
 
 
-def _finite(number: float) -> float:
-    try:
-        if math.isfinite(number):
-            return float(number)
-    except OverflowError:
-        pass
-    raise ValueError(f"progress: finite numbers required, got {number}")
-
-
-def _text(message: object) -> str | None:
-    """Return the text of a message, which may be an exception or a lazy translation."""
-    return None if message is None else str(message)
-
-
-def _level(level: int | str) -> int:
-    if isinstance(level, int):
-        return level
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise ValueError(f"level: must be a level of logging, got {level!r}")
-    return number
-
-
-def _formatted(message: object, args: tuple[object, ...]) -> str:
-    """Format as ``logging`` does, with a single mapping as named arguments."""
-    # A wrong format must not fail a task.
-    try:
-        return logging.LogRecord("", 0, "", 0, message, args, None).getMessage()
-    except SoftTimeLimitExceeded:
-        raise
-    except Exception:  # noqa: BLE001 - whatever the arguments raise
-        return str(safe_repr((message, *args)))  # type: ignore[no-untyped-call] # kombu has no types
+def metadata_of(request: Any) -> dict[str, Any]:
+    """Return the metadata of the task of a request, as its attempt has last seen it; empty outside a worker."""
+    claim = attempt_of(request).claim
+    return {} if claim is None else claim.record.metadata

@@ -28,7 +28,8 @@ _OUTAGE_SECONDS = 1.0
 class _Reports:
     """The latest report of a running task; ``due`` is the earliest time for its write.
 
-    ``announced`` is the revision of the last write, which MongoDB may lose with the server that took it.
+    ``announced`` is the revision of the last write, which MongoDB may lose with the server that took it. ``failed``
+    means that a report could not be stored, which is logged once.
     """
 
     latest: Progress
@@ -36,6 +37,7 @@ class _Reports:
     unwritten: bool = True
     due: float = 0.0
     announced: int = 0
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,9 @@ class ProgressWriter:
         try:
             revision = self._write(report)
         except Exception:
-            logger.exception("Progress of task %s was not stored", task_id)
+            if not reports.failed:
+                reports.failed = True
+                logger.exception("Progress of task %s was not stored", task_id)
         else:
             with self._thread.lock:
                 reports.announced = revision or reports.announced
