@@ -21,6 +21,7 @@ from gql_api.cli.embedded_servers import free_port
 
 _APPLICATIONS = ROOT / "tests" / "acceptance" / "applications"
 _DIFF = re.compile(r"^```diff\n--- (?P<file>\S+)\n\+\+\+ \S+\n@@\n(?P<hunks>.*?)^```$", re.DOTALL | re.MULTILINE)
+_OPERATION = re.compile(r"^ *```graphql\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _WORKER = ["-c", "1", "--without-mingle", "--loglevel=INFO"]
 _API = ["-m", "uvicorn", "gql_api.app:app", "--no-access-log"]
 
@@ -45,12 +46,20 @@ class Change:
 
 def changes_of(heading: str) -> list[Change]:
     """Return the changes that a section of docs/adopt.md shows."""
-    document = (ROOT / "docs" / "adopt.md").read_text()
-    section = document.split(f"\n### {heading}\n")[1].split("\n#")[0]
     return [
         Change(found["file"], tuple(_hunk(text) for text in found["hunks"].split("@@\n")))
-        for found in _DIFF.finditer(section)
+        for found in _DIFF.finditer(_section(heading))
     ]
+
+
+def operations_of(heading: str) -> list[str]:
+    """Return the GraphQL operations that a section of docs/adopt.md shows."""
+    return _OPERATION.findall(_section(heading))
+
+
+def _section(heading: str) -> str:
+    document = (ROOT / "docs" / "adopt.md").read_text()
+    return document.split(f"\n### {heading}\n")[1].split("\n#")[0]
 
 
 def _hunk(text: str) -> tuple[str, str]:
@@ -108,19 +117,21 @@ class Project:
         """Run the web server of the application, and yield a client of it."""
         port = free_port()
         command = [sys.executable, *(part.format(port=port) for part in self.web)]
+        log = self._log("web")
         with (
-            process(command, self._log("web"), self.environment, cwd=self.folder),
+            process(command, log, self.environment, cwd=self.folder) as started,
             httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
         ):
-            wait_until(lambda: _answers(client), 60, "the web server to start")
+            wait_until(lambda: _runs(started, log) and _answers(client), 60, "the web server to start")
             yield client
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Run a worker of the application."""
         log = self._log("worker")
-        with process([sys.executable, "-m", "celery", *self.worker], log, self.environment, cwd=self.folder):
-            wait_until(lambda: " ready." in log.read_text(), 60, "the worker to start")
+        command = [sys.executable, "-m", "celery", *self.worker]
+        with process(command, log, self.environment, cwd=self.folder) as started:
+            wait_until(lambda: _runs(started, log) and " ready." in log.read_text(), 60, "the worker to start")
             yield
 
     @contextlib.contextmanager
@@ -150,6 +161,11 @@ def environment_of(databases: Databases, number: int) -> dict[str, str]:
         "LEASE_SECONDS": "2",
         "RECOVERY_INTERVAL_SECONDS": "0.2",
     }
+
+
+def _runs(started: subprocess.Popen[bytes], log: Path) -> bool:
+    assert started.poll() is None, log.read_text()
+    return True
 
 
 def _answers(client: httpx.Client) -> bool:
