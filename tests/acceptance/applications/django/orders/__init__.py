@@ -1,0 +1,1 @@
+"""A Django app whose tasks read and write a model."""
