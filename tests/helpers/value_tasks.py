@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+import uuid
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, NoReturn
 
 from celery import shared_task
+from pydantic import BaseModel, Field
 
 from gql_api.worker.app.task import Task
 
@@ -79,3 +84,59 @@ def placed(a: int, b: int = 2, /, c: int = 3, *rest: int, d: int = 4) -> list[An
 def placed_or_named(a: int, b: int = 2, /, **names: Any) -> list[Any]:
     """Take any name, those of the first parameters too."""
     return [a, b, names]
+
+
+@dataclass
+class Item:
+    """A part of an order, which Celery hands over as a dictionary."""
+
+    due: date
+    price: Decimal
+
+
+class Order(BaseModel):
+    """A model, which converts texts itself."""
+
+    when: date
+    key: uuid.UUID
+    price: Decimal
+    content: bytes = b""
+
+
+def _named(value: Any) -> Any:
+    """Return the value with the name of its type, and so the values in it."""
+    if isinstance(value, dict):
+        return {name: _named(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_named(item) for item in value]
+    return f"{type(value).__name__} {value}"
+
+
+@shared_task
+def typed_call(
+    when: date = date(2026, 1, 1),
+    at: datetime | None = None,
+    clock: time | None = None,
+    price: Decimal = Decimal(1),
+    key: uuid.UUID | None = None,
+    content: bytes = b"\xff",
+    days: list[date] | None = None,
+    by_name: dict[str, Decimal] | None = None,
+    pair: tuple[date, int] | None = None,
+    item: Item | None = None,
+    order: Order | None = None,
+    text_or_date: str | date = "",
+    number_or_decimal: float | Decimal = 0.0,
+    moment: date | datetime | None = None,
+    wait: timedelta | None = None,
+    percent: Annotated[Decimal, Field(le=100)] | None = None,
+    anything: Any = None,
+) -> dict[str, Any]:
+    """Return the types and the values that came."""
+    return {name: _named(value) for name, value in locals().items()}
+
+
+@shared_task(pydantic=True)
+def modelled(order: Order) -> Order:
+    """Take a model by Celery's own means."""
+    return order

@@ -86,7 +86,9 @@ def test_a_bound_task_does_not_show_self(app: Celery) -> None:
 
     definition = _define(app, bound, bind=True)
     assert definition.positional == ("at",)
-    assert definition.input_schema["properties"] == {"at": {"type": "string", "format": "date-time"}}
+    assert definition.input_schema["properties"] == {
+        "at": {"type": "string", "format": "date-time", "x-python-type": "datetime"}
+    }
 
 
 def test_what_cannot_be_described_takes_anything(app: Celery) -> None:
