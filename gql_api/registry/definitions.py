@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from gql_api.registry import formats
 from gql_api.values import MAX_PROBLEMS, Problem
 
 
@@ -40,12 +41,25 @@ class TaskDefinition:
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
-        return Draft202012Validator(self.input_schema)
+        return Draft202012Validator(self.input_schema, format_checker=formats.CHECKER)
 
-    def check(self, args: list[Any], kwargs: dict[str, Any]) -> list[Problem]:
+    def typed(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments of a valid call with the types of the function's annotations, in kombu's JSON form."""
+        schemas = self.input_schema.get("properties", {})
+        names = itertools.chain(self.positional, itertools.repeat(None))
+        return (
+            [
+                formats.typed(value, schemas.get(name), self._validator)
+                for name, value in zip(names, args, strict=False)
+            ],
+            {name: formats.typed(value, schemas.get(name), self._validator) for name, value in kwargs.items()},
+        )
+
+    def check(self, args: list[Any], kwargs: dict[str, Any], unchecked: Collection[str] = frozenset()) -> list[Problem]:
         """Return the problems of a call; their paths begin with ``args`` or ``kwargs``.
 
-        Types are JSON's, because the worker receives the values as they were sent: ``"3"`` is not an integer.
+        Types are JSON's: ``"3"`` is not an integer. ``unchecked`` names those of ``args`` and ``kwargs`` whose values
+        another task was given: a function that has taken them may take them again.
         """
         if len(args) > len(self.positional) and not self.extra_args:
             count = len(self.positional)
@@ -58,7 +72,12 @@ class TaskDefinition:
         # A ``**kwargs`` takes the name of a positional-only parameter as any other.
         named = {name: value for name, value in kwargs.items() if name not in self.positional[: self.positional_only]}
         errors = self._validator.iter_errors({**by_position, **named})
-        found = (problem for error in errors for problem in self._explain(error, tuple(by_position)))
+        found = (
+            problem
+            for error in errors
+            for problem in self._explain(error, tuple(by_position))
+            if problem.path[0] not in unchecked or not error.absolute_path
+        )
         return list(itertools.islice(found, MAX_PROBLEMS))
 
     def _misplaced(self, by_position: dict[str, Any], kwargs: dict[str, Any]) -> Iterator[Problem]:
@@ -96,12 +115,27 @@ class TaskDefinition:
 def _brief(error: ValidationError) -> str:
     """Return the validator's own message, unless it may quote a value of any size."""
     rule: Any = error.validator_value
+    expected = formats.describe(error.schema)
+    if isinstance(error.instance, str) and expected is not None:
+        return f"expected {expected}, got {_brief_value(error.instance)}"
     if error.validator == "type":
         return f"expected {rule if isinstance(rule, str) else ' or '.join(rule)}"
     if error.validator in {"anyOf", "oneOf"}:
-        kinds = [str(option.get("type", "another form")) for option in rule]
+        # The value has the type of an option, and violates its other rules.
+        for option in error.context or ():
+            if option.validator != "type" and not option.path:
+                return _brief(option)
+        if expected is not None:
+            return f"expected {expected}, got {_brief_value(error.instance)}"
+        kinds = [formats.describe(option) or str(option.get("type", "another form")) for option in rule]
         return f"expected {' or '.join(kinds)}"
     return error.message if len(error.message) <= _MAX_MESSAGE else f"does not satisfy {error.validator!r}"
 
 
+def _brief_value(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}…"
+
+
 _MAX_MESSAGE = 200
+_MAX_VALUE = 50

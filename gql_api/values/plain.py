@@ -20,13 +20,23 @@ _VALUE = "__value__"
 _TAG = {_TYPE, _VALUE}
 
 
+def tagged(kind: str, value: Any) -> dict[str, Any]:
+    """Return a typed value in kombu's JSON form."""
+    return {_TYPE: kind, _VALUE: value}
+
+
+def is_tagged(value: Any) -> bool:
+    """Return whether a JSON value has the form of a typed value."""
+    return isinstance(value, dict) and value.keys() == _TAG
+
+
 def plain(value: Any) -> Any:
     """Return the plain JSON value of a value in kombu's JSON form.
 
     An object that only looks like a typed value, of a type that kombu does not have, stays as it is.
     """
     if isinstance(value, dict):
-        if value.keys() == _TAG:
+        if is_tagged(value):
             known = _KNOWN.get(value[_TYPE]) if isinstance(value[_TYPE], str) else None
             text = None if known is None else _read(known, value[_VALUE])
             if text is not None:

@@ -56,6 +56,7 @@ def replay_input(record: TaskRecord, overrides: ReplayOverrides, new_id: str | N
         priority=record.priority,
         replay_of=record.id,
         task_id=new_id,
+        as_stored=frozenset({"args"} if overrides.kwargs is not None else {"args", "kwargs"}),
     )
 
 

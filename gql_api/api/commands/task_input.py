@@ -21,7 +21,7 @@ from gql_api.values import Problem
 
 _MAX_KEY = 255
 _MAX_SECONDS = 10 * 366 * 86400
-_NOT_CONTENT = {"idempotency_key", "task_id"}
+_NOT_CONTENT = {"idempotency_key", "task_id", "as_stored"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class TaskInput:
     idempotency_key: str | None = None
     # Random when it is None.
     task_id: str | None = None
+    # Those of args and kwargs that are another task's, as its record has them.
+    as_stored: frozenset[str] = frozenset()
 
     def digest(self) -> str:
         """Return a hash by which inputs with the same idempotency key are compared."""
@@ -52,11 +54,12 @@ class TaskInput:
     def new_task(self, task_id: str, definition: TaskDefinition, parent: TaskRecord | None) -> NewTask:
         """Return the task of an input that was checked."""
         key = self.idempotency_key
+        args, kwargs = definition.typed(self.args, self.kwargs)
         return NewTask(
             id=task_id,
             name=self.name,
-            args=self.args,
-            kwargs=self.kwargs,
+            args=self.args if "args" in self.as_stored else args,
+            kwargs=self.kwargs if "kwargs" in self.as_stored else kwargs,
             metadata=self.metadata,
             queue=self.queue or definition.queue,
             priority=self.priority or 0,
@@ -79,7 +82,8 @@ def check(
     found = list(itertools.islice(_wrong_kinds(task_input), values.MAX_PROBLEMS))
     found = found or list(_wrong_values(task_input, settings))
     if not found:
-        found = [*_not_serializable(task_input), *definition.check(task_input.args, task_input.kwargs)]
+        checked = definition.check(task_input.args, task_input.kwargs, task_input.as_stored)
+        found = [*_not_serializable(task_input), *checked]
     return [*found, *_wrong_options(task_input, definition, parent)][: values.MAX_PROBLEMS]
 
 
@@ -94,12 +98,18 @@ def _wrong_kinds(task_input: TaskInput) -> Iterator[Problem]:
 
 def _wrong_values(task_input: TaskInput, settings: Settings) -> Iterator[Problem]:
     yield from values.check(task_input.metadata, ("metadata",), settings.metadata_max_bytes)
-    yield from values.check(task_input.args, ("args",), settings.arguments_max_bytes)
-    yield from values.check(task_input.kwargs, ("kwargs",), settings.arguments_max_bytes)
+    for name, value in _given(task_input):
+        yield from values.check(value, (name,), settings.arguments_max_bytes)
+
+
+def _given(task_input: TaskInput) -> list[tuple[str, Any]]:
+    """Return the arguments that a client has sent. A record may have values that no client can send, like NaN."""
+    parts = [("args", task_input.args), ("kwargs", task_input.kwargs)]
+    return [(name, value) for name, value in parts if name not in task_input.as_stored]
 
 
 def _not_serializable(task_input: TaskInput) -> Iterator[Problem]:
-    for name, value in (("args", task_input.args), ("kwargs", task_input.kwargs)):
+    for name, value in _given(task_input):
         if not can_carry(value):
             yield Problem((name,), "has an object with the keys __type__ and __value__ that Celery cannot read")
 

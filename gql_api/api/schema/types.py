@@ -154,7 +154,8 @@ class TaskDefinition:
     name: str = strawberry.field(description="The Celery task name, which createTask takes.")
     description: str | None = strawberry.field(description="The docstring of the task function; null without one.")
     input_schema: JSON = strawberry.field(
-        description="The JSON Schema of the function's parameters, as one object with a property for each."
+        description="The JSON Schema of the function's parameters, as one object with a property for each. "
+        "x-python-type is the type that the function receives for a string in a format, like date or decimal."
     )
     queue: str = strawberry.field(description="The queue of tasks that are created without a queue of their own.")
     max_retries: int | None = strawberry.field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 from collections.abc import Sequence
 from inspect import Parameter, Signature
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import celery
 from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
 
 from gql_api.record.fields import is_internal
 from gql_api.registry.definitions import TaskDefinition
+from gql_api.registry.formats import PYTHON_TYPE
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -23,6 +25,54 @@ _BY_POSITION = {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
 class _JsonSchema(GenerateJsonSchema):
     # A default that JSON cannot express is left out of the schema, without a warning.
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
+    _models = 0
+
+    def model_schema(self, schema: Any) -> JsonSchemaValue:
+        """Describe a model, which converts its values itself."""
+        self._models += 1
+        try:
+            return super().model_schema(schema)
+        finally:
+            self._models -= 1
+
+    def date_schema(self, schema: Any) -> JsonSchemaValue:
+        """Describe a date."""
+        return self._marked("date", super().date_schema(schema))
+
+    def datetime_schema(self, schema: Any) -> JsonSchemaValue:
+        """Describe a date with a time."""
+        return self._marked("datetime", super().datetime_schema(schema))
+
+    def time_schema(self, schema: Any) -> JsonSchemaValue:
+        """Describe a time of day."""
+        return self._marked("time", super().time_schema(schema))
+
+    def decimal_schema(self, schema: Any) -> JsonSchemaValue:
+        """Describe a decimal number, which may be a text."""
+        described = super().decimal_schema(schema)
+        if not self._models:
+            for option in described.get("anyOf", []):
+                if option.get("type") == "string":
+                    option["format"] = "decimal"
+        return self._marked("decimal", described)
+
+    def uuid_schema(self, schema: Any) -> JsonSchemaValue:
+        """Describe a UUID."""
+        return self._marked("uuid", super().uuid_schema(schema))
+
+    def bytes_schema(self, schema: Any) -> JsonSchemaValue:
+        """Describe bytes, which are a text in Base64 except in models."""
+        described = super().bytes_schema(schema)
+        return described if self._models else self._marked("bytes", {"type": "string", "format": "base64"})
+
+    def encode_default(self, dft: Any) -> Any:
+        """Return a default as a client would send it."""
+        if isinstance(dft, bytes) and not self._models:
+            return base64.b64encode(dft).decode()
+        return super().encode_default(dft)
+
+    def _marked(self, python_type: str, described: JsonSchemaValue) -> JsonSchemaValue:
+        return described if self._models else {**described, PYTHON_TYPE: python_type}
 
 
 def definitions_of(app: Celery) -> list[TaskDefinition]:
