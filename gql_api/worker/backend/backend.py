@@ -319,7 +319,8 @@ class Backend(MongoBackend):
         """Give the task of a request back to run again after a pause, because its function rejected it."""
         self.store_log(request)
         _, announced = self._progress.take(request.id)
-        error = error_info(self.encode_result(Reject(reason), states.RETRY), None, self.codec.json_form)
+        encoded = self.encode_result(Reject(reason), states.RETRY)
+        error = error_info(encoded, None, self.codec.json_form, self.settings.error_max_bytes)
         write = claims.reject(request.id, error, due_in=pause, announced=announced, fence=fence_of(request.id, request))
         self.when_store_answers(lambda: self.store.change(write))
 

@@ -44,7 +44,7 @@ def reporter() -> Reporter:
         ((None, None, "text"), Progress(message="text")),
         (("nan", 10, "text"), Progress(None, 10.0, "text")),
         ((1, "inf"), Progress(1.0)),
-        ((1, 2, "x" * 2000), Progress(1.0, 2.0, "x" * 1000)),
+        ((1, 2, "x" * 2000), Progress(1.0, 2.0, "x" * 2000)),
         ((None, 10), None),
         ((10**400, 10), None),
     ],
