@@ -23,20 +23,51 @@ app = Celery("elsewhere", broker={broker!r}, backend=None)
 print(app.send_task("shop.price", ("milk",), queue="shop", headers={{"metadata": {{"from": "elsewhere"}}}}).id)
 """
 
+# Not in the document: a schedule for beat, and handlers of signals that write down what they receive.
+_MORE = """
+from celery import signals
+
+app.conf.task_default_queue = "shop"
+app.conf.beat_schedule = {"coffee": {"task": "shop.price", "schedule": 0.5, "args": ("coffee",)}}
+
+
+@app.task(bind=True)
+def flaky(self) -> int:
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+    return self.request.retries
+
+
+def _note(event):
+    def note(sender=None, request=None, task_id=None, **_):
+        with open("signals", "a") as file:
+            print(task_id or (request or sender.request).id, event, file=file)
+    return note
+
+
+notes = {name: _note(name) for name in ("prerun", "postrun", "success", "failure", "retry")}
+for name, note in notes.items():
+    getattr(signals, f"task_{name}").connect(note)
+"""
+
 Run = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
-def shop(api: Api, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the application."""
+    return tmp_path_factory.mktemp("shop")
+
+
+@pytest.fixture(scope="module")
+def shop(api: Api, environment: dict[str, str], folder: Path) -> Iterator[Run]:
     """The application of docs/adopt.md with a worker of its own; runs a program beside it."""
-    folder: Path = tmp_path_factory.mktemp("shop")
     module, *_ = _blocks()
     printed = 'Celery("shop", broker="redis://localhost:6379/0")'
     own = f'Celery("shop", broker={environment["CELERY_BROKER_URL"]!r}, set_as_current=True)'
     assert printed in module
     # A queue of its own, for the broker is shared with the other tests.
-    text = module.replace(printed, own) + f'\napp.conf.task_default_queue = "{_QUEUE}"\n'
-    (folder / "shop.py").write_text(text)
+    (folder / "shop.py").write_text(module.replace(printed, own) + _MORE)
     env = {**environment, "PYTHONPATH": f"{folder}:{ROOT}"}
     worker = [sys.executable, "-m", "celery", "-A", "shop", "worker", "-c", "2", "-n", "shop@%h", "--without-mingle"]
 
@@ -113,6 +144,43 @@ except ValueError as error:
     print("refused", error)
 """
     assert shop(program).startswith("refused metadata")
+
+
+def test_signals_are_sent_as_in_celery(api: Api, shop: Run, folder: Path) -> None:
+    """Each attempt of a task has its prerun and postrun; between them is how it ended."""
+    task_id = shop("from shop import flaky; print(flaky.delay().id)")
+    assert api.finished(task_id)["result"] == 1
+
+    def received() -> list[str]:
+        lines = (folder / "signals").read_text().splitlines()
+        return [line.split()[1] for line in lines if line.startswith(task_id)]
+
+    wait_until(lambda: received() == ["prerun", "retry", "postrun", "prerun", "success", "postrun"], 20)
+
+
+def test_tasks_of_beat_are_recorded(api: Api, shop: Run, folder: Path, environment: dict[str, str]) -> None:
+    """What Celery's own scheduler sends is in the API from the moment it is sent."""
+    assert shop("print('ready')") == "ready"
+    query = '{ tasks(first: 500, filter: {names: ["shop.price"]}) { nodes { args history { status } } } }'
+
+    def histories() -> list[list[str]]:
+        nodes = api.data(query)["tasks"]["nodes"]
+        return [[entry["status"] for entry in node["history"]] for node in nodes if node["args"] == ["coffee"]]
+
+    beat = [sys.executable, "-m", "celery", "-A", "shop", "beat"]
+    with process(beat, folder / "beat.log", {**environment, "PYTHONPATH": f"{folder}:{ROOT}"}, cwd=folder):
+        wait_until(lambda: ["QUEUED", "STARTED", "SUCCESS"] in histories(), 60, "a task of beat")
+
+
+def test_eager_tasks_need_no_servers() -> None:
+    """The test suite of an adopted application may run its tasks eagerly, as before."""
+    app = adopt(Celery("eager", broker="redis://127.0.0.1:1/0", set_as_current=False))
+    app.conf.task_always_eager = True
+
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    assert app.task(add).delay(1, y=2).get() == 3
 
 
 def test_adopting_too_late_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from databases import Databases
 from support import Api, wait_until
 from walks import Project, environment_of, operations_of
+
+# Each walk starts and stops six to nine servers, which takes its time on a busy machine.
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("name", ["Django", "Flask", "FastAPI"])
@@ -108,11 +112,13 @@ def test_flask(databases: Databases, tmp_path: Path) -> None:
             **environment,
             "FLASK_CELERY__broker_url": environment["CELERY_BROKER_URL"],
             "FLASK_CELERY__result_backend": environment["CELERY_RESULT_BACKEND"],
+            # On the way back it would otherwise read four priorities only.
+            "FLASK_CELERY__broker_transport_options": json.dumps({"priority_steps": list(range(10))}),
         },
     )
 
-    def add(web: httpx.Client, a: float) -> str:
-        task_id: str = _posted(web, "/add", a=a, b=2)["result_id"]
+    def add(web: httpx.Client, a: float, priority: int = 0) -> str:
+        task_id: str = _posted(web, "/add", a=a, b=2, priority=priority)["result_id"]
         return task_id
 
     def total(web: httpx.Client, task_id: str) -> str:
@@ -125,7 +131,7 @@ def test_flask(databases: Databases, tmp_path: Path) -> None:
     with project.serving() as web:
         with project.working():
             assert total(web, add(web, 1)) == "3.00 EUR"
-        waiting = add(web, 2)
+        waiting = add(web, 2, priority=4)
 
     project.adopt()
     with project.observed() as api, project.serving() as web:
@@ -140,7 +146,7 @@ def test_flask(databases: Databases, tmp_path: Path) -> None:
             created = api.create("example_app.tasks.add_prices", args=[4, 2], metadata={"customer": "c-42"})
             assert total(web, created) == "6.00 EUR"
             assert api.task(created)["metadata"] == {"customer": "c-42"}
-        waiting = add(web, 5)
+        waiting = add(web, 5, priority=5)
 
     project.go_back()
     with project.serving() as web, project.working():

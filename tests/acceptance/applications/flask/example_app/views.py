@@ -12,7 +12,7 @@ bp = Blueprint("tasks", __name__)
 def start_add() -> dict[str, object]:
     """Start a task and return its id."""
     wanted = request.get_json()
-    result = tasks.add_prices.delay(wanted["a"], wanted["b"])
+    result = tasks.add_prices.apply_async((wanted["a"], wanted["b"]), priority=wanted["priority"])
     return {"result_id": result.id}
 
 
