@@ -71,6 +71,11 @@ def _take(write: Write, by: str) -> Write:
     return filter_, [{"$set": {**stage["$set"], f.TAKEN_BY: by}}]
 
 
+def settled(task_id: str) -> Write:
+    """Record that what follows a revoked task has been ended."""
+    return {f.ID: task_id, f.STATUS: Status.REVOKED}, [{"$unset": [f.DUE_AT, f.MESSAGE_PARTS]}]
+
+
 def expired(now: datetime) -> Document:
     """Return the filter that finds the tasks that were not started in time."""
     return {**claims.waiting(), f.EXPIRES_AT: {"$lte": now}}

@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from celery import Celery, bootsteps
+from celery.exceptions import TaskRevokedError
 from kombu.exceptions import OperationalError
 from pymongo.errors import PyMongoError
 
 from gql_api.outage import is_outage
-from gql_api.record import claims, due, fields, queries
+from gql_api.record import claims, control, due, fields, queries
 from gql_api.record.fields import Status
 from gql_api.record.reads import CODEC, Document, TaskRecord
 from gql_api.worker.app.republish import ids_of, publish, request_of
@@ -70,6 +71,7 @@ class Recovery:
         """
         now, lease, contacts = self._database_time(), self._lease, self.contacts
         self._expire(now)
+        self._settle_revoked(now)
         if contacts.broker.is_open():
             self._send_due(now)
         if self._backend.stock is not None:
@@ -95,6 +97,14 @@ class Recovery:
         for ids in self._batches(due.expired(now), fields.EXPIRES_AT):
             token = uuid.uuid4().hex
             self._backend.store.change_many(due.take_expired(ids, token), due.taken(ids, token, Status.REVOKED))
+
+    def _settle_revoked(self, now: datetime) -> None:
+        """End what follows tasks that were revoked while they waited: steps of their chains, bodies of their chords."""
+        with self._backend.collection.find(due.before(Status.REVOKED, now, self._names)) as cursor:
+            for record in map(TaskRecord, itertools.takewhile(lambda _: not self._stopping.is_set(), cursor)):
+                reason = control.NO_REASON if record.error is None else record.error.message
+                self._backend.end_what_follows(request_of(self._app, record), TaskRevokedError(reason))
+                self._backend.store.note(due.settled(record.id))
 
     def _send_due(self, now: datetime) -> None:
         for status in (Status.SCHEDULED, Status.RETRY):
