@@ -58,6 +58,11 @@ class Deletions:
         count = (await self._tasks.delete_many(tombstones.deletable(found))).deleted_count
         return tombstones.with_deletion_times(documents, saved), count
 
+    @limited
+    async def is_deleted(self, task_id: str) -> bool:
+        """Return whether the id has a tombstone."""
+        return await self._tombstones.find_one(queries.by_id(task_id)) is not None
+
     async def since(self, time: datetime) -> AsyncIterator[tuple[str, datetime]]:
         """Read the ids of the tasks that were deleted since a time, and when; the earliest deletion first.
 
