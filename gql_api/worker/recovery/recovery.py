@@ -71,9 +71,9 @@ class Recovery:
         """
         now, lease, contacts = self._database_time(), self._lease, self.contacts
         self._expire(now)
-        self._settle_revoked(now)
         if contacts.broker.is_open():
             self._send_due(now)
+        self._settle_revoked(now)
         if self._backend.stock is not None:
             self._stock_results.collect(now, self.interval)
         # While MongoDB was away, no worker could extend its leases or claim the tasks whose messages it had. All
@@ -100,8 +100,10 @@ class Recovery:
 
     def _settle_revoked(self, now: datetime) -> None:
         """End what follows tasks that were revoked while they waited: steps of their chains, bodies of their chords."""
-        with self._backend.collection.find(due.before(Status.REVOKED, now, self._names)) as cursor:
-            for record in map(TaskRecord, itertools.takewhile(lambda _: not self._stopping.is_set(), cursor)):
+        for ids in self._batches(due.before(Status.REVOKED, now, self._names)):
+            token = uuid.uuid4().hex
+            self._backend.store.note(due.take_revoked(ids, token, self._lease.total_seconds()))
+            for record in map(TaskRecord, self._backend.collection.find(due.taken(ids, token, Status.REVOKED))):
                 reason = control.NO_REASON if record.error is None else record.error.message
                 self._backend.end_what_follows(request_of(self._app, record), TaskRevokedError(reason))
                 self._backend.store.note(due.settled(record.id))
