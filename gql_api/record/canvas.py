@@ -138,6 +138,11 @@ def unfinished_since(time: datetime) -> Document:
     return {_DONE: False, f.UPDATED_AT: {"$lt": time}}
 
 
+def unfinished_among(chord_ids: list[str]) -> Document:
+    """Return the filter that finds those of some chords that are not done."""
+    return {f.ID: {"$in": chord_ids}, _DONE: False}
+
+
 def claim_repair(chord: Document) -> Write:
     """Take the repair of a chord; of several processes that found it in this state, one succeeds."""
     return {f.ID: chord[f.ID], f.UPDATED_AT: chord[f.UPDATED_AT]}, [{"$set": {f.UPDATED_AT: NOW}}]

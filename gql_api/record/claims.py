@@ -21,10 +21,10 @@ from gql_api.record.writes import (
     Write,
     began,
     change,
-    fail,
     from_now,
     next_message,
     retry,
+    revoked,
     start_of,
 )
 
@@ -176,4 +176,4 @@ def expire(task_id: str | Sequence[str]) -> Write:
     """Revoke a task that was not started in time, or several."""
     fence = {**waiting(), "$expr": {"$lte": [f"${f.EXPIRES_AT}", NOW]}, f.EXPIRES_AT: {"$exists": True}}
     error = ErrorInfo("TaskRevokedError", "expired", "celery.exceptions", ["expired"])
-    return fail(task_id, error, status=Status.REVOKED, fence=fence)
+    return change(task_id, revoked(error), status=Status.REVOKED, message=error.message, fence=fence)

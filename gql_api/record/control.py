@@ -19,10 +19,10 @@ from gql_api.record.writes import (
     Filter,
     Write,
     change,
-    ended_by,
     from_now,
     literal,
     next_revision,
+    revoked,
     storable,
 )
 
@@ -44,7 +44,7 @@ def cancel_waiting(task_id: str | Sequence[str], reason: str | None, *, matching
     error = revoked_error(reason)
     return change(
         task_id,
-        {**ended_by(error), f.CANCEL_REQUESTED_AT: _REQUESTED_AT},
+        {**revoked(error), f.CANCEL_REQUESTED_AT: _REQUESTED_AT},
         status=Status.REVOKED,
         message=error.message,
         fence=waiting(),

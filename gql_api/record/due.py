@@ -14,7 +14,7 @@ from gql_api.record import claims
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
 from gql_api.record.reads import Document
-from gql_api.record.writes import NOW, Write, change
+from gql_api.record.writes import NOW, Write, change, from_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,17 @@ def take_lost_messages(task_ids: list[str], by: str, lost: Document) -> Write:
 def _take(write: Write, by: str) -> Write:
     filter_, [stage] = write
     return filter_, [{"$set": {**stage["$set"], f.TAKEN_BY: by}}]
+
+
+def take_revoked(task_ids: list[str], by: str, seconds: float) -> Write:
+    """Take those of some revoked tasks that something follows, for some time. Run over many."""
+    fence = {f.STATUS: Status.REVOKED, f.DUE_AT: {"$exists": True}, "$expr": {"$lte": [f"${f.DUE_AT}", NOW]}}
+    return _take(({f.ID: {"$in": task_ids}, **fence}, [{"$set": {f.DUE_AT: from_now(seconds)}}]), by)
+
+
+def settled(task_id: str) -> Write:
+    """Record that what follows a revoked task has been ended."""
+    return {f.ID: task_id, f.STATUS: Status.REVOKED}, [{"$unset": [f.DUE_AT, f.MESSAGE_PARTS]}]
 
 
 def expired(now: datetime) -> Document:

@@ -46,7 +46,7 @@ CLAIM = "claim"
 WORKER_RUN = "worker_run"
 PID = "pid"
 # The time that recovery goes by. SCHEDULED, RETRY: the task is due. STARTED: its lease ends. QUEUED: its message was
-# last sent. Recovery leaves a task without it alone.
+# last sent. REVOKED: what follows the task has to be ended. Recovery leaves a task without it alone.
 DUE_AT = "due_at"
 EXPIRES_AT = "expires_at"
 # The start time that the caller asked for.
@@ -75,6 +75,8 @@ DELETED_AT = "deleted_at"
 LOGGED = "logged"
 # The parts of the message that no other field has: callbacks, chain, chord, limits.
 MESSAGE_PARTS = "message_parts"
+# The chord that the task is a member of.
+CHORD_ID = "chord_id"
 # The return value of a chord's member with ``ignore_result``, until the chord's body is sent.
 CHORD_RESULT = "chord_result"
 QUEUE = "queue"
@@ -164,5 +166,5 @@ LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 # The fields that clients do not see; events leave them out.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
-    REPLAYED, REJECTIONS, SENDER_TOKEN,
+    REPLAYED, REJECTIONS, SENDER_TOKEN, CHORD_ID,
 )  # fmt: skip

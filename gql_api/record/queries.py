@@ -46,6 +46,9 @@ FILTERED_ONLY = {
     **dict.fromkeys((f.NAME, f.QUEUE, f.METADATA, f.CREATED_AT, f.FINISHED_AT, f.PARENT_ID), 1),
 }
 
+# Of tasks that are to be deleted.
+DELETED_ONLY = {**FILTERED_ONLY, f.CHORD_ID: 1}
+
 
 def revisions_of(documents: list[Document]) -> dict[str, int]:
     """Read the revisions, by id, of records found with :data:`REVISION_ONLY`."""

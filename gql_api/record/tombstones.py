@@ -42,8 +42,19 @@ def with_deletion_times(
 
 
 def deletable(task_ids: Sequence[str]) -> Document:
-    """Return the filter that finds those of some tasks that may be deleted."""
-    return {f.ID: {"$in": list(task_ids)}, f.STATUS: {"$in": FINAL_NAMES}}
+    """Return the filter that finds those of some tasks that may be deleted: they and what follows them have ended."""
+    return {f.ID: {"$in": list(task_ids)}, f.STATUS: {"$in": FINAL_NAMES}, f.DUE_AT: None}
+
+
+def chords_of(documents: Sequence[Document]) -> list[str]:
+    """Return the chords whose members are among some tasks."""
+    return list({document[f.CHORD_ID] for document in documents if document.get(f.CHORD_ID) is not None})
+
+
+def without_members_of(documents: Sequence[Document], unfinished: Sequence[Document]) -> list[Document]:
+    """Leave out the members of unfinished chords, whose bodies need their results."""
+    chord_ids = {chord[f.ID] for chord in unfinished}
+    return [document for document in documents if document.get(f.CHORD_ID) not in chord_ids]
 
 
 EARLIEST_TOMBSTONE = [(f.DELETED_AT, 1)]

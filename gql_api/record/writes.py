@@ -47,6 +47,7 @@ def create(task: NewTask) -> Write:
         f.INPUT_DIGEST: task.input_digest,
         f.REPLAY_OF: task.replay_of,
         f.SENDER_TOKEN: task.sender_token,
+        f.CHORD_ID: _chord_of(task.message),
     }
     stage: dict[str, Any] = {
         name: literal(value) for name, value in document.items() if value is not None or name == f.PARENT_ID
@@ -214,6 +215,11 @@ def next_revision(announced: int) -> dict[str, Any]:
     return {"$add": [{"$max": [f"${f.REVISION}", announced]}, 1]} if announced else NEXT_REVISION
 
 
+def _chord_of(message: MessageParts | None) -> str | None:
+    """Return the chord that a task is a member of."""
+    return message.headers.get("group") if message is not None and message.embed.get("chord") else None
+
+
 def _started(fence: Filter | None) -> Filter:
     return {**(fence or {}), f.STATUS: Status.STARTED}
 
@@ -248,6 +254,20 @@ def began(worker: str) -> dict[str, Any]:
 def ended_by(error: ErrorInfo | None) -> dict[str, Any]:
     """Return the changes that end a task without a result."""
     return {**_ENDED, **_error(error), f.FINISHED_AT: NOW}
+
+
+def revoked(error: ErrorInfo) -> dict[str, Any]:
+    """Return the changes that revoke a waiting task.
+
+    A step of a chain, or a member of a chord, keeps its message and is due: a worker ends what follows it.
+    """
+    embedded = [f"${f.MESSAGE_PARTS}.embed.{name}" for name in ("chain", "chord")]
+    has_followers = {"$or": [{"$gt": [name, None]} for name in embedded]}
+    return {
+        **ended_by(error),
+        f.MESSAGE_PARTS: {"$cond": [has_followers, f"${f.MESSAGE_PARTS}", REMOVE]},
+        f.DUE_AT: {"$cond": [has_followers, NOW, REMOVE]},
+    }
 
 
 def from_now(seconds: float) -> Any:

@@ -159,6 +159,11 @@ class Controller:
         if not values.is_text(task_id) or not await self._changes.delete([task_id]):
             record = await self._get(task_id)
             message = f"id: only a task that has ended can be deleted, got one with status {record.status}"
+            if record.is_final:
+                message = (
+                    "id: the task belongs to a chain or a chord that has not ended yet, and cannot be deleted before: "
+                    "wait for the chord's other members, or cancel them"
+                )
             raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=record)
         return task_id
 

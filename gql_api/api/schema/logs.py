@@ -94,19 +94,20 @@ async def log_page(info: Info, task_id: str, first: int, after: str | None, leve
 
 
 async def follow_log(
-    services: Services, task_id: str, after: str | None, level: LogLevel
+    services: Services, task_id: str, after: str | None, level: LogLevel, *, waits: bool = False
 ) -> AsyncGenerator[TaskLog, None]:
     """Yield the lines that are stored after a cursor, then new ones, until the task has ended and all are yielded.
 
     Raises:
-        ClientError: there is no task with this id, or the cursor does not belong to its log.
+        ClientError: there is no task with this id and ``waits`` is false, or the cursor does not belong to its log.
     """
     if not values.is_text(task_id):
         raise ClientError.not_found(task_id)
     position = _position(task_id, after)
     async with services.feed.watch_log(task_id) as mailbox:
-        record = await read_to_watch(task_id, services)
-        mailbox.put(record, record.version)
+        record = await read_to_watch(task_id, services, waits=waits)
+        if record is not None:
+            mailbox.put(record, record.version)
         while True:
             # Read before MongoDB is: the lines of a task are stored before its end is.
             is_last = mailbox.is_final
@@ -124,16 +125,19 @@ async def follow_log(
                         yield TaskLog.of(task_id, line)
 
 
-async def read_to_watch(task_id: str, services: Services) -> TaskRecord:
+async def read_to_watch(task_id: str, services: Services, *, waits: bool) -> TaskRecord | None:
     """Read a task for its watcher: the state that the primary has, but an end only when it cannot be lost any more.
 
+    Returns:
+        The task; None if there is none yet and its watcher ``waits`` for its creation.
+
     Raises:
-        ClientError: there is no task with this id.
+        ClientError: there is no task with this id, or it was deleted.
     """
     record = await services.tasks.load(task_id)
     if record is not None and record.is_final:
         record = await services.store.committed.load(task_id)
-    if record is None:
+    if record is None and (not waits or await services.store.deletions.is_deleted(task_id)):
         raise ClientError.not_found(task_id)
     return record
 

@@ -179,7 +179,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Delete a task that has ended, with its log and everything else that is stored about it. This "
-        "cannot be undone."
+        "cannot be undone. Members of a chord that has not ended stay, because its body needs their results."
     )
     async def delete_task(self, info: Info, id: _TaskId) -> DeleteTaskPayload:
         """Delete a task."""

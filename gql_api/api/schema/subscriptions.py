@@ -23,13 +23,21 @@ from gql_api.api.schema.tasks import Task
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Policy
 from gql_api.record.logs import LogLevel
-from gql_api.record.model import Version
+from gql_api.record.model import NO_VERSION, Version
 from gql_api.record.reads import TaskRecord
 
 SHARED = {"taskUpdated": Policy.LATEST, "taskChanges": Policy.EVERY}
 """The fields whose subscribers share an execution. A log has one for each subscriber, from its own cursor on."""
 PERSONAL = frozenset({"since"})
 """The arguments that make an execution personal: a replay is as fast as its client reads."""
+
+_WaitForCreation = Annotated[
+    bool | None,
+    strawberry.argument(
+        description="Wait for a task that does not exist yet, for example a later step of a chain, whose id its sender "
+        "knows before the step is sent. null is false."
+    ),
+]
 
 
 @strawberry.type(
@@ -42,12 +50,13 @@ class Subscription:
     @strawberry.subscription(
         description="One task: its present state at once, then its state after each change, with rising revisions. "
         "Completes when the task is final, or was deleted. A slow client skips intermediate states and always receives "
-        "the newest one. An unknown id is an error with the code NOT_FOUND."
+        "the newest one. An unknown id is an error with the code NOT_FOUND, unless waitForCreation is true."
     )
     async def task_updated(
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The Celery task id, as createTask returned it.")],
+        wait_for_creation: _WaitForCreation = False,
     ) -> AsyncGenerator[Task, None]:
         """Watch one task."""
         services = info.context.services
@@ -56,7 +65,8 @@ class Subscription:
             raise ClientError.not_found(id)
         async with services.feed.watch(id) as mailbox:
             fanout.open()
-            await fanout.snapshot(functools.partial(_read_snapshot, id, mailbox, services))
+            waits = or_default(wait_for_creation, False)
+            await fanout.snapshot(functools.partial(_read_snapshot, id, mailbox, services, waits=waits))
             mailbox.deliver_directly(services.tick_queue.schedule, functools.partial(_publish, fanout))
             while (received := await mailbox.take()) is not None:
                 record = await _complete(received, mailbox, info) if received.omitted else received
@@ -100,7 +110,7 @@ class Subscription:
     @strawberry.subscription(
         description="The log of one task: the stored lines after the cursor, then new lines as the task logs "
         "them. Completes when the task is final and all its lines are sent. An unknown id is an error with the code "
-        "NOT_FOUND."
+        "NOT_FOUND, unless waitForCreation is true."
     )
     async def task_logged(
         self,
@@ -116,10 +126,12 @@ class Subscription:
                 "its first line."
             ),
         ] = strawberry.UNSET,
+        wait_for_creation: _WaitForCreation = False,
     ) -> AsyncGenerator[TaskLog, None]:
         """Watch the log of one task."""
         level = or_default(min_level, LogLevel.INFO)
-        lines = follow_log(info.context.services, id, or_default(after, None), level)
+        waits = or_default(wait_for_creation, False)
+        lines = follow_log(info.context.services, id, or_default(after, None), level, waits=waits)
         async with contextlib.aclosing(lines):
             async for line in lines:
                 yield line
@@ -133,9 +145,11 @@ def _publish(fanout: Fanout, record: TaskRecord) -> bool:
     return fanout.deliver(Task(record))
 
 
-async def _read_snapshot(task_id: str, mailbox: Mailbox, services: Services) -> Version:
+async def _read_snapshot(task_id: str, mailbox: Mailbox, services: Services, *, waits: bool) -> Version:
     """Read a task for its subscribers, and return its version."""
-    record = await read_to_watch(task_id, services)
+    record = await read_to_watch(task_id, services, waits=waits)
+    if record is None:
+        return NO_VERSION
     mailbox.put(record, record.version)
     return record.version
 

@@ -10,7 +10,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from gql_api.api.store.committed import MAJORITY, CommittedReads
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
-from gql_api.record import fields, logs, queries, tombstones
+from gql_api.record import canvas, fields, logs, queries, tombstones
 from gql_api.record.reads import TaskRecord
 
 _CHUNK = 100
@@ -31,6 +31,7 @@ class Deletions:
         self.limiter = limiter
         self._committed = committed
         self._tasks = database[fields.TASKS]
+        self._chords = database[fields.CHORDS]
         self._tombstones = database[fields.TOMBSTONES]
         # A list must not lose a task because of a tombstone that a failover rolls back.
         self._kept_tombstones = self._tombstones.with_options(read_concern=MAJORITY)
@@ -38,13 +39,16 @@ class Deletions:
 
     @limited
     async def delete(self, task_ids: Sequence[str]) -> tuple[list[tuple[dict[str, Any], datetime]], int]:
-        """Delete the final tasks among these, and leave tombstones.
+        """Delete the final tasks among these, except members of unfinished chords, and leave tombstones.
 
         Returns:
             of each deleted task the fields that filters read, and the time of its deletion; and how many tasks this
             call deleted, for another call may have deleted some of them.
         """
-        documents = await self._tasks.find(tombstones.deletable(task_ids), queries.FILTERED_ONLY).to_list()
+        documents = await self._tasks.find(tombstones.deletable(task_ids), queries.DELETED_ONLY).to_list()
+        if chord_ids := tombstones.chords_of(documents):
+            unfinished = await self._chords.find(canvas.unfinished_among(chord_ids), queries.ID_ONLY).to_list()
+            documents = tombstones.without_members_of(documents, unfinished)
         if not documents:
             return [], 0
         found = [TaskRecord(document).id for document in documents]
@@ -53,6 +57,11 @@ class Deletions:
         await self._log_lines.delete_many(logs.of_tasks(found))
         count = (await self._tasks.delete_many(tombstones.deletable(found))).deleted_count
         return tombstones.with_deletion_times(documents, saved), count
+
+    @limited
+    async def is_deleted(self, task_id: str) -> bool:
+        """Return whether the id has a tombstone."""
+        return await self._tombstones.find_one(queries.by_id(task_id)) is not None
 
     async def since(self, time: datetime) -> AsyncIterator[tuple[str, datetime]]:
         """Read the ids of the tasks that were deleted since a time, and when; the earliest deletion first.

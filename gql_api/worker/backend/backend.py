@@ -245,7 +245,7 @@ class Backend(MongoBackend):
         store_result: bool = True,
         state: str = states.REVOKED,
     ) -> None:
-        """Store that a task was revoked, and count it in its chord only if the record took that."""
+        """Store that a task was revoked, and end what follows it only if the record took that."""
         if in_event_loop():
             background_thread.submit(
                 functools.partial(self.mark_as_revoked, task_id, reason, request, store_result, state)
@@ -255,8 +255,14 @@ class Backend(MongoBackend):
         by_hand = self._attempt_in_function(task_id, request) is not None
         if store_result:
             self.store_result(task_id, error, state, request=request)
-        if not by_hand and request is not None and request.chord and not attempt_of(request).refused:
-            self.on_chord_part_return(request, state, error)
+        if not by_hand and request is not None and not attempt_of(request).refused:
+            self.end_what_follows(request, error)
+
+    def end_what_follows(self, request: Any, error: TaskRevokedError) -> None:
+        """Count a revoked task in its chord, and revoke the remaining steps of its chain for the same reason."""
+        if request.chord:
+            self.on_chord_part_return(request, states.REVOKED, error)
+        self._fail_chain(request.chain, error, state=states.REVOKED)
 
     def process_cleanup(self) -> None:
         """Free what an ended attempt leaves behind: Celery calls this last."""

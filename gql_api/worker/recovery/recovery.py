@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from celery import Celery, bootsteps
+from celery.exceptions import TaskRevokedError
 from kombu.exceptions import OperationalError
 from pymongo.errors import PyMongoError
 
 from gql_api.outage import is_outage
-from gql_api.record import claims, due, fields, queries
+from gql_api.record import claims, control, due, fields, queries
 from gql_api.record.fields import Status
 from gql_api.record.reads import CODEC, Document, TaskRecord
 from gql_api.worker.app.republish import ids_of, publish, request_of
@@ -73,6 +74,7 @@ class Recovery:
         self._expire(now)
         if contacts.broker.is_open():
             self.send_due(now)
+        self._settle_revoked(now)
         if self._backend.stock is not None:
             self._stock_results.collect(now, self.interval)
         # While MongoDB was away, no worker could extend its leases or claim the tasks whose messages it had. All
@@ -97,6 +99,16 @@ class Recovery:
         for ids in self._batches(due.expired(now), fields.EXPIRES_AT):
             token = uuid.uuid4().hex
             self._backend.store.change_many(due.take_expired(ids, token), due.taken(ids, token, Status.REVOKED))
+
+    def _settle_revoked(self, now: datetime) -> None:
+        """End what follows tasks that were revoked while they waited: steps of their chains, bodies of their chords."""
+        for ids in self._batches(due.before(Status.REVOKED, now, self._names)):
+            token = uuid.uuid4().hex
+            self._backend.store.note(due.take_revoked(ids, token, self._lease.total_seconds()))
+            for record in map(TaskRecord, self._backend.collection.find(due.taken(ids, token, Status.REVOKED))):
+                reason = control.NO_REASON if record.error is None else record.error.message
+                self._backend.end_what_follows(request_of(self._app, record), TaskRevokedError(reason))
+                self._backend.store.note(due.settled(record.id))
 
     def send_due(self, now: datetime, since: datetime | None = None) -> None:
         """Send the tasks that wait for a time before ``now``, and not before ``since``."""

@@ -24,10 +24,13 @@ def sweep(backend: Backend, now: datetime) -> None:
     days = backend.settings.retention_days
     if not days:
         return
+    kept: set[str] = set()
     for _ in range(_MAX_BATCHES):
-        found = backend.collection.find(control.outlived(now, days), queries.ID_ONLY).sort(OLDEST_FIRST.sort())
+        outlived = {**control.outlived(now, days), fields.ID: {"$nin": sorted(kept)}}
+        found = backend.collection.find(outlived, queries.ID_ONLY).sort(OLDEST_FIRST.sort())
         ids = [document[fields.ID] for document in found.limit(_BATCH)]
-        backend.store.delete(ids)
+        # Members of an unfinished chord stay until it is done.
+        kept.update({*ids} - {*backend.store.delete(ids)})
         if len(ids) < _BATCH:
             return
     logger.info("More finished tasks than can be deleted at a time are older than %g days", days)

@@ -11,7 +11,7 @@ from pymongo.errors import AutoReconnect
 from pymongo.write_concern import WriteConcern
 
 from gql_api import events
-from gql_api.record import control, due, fields, logs, queries, tombstones
+from gql_api.record import canvas, control, due, fields, logs, queries, tombstones
 from gql_api.record.control import CancelRequest
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Write
@@ -65,12 +65,21 @@ class Store:
         self._announce(documents)
         return [TaskRecord(document) for document in documents]
 
-    def delete(self, task_ids: list[str]) -> None:
-        """Delete the final ones among some tasks, and publish that. A late message cannot revive them."""
+    def delete(self, task_ids: list[str]) -> list[str]:
+        """Delete the final ones among some tasks, except members of unfinished chords, and publish that.
+
+        A late message cannot revive them.
+
+        Returns:
+            The tasks that were deleted.
+        """
         database = self._connections.database()
-        documents = list(self._durable.get().find(tombstones.deletable(task_ids), queries.FILTERED_ONLY))
+        documents = list(self._durable.get().find(tombstones.deletable(task_ids), queries.DELETED_ONLY))
+        if chord_ids := tombstones.chords_of(documents):
+            unfinished = list(database[fields.CHORDS].find(canvas.unfinished_among(chord_ids), queries.ID_ONLY))
+            documents = tombstones.without_members_of(documents, unfinished)
         if not documents:
-            return
+            return []
         found = [document[fields.ID] for document in documents]
         database[fields.TOMBSTONES].bulk_write(tombstones.save_tombstones(found), ordered=False)
         saved = list(database[fields.TOMBSTONES].find(tombstones.tombstones_of(found)))
@@ -82,6 +91,7 @@ class Store:
                 for document, at in tombstones.with_deletion_times(documents, saved)
             ]
         )
+        return found
 
     def note(self, write: Write) -> int:
         """Make a change that clients do not see on all records that its filter finds, and return their number."""

@@ -1,0 +1,43 @@
+"""The tasks that retention deletes, and those that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from celery import Celery
+
+from gql_api.adopt import adopt
+from gql_api.record import canvas, fields, writes
+from gql_api.record.model import MessageParts, NewTask
+from gql_api.settings import Settings
+from gql_api.worker.backend.backend import Backend
+from gql_api.worker.recovery.retention import sweep
+
+
+@pytest.fixture
+def backend(settings: Settings) -> Iterator[Backend]:
+    """A worker's backend that keeps finished tasks for a day."""
+    app = adopt(Celery("keeper", set_as_current=False, broker=settings.celery_broker_url))
+    backend = Backend(app, settings.model_copy(update={"retention_days": 1.0}))
+    yield backend
+    backend.connections.close()
+    app.close()
+
+
+def test_members_of_an_unfinished_chord_outlive_the_retention_time(backend: Backend) -> None:
+    """They are deleted with the others once the chord is done."""
+    member = MessageParts(headers={"group": "c"}, embed={"chord": {"task": "total"}})
+    for task in (NewTask("member", "add", message=member), NewTask("alone", "add")):
+        backend.store.change(writes.create(task), upsert=True)
+        backend.store.change(writes.succeed(task.id, 1))
+    old = datetime.now(UTC) - timedelta(days=2)
+    backend.collection.update_many({}, {"$set": {fields.CREATED_AT: old, fields.FINISHED_AT: old}})
+    chords = backend.database[fields.CHORDS]
+    chords.update_one(*canvas.begin("c", None), upsert=True)
+    sweep(backend, datetime.now(UTC))
+    assert [record["_id"] for record in backend.collection.find()] == ["member"]
+    chords.update_one(*canvas.close("c"))
+    sweep(backend, datetime.now(UTC))
+    assert list(backend.collection.find()) == []
