@@ -47,6 +47,7 @@ def adopt(app: App) -> App:
     app.task_cls = "gql_api.worker.app.task:Task"
     app.amqp_cls = "gql_api.worker.app.amqp:RecordingAMQP"
     app.backend_cls = "gql_api.worker.backend.backend:Backend"
+    app.AsyncResult = app.subclass_with_self("gql_api.worker.app.result:AsyncResult")
     app.control_cls = "gql_api.worker.app.control:RecordingControl"
     app.steps["worker"].update({Leases, Recoverer, Announcer, KeepPartialResults})
     app.steps["consumer"].update({NoRestore, NoteAnswers, TolerantAcks, EagerPolling, UnknownTasks})

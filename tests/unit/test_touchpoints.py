@@ -47,6 +47,8 @@ _INTERNALS = {
         "task_cls": "tasks get our base class",
         "amqp_cls": "tasks are recorded before they are sent",
         "backend_cls": "our result backend is used whatever is configured",
+        "AsyncResult": "the ids of results are texts",
+        "subclass_with_self(Class, ...)": "the class of results belongs to the application",
         "control_cls": "revoke also ends the record of a task",
         "steps": "the worker starts our threads",
         "finalized": "an application that has tasks already is refused",
@@ -76,6 +78,7 @@ _INTERNALS = {
         "Context.__init__(args, kwargs)": "recovery makes the request of a lost task from its record",
     },
     ("celery", "celery.worker.request:Request", "worker/attempts"): {
+        "_request_dict": "the ids of a task are texts",
         "_context": "the request carries the state of the attempt",
         "_already_revoked": "a revoked task is not given back",
         "_already_cancelled": "a task is given back once",
@@ -87,6 +90,9 @@ _INTERNALS = {
         "revoked()": "a worker that ends begins no task",
         "time_limits": "hard limits are ours and not the pool's",
         "time_start": "a revoked task may not have begun",
+    },
+    ("celery", "celery.result:AsyncResult", "worker/app"): {
+        "__init__(id, backend, task_name, app, parent)": "the ids of results are texts",
     },
     ("celery", "celery.worker.request", "worker/attempts"): {
         "task_ready": "a given back task leaves the worker",
