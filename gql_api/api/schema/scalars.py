@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, NewType, TypeVar
+from typing import Annotated, Any, NewType, TypeVar
 
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.scalar import ScalarDefinition
 
-from gql_api.api.execution.encoding import write_time
+from gql_api.api.execution.encoding import encode, write_time
 
 JSON = NewType("JSON", object)
 """A JSON value as Python's ``json`` reads it."""
@@ -19,6 +19,20 @@ JSON = NewType("JSON", object)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
+
+
+AsText = Annotated[
+    bool | None,
+    strawberry.argument(
+        description="Return the value as one string, its JSON text, in which integers beyond 2^53 keep their digits in "
+        "JavaScript."
+    ),
+]
+
+
+def as_json(value: Any, as_text: bool | None) -> JSON:
+    """Return a JSON value for an answer, or its text; null stays null."""
+    return JSON(encode(value).decode() if as_text and value is not None else value)
 
 
 def or_default(value: T | None, default: T) -> T:
