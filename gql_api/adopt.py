@@ -43,6 +43,7 @@ def adopt(app: App) -> App:
     adopt_tasks(app)
     app.amqp_cls = "gql_api.worker.app.amqp:RecordingAMQP"
     app.backend_cls = "gql_api.worker.backend.backend:Backend"
+    app.AsyncResult = app.subclass_with_self("gql_api.worker.app.result:AsyncResult")
     app.control_cls = "gql_api.worker.app.control:RecordingControl"
     app.steps["worker"].update({CheckConfiguration, Leases, Recoverer, Announcer, KeepPartialResults})
     app.steps["consumer"].update({NoRestore, NoteAnswers, TolerantAcks, EagerPolling, RateLimits, UnknownTasks})

@@ -37,6 +37,18 @@ def test_the_http_audit_passes_whole(api: Api, node: Path) -> None:
     assert len(results) >= 61
 
 
+def test_a_javascript_client_reads_large_integers_as_text(api: Api, node: Path) -> None:
+    """The example of the docs prints the integer that JSON.parse rounds, and the exact one."""
+    task_id = api.create("value_tasks.same", args=[2**53 + 1])
+    api.finished(task_id)
+    found = re.search(
+        r"^## JavaScript: large integers\n.*?^```javascript\n(.*?)^```$", _CLIENTS, re.DOTALL | re.MULTILINE
+    )
+    assert found is not None
+    script = found[1].replace("localhost:8000", api.url.removeprefix("http://"))
+    assert _run(node, f"const taskId = '{task_id}';\n{script}") == "9007199254740992 9007199254740993n\n"
+
+
 @pytest.mark.parametrize(
     ("heading", "task_input"),
     [

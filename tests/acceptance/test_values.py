@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -215,3 +216,25 @@ def test_arguments_are_placed_as_python_places_them(
         payload = api.data(CREATE, input={"name": f"value_tasks.{name}", "args": args, "kwargs": kwargs})["createTask"]
         assert payload["task"] is None
         assert payload["userErrors"][0]["field"] == ["input", *outcome]
+
+
+def test_each_json_value_can_be_read_as_text(api: Api, celery: Celery) -> None:
+    """The text has all digits, in the same answer as the value and in subscriptions too; null stays null."""
+    sent = {"id": 2**53 + 1, "huge": 2**70, "loss": float("nan"), "when": date(2026, 1, 31)}
+    result = celery.send_task("value_tasks.returns", ([2**60],), {"values": sent}, headers={"metadata": {"id": 2**60}})
+    fields = "args kwargs metadata result"
+    texts = (
+        f"{' '.join(f'{name}Text: {name}(asText: true)' for name in fields.split())} progress {{ data(asText: true) }}"
+    )
+    *_, last = api.watch(f'subscription {{ taskUpdated(id: "{result.id}") {{ {fields} {texts} }} }}')
+    task = last["taskUpdated"]
+    for name in fields.split():
+        assert json.loads(task[f"{name}Text"]) == task[name]
+    assert task["argsText"] == f"[[{2**60}]]"
+    assert f'"id":{2**53 + 1}' in task["resultText"]
+    assert json.loads(task["progress"]["data"]) == {"id": 2**53 + 1, "huge": 2**70, "loss": "NaN", "when": "2026-01-31"}
+    nothing = api.create("value_tasks.same", args=[None])
+    api.finished(nothing)
+    query = "query ($id: ID!, $as: Boolean) { task(id: $id) { result(asText: $as) args(asText: $as) } }"
+    assert api.data(query, id=nothing, **{"as": True})["task"] == {"result": None, "args": "[null]"}
+    assert api.data(query, id=nothing, **{"as": None})["task"] == {"result": None, "args": [None]}

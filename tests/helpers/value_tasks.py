@@ -64,6 +64,12 @@ def returns(self: Task, args: list[Any], values: dict[str, Any]) -> list[Any]:
 
 
 @shared_task
+def same(value: Any) -> Any:
+    """Return what it was given."""
+    return value
+
+
+@shared_task
 def looks_typed() -> list[Any]:
     """Return objects that look like Celery's typed values."""
     return [{"__type__": "point", "__value__": [1, 2]}, {"__type__": "date", "__value__": "soon"}]

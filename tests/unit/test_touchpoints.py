@@ -47,6 +47,8 @@ _INTERNALS = {
     ("celery", "celery.app.base:Celery", "adopt.py"): {
         "amqp_cls": "tasks are recorded before they are sent",
         "backend_cls": "our result backend is used whatever is configured",
+        "AsyncResult": "the ids of results are texts",
+        "subclass_with_self(Class, ...)": "the class of results belongs to the application",
         "control_cls": "revoke also ends the record of a task",
         "steps": "the worker starts our threads",
     },
@@ -117,6 +119,7 @@ _INTERNALS = {
         "Context.__init__(args, kwargs)": "recovery makes the request of a lost task from its record",
     },
     ("celery", "celery.worker.request:Request", "worker/attempts"): {
+        "_request_dict": "the ids of a task are texts",
         "_context": "the request carries the state of the attempt",
         "_already_revoked": "a revoked task is not given back",
         "_already_cancelled": "a task is given back once",
@@ -137,6 +140,9 @@ _INTERNALS = {
         "expected_time(tokens)": "a task waits until its rate limit allows another",
         "contents": "tasks that wait in the worker come first",
         "fill_rate": "as many tasks come back as may run",
+    },
+    ("celery", "celery.result:AsyncResult", "worker/app"): {
+        "__init__(id, backend, task_name, app, parent)": "the ids of results are texts",
     },
     ("celery", "celery.worker.request", "worker/attempts"): {
         "task_ready": "a given back task leaves the worker",

@@ -28,7 +28,7 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
     """An executor that gives the same answers as its base class, in less time.
 
     When a plan raises, the base class executes the same selection again, so that errors have its messages, paths and
-    consequences: resolvers that take only their object must be free of effects. The exception is counted and, if it is
+    consequences: resolvers that need only their object must be free of effects. The exception is counted and, if it is
     unexpected, logged (:mod:`gql_api.api.execution.fallbacks`). A selection that was never compiled, for example
     because a field has arguments or is asynchronous, raises nothing.
 

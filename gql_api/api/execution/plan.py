@@ -2,13 +2,14 @@
 
 graphql-core itself collects the selected fields, so that fragments, conditions and repeated selections have the same
 meaning as there. :mod:`gql_api.api.execution.completion` reads the compilable fields: attributes, and resolvers that
-take only their object. graphql-core executes all other fields.
+need only their object. graphql-core executes all other fields.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from inspect import Parameter
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -170,7 +171,9 @@ def _reader(field: GraphQLField, type_: GraphQLObjectType) -> Read | None:
     resolver = definition.base_resolver
     if resolver is None:
         return attrgetter(definition.python_name) if definition.default_resolver is getattr else None
-    takes_self_only = resolver.self_parameter is not None and len(resolver.signature.parameters) == 1
+    # An argument that the operation leaves out has its default, which is that of the function's parameter.
+    needed = [p for p in resolver.signature.parameters.values() if p.default is Parameter.empty]
+    takes_self_only = resolver.self_parameter is not None and len(needed) == 1
     return cast("Read", resolver.wrapped_func) if takes_self_only else None
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, NewType, TypeVar
+from typing import Annotated, Any, NewType, TypeVar
 
 import strawberry
 from graphql import GraphQLError, StringValueNode, ValueNode
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.scalar import ScalarDefinition
 
-from gql_api.api.execution.encoding import write_time
+from gql_api.api.execution.encoding import encode, write_time
 
 _RFC_3339 = 'an RFC 3339 time, like "2030-01-01T06:00:00+01:00"'
 # Characters of a value in an error message.
@@ -24,6 +24,20 @@ JSON = NewType("JSON", object)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
+
+
+AsText = Annotated[
+    bool | None,
+    strawberry.argument(
+        description="Return the value as one string, its JSON text, in which integers beyond 2^53 keep their digits in "
+        "JavaScript."
+    ),
+]
+
+
+def as_json(value: Any, as_text: bool | None) -> JSON:
+    """Return a JSON value for an answer, or its text; null stays null."""
+    return JSON(encode(value).decode() if as_text and value is not None else value)
 
 
 def or_default(value: T | None, default: T) -> T:

@@ -15,7 +15,7 @@ from gql_api.api.errors import BAD_INPUT, ClientError
 from gql_api.api.schema.filters import check_metadata_path
 from gql_api.api.schema.logs import DEFAULT_LOG_PAGE_SIZE, TaskLogConnection, log_page
 from gql_api.api.schema.pagination import DEFAULT_PAGE_SIZE, Cursor, PageArgs, checked_size
-from gql_api.api.schema.scalars import JSON, expose_enum, or_default
+from gql_api.api.schema.scalars import JSON, AsText, as_json, expose_enum, or_default
 from gql_api.api.schema.types import (
     Node,
     PageInfo,
@@ -108,30 +108,30 @@ class Task(Node):
         self.record = record
 
     @strawberry.field(description="The positional arguments of the function, a JSON array.")
-    def args(self) -> JSON:
+    def args(self, as_text: AsText = False) -> JSON:
         """Read the positional arguments."""
-        return JSON(values.plain(self.record.args))
+        return as_json(values.plain(self.record.args), as_text)
 
     @strawberry.field(description="The keyword arguments of the function, a JSON object.")
-    def kwargs(self) -> JSON:
+    def kwargs(self, as_text: AsText = False) -> JSON:
         """Read the keyword arguments."""
-        return JSON(values.plain(self.record.kwargs))
+        return as_json(values.plain(self.record.kwargs), as_text)
 
     @strawberry.field(
         description="The client's own JSON object. Running the task never changes it; updateTaskMetadata and the task "
         "function can."
     )
-    def metadata(self) -> JSON:
+    def metadata(self, as_text: AsText = False) -> JSON:
         """Read the metadata."""
-        return JSON(self.record.metadata)
+        return as_json(self.record.metadata, as_text)
 
     @strawberry.field(
         description="The return value of the function; null before the end, and when the function returned None or its "
         "result is not kept."
     )
-    def result(self) -> JSON | None:
+    def result(self, as_text: AsText = False) -> JSON | None:
         """Read the result."""
-        return JSON(values.plain(self.record.result))
+        return as_json(values.plain(self.record.result), as_text)
 
     @strawberry.field(
         description="Why the task failed, was revoked or is to be retried; null otherwise, and again once the next "

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 import strawberry
 
 from gql_api import values
-from gql_api.api.schema.scalars import JSON, expose_enum
+from gql_api.api.schema.scalars import JSON, AsText, as_json, expose_enum
 from gql_api.record import model
 from gql_api.record.fields import Status
 from gql_api.registry import queues, workers
@@ -97,9 +97,9 @@ class TaskProgress:
         self.report = report
 
     @strawberry.field(description="All other values of the report, as one JSON value; null without any.")
-    def data(self) -> JSON | None:
+    def data(self, as_text: AsText = False) -> JSON | None:
         """Read the values without a field of their own."""
-        return JSON(values.plain(self.report.data))
+        return as_json(values.plain(self.report.data), as_text)
 
 
 @strawberry.type(

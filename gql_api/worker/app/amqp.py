@@ -28,7 +28,14 @@ from gql_api.worker.app.recording_producer import Outgoing, RecordingProducer
 from gql_api.worker.app.task_ids import SenderTokens, check_not_deleted, check_not_taken
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.chords import parent_of_message
-from gql_api.worker.backend.messages import METADATA_HEADER, OF_ONE_MESSAGE, ORIGINAL, parts_of_message, queue_of
+from gql_api.worker.backend.messages import (
+    METADATA_HEADER,
+    OF_ONE_MESSAGE,
+    ORIGINAL,
+    parts_of_message,
+    queue_of,
+    text_id,
+)
 from gql_api.worker.state.attempt import attempt_of
 
 if TYPE_CHECKING:
@@ -39,6 +46,7 @@ logger = logging.getLogger(__name__)
 _tokens = SenderTokens()
 
 _AS_TASK = inspect.signature(AMQP.as_task_v2)
+_IDS = ("task_id", "root_id", "parent_id")
 _COUNTDOWN = "countdown"
 _EXPIRES = "expires"
 # The headers of a message with the times that its record keeps.
@@ -81,8 +89,10 @@ class RecordingAMQP(AMQP):
 
         Celery makes absolute times of them by the clock of this process, which may be wrong.
         """
-        message = super().as_task_v2(*args, **kwargs)
-        given = _AS_TASK.bind(self, *args, **kwargs).arguments
+        bound = _AS_TASK.bind(self, *args, **kwargs)
+        given = bound.arguments
+        given.update({name: text_id(given[name]) for name in _IDS if name in given})
+        message = super().as_task_v2(*bound.args[1:], **bound.kwargs)
         for name in (_COUNTDOWN, _EXPIRES):
             # As in Celery, no countdown and one of 0 are the same.
             if isinstance(seconds := given.get(name), Real) and (seconds or name == _EXPIRES):

@@ -8,6 +8,7 @@ from celery.app.control import Control
 
 from gql_api.record import control
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.backend.messages import text_id
 
 
 class RecordingControl(Control):
@@ -18,9 +19,11 @@ class RecordingControl(Control):
 
         Without ``terminate``, a running task can see that it was revoked, as after ``cancelTask``.
         """
+        several = isinstance(task_id, (list, tuple, set, frozenset))
+        task_id = [text_id(each) for each in task_id] if several else text_id(task_id)
         backend = self.app.backend
         if isinstance(backend, Backend):
-            for each in task_id if isinstance(task_id, (list, tuple, set, frozenset)) else [task_id]:
+            for each in task_id if several else [task_id]:
                 _end(backend, each, force=terminate)
         return super().revoke(task_id, destination, terminate, *args, **options)
 

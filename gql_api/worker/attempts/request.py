@@ -14,6 +14,7 @@ from celery.worker.request import task_ready
 
 from gql_api.worker.attempts import lost
 from gql_api.worker.attempts.time_limits import hard_limits, pool_limits
+from gql_api.worker.backend.messages import text_id
 from gql_api.worker.state.attempt import Phase, attempt_of
 from gql_api.worker.state.process import has_pool_processes
 
@@ -26,6 +27,10 @@ class Request(request.Request):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # A sender that is not adopted may give an id of another type.
+        ids = {name: text_id(self._request_dict.get(name)) for name in ("id", "root_id", "parent_id")}
+        self._request_dict.update(ids)
+        self.id: str = ids["id"]
         self.timed_out_after: float | None = None
         self._hard_limit: float | None = None
         pool_limits.receive(self.task.name, *self.time_limits)

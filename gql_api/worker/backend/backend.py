@@ -35,6 +35,7 @@ from gql_api.worker.backend.canvas import Groups, tasks_in
 from gql_api.worker.backend.chords import Chords
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.log_writer import log_writer_for
+from gql_api.worker.backend.messages import text_id
 from gql_api.worker.backend.progress_writer import progress_writer_for
 from gql_api.worker.backend.records import Records
 from gql_api.worker.backend.stock import StockBackend
@@ -171,6 +172,7 @@ class Backend(MongoBackend):
         Raises:
             EncodeError: the result cannot be stored; Celery then stores this error as the failure.
         """
+        task_id = text_id(task_id)
         own = self._attempt_in_function(task_id, request)
         if own is not None and state in ENDS_ATTEMPT:
             # Its return decides how the attempt ends.

@@ -49,6 +49,11 @@ _EMBEDDED = ["callbacks", "errbacks", "chain", "chord"]
 _OF_CELERY = {*_OF_REQUEST, *_EMBEDDED} - {"ignore_result"}
 
 
+def text_id(task_id: Any) -> Any:
+    """Return the text of a task id, which a program may give as a UUID or a number; None stays None."""
+    return task_id if task_id is None or isinstance(task_id, str) else str(task_id)
+
+
 def parts_of_message(
     headers: Mapping[str, Any], embed: Mapping[str, Any], json_form: Callable[[Any], Any]
 ) -> MessageParts:

@@ -14,6 +14,7 @@ from gql_api.record.fields import is_internal
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Write
+from gql_api.worker.backend.messages import text_id
 from gql_api.worker.backend.translation import ENDS_ATTEMPT, Attempt, worker_of
 from gql_api.worker.store.connections import Connections
 from gql_api.worker.store.tasks import Store
@@ -32,6 +33,7 @@ class Records:
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Read one task."""
+        task_id = text_id(task_id)
         return self.store.find(task_id) or self.internal_store.find(task_id)
 
     def find_all(self, task_ids: list[str]) -> list[TaskRecord]:
@@ -82,6 +84,7 @@ class Records:
 
     def forget(self, task_id: str) -> None:
         """Drop the result of a task."""
+        task_id = text_id(task_id)
         if not self.store.change(writes.forget(task_id)):
             self.internal_store.change(writes.forget(task_id))
 

@@ -18,7 +18,7 @@ from gql_api.record.model import ErrorInfo, NewTask, Progress
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Filter, Write
 from gql_api.values import texts
-from gql_api.worker.backend.messages import METADATA_HEADER, parts_of_request, queue_of
+from gql_api.worker.backend.messages import METADATA_HEADER, parts_of_request, queue_of, text_id
 
 JsonForm = Callable[[Any], Any]
 PythonForm = Callable[[Any], Any]
@@ -175,13 +175,13 @@ def unsent(signature: Signature, json_form: JsonForm, *, parent_id: str | None, 
     """Return the task that a signature describes, which will never be sent."""
     options = signature.options
     return NewTask(
-        id=signature.id,
+        id=text_id(signature.id),
         name=signature.task,
         args=list(json_form(signature.args) or []),
         kwargs=dict(json_form(signature.kwargs) or {}),
         queue=options.get("queue") or default_queue,
         parent_id=parent_id,
-        root_id=options.get("root_id"),
+        root_id=text_id(options.get("root_id")),
     )
 
 
