@@ -72,7 +72,8 @@ def test_a_coroutine_function_has_everything(api: Api, pool: str) -> None:
     task = _run(api, "does_everything", pool, args=[4])
     assert (task["status"], task["attempts"]) == ("SUCCESS", 1), task["error"]
     sent = task["result"].pop("sent")
-    assert task["result"] == {"own": True, "context": "entered", "metadata": {"x": 4}, "model": True}
+    places = {"model": True, "in place": {"number": 4}}
+    assert task["result"] == {"own": True, "context": "entered", "metadata": {"x": 4}, **places}
     assert (task["progress"]["percent"], task["progress"]["message"]) == (40.0, "some")
     assert sorted(_log_of(api, task["id"])) == ["begins", "part 1", "part 2"]
     parent = api.data("query ($id: ID!) { task(id: $id) { parent { id } } }", id=sent)["task"]["parent"]
@@ -120,6 +121,16 @@ def test_coroutines_of_a_process_share_a_loop(api: Api, redis: Redis) -> None:
     for task_id in ids:
         api.data(_CANCEL, id=task_id)
     assert {api.finished(task_id)["status"] for task_id in ids} == {"REVOKED"}
+
+
+def test_other_functions_of_a_process_are_not_in_its_loop(api: Api, redis: Redis) -> None:
+    """With gevent, which runs the loop and the other tasks in one thread, a function may run a loop of its own."""
+    key = str(uuid.uuid4())
+    coroutine = api.create("class_tasks.until_cancelled", args=[key], queue="gevent")
+    assert redis.blpop([key], timeout=30)
+    assert _run(api, "runs_a_loop", "gevent")["result"] == "done"
+    api.data(_CANCEL, id=coroutine)
+    assert api.finished(coroutine)["status"] == "REVOKED"
 
 
 def test_a_soft_time_limit_cancels_the_coroutine(api: Api) -> None:

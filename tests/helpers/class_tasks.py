@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import time
@@ -85,6 +86,7 @@ async def does_everything(self: Task, x: int) -> dict[str, Any]:
         "metadata": self.metadata,
         "sent": sent,
         "model": await gives_model(Model(number=x)) == Model(number=x),
+        "in place": gives_model.apply(({"number": x},)).result,
     }
 
 
@@ -183,3 +185,16 @@ def waits(self: Task, seconds: float) -> None:
     """Wait, in a function that is no coroutine."""
     self.log("waits")
     time.sleep(seconds)
+
+
+@app.task  # type: ignore[untyped-decorator] # as above
+def runs_a_loop() -> str:
+    """Run an event loop of its own, in a function that is no coroutine."""
+    with contextlib.suppress(RuntimeError):
+        return f"within {asyncio.get_running_loop()}"
+
+    async def returns() -> str:
+        await asyncio.sleep(0.05)
+        return "done"
+
+    return asyncio.run(returns())

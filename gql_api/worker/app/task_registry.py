@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from gql_api.record.fields import is_internal
 from gql_api.worker.app.task import Task, metadata_of
-from gql_api.worker.state import coroutines
+from gql_api.worker.state import coroutines, greenlets
 
 _OURS = f"{Task.__module__}:{Task.__name__}"
 
@@ -87,6 +87,7 @@ def run_coroutines(task: celery.Task) -> None:
     if not _returns_coroutines(function):
         return
 
+    greenlets.separate_running_loops()
     dump = _dump_of(task, function)
 
     @functools.wraps(function)

@@ -14,9 +14,7 @@ import inspect
 import logging
 import os
 import queue
-import sys
 import threading
-import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +31,6 @@ logger = logging.getLogger(__name__)
 _CONTROL_FLOW = (TaskCancelledError, Ignore, Reject, Retry)
 # How long a thread that is about to end waits for its cancelled coroutine.
 _CLEANUP_SECONDS = 5.0
-_PAUSE_SECONDS = 0.1
 
 
 def run(awaitable: Awaitable[Any]) -> Any:
@@ -45,8 +42,6 @@ def run(awaitable: Awaitable[Any]) -> Any:
     if not is_in_loop():
         return _Call(awaitable, _process_loop()).wait()
     # A coroutine runs another task in place (``apply``), and its loop waits meanwhile.
-    if _has_greenlets():
-        raise RuntimeError("apply: not possible in a coroutine with gevent; await the function of the task instead")
     apart = _Loop()
     try:
         return _Call(awaitable, apart).wait()
@@ -57,12 +52,6 @@ def run(awaitable: Awaitable[Any]) -> Any:
 def is_in_loop() -> bool:
     """Return whether the caller is a coroutine of a task function, whose thread must not wait for another one."""
     return isinstance(threading.current_thread(), _Loop)
-
-
-def _has_greenlets() -> bool:
-    """Return whether threads are greenlets, of which only one can run an event loop."""
-    gevent = sys.modules.get("gevent.monkey")
-    return gevent is not None and bool(gevent.is_module_patched("threading"))
 
 
 class _Loop(threading.Thread):
@@ -79,11 +68,9 @@ class _Loop(threading.Thread):
         while not self._stopping:
             try:
                 self.loop.run_forever()
-            except BaseException:
-                # asyncio raises SystemExit and KeyboardInterrupt here, if a task that a coroutine started raises them.
+            except (SystemExit, KeyboardInterrupt):
+                # By a task that a coroutine started; asyncio raises those of all tasks here.
                 logger.exception("The event loop goes on")
-                # With gevent, a function that runs a loop of its own (``asyncio.run``) keeps this one from running.
-                time.sleep(_PAUSE_SECONDS)
         self.loop.close()
 
     def stop(self) -> None:
