@@ -185,6 +185,13 @@ class Settings(BaseSettings):
         le=1024 * 1024,
         description="The size to which a progress report's message and its other values are cut, each, in UTF-8.",
     )
+    answer_max_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=1024 * 1024 * 1024,
+        description="How many bytes of tasks the API may read from MongoDB for one answer. A query that selects more "
+        "is an error with the code `ANSWER_TOO_LARGE`.",
+    )
     log_max_lines: int = Field(
         default=1000,
         ge=1,

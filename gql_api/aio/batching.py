@@ -7,6 +7,7 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 _CONCURRENCY = 2
@@ -14,8 +15,10 @@ _SLOW_SECONDS = 0.05
 _MAX_IDS = 500
 
 
-class BatchedReads(Generic[Value]):
-    """Reads by id, combined when they are requested in the same tick of the event loop or during another query.
+class BatchedReads(Generic[Key, Value]):
+    """Reads by id, or by another key, combined when they are requested in the same tick of the event loop.
+
+    Reads that are requested during a query are combined for the next one.
 
     Nothing is cached: a query begins after the read was requested, so the answer is never older. One query at a time is
     enough, because PyMongo takes longer for a query than for its documents. Beside a slow query a second one begins:
@@ -27,15 +30,15 @@ class BatchedReads(Generic[Value]):
     """
 
     def __init__(
-        self, read: Callable[[list[str]], Awaitable[Sequence[Value]]], slow_seconds: float = _SLOW_SECONDS
+        self, read: Callable[[list[Key]], Awaitable[Sequence[Value]]], slow_seconds: float = _SLOW_SECONDS
     ) -> None:
         self._read = read
         self._slow_seconds = slow_seconds
-        self._waiting: list[tuple[str, asyncio.Future[Value]]] = []
+        self._waiting: list[tuple[Key, asyncio.Future[Value]]] = []
         self._under_way: dict[asyncio.Task[None], bool] = {}  # whether the query is slow
         self._is_scheduled = False
 
-    async def load(self, id_: str) -> Value:
+    async def load(self, id_: Key) -> Value:
         """Read one value; raises what its query raised."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Value] = loop.create_future()
@@ -67,7 +70,7 @@ class BatchedReads(Generic[Value]):
         del self._under_way[task]
         self._begin()
 
-    async def _answer(self, batch: list[tuple[str, asyncio.Future[Value]]]) -> None:
+    async def _answer(self, batch: list[tuple[Key, asyncio.Future[Value]]]) -> None:
         pending = [(id_, future) for id_, future in batch if not future.done()]
         try:
             values = await self._read([id_ for id_, _ in pending])

@@ -32,12 +32,12 @@ from gql_api.registry.definitions import TaskDefinition
 class Services:
     """The objects that live as long as the application.
 
-    ``tasks`` reads tasks by id; reads that arrive together, from any requests, become one query. It caches nothing.
-    ``sockets`` are the open WebSockets.
+    ``tasks`` reads whole tasks by id; reads that arrive together, from any requests, become one query. It caches
+    nothing. ``sockets`` are the open WebSockets.
     """
 
     store: TaskStore
-    tasks: BatchedReads[TaskRecord | None]
+    tasks: BatchedReads[str, TaskRecord | None]
     feed: TaskFeed
     creator: Creator
     controller: Controller
@@ -61,11 +61,6 @@ class Context:
     fanout: Fanout | None = None
     request: Request | WebSocket | None = None
     response: Response | WebSocket | None = None
-
-    @property
-    def tasks(self) -> BatchedReads[TaskRecord | None]:
-        """The reads of tasks by id."""
-        return self.services.tasks
 
     @property
     def store(self) -> TaskStore:

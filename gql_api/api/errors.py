@@ -13,6 +13,7 @@ from gql_api.record.reads import TaskRecord
 from gql_api.values import Problem
 
 # The values of ``extensions.code``.
+ANSWER_TOO_LARGE = "ANSWER_TOO_LARGE"
 BAD_INPUT = "BAD_USER_INPUT"
 CONFLICT = "CONFLICT"
 INTERNAL = "INTERNAL_SERVER_ERROR"

@@ -48,6 +48,15 @@ def dev(host: str, port: int, concurrency: int, data_dir: Path) -> None:
         raise click.ClickException(str(error)) from None
 
 
+def _checked_root_path(_context: click.Context, _parameter: click.Parameter, path: str) -> str:
+    path = path.rstrip("/")
+    if path and not path.startswith("/"):
+        raise click.BadParameter(f"must begin with a slash, got {path}")
+    if not path.isascii():
+        raise click.BadParameter(f"must be ASCII, as in a URL, got {path}")
+    return path
+
+
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address that the API listens on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port of the API.")
@@ -58,7 +67,28 @@ def dev(host: str, port: int, concurrency: int, data_dir: Path) -> None:
     type=click.IntRange(0),
     help="How many seconds open requests and subscriptions have to finish after SIGTERM.",
 )
-def serve(host: str, port: int, drain_seconds: int) -> None:
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+    help="The lowest level of the lines in the log. Requests are info, those of health checks and metrics debug.",
+)
+@click.option(
+    "--root-path",
+    default="",
+    callback=_checked_root_path,
+    help="The path below which a proxy publishes the API, such as /tasks-api. The proxy removes it from requests.",
+)
+@click.option(
+    "--forwarded-allow-ips",
+    envvar="FORWARDED_ALLOW_IPS",
+    default="127.0.0.1,::1",
+    show_default=True,
+    help="The addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, by commas; * "
+    "trusts all.",
+)
+def serve(host: str, port: int, drain_seconds: int, log_level: str, root_path: str, forwarded_allow_ips: str) -> None:
     """Run the API in production. It takes its addresses from the environment; see the README.
 
     There is no authentication yet: listen on an address that only trusted clients can reach.
@@ -66,7 +96,7 @@ def serve(host: str, port: int, drain_seconds: int) -> None:
     try:
         from gql_api.server.serve import run  # noqa: PLC0415 - the other commands need no server
 
-        run(host, port, drain_seconds)
+        run(host, port, drain_seconds, log_level, root_path, forwarded_allow_ips)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
 

@@ -6,6 +6,7 @@ and a list that grows neither repeats nor loses a task.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -103,18 +104,21 @@ class PageRequest:
         }
 
 
-def children(parent_ids: list[str], page: PageRequest) -> list[dict[str, Any]]:
+def children(
+    parent_ids: list[str], page: PageRequest, projection: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
     """Return the aggregation over TASKS that reads the same page of the children of each of some tasks, a child a row.
 
     It begins at the parents and enters the index of children once for each.
     """
     # The children of one parent together may exceed the size of a document. MongoDB joins $lookup and $unwind, so that
     # it never makes that document.
+    projected = [] if projection is None else [{"$project": projection}]
     below = {
         "from": f.TASKS,
         "localField": f.ID,
         "foreignField": f.PARENT_ID,
-        "pipeline": [{"$match": page.query()}, {"$sort": dict(page.sort())}, {"$limit": page.limit}],
+        "pipeline": [{"$match": page.query()}, {"$sort": dict(page.sort())}, {"$limit": page.limit}, *projected],
         "as": f.CHILDREN,
     }
     return [
@@ -125,6 +129,6 @@ def children(parent_ids: list[str], page: PageRequest) -> list[dict[str, Any]]:
     ]
 
 
-def child_from(document: Document) -> tuple[str, TaskRecord]:
-    """Read one row of :func:`children`: the parent's id, and the child."""
-    return document[f.ID], TaskRecord(document[f.CHILDREN])
+def child_from(document: Document) -> tuple[str, Document]:
+    """Read one row of :func:`children`: the parent's id, and the document of the child."""
+    return document[f.ID], document[f.CHILDREN]

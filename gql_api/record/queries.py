@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
 from gql_api.record import fields as f
 from gql_api.record.model import Version
-from gql_api.record.reads import Document, TaskRecord
+from gql_api.record.reads import Document, Field, TaskRecord
 from gql_api.record.writes import NOW
 
 
@@ -77,3 +82,43 @@ def children_of(task_id: str) -> Document:
 def children_of_any(task_ids: list[str]) -> Document:
     """Return the filter that finds the tasks that any of some tasks sent."""
     return {f.PARENT_ID: {"$in": task_ids}}
+
+
+# The fields that every TaskRecord needs have no name here.
+_STORED_NAMES = {name: field.stored_name for name, field in vars(TaskRecord).items() if isinstance(field, Field)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The fields of records that a reader needs, by their names in :class:`TaskRecord`."""
+
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Self:
+        """Create the part with some fields; of an unknown name, like the status, every record has the field."""
+        return cls(frozenset(name for name in names if name in _STORED_NAMES))
+
+    def __or__(self, other: Part) -> Part:
+        return self if other.names <= self.names else Part(self.names | other.names)
+
+    @cached_property
+    def projection(self) -> dict[str, int] | None:
+        """The projection that reads the part; None for whole records."""
+        if self.names == _STORED_NAMES.keys():
+            return None
+        return {**STATE_ONLY, **{_STORED_NAMES[name]: 1 for name in self.names}}
+
+    @cached_property
+    def omitted(self) -> frozenset[str]:
+        """The stored names of all other fields."""
+        return frozenset(_STORED_NAMES[name] for name in _STORED_NAMES.keys() - self.names) - {
+            _STORED_NAMES[name] for name in self.names
+        }
+
+    def record(self, document: Document) -> TaskRecord:
+        """Create the record of a document that was read with the projection."""
+        return TaskRecord(document, self.omitted)
+
+
+WHOLE = Part(frozenset(_STORED_NAMES))

@@ -44,6 +44,7 @@ class Field(property, Generic[T]):
 
     def __init__(self, name: str, *, default: T = _REQUIRED, decode: Callable[[Any], T] | None = None) -> None:
         super().__init__(_getter(name, default, decode))
+        self.stored_name = name
 
     # A property calls its getter without a ``__get__`` in Python, which takes a fifth less time.
     if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from gql_api.api.context import Services
 from gql_api.app import create_app
 from gql_api.server.http_protocol import HttpProtocol
+from gql_api.server.request_log import LogRequests, log_config
 from gql_api.server.websocket_protocol import WebSocketProtocol
 
 # A frame holds one operation. Without a limit a client decides how much memory the process uses.
@@ -41,16 +42,35 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run(host: str, port: int, drain_seconds: int) -> None:
-    """Serve until SIGTERM or SIGINT; open requests then have ``drain_seconds`` to finish."""
+def run(
+    host: str,
+    port: int,
+    drain_seconds: int,
+    log_level: str = "info",
+    root_path: str = "",
+    forwarded_allow_ips: str | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; open requests then have ``drain_seconds`` to finish.
+
+    Args:
+        host: the address to listen on.
+        port: the port.
+        drain_seconds: the time that open requests have to finish.
+        log_level: the name of the lowest level that is logged.
+        root_path: the path below which a proxy publishes the API, and which it removes from requests.
+        forwarded_allow_ips: the addresses of proxies whose X-Forwarded headers are trusted, separated by commas.
+    """
     app = create_app()
     server = _Server(
         app,
         uvicorn.Config(
-            app,
+            LogRequests(app),
             host=host,
             port=port,
+            root_path=root_path,
+            forwarded_allow_ips=forwarded_allow_ips,
             access_log=False,
+            log_config=log_config(log_level),
             server_header=False,
             http=HttpProtocol,
             ws=WebSocketProtocol,

@@ -76,6 +76,14 @@ def subscription_field(query: str, name: str | None) -> FieldNode | None:
 
 
 @lru_cache(_MAX_DOCUMENTS)
+def operation_name(query: str, name: str | None) -> str | None:
+    """Return the name of the operation that a request runs; None if it has none, or if there is no such operation."""
+    document = _parsed(query)
+    operation = None if isinstance(document, GraphQLError) else get_operation_ast(document, name)
+    return None if operation is None or operation.name is None else operation.name.value
+
+
+@lru_cache(_MAX_DOCUMENTS)
 def _parsed(query: str) -> DocumentNode | GraphQLError:
     try:
         return parse(query)

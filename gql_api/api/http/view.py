@@ -28,6 +28,7 @@ from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
 
 from gql_api.api.context import Context, context_of
+from gql_api.api.execution.documents import operation_name
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError, persisted_query_refusal
 from gql_api.api.http.negotiation import (
@@ -42,6 +43,9 @@ from gql_api.api.http.stream_formats import FORMATS
 from gql_api.api.http.streaming import StreamedResponse
 from gql_api.api.schema.build import schema
 from gql_api.api.websocket.handler import TransportHandler
+
+OPERATION = "gql_api.operation"
+"""The key of the scope of a request for the name of its operation, which a log may print."""
 
 _INIT_TIMEOUT = timedelta(seconds=5)
 _SUBSCRIPTIONS_PER_CONNECTION = 20
@@ -134,6 +138,7 @@ class GraphQLView(GraphQL[Context, None]):
         refusal = persisted_query_refusal(request_data.query, request_data.extensions)
         if refusal is not None:
             return ExecutionResult(data=None, errors=[refusal])
+        request.scope[OPERATION] = operation_name(request_data.query or "", request_data.operation_name)
         mutations = {OperationType.MUTATION} if request_adapter.method == "POST" else set[OperationType]()
         try:
             return await self.schema.execute(

@@ -68,7 +68,7 @@ class PubSubConnection:
         self._outgoing: list[tuple[str, str]] = []
         self._connection: Connection | None = None
         self._is_resuming = False
-        self._has_received = False
+        self._received = 0  # answers, over all connections
         self._wake_sender = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -162,26 +162,28 @@ class PubSubConnection:
         while True:
             # A timeout would cost more than the read itself: _check_liveness finds dead connections.
             answer = await connection.read_response(disable_decoding=True, timeout=math.inf)
-            self._has_received = True
+            self._received += 1
             self._handle(answer)
             for answer in self._parser.received():
                 self._handle(answer)
 
     async def _check_liveness(self) -> None:
         """Send a PING on a connection that is quiet, and close the connection when no answer comes."""
-        pinged = None
+        quiet = None
         while True:
-            connection, self._has_received = self._connection, False
-            await asyncio.sleep(self._silence_seconds)
-            if connection is None or connection is not self._connection or self._has_received:
-                pinged = None
-            elif pinged is connection:
-                logger.warning("Redis gave no sign of life for %g seconds", 2 * self._silence_seconds)
-                await connection.disconnect(nowait=True)
-            else:
-                pinged = connection
+            # Counted before the PING is sent: its answer may come before the call returns.
+            connection, received = self._connection, self._received
+            if connection is not None and connection is quiet:
                 with contextlib.suppress(RedisError, OSError):  # the receiver meets the same error and reconnects
                     await connection.send_command("PING", check_health=False)
+            await asyncio.sleep(self._silence_seconds)
+            if connection is None or connection is not self._connection or received != self._received:
+                quiet = None
+            elif connection is not quiet:
+                quiet = connection
+            else:
+                logger.warning("Redis gave no sign of life for %g seconds", 2 * self._silence_seconds)
+                await connection.disconnect(nowait=True)
 
     def _handle(self, answer: Any) -> None:
         if not isinstance(answer, list):  # the answer to a PING without subscriptions is a string

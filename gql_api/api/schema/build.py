@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from functools import cache
 
 from graphql import GraphQLError
 from strawberry import Schema
+from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.name_converter import NameConverter
 from strawberry.types import ExecutionContext
+from strawberry.types.graphql import OperationType
 
 from gql_api.api.execution.documents import Documents
 from gql_api.api.execution.executor import PlannedExecutor
@@ -17,6 +21,7 @@ from gql_api.api.schema.mutations import Mutation
 from gql_api.api.schema.queries import Query
 from gql_api.api.schema.scalars import SCALARS
 from gql_api.api.schema.subscriptions import Subscription
+from gql_api.api.store.budget import one_answer
 
 
 class _Names(NameConverter):
@@ -26,6 +31,16 @@ class _Names(NameConverter):
     def apply_naming_config(self, name: str) -> str:
         """Return the GraphQL name of a Python name."""
         return super().apply_naming_config(name)
+
+
+class _Budget(SchemaExtension):
+    """A Strawberry extension that gives each answer a budget; a subscription has many answers, and none for all."""
+
+    def on_execute(self) -> Iterator[None]:
+        """Execute the operation."""
+        is_subscription = self.execution_context.operation_type is OperationType.SUBSCRIPTION
+        with contextlib.nullcontext() if is_subscription else one_answer():
+            yield
 
 
 class _Schema(Schema):
@@ -39,5 +54,5 @@ schema = _Schema(
     subscription=Subscription,
     config=StrawberryConfig(name_converter=_Names(), scalar_map=SCALARS),
     execution_context_class=PlannedExecutor,
-    extensions=[MaskUnexpected, Documents],
+    extensions=[MaskUnexpected, Documents, _Budget],
 )

@@ -15,6 +15,7 @@ from gql_api.api.pubsub.mailbox import LogMailbox
 from gql_api.api.schema.pagination import MAX_PAGE_SIZE, CursorError, LogCursor, checked_size
 from gql_api.api.schema.scalars import expose_enum
 from gql_api.api.schema.types import PageInfo
+from gql_api.api.store.budget import current_budget
 from gql_api.record.logs import LogLevel, LogLine
 from gql_api.record.reads import TaskRecord
 
@@ -75,11 +76,12 @@ async def log_page(info: Info, task_id: str, first: int, after: str | None, leve
     """Read a page of a task's log.
 
     Raises:
-        ClientError: the size or the cursor is invalid.
+        ClientError: the size or the cursor is invalid, or the budget of the answer is spent.
     """
     size, position = checked_size("first", first), _position(task_id, after)
     # One more line shows whether there is a next page.
     lines = await info.context.store.log_lines.after(task_id, position, level, size + 1)
+    current_budget().spend(sum(len(line.message) for line in lines), info.context.store.max_bytes)
     nodes = [TaskLog.of(task_id, line) for line in lines[:size]]
     return TaskLogConnection(
         edges=[TaskLogEdge(cursor=node.cursor, node=node) for node in nodes],

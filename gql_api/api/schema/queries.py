@@ -13,8 +13,9 @@ from gql_api.api.errors import BAD_INPUT, ClientError
 from gql_api.api.schema.filters import TaskFilter, TaskOrder, query_of
 from gql_api.api.schema.pagination import MAX_PAGE_SIZE, PageArgs
 from gql_api.api.schema.scalars import or_default
-from gql_api.api.schema.tasks import Task, TaskConnection, find_task
+from gql_api.api.schema.tasks import Task, TaskConnection, find_task, part_of_nodes
 from gql_api.api.schema.types import Node, Queue, TaskDefinition, Worker
+from gql_api.api.store.budget import current_budget
 
 
 @strawberry.type(description="Reads: tasks, the task functions that can be called, queues and workers.")
@@ -95,7 +96,8 @@ class Query:
         """Read a page of tasks."""
         request = PageArgs(first, after, last, before).page_request(or_default(order_by, TaskOrder()).order())
         query = query_of(or_default(filter, None), request.order)
-        return TaskConnection.of(await info.context.lists.page(query, request), request, query)
+        page = info.context.lists.part_of_page(query, request, part_of_nodes(info, request.order), current_budget())
+        return TaskConnection.of(await page, request, query)
 
     @strawberry.field(description="The task functions that createTask accepts, as workers announced them, by name.")
     async def task_definitions(self, info: Info) -> list[TaskDefinition]:

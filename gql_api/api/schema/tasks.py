@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Self
 
 import strawberry
 from strawberry import UNSET
+from strawberry.utils.str_converters import to_camel_case
 
 from gql_api import values
 from gql_api.api.context import Info
 from gql_api.api.errors import BAD_INPUT, ClientError
+from gql_api.api.execution.selections import selected_names
 from gql_api.api.schema.filters import check_metadata_path
 from gql_api.api.schema.logs import DEFAULT_LOG_PAGE_SIZE, TaskLogConnection, log_page
 from gql_api.api.schema.pagination import DEFAULT_PAGE_SIZE, Cursor, PageArgs, checked_size
@@ -26,11 +29,14 @@ from gql_api.api.schema.types import (
     TaskTransition,
     attribute,
 )
+from gql_api.api.store.budget import current_budget
 from gql_api.api.store.lists import ChildPage
+from gql_api.api.store.partial_reads import TaskRead
 from gql_api.query.facets import FacetField
 from gql_api.query.lists import Order, PageRequest
 from gql_api.record import queries
 from gql_api.record.logs import LogLevel
+from gql_api.record.queries import WHOLE, Part
 from gql_api.record.reads import Document, TaskRecord, Time
 
 expose_enum(
@@ -220,7 +226,8 @@ class Task(Node):
     ) -> TaskConnection:
         """Read a page of the children."""
         request = PageArgs(first, after).page_request(Order())
-        records = await info.context.children.load(ChildPage(self.record.id, request))
+        page = ChildPage(self.record.id, request, part_of_nodes(info, request.order), current_budget())
+        records = await info.context.children.load(page)
         return TaskConnection.of(records, request, queries.children_of(self.record.id), self.record.id)
 
 
@@ -327,6 +334,36 @@ class TaskConnection:
 
 
 async def find_task(info: Info, task_id: str | None) -> Task | None:
-    """Find a task by its id, together with all tasks that are read at the same time."""
-    record = None if task_id is None else await info.context.tasks.load(task_id)
+    """Find a task by its id, together with all tasks that are read at the same time.
+
+    Raises:
+        ClientError: the budget of the answer is spent.
+    """
+    if task_id is None:
+        return None
+    read = TaskRead(task_id, _part(selected_names(info, ())), current_budget())
+    record = await info.context.store.partial.load(read)
     return None if record is None else Task(record)
+
+
+def part_of_nodes(info: Info, order: Order) -> Part:
+    """Return the part of the records that a field needs which returns a page of tasks in an order."""
+    return _part(selected_names(info, ("nodes",), ("edges", "node")) | {to_camel_case(order.field)})
+
+
+# The names of the record's fields that fields of Task with other names read.
+_READ_BY: dict[str, tuple[str, ...]] = {
+    **{to_camel_case(name): (name,) for name in WHOLE.names},
+    **dict.fromkeys(("__typename", "id", "status", "isFinal", "revision", "logs", "children"), ()),
+    "history": ("stored_history",),
+    "parent": ("parent_id",),
+    "definition": ("name",),
+}
+
+
+@lru_cache(1000)
+def _part(selected: frozenset[str]) -> Part:
+    """Return the part of a record that fields of Task read; the whole record for a field that is not listed."""
+    if not selected <= _READ_BY.keys():
+        return WHOLE
+    return Part.of(name for field in selected for name in _READ_BY[field])

@@ -16,11 +16,13 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
 from gql_api.api.errors import QUERY_TIMEOUT, ClientError
+from gql_api.api.store.budget import ReadBudget, documents, raw
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.query import facets, lists
 from gql_api.query.facets import Bucket, FacetField
 from gql_api.query.lists import PageRequest
 from gql_api.record.fields import Status
+from gql_api.record.queries import Part
 from gql_api.record.reads import Document, TaskRecord
 
 
@@ -30,19 +32,30 @@ class ChildPage:
 
     parent_id: str
     request: PageRequest
+    part: Part
+    budget: ReadBudget
 
 
 class TaskLists:
     """A reader of lists. MongoDB aborts each query after ``seconds``.
 
+    Args:
+        tasks: the collection.
+        limiter: bounds the calls of MongoDB.
+        seconds: how long a query may take.
+        max_bytes: how much one answer may read.
+
     Raises:
         ClientError: with the code QUERY_TIMEOUT, by every method whose query was aborted.
     """
 
-    def __init__(self, tasks: AsyncCollection[Document], limiter: ConcurrencyLimiter, seconds: float) -> None:
+    def __init__(
+        self, tasks: AsyncCollection[Document], limiter: ConcurrencyLimiter, seconds: float, max_bytes: int
+    ) -> None:
         self.limiter = limiter
         self._tasks = tasks
         self._seconds = seconds
+        self._max_bytes = max_bytes
 
     @limited
     async def page(
@@ -64,6 +77,20 @@ class TaskLists:
             found = self._tasks.find({"$and": [request.query(), query]}, fields, session=session)
             found = found.sort(request.sort()).limit(request.limit)
             return [TaskRecord(document) async for document in found]
+
+    @limited
+    async def part_of_page(
+        self, query: Document, request: PageRequest, part: Part, budget: ReadBudget
+    ) -> list[TaskRecord]:
+        """Do the same as :meth:`page` for an answer that needs a part of the records.
+
+        Raises:
+            ClientError: the budget of the answer is spent.
+        """
+        async with self._bounded():
+            found = raw(self._tasks).find({"$and": [request.query(), query]}, part.projection)
+            found = found.sort(request.sort()).limit(request.limit)
+            return [part.record(document) for document in await documents(found, budget, self._max_bytes)]
 
     async def count(self, query: Document) -> int:
         """Count the tasks that match a query."""
@@ -98,16 +125,21 @@ class TaskLists:
         return await self._buckets(facets.by_metadata(query, path, first))
 
     async def child_pages(self, pages: Sequence[ChildPage]) -> list[list[TaskRecord]]:
-        """Read pages of children, with one query for all pages that have the same request."""
-        parents: dict[PageRequest, list[str]] = defaultdict(list)
+        """Read pages of children, with one query for all pages that differ in their parents only."""
+        parents: dict[tuple[PageRequest, Part, ReadBudget], list[str]] = defaultdict(list)
         for page in pages:
-            parents[page.request].append(page.parent_id)
+            parents[page.request, page.part, page.budget].append(page.parent_id)
         found: dict[ChildPage, list[TaskRecord]] = {page: [] for page in pages}
-        for request, parent_ids in parents.items():
-            for row in await self._rows(lists.children(parent_ids, request)):
+        for (request, part, budget), parent_ids in parents.items():
+            for row in await self._children(lists.children(parent_ids, request, part.projection), budget):
                 parent_id, child = lists.child_from(row)
-                found[ChildPage(parent_id, request)].append(child)
+                found[ChildPage(parent_id, request, part, budget)].append(part.record(child))
         return [found[page] for page in pages]
+
+    @limited
+    async def _children(self, pipeline: list[dict[str, Any]], budget: ReadBudget) -> list[Document]:
+        async with self._bounded():
+            return await documents(await raw(self._tasks).aggregate(pipeline), budget, self._max_bytes)
 
     async def child_counts(self, parent_ids: Sequence[str]) -> list[int]:
         """Count the children of each of these tasks with one query."""

@@ -20,6 +20,7 @@ from gql_api.api.store.indexes import Indexes
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.api.store.lists import TaskLists
 from gql_api.api.store.logs import LogLines
+from gql_api.api.store.partial_reads import PartialReads
 from gql_api.outage import found_only_duplicates
 from gql_api.record import control, fields, queries, reads, writes
 from gql_api.record.model import NewTask
@@ -79,7 +80,10 @@ class TaskStore:
         # Progress may appear there a flush of the journal later, and a client's own change a moment after a failover,
         # until the new primary has committed what it took over. Reads by id show whatever the primary has.
         listed = self._tasks.with_options(read_concern=MAJORITY)
-        self.lists = TaskLists(listed, ConcurrencyLimiter(_LISTS_CONCURRENCY, seconds, seconds + longest), longest)
+        lists_limiter = ConcurrencyLimiter(_LISTS_CONCURRENCY, seconds, seconds + longest)
+        self.max_bytes = max_bytes = settings.answer_max_bytes
+        self.partial = PartialReads(self._tasks, self.limiter, max_bytes)
+        self.lists = TaskLists(listed, lists_limiter, longest, max_bytes)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -103,7 +103,7 @@ class Lists:
 @dataclass
 class _Services:
     store: TaskStore
-    tasks: BatchedReads[object]
+    tasks: BatchedReads[str, object]
     feed: TaskFeed
 
 

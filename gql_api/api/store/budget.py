@@ -1,0 +1,85 @@
+"""The number of bytes that one answer may read from MongoDB, and reads that stop there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterable, Iterator
+from contextvars import ContextVar
+
+import bson
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo.asynchronous.collection import AsyncCollection
+
+from gql_api.api.errors import ANSWER_TOO_LARGE, ClientError
+from gql_api.record.reads import FAST_CODEC, Document
+
+
+class ReadBudget:
+    """The bytes that one answer has read. It has no limit of its own: each reader has the limit of its settings."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def spend(self, size: int, limit: int) -> None:
+        """Count the bytes of a read.
+
+        Raises:
+            ClientError: the answer has read more than the limit.
+        """
+        self.read += size
+        self.check(limit)
+
+    def check(self, limit: int) -> None:
+        """Check what was read.
+
+        Raises:
+            ClientError: the answer has read more than the limit.
+        """
+        if self.read > limit:
+            message = (
+                f"The answer needs more bytes of tasks than ANSWER_MAX_BYTES allows, {limit:,}: got {self.read:,} by"
+                " then. Select fewer large fields (args, kwargs, metadata, result, error), or fewer tasks"
+            )
+            raise ClientError(message, ANSWER_TOO_LARGE)
+
+
+_current: ContextVar[ReadBudget | None] = ContextVar("read budget", default=None)
+
+
+@contextlib.contextmanager
+def one_answer() -> Iterator[None]:
+    """Let all reads in the block share one budget."""
+    _current.set(ReadBudget())
+    try:
+        yield
+    finally:
+        _current.set(None)
+
+
+def current_budget() -> ReadBudget:
+    """Return the budget of the answer; outside of one, for example for an event, each read has a budget of its own."""
+    return _current.get() or ReadBudget()
+
+
+def raw(collection: AsyncCollection[Document]) -> AsyncCollection[RawBSONDocument]:
+    """Return a collection for reads that need the size of each document, which is decoded by :func:`decoded`."""
+    return collection.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
+
+
+def decoded(document: RawBSONDocument) -> Document:
+    """Decode a document for a record."""
+    return bson.decode(document.raw, FAST_CODEC)
+
+
+async def documents(cursor: AsyncIterable[RawBSONDocument], budget: ReadBudget, limit: int) -> list[Document]:
+    """Read documents until the budget is spent. MongoDB sends at most 16 MiB at a time.
+
+    Raises:
+        ClientError: the answer has read more than the limit.
+    """
+    found = []
+    async for document in cursor:
+        budget.spend(len(document.raw), limit)
+        found.append(decoded(document))
+    return found

@@ -1,0 +1,73 @@
+"""Reads of tasks by id, of only those fields that an answer needs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from gql_api import values
+from gql_api.aio.batching import BatchedReads
+from gql_api.api.store.budget import ReadBudget, decoded, raw
+from gql_api.api.store.limiter import ConcurrencyLimiter, limited
+from gql_api.record import queries
+from gql_api.record.queries import Part
+from gql_api.record.reads import Document, TaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRead:
+    """A read of a part of one task, for the answer that has the budget."""
+
+    task_id: str
+    part: Part
+    budget: ReadBudget
+
+
+class PartialReads:
+    """A reader of tasks by id. Reads that arrive together, from any requests, become one query.
+
+    Args:
+        tasks: the collection.
+        limiter: bounds the calls of MongoDB.
+        max_bytes: how much one answer may read.
+    """
+
+    def __init__(self, tasks: AsyncCollection[Document], limiter: ConcurrencyLimiter, max_bytes: int) -> None:
+        self.limiter = limiter
+        self._tasks = raw(tasks)
+        self._max_bytes = max_bytes
+        self._reads = BatchedReads(self._by_id)
+
+    async def load(self, read: TaskRead) -> TaskRecord | None:
+        """Read a part of one task; None for an unknown id.
+
+        Raises:
+            ClientError: the budget of the answer is spent.
+        """
+        record = await self._reads.load(read)
+        read.budget.check(self._max_bytes)
+        return record
+
+    @limited
+    async def _by_id(self, reads: Sequence[TaskRead]) -> list[TaskRecord | None]:
+        # A task that an answer reads in several places is in the answer as often.
+        readers: dict[str, list[ReadBudget]] = defaultdict(list)
+        for read in reads:
+            if values.is_text(read.task_id):
+                readers[read.task_id].append(read.budget)
+        part = reduce(or_, (read.part for read in reads), Part.of(()))
+        found: dict[str, TaskRecord] = {}
+        async for document in self._tasks.find(queries.by_ids(list(readers)), part.projection):
+            record = part.record(decoded(document))
+            budgets = readers[record.id]
+            for budget in budgets:
+                budget.read += len(document.raw)
+            # What no reader can afford is not kept.
+            if any(budget.read <= self._max_bytes for budget in budgets):
+                found[record.id] = record
+        return [found.get(read.task_id) for read in reads]

@@ -1,0 +1,81 @@
+"""The log of ``gql-api serve``: lines with time and level, and a line for each request."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gql_api.api.http.view import OPERATION
+
+logger = logging.getLogger(__name__)
+
+# Probes come every few seconds.
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_STATUSES = {"websocket.accept": 101, "websocket.close": 403}
+
+
+class UtcFormatter(logging.Formatter):
+    """A formatter of lines that begin with the time in UTC, by RFC 3339, and the level."""
+
+    converter = time.gmtime  # type: ignore[assignment] # called with a time
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def log_config(level: str) -> dict[str, Any]:
+    """Return the configuration of logging: our lines and uvicorn's from a level up, those of others from warnings."""
+    ours = level.upper()
+    libraries = ours if logging.getLevelNamesMapping()[ours] > logging.WARNING else "WARNING"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"utc": {"()": UtcFormatter}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "utc"}},
+        "root": {"level": libraries, "handlers": ["stderr"]},
+        "loggers": {"gql_api": {"level": ours}, "uvicorn": {"level": ours}},
+    }
+
+
+class LogRequests:
+    """Middleware that logs each request when its answer has ended, and each WebSocket when it is closed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and log it afterwards."""
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        level = logging.DEBUG if path in _PROBES else logging.INFO
+        if scope["type"] == "lifespan" or not logger.isEnabledFor(level):
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), None
+
+        async def noting_send(message: Message) -> None:
+            nonlocal status
+            status = status or message.get("status") or _STATUSES.get(message["type"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_send)
+        finally:
+            milliseconds = 1000 * (time.perf_counter() - began)
+            logger.log(level, "%s %s %.1f ms%s", _request(scope), status or "-", milliseconds, _operation(scope))
+
+
+def _request(scope: Scope) -> str:
+    # The path as it was sent: decoded, it may contain line ends.
+    path = scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "backslashreplace")
+    client = scope.get("client") or ["-"]
+    return f"{client[0]} {scope.get('method', 'WEBSOCKET')} {path}"
+
+
+def _operation(scope: Scope) -> str:
+    name = scope.get(OPERATION)
+    return f" {name}" if name else ""
