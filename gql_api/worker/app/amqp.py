@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
+from gql_api.worker.app.purge import connection_class
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.chords import parent_of_message
 from gql_api.worker.backend.messages import METADATA_HEADER, OF_ONE_MESSAGE, ORIGINAL, parts_of_message, queue_of
@@ -27,6 +29,7 @@ from gql_api.worker.state.attempt import attempt_of
 
 if TYPE_CHECKING:
     from celery import Celery
+    from kombu.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,11 @@ class RecordingAMQP(AMQP):
     Here a message is complete: routed, with its id, parent and root. An error before the record is stored is raised to
     the sender. Once the record is stored the task will run, and a broker that is away is not an error.
     """
+
+    @cached_property
+    def Connection(self) -> type[Connection]:  # noqa: N802 - Celery's name
+        """The class of the connections to the broker."""
+        return connection_class(self.app)
 
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
         """Create a message as Celery does, and note the times in it that are relative to now.
