@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from gql_api.record import claims
+from gql_api.record import claims, control
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
 from gql_api.record.reads import Document
@@ -192,6 +192,25 @@ def hold_back(task_ids: list[str], attempts: int, by: str, earliest: float, late
 def held_back(task_ids: list[str], by: str) -> Document:
     """Return the filter that finds the tasks that :func:`hold_back` has changed."""
     return {f.ID: {"$in": task_ids}, f.TAKEN_BY: by, f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]}}
+
+
+def purgeable(queue: str) -> Document:
+    """Return the filter that finds the tasks that have a message in a queue, or were held back from it."""
+    is_held_back = {"$expr": {"$eq": [{"$arrayElemAt": [f"${f.HISTORY}.{f.MESSAGE}", -1]}, _HELD_BACK]}}
+    return {
+        f.QUEUE: queue,
+        "$or": [
+            {f.STATUS: Status.QUEUED},
+            {f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]}, **is_held_back},
+            # Its message was sent when the retry was stored.
+            {f.STATUS: Status.RETRY, "$expr": {"$lte": [f"${f.DUE_AT}", NOW]}},
+        ],
+    }
+
+
+def take_purged(task_ids: list[str], by: str, queue: str) -> Write:
+    """Revoke those of some tasks that still have a message in a queue that is purged. Run over many."""
+    return _take(control.cancel_waiting(task_ids, f"queue {queue} was purged", matching=purgeable(queue)), by)
 
 
 def _without_last_wait() -> dict[str, Any]:

@@ -41,10 +41,10 @@ def test_tasks_start_at_their_due_times(site: Site, pool: str) -> None:
         site.worker(name, "-P", pool, environment=_RARELY)
     wait_until(lambda: _locks(site))
     delays = [0.2, 0.7, 0.75, 1.3]
-    delayed = [site.send("work", 0.0, delay=delay) for delay in delays]
+    delayed = [site.record("work", 0.0, delay=delay) for delay in delays]
     at = datetime.now(UTC) + timedelta(seconds=1)
-    timed = site.send("work", 0.0, scheduled_for=at)
-    moved = site.send("work", 0.0, delay=3600)
+    timed = site.record("work", 0.0, scheduled_for=at)
+    moved = site.record("work", 0.0, delay=3600)
     retried = site.send("retry_once", 0.9)
     assert site.store.change(control.reschedule(moved, at))
     for delay, task_id in zip(delays, delayed, strict=True):
@@ -63,7 +63,7 @@ def test_another_worker_goes_on_when_one_is_killed(site: Site) -> None:
     first = site.worker("first", environment=_RARELY)
     wait_until(lambda: _locks(site))
     site.worker("second", environment=_RARELY)
-    assert site.finished(site.send("work", 0.0, delay=0.3), 10).status is Status.SUCCESS
+    assert site.finished(site.record("work", 0.0, delay=0.3), 10).status is Status.SUCCESS
     first.kill()
-    assert site.finished(site.send("work", 0.0, delay=0.3), 15).status is Status.SUCCESS
+    assert site.finished(site.record("work", 0.0, delay=0.3), 15).status is Status.SUCCESS
     assert len(_locks(site)) == 1

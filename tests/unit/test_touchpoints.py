@@ -28,6 +28,7 @@ _INTERNALS = {
         "Connection": "a broker is checked before it is used",
         "_create_task_sender()": "a task is recorded before it is sent",
         "as_task_v2(task_id, name, args, kwargs, countdown, eta, expires, ...)": "relative times stay relative",
+        "Connection": "queues are purged over connections of our class",
     },
     ("celery", "celery.app.amqp:AMQP", "worker/backend"): {
         "_retry_publish(publish, args, ...)": "the body of a chord is sent",
@@ -43,6 +44,7 @@ _INTERNALS = {
     },
     ("celery", "celery.app.control:Control", "worker/app"): {
         "revoke(task_id, destination, terminate, signal, kwargs)": "revoke also ends the record of a task",
+        "purge(connection)": "purge also ends the records of the tasks",
     },
     ("celery", "celery.app.base:Celery", "adopt.py"): {
         "amqp_cls": "tasks are recorded before they are sent",
@@ -169,12 +171,15 @@ _INTERNALS = {
     },
     ("celery", "celery.worker.control", "worker/app"): {
         "inspect_command(...)": "a health check asks whether a worker consumes",
+        "control_command(...)": "time limits are changed in a running worker",
+        "time_limit(state, task_name, hard, soft, ...)": "time limits are changed in a running worker",
     },
     ("celery", "celery.worker.consumer.consumer:Consumer", "worker/app"): {
         "hub": "a gevent worker is recognised by having no event loop",
         "on_unknown_task(body, message, exc)": "tasks that this worker does not know are left to others",
         "on_unknown_message(body, message)": "messages that no Celery program sends are rejected",
         "call_soon(p, args, kwargs)": "a message is acknowledged by the thread that received it",
+        "update_strategies()": "time limits are changed in a running worker",
         "_limit_task(request, bucket, tokens)": "tasks with used-up rate limits wait in their records",
         "_limit_post_eta(request, bucket, tokens)": "tasks with used-up rate limits wait in their records",
         "_limit_move_to_pool(request)": "a task that has waited for its rate limit in the worker is counted",
@@ -242,6 +247,10 @@ _INTERNALS = {
         "typeof(exchange, ...)": "a broadcast is recognised",
         "_lookup(exchange, routing_key, ...)": "a forwarded message goes back to its queue",
         "closed": "a lost connection is seen",
+        "queue_purge(queue, ...)": "the tasks of a purged queue are ended",
+    },
+    ("kombu", "kombu.connection:Connection", "worker/app"): {
+        "channel()": "channels purge queues by our method",
     },
     ("kombu", "kombu.common:QoS", "worker/app"): {
         "increment_eventually(n)": "messages that wait to be forwarded do not count as tasks",

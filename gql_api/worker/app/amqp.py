@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
 from gql_api.worker.app.configuration import check, check_connection, encoding_problem
+from gql_api.worker.app.purge import connection_class
 from gql_api.worker.app.recording_producer import Outgoing, RecordingProducer
 from gql_api.worker.app.task_ids import SenderTokens, check_not_deleted, check_not_taken
 from gql_api.worker.backend.backend import Backend
@@ -40,6 +42,7 @@ from gql_api.worker.state.attempt import attempt_of
 
 if TYPE_CHECKING:
     from celery import Celery
+    from kombu.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +82,14 @@ class RecordingAMQP(AMQP):
     def Connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - Celery's name
         """Make a connection to the broker, after a check of the settings, which Celery reads at its first use."""
         check(self.app.conf)
-        connection = super().Connection(*args, **kwargs)
+        connection = self._connection_class(*args, **kwargs)
         if not self.app.conf.task_always_eager:
             check_connection(connection)
         return connection
+
+    @cached_property
+    def _connection_class(self) -> type[Connection]:
+        return connection_class(self.app)
 
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
         """Create a message as Celery does, and note the times in it that are relative to now.

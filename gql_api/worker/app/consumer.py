@@ -11,8 +11,8 @@ from typing import Any
 
 import redis.exceptions
 from celery import bootsteps
-from celery.worker import state
-from celery.worker.control import inspect_command
+from celery.worker import control, state
+from celery.worker.control import control_command, inspect_command
 from kombu.transport.virtual import QoS
 
 from gql_api.worker.state.consumption import consumption
@@ -129,6 +129,23 @@ def _read(read: Callable[[], Any]) -> Any:
 def consuming(state: Any) -> dict[str, bool]:  # noqa: ARG001 - Celery's signature
     """Return whether the worker consumes: the broker answers it, or it has no room for more messages."""
     return {"consuming": consumption.is_going_on}
+
+
+@control_command(
+    args=[("task_name", str), ("soft", float), ("hard", float)], signature="<task_name> <soft_secs> [hard_secs]"
+)
+def time_limit(
+    state: Any,
+    task_name: str | None = None,
+    hard: float | None = None,
+    soft: float | None = None,
+    **_: Any,
+) -> dict[str, Any]:
+    """Tell worker(s) to modify the time limit for task by type."""
+    reply: dict[str, Any] = control.time_limit(state, task_name, hard=hard, soft=soft)
+    # Celery's command leaves the limits of the consumer as they were when it connected.
+    state.consumer.update_strategies()
+    return reply
 
 
 class EagerPolling(bootsteps.StartStopStep):

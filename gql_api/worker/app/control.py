@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from celery.app.control import Control
@@ -26,6 +27,15 @@ class RecordingControl(Control):
             for each in task_id if several else [task_id]:
                 _end(backend, each, force=terminate)
         return super().revoke(task_id, destination, terminate, *args, **options)
+
+    def purge(self, connection: Any = None) -> int:
+        """Discard the waiting tasks of the application's queues, as Celery does; they become REVOKED."""
+        # The pool of connections belongs to all applications of the process.
+        with self.app.connection_for_write() if connection is None else contextlib.nullcontext(connection) as own:
+            purged: int = super().purge(own)
+        return purged
+
+    discard_all = purge
 
 
 def _end(backend: Backend, task_id: str, *, force: bool) -> None:

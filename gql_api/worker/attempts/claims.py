@@ -163,11 +163,10 @@ def cover(app: Celery, default_time_limit: float | None = None) -> None:
     """Make every task of an app claim before it runs, except for Celery's internal tasks."""
     for task in app.tasks.values():
         if not is_internal(task.name) and not isinstance(task, Claiming):
+            hard = task.time_limit
             _cover(task)
-            task.hard_time_limit = task.time_limit or default_time_limit
-            if has_pool_processes():
-                # The pool would count on while the outcome is stored: see gql_api.worker.attempts.time_limits.
-                task.time_limit = None
+            task.default_time_limit = default_time_limit
+            task.hard_time_limit = hard or default_time_limit
 
 
 def _cover(task: celery.Task) -> None:
@@ -182,8 +181,16 @@ def _cover(task: celery.Task) -> None:
     # has attributes, and perhaps a constructor, that only its author knows.
     kind = type(task)
     own = symbol_by_name(kind.Request)
-    attributes = {"__module__": kind.__module__, "Request": _covered_request(own)}
+    attributes: dict[str, Any] = {"__module__": kind.__module__, "Request": _covered_request(own)}
+    if has_pool_processes():
+        # The pool would count on while the outcome is stored: see gql_api.worker.attempts.time_limits.
+        attributes["time_limit"] = property(lambda _: None, _set_hard_limit)
     task.__class__ = type(kind.__name__, (Claiming, kind), attributes)
+
+
+def _set_hard_limit(task: Any, seconds: float | None) -> None:
+    """Change the limit as Celery's remote control does."""
+    task.hard_time_limit = seconds or task.default_time_limit
 
 
 def _covered_request(own: type) -> type:

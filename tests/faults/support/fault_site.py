@@ -108,8 +108,15 @@ class Site:
 
     def celery(self, *arguments: str) -> str:
         """Run a `celery` command, as an operator does, and return its output."""
-        command = [sys.executable, "-m", "celery", "-A", "jobs", *arguments]
+        return self._output("-m", "celery", "-A", "jobs", *arguments)
+
+    def python(self, code: str) -> str:
+        """Run code in a program that has the application as `app`, and return its output."""
+        return self._output("-c", f"from jobs.celery import app\n{code}")
+
+    def _output(self, *arguments: str) -> str:
         environment = {**os.environ, **self.environment}
+        command = [sys.executable, *arguments]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 
