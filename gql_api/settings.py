@@ -117,7 +117,7 @@ class Settings(BaseSettings):
         default=5.0,
         gt=0.0,
         le=600.0,
-        description="How long the API waits for MongoDB or Redis before it returns an error.",
+        description="How long the API or a sender of tasks waits for MongoDB or Redis before it returns an error.",
     )
     query_timeout_seconds: float = Field(
         default=10.0,

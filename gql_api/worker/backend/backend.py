@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import re
@@ -42,7 +43,7 @@ from gql_api.worker.state import tracebacks
 from gql_api.worker.state.attempt import attempt_of, fence_of
 from gql_api.worker.state.process import background_thread, in_event_loop, is_worker
 from gql_api.worker.store.chords import Answer, ChordStore
-from gql_api.worker.store.connections import connections_for
+from gql_api.worker.store.connections import connections_for, library_errors
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -100,7 +101,8 @@ class Backend(MongoBackend):
     def when_store_answers(self, operation: Callable[[], Answer]) -> Answer:
         """Run an operation on the store. A worker waits out an outage; in any other program it is an error."""
         if not is_worker():
-            return operation()
+            with library_errors():
+                return operation()
         answer: Answer = self._ensure_retryable(operation)
         return answer
 
@@ -347,7 +349,9 @@ class Backend(MongoBackend):
         return arrival(attempt, self.codec.json_form, self.app)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        return self.codec.meta(task_id, self._records.find(task_id))
+        # A worker recognises the errors of MongoDB.
+        with contextlib.nullcontext() if is_worker() else library_errors():
+            return self.codec.meta(task_id, self._records.find(task_id))
 
     def _forget(self, task_id: str) -> None:
         self._records.forget(task_id)
