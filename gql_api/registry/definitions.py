@@ -20,7 +20,9 @@ class TaskDefinition:
 
     ``input_schema`` is the JSON Schema (2020-12) of the parameters as one object; ``positional`` names those that can
     be given by position, in order; ``extra_args`` is whether there is an ``*args``. Limits are in seconds. ``queues``
-    are the queues of the live workers that can run the task.
+    are the queues of the live workers that can run the task. ``priority`` is that of its tasks by default, and
+    ``transport`` has the options of the broker that decide which lists of Redis are its queues. ``brokers``
+    are the ids of the brokers of the live workers.
     """
 
     name: str
@@ -34,6 +36,9 @@ class TaskDefinition:
     soft_time_limit: float | None = None
     workers: int = 0
     queues: tuple[str, ...] = ()
+    priority: int = 0
+    transport: tuple[tuple[str, str], ...] = ()
+    brokers: frozenset[str] = frozenset()
 
     @cached_property
     def _validator(self) -> Draft202012Validator:

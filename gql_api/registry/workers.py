@@ -21,6 +21,8 @@ _MAX_RETRIES = "max_retries"
 _TIME_LIMIT = "time_limit"
 _SOFT_TIME_LIMIT = "soft_time_limit"
 _WORKERS = "workers"
+_DEFAULT_PRIORITY = "default_priority"
+_TRANSPORT = "transport"
 
 _POOL = "pool"
 _CONCURRENCY = "concurrency"
@@ -30,6 +32,7 @@ _BEAT_AT = "beat_at"
 _GOOD_FOR = "good_for_ms"
 _CONSUMING = "consuming"
 _ACTIVE = "active"
+_BROKER = "broker"
 # A worker is alive while its last beat, by the database's clock, is not older than it announced itself.
 _ALIVE = {"$match": {"$expr": {"$gt": [{"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}, NOW]}}}
 
@@ -45,6 +48,8 @@ def announce(definition: TaskDefinition) -> Write:
         _MAX_RETRIES: definition.max_retries,
         _TIME_LIMIT: definition.time_limit,
         _SOFT_TIME_LIMIT: definition.soft_time_limit,
+        _DEFAULT_PRIORITY: definition.priority,
+        _TRANSPORT: literal([list(option) for option in definition.transport]),
         f.UPDATED_AT: NOW,
     }
     return {f.ID: definition.name}, [{"$set": stage}]
@@ -59,6 +64,7 @@ def beat(
     queues: list[str],
     good_for_seconds: float,
     consuming: bool = True,
+    broker: str | None = None,
 ) -> Write:
     """Store that a worker is alive and whether it consumes, with its queues and tasks. Run as an upsert."""
     stage: dict[str, Any] = {
@@ -69,6 +75,7 @@ def beat(
         _BEAT_AT: NOW,
         _GOOD_FOR: round(good_for_seconds * 1000),
         _CONSUMING: consuming,
+        _BROKER: broker,
     }
     return {f.ID: hostname}, [{"$set": stage}]
 
@@ -84,7 +91,7 @@ def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, A
         "from": f.WORKERS,
         "localField": f.ID,
         "foreignField": _TASK_NAMES,
-        "pipeline": [_ALIVE, {"$project": {_QUEUES: 1}}],
+        "pipeline": [_ALIVE, {"$project": {_QUEUES: 1, _BROKER: 1}}],
         "as": _WORKERS,
     }
     named = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
@@ -103,6 +110,10 @@ def definition_from(document: Document) -> TaskDefinition:
         max_retries=document[_MAX_RETRIES],
         time_limit=document[_TIME_LIMIT],
         soft_time_limit=document[_SOFT_TIME_LIMIT],
+        # A worker of an earlier version announces neither.
+        priority=document.get(_DEFAULT_PRIORITY, 0),
+        transport=tuple((name, value) for name, value in document.get(_TRANSPORT, ())),
+        brokers=frozenset(worker[_BROKER] for worker in document[_WORKERS] if worker.get(_BROKER)),
         workers=len(document[_WORKERS]),
         queues=tuple(sorted({queue for worker in document[_WORKERS] for queue in worker.get(_QUEUES, [])})),
     )

@@ -184,6 +184,8 @@ _INTERNALS = {
     },
     ("kombu", "kombu.transport.redis:Channel", "dispatch.py"): {
         "priority_steps": "every priority has its own list in Redis",
+        "global_keyprefix": "messages are in the lists of the workers",
+        "sep": "messages are in the lists of the workers",
     },
     ("kombu", "kombu.transport.virtual.base:Transport", "worker/app"): {
         "drain_events(connection, timeout)": "the replaced method passes both on",

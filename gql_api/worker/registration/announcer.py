@@ -9,6 +9,7 @@ from typing import Any
 from celery import bootsteps
 from pymongo.errors import PyMongoError
 
+from gql_api.dispatch import OperationalError, broker_id
 from gql_api.outage import is_outage
 from gql_api.record import fields
 from gql_api.record.writes import Write
@@ -57,14 +58,15 @@ class Announcer(bootsteps.StartStopStep):
             return
         interval = backend.settings.worker_heartbeat_seconds
         definitions = definitions_of(worker.app)
-        announced = False
+        names = [definition.name for definition in definitions]
+        announced, broker = False, _broker_of(worker.app)
         while True:
             try:
                 if not announced:
                     for definition in definitions:
                         _upsert(backend.connections, fields.DEFINITIONS, workers.announce(definition))
                     announced = True
-                _upsert(backend.connections, fields.WORKERS, _beat(worker, [d.name for d in definitions], interval))
+                _upsert(backend.connections, fields.WORKERS, _beat(worker, names, interval, broker))
             except Exception as error:
                 if is_outage(error):
                     logger.warning("MongoDB does not answer, this worker cannot announce its tasks: %s", error)
@@ -72,10 +74,19 @@ class Announcer(bootsteps.StartStopStep):
                     logger.exception("This worker cannot announce its tasks")
             if self._stopping.wait(interval):
                 break
+            # A broker that came back empty has another id.
+            broker = _broker_of(worker.app) or broker
         _withdraw(backend.connections, worker.hostname)
 
 
-def _beat(worker: Any, task_names: list[str], interval: float) -> Write:
+def _broker_of(app: Any) -> str | None:
+    try:
+        return broker_id(app)
+    except OperationalError:
+        return None
+
+
+def _beat(worker: Any, task_names: list[str], interval: float, broker: str | None) -> Write:
     return workers.beat(
         worker.hostname,
         pool=str(worker.pool_cls.__module__).rpartition(".")[2],
@@ -85,6 +96,7 @@ def _beat(worker: Any, task_names: list[str], interval: float) -> Write:
         queues=sorted(worker.app.amqp.queues.consume_from),
         good_for_seconds=interval * _MISSED_BEATS,
         consuming=consumption.is_going_on,
+        broker=broker,
     )
 
 
