@@ -138,7 +138,7 @@ class Settings(BaseSettings):
         description="How long an idempotency key refers to the task that was created with it.",
     )
     retention_days: float = Field(
-        default=0.0,
+        default=30.0,
         ge=0.0,
         le=36500.0,
         description="How many days after their end finished tasks are deleted. 0 keeps them forever.",

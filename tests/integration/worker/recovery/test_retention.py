@@ -1,0 +1,45 @@
+"""How long finished tasks are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from celery import Celery
+
+from gql_api.adopt import adopt
+from gql_api.record import fields, writes
+from gql_api.record.model import NewTask
+from gql_api.settings import Settings
+from gql_api.worker.backend.backend import Backend
+from gql_api.worker.recovery.retention import sweep
+
+_NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Celery]:
+    """An adopted application, whose results would expire after a second."""
+    app = adopt(Celery("kept", set_as_current=False, broker=settings.celery_broker_url, result_expires=1))
+    yield app
+    app.close()
+
+
+@pytest.mark.parametrize(("days", "kept"), [(None, [0, 29]), (0.0, [0, 29, 31, 400]), (1.5, [0])])
+def test_tasks_are_kept_for_retention_days(
+    app: Celery, settings: Settings, days: float | None, kept: list[int]
+) -> None:
+    """By default that is thirty days after their end, and 0 is for ever; result_expires does not count."""
+    backend = Backend(app, settings if days is None else settings.model_copy(update={"retention_days": days}))
+    for age in (0, 29, 31, 400):
+        backend.store.change(writes.create(NewTask(id=f"task-{age}", name="t")), upsert=True)
+        backend.store_result(f"task-{age}", age, "SUCCESS")
+        ended = _NOW - timedelta(days=age)
+        update = {"$set": {fields.CREATED_AT: ended, fields.FINISHED_AT: ended}}
+        assert backend.collection.update_one({fields.ID: f"task-{age}"}, update).matched_count == 1
+    sweep(backend, _NOW)
+    backend.cleanup()
+    found = [document[fields.ID] for document in backend.collection.find()]
+    assert sorted(found) == sorted(f"task-{age}" for age in kept)
+    backend.connections.close()
