@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from celery import Celery
 from kombu.exceptions import BatchPublishError, OperationalError
@@ -21,9 +22,12 @@ __all__ = [
     "PIPELINED",
     "PRIORITIES",
     "PRIORITY_STEPS",
+    "TRANSPORT_OPTIONS",
     "Dispatcher",
     "OperationalError",
+    "Transport",
     "broker_errors",
+    "broker_id",
     "can_carry",
     "message_of",
     "protocol_config",
@@ -39,6 +43,13 @@ ATTEMPTS = "gql_api_attempts"
 # Every priority has a list of its own in Redis, 0 first; kombu's default has four for all ten.
 PRIORITIES = range(10)
 PRIORITY_STEPS = {"priority_steps": list(PRIORITIES)}
+
+# The options of kombu's transport that decide which list of Redis is a queue.
+TRANSPORT_OPTIONS = ("global_keyprefix", "sep")
+Transport: TypeAlias = tuple[tuple[str, str], ...]
+
+# The key in the broker that tells its databases apart.
+_BROKER_KEY = "gql_api.broker"
 
 _CONNECT_SECONDS = 2.0
 # The number of messages in one pipeline.
@@ -115,49 +126,89 @@ def broker_errors() -> Iterator[None]:
         raise OperationalError("the connection was lost") from error
 
 
+def broker_id(app: Celery) -> str:
+    """Return an id of the Redis, and of its database, that is the broker of an app. The first caller stores it there.
+
+    Raises:
+        OperationalError: the broker does not answer, or refuses.
+    """
+    with broker_errors(), app.connection_for_write() as connection:
+        # By default kombu tries again for seconds.
+        connection.ensure_connection(max_retries=0)
+        channel: Any = connection.default_channel
+        # kombu adds the prefix to SET, and not to GET.
+        channel.client.set(_BROKER_KEY, uuid.uuid4().hex, nx=True)
+        found: bytes | str = channel.client.get(f"{channel.global_keyprefix}{_BROKER_KEY}")
+    return found.decode() if isinstance(found, bytes) else found
+
+
 class Dispatcher:
     """Publishes recorded tasks to the broker. Thread-safe; each call blocks for a round trip."""
 
     def __init__(self, settings: Settings) -> None:
-        # An app without task functions and backend, which does not become the current app of the process.
-        self._app = Celery("gql_api.dispatch", set_as_current=False)
-        # Not by ``result_backend``: an environment variable of Celery's would take precedence over it.
-        self._app.backend_cls = "disabled"
-        self._app.conf.update(
-            protocol_config(settings),
-            broker_connection_timeout=_CONNECT_SECONDS,
-            broker_transport_options={
-                "socket_connect_timeout": _CONNECT_SECONDS,
-                "socket_timeout": settings.store_timeout_seconds,
-                **PRIORITY_STEPS,
-            },
-            task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0.1},
-        )
+        self._settings = settings
+        self._apps: dict[Transport, Celery] = {}
 
-    def publish(self, tasks: Sequence[NewTask]) -> None:
+    def publish(self, tasks: Sequence[NewTask], transport: Transport = ()) -> None:
         """Send the messages of some tasks, several of them in one pipeline.
+
+        ``transport`` has the options of the workers' broker, as they announced them.
 
         Raises:
             OperationalError: the broker has not received all of them.
         """
-        with broker_errors(), self._app.producer_or_acquire() as producer:
+        app = self._app_for(transport)
+        with broker_errors(), app.producer_or_acquire() as producer:
             if len(tasks) == 1:
-                self._send(producer, tasks[0], retry=True)
+                _send(app, producer, tasks[0], retry=True)
                 return
             with producer.batch(max_size=PIPELINED):
                 for task in tasks:
-                    self._send(producer, task, retry=False)
+                    _send(app, producer, task, retry=False)
 
-    def _send(self, producer: Any, task: NewTask, *, retry: bool) -> None:
-        message = message_of(self._app, task)
-        name = message.headers["task"]
-        self._app.amqp.send_task_message(producer, name, message, queue=task.queue, priority=task.priority, retry=retry)
+    def broker_id(self, transport: Transport = ()) -> str:
+        """Return the id of the broker; see :func:`broker_id`.
+
+        Raises:
+            OperationalError: the broker does not answer, or refuses.
+        """
+        return broker_id(self._app_for(transport))
 
     def close(self) -> None:
         """Close the broker connections."""
-        # kombu keeps one pool a process for each broker address. If it were only emptied, the next dispatcher would
-        # wait for a connection for ever.
-        pool = self._app.pool
-        pool.force_close_all(close_pool=False)
-        pool.setup()
-        self._app.close()
+        for app in list(self._apps.values()):
+            # kombu keeps one pool a process for each broker address. If it were only emptied, the next dispatcher
+            # would wait for a connection for ever.
+            pool = app.pool
+            pool.force_close_all(close_pool=False)
+            pool.setup()
+            app.close()
+
+    def _app_for(self, transport: Transport) -> Celery:
+        # Two threads may make one each: one of them is kept, and kombu's pools are the same.
+        app = self._apps.get(transport) or self._make_app(transport)
+        return self._apps.setdefault(transport, app)
+
+    def _make_app(self, transport: Transport) -> Celery:
+        # An app without task functions and backend, which does not become the current app of the process.
+        app = Celery("gql_api.dispatch", set_as_current=False)
+        # Not by ``result_backend``: an environment variable of Celery's would take precedence over it.
+        app.backend_cls = "disabled"
+        app.conf.update(
+            protocol_config(self._settings),
+            broker_connection_timeout=_CONNECT_SECONDS,
+            broker_transport_options={
+                "socket_connect_timeout": _CONNECT_SECONDS,
+                "socket_timeout": self._settings.store_timeout_seconds,
+                **dict(transport),
+                **PRIORITY_STEPS,
+            },
+            task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0.1},
+        )
+        return app
+
+
+def _send(app: Celery, producer: Any, task: NewTask, *, retry: bool) -> None:
+    message = message_of(app, task)
+    name = message.headers["task"]
+    app.amqp.send_task_message(producer, name, message, queue=task.queue, priority=task.priority, retry=retry)

@@ -141,7 +141,7 @@ class Settings(BaseSettings):
         default=5.0,
         gt=0.0,
         le=600.0,
-        description="How long the API waits for MongoDB or Redis before it returns an error.",
+        description="How long the API or a sender of tasks waits for MongoDB or Redis before it returns an error.",
     )
     query_timeout_seconds: float = Field(
         default=10.0,
@@ -162,7 +162,7 @@ class Settings(BaseSettings):
         description="How long an idempotency key refers to the task that was created with it.",
     )
     retention_days: float = Field(
-        default=0.0,
+        default=30.0,
         ge=0.0,
         le=36500.0,
         description="How many days after their end finished tasks are deleted. 0 keeps them forever.",

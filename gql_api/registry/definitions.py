@@ -22,7 +22,9 @@ class TaskDefinition:
     ``input_schema`` is the JSON Schema (2020-12) of the parameters as one object; ``positional`` names those that can
     be given by position, in order, the first ``positional_only`` of them in no other way; ``extra_args`` is whether
     there is an ``*args``. Limits are in seconds. ``queues`` are the queues of the live workers that can run the task,
-    ``unlimited`` those of them whose workers do not enforce time limits, with their pools.
+    ``unlimited`` those of them whose workers do not enforce time limits, with their pools. ``priority`` is that of its
+    tasks by default. ``transport`` has the options of the broker that decide which lists of Redis are its queues, and
+    ``brokers`` the ids of the brokers of the live workers.
     """
 
     name: str
@@ -38,6 +40,9 @@ class TaskDefinition:
     workers: int = 0
     queues: tuple[str, ...] = ()
     unlimited: tuple[tuple[str, str], ...] = ()
+    priority: int = 0
+    transport: tuple[tuple[str, str], ...] = ()
+    brokers: frozenset[str] = frozenset()
 
     @cached_property
     def _validator(self) -> Draft202012Validator:

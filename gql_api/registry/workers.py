@@ -24,6 +24,8 @@ _MAX_RETRIES = "max_retries"
 _TIME_LIMIT = "time_limit"
 _SOFT_TIME_LIMIT = "soft_time_limit"
 _WORKERS = "workers"
+_DEFAULT_PRIORITY = "default_priority"
+_TRANSPORT = "transport"
 
 # Several workers may have one name: each process is a run of its own. Workers of earlier versions have neither field.
 _HOSTNAME = "hostname"
@@ -39,6 +41,7 @@ _BEAT_AT = "beat_at"
 _GOOD_FOR = "good_for_ms"
 _CONSUMING = "consuming"
 _ACTIVE = "active"
+_BROKER = "broker"
 # A worker is alive while its last beat, by the database's clock, is not older than it announced itself.
 _GOOD_UNTIL = {"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}
 _ALIVE = {"$match": {"$expr": {"$gt": [_GOOD_UNTIL, NOW]}}}
@@ -56,6 +59,8 @@ def announce(definition: TaskDefinition) -> Write:
         _MAX_RETRIES: definition.max_retries,
         _TIME_LIMIT: definition.time_limit,
         _SOFT_TIME_LIMIT: definition.soft_time_limit,
+        _DEFAULT_PRIORITY: definition.priority,
+        _TRANSPORT: literal([list(option) for option in definition.transport]),
         f.UPDATED_AT: NOW,
     }
     return {f.ID: definition.name}, [{"$set": stage}]
@@ -72,6 +77,7 @@ def beat(
     consuming: bool = True,
     run: str | None = None,
     entry: str | None = None,
+    broker: str | None = None,
 ) -> Write:
     """Store that a worker is alive and whether it consumes, with its queues and tasks. Run as an upsert.
 
@@ -86,6 +92,7 @@ def beat(
         _BEAT_AT: NOW,
         _GOOD_FOR: round(good_for_seconds * 1000),
         _CONSUMING: consuming,
+        _BROKER: broker,
     }
     return {f.ID: entry or hostname, **({} if run is None else {_RUN: run})}, [{"$set": stage}]
 
@@ -121,7 +128,7 @@ def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, A
         "from": f.WORKERS,
         "localField": f.ID,
         "foreignField": _TASK_NAMES,
-        "pipeline": [_ALIVE, {"$project": {_QUEUES: 1, _POOL: 1}}],
+        "pipeline": [_ALIVE, {"$project": {_QUEUES: 1, _POOL: 1, _BROKER: 1}}],
         "as": _WORKERS,
     }
     named = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
@@ -142,6 +149,10 @@ def definition_from(document: Document) -> TaskDefinition:
         max_retries=document[_MAX_RETRIES],
         time_limit=document[_TIME_LIMIT],
         soft_time_limit=document[_SOFT_TIME_LIMIT],
+        # A worker of an earlier version announces neither.
+        priority=document.get(_DEFAULT_PRIORITY, 0),
+        transport=tuple((name, value) for name, value in document.get(_TRANSPORT, ())),
+        brokers=frozenset(worker[_BROKER] for worker in document[_WORKERS] if worker.get(_BROKER)),
         workers=len(document[_WORKERS]),
         queues=tuple(sorted({queue for worker in document[_WORKERS] for queue in worker.get(_QUEUES, [])})),
         unlimited=tuple(sorted(_unlimited(document[_WORKERS]))),

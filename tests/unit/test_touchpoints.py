@@ -25,10 +25,9 @@ from support import ROOT
 # `name(a, b)` has exactly these parameters, for we override it; `name(a, b, ...)` has at least these, for we call it.
 _INTERNALS = {
     ("celery", "celery.app.amqp:AMQP", "worker/app"): {
-        "Connection": "a broker is checked before it is used",
+        "Connection": "a broker is checked before it is used, and queues are purged over connections of our class",
         "_create_task_sender()": "a task is recorded before it is sent",
         "as_task_v2(task_id, name, args, kwargs, countdown, eta, expires, ...)": "relative times stay relative",
-        "Connection": "queues are purged over connections of our class",
     },
     ("celery", "celery.app.amqp:AMQP", "worker/backend"): {
         "_retry_publish(publish, args, ...)": "the body of a chord is sent",
@@ -75,6 +74,7 @@ _INTERNALS = {
     ("kombu", "kombu.connection:Connection", "worker/app"): {
         "transport_cls": "a broker is checked before it is used",
         "alt": "a broker is checked before it is used",
+        "channel()": "channels purge queues by our method",
     },
     ("kombu", "kombu.serialization:registry", "worker/app"): {
         "name_to_type": "a serializer that makes JSON is recognised",
@@ -239,6 +239,8 @@ _INTERNALS = {
     },
     ("kombu", "kombu.transport.redis:Channel", "dispatch.py"): {
         "priority_steps": "every priority has its own list in Redis",
+        "global_keyprefix": "messages are in the lists of the workers",
+        "sep": "messages are in the lists of the workers",
     },
     ("kombu", "kombu.transport.virtual.base:Transport", "worker/app"): {
         "drain_events(connection, timeout)": "the replaced method passes both on",
@@ -248,9 +250,6 @@ _INTERNALS = {
         "_lookup(exchange, routing_key, ...)": "a forwarded message goes back to its queue",
         "closed": "a lost connection is seen",
         "queue_purge(queue, ...)": "the tasks of a purged queue are ended",
-    },
-    ("kombu", "kombu.connection:Connection", "worker/app"): {
-        "channel()": "channels purge queues by our method",
     },
     ("kombu", "kombu.common:QoS", "worker/app"): {
         "increment_eventually(n)": "messages that wait to be forwarded do not count as tasks",

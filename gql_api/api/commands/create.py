@@ -7,11 +7,12 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from gql_api import values
 from gql_api.api.commands import fail_points
@@ -19,7 +20,7 @@ from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.task_input import TaskInput, check
 from gql_api.api.errors import ConflictError, MutationRefusedError, TaskErrorCode
 from gql_api.api.store.tasks import Document, TaskStore
-from gql_api.dispatch import Dispatcher, OperationalError
+from gql_api.dispatch import Dispatcher, OperationalError, Transport
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
@@ -37,6 +38,10 @@ _PUBLISH_SECONDS = 2.0
 # Other calls may take or release a key between the read and the write: then it is read again, so often at most.
 _MAX_KEY_TRIES = 5
 _CONCURRENCY = 20
+_COMPARE_SECONDS = 30.0
+
+# The options of a broker, and the ids of the brokers of live workers with them.
+_Destination: TypeAlias = tuple[Transport, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Creator:
         self._dispatcher = dispatcher
         self._changes = changes
         self._definitions: dict[str, tuple[float, TaskDefinition]] = {}
+        self._compares_from: dict[Transport, float] = {}
         self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publisher")
 
     async def close(self) -> None:
@@ -192,18 +198,54 @@ class Creator:
         """
         if not tasks:
             return
-        loop = asyncio.get_running_loop()
-        publishing = loop.run_in_executor(self._publishers, self._publish_or_log, tasks)
+        loop, by_destination = asyncio.get_running_loop(), await self._by_destination(tasks)
+        publishing = loop.run_in_executor(self._publishers, self._publish_or_log, by_destination)
         with contextlib.suppress(TimeoutError):  # the thread continues
             async with asyncio.timeout(_PUBLISH_SECONDS):
                 await asyncio.shield(publishing)
 
-    def _publish_or_log(self, tasks: Sequence[NewTask]) -> None:
+    async def _by_destination(self, tasks: Sequence[NewTask]) -> dict[_Destination, list[NewTask]]:
+        """Group tasks by the broker from which their workers receive messages."""
+        names = {task.name for task in tasks}
         try:
-            self._dispatcher.publish(tasks)
-        except OperationalError as error:
-            ids = ", ".join(task.id for task in tasks)
-            logger.warning("Task %s is stored, but the broker did not take its message: %s", ids, error)
+            definitions = await self._definitions_of(names)
+        except PyMongoError as error:
+            logger.warning("MongoDB does not answer, the workers' brokers are those of before: %s", error)
+            definitions = {name: self._definitions[name][1] for name in names if name in self._definitions}
+        grouped: dict[_Destination, list[NewTask]] = {}
+        for task in tasks:
+            definition = definitions.get(task.name)
+            destination = ((), frozenset[str]()) if definition is None else (definition.transport, definition.brokers)
+            grouped.setdefault(destination, []).append(task)
+        return grouped
+
+    def _publish_or_log(self, by_destination: Mapping[_Destination, Sequence[NewTask]]) -> None:
+        for (transport, brokers), tasks in by_destination.items():
+            try:
+                self._dispatcher.publish(tasks, transport)
+            except OperationalError as error:
+                ids = ", ".join(task.id for task in tasks)
+                logger.warning("Task %s is stored, but the broker did not take its message: %s", ids, error)
+            else:
+                self._compare(transport, brokers, tasks[0].name)
+
+    def _compare(self, transport: Transport, brokers: frozenset[str], name: str) -> None:
+        """Log, every half a minute at most, that the workers of a task have another broker than this process."""
+        now = time.monotonic()
+        if not brokers or now < self._compares_from.get(transport, 0.0):
+            return
+        self._compares_from[transport] = now + _COMPARE_SECONDS
+        try:
+            # The brokers are those of the workers' last heartbeats.
+            differs = self._dispatcher.broker_id(transport) not in brokers
+        except OperationalError:
+            return
+        if differs:
+            logger.error(
+                "The workers that run %s receive messages from another Redis, or another database of it, than that of "
+                "CELERY_BROKER_URL: set the address that they have. Until then, tasks start late",
+                name,
+            )
 
 
 def _earlier(existing: TaskRecord, task: NewTask) -> Creation:

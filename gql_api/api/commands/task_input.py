@@ -62,7 +62,7 @@ class TaskInput:
             kwargs=self.kwargs if "kwargs" in self.as_stored else kwargs,
             metadata=self.metadata,
             queue=self.queue or definition.queue,
-            priority=self.priority or 0,
+            priority=definition.priority if self.priority is None else self.priority,
             parent_id=self.parent_id,
             root_id=None if parent is None else parent.root_id,
             message=time_limited(self.time_limit_seconds),

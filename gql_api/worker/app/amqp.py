@@ -42,7 +42,6 @@ from gql_api.worker.state.attempt import attempt_of
 
 if TYPE_CHECKING:
     from celery import Celery
-    from kombu.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ class RecordingAMQP(AMQP):
         return connection
 
     @cached_property
-    def _connection_class(self) -> type[Connection]:
+    def _connection_class(self) -> type[Any]:
         return connection_class(self.app)
 
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:

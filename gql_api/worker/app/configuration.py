@@ -89,6 +89,8 @@ class Configuration:
         if conf.result_backend != _REQUIRED["result_backend"]:
             # A variable in the environment takes precedence over the setting, but our backend over both.
             self._warn("result_backend", "adopt replaces CELERY_RESULT_BACKEND by %s", _shown("result_backend"))
+        if conf.value_set_for("result_expires"):
+            self._warn("result_expires", "adopt: RETENTION_DAYS decides how long tasks are kept, not result_expires")
         conf["broker_transport_options"] = {**_TRANSPORT_OPTIONS, **conf.broker_transport_options, **PRIORITY_STEPS}
 
     def _apply_again(self, **_: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import re
@@ -54,7 +55,7 @@ from gql_api.worker.state import tracebacks
 from gql_api.worker.state.attempt import AttemptState, attempt_of, fence_of
 from gql_api.worker.state.process import background_thread, in_event_loop, is_worker
 from gql_api.worker.store.chords import Answer, ChordStore
-from gql_api.worker.store.connections import connections_for
+from gql_api.worker.store.connections import connections_for, library_errors
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -115,7 +116,8 @@ class Backend(MongoBackend):
     def when_store_answers(self, operation: Callable[[], Answer]) -> Answer:
         """Run an operation on the store. A worker waits out an outage; in any other program it is an error."""
         if not is_worker():
-            return operation()
+            with library_errors():
+                return operation()
         answer: Answer = self._ensure_retryable(operation)
         return answer
 
@@ -408,7 +410,9 @@ class Backend(MongoBackend):
         return arrival(attempt, self.codec.json_form, self.app)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        record = self._records.find(task_id)
+        # A worker recognises the errors of MongoDB.
+        with contextlib.nullcontext() if is_worker() else library_errors():
+            record = self._records.find(task_id)
         if self.stock is not None and (record is None or not record.is_final):
             # A stock worker may have the task. Recovery stores the result in the record a little later.
             found = self.stock.find(task_id)

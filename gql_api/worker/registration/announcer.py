@@ -11,6 +11,7 @@ from typing import Any
 from celery import bootsteps
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from gql_api.dispatch import OperationalError, broker_id
 from gql_api.outage import is_outage
 from gql_api.record import fields
 from gql_api.record.writes import Write
@@ -63,14 +64,15 @@ class Announcer(bootsteps.StartStopStep):
         interval = backend.settings.worker_heartbeat_seconds
         entry = _Entry(backend.connections, worker.hostname)
         definitions = definitions_of(worker.app)
-        announced = False
+        names = [definition.name for definition in definitions]
+        announced, broker = False, _broker_of(worker.app)
         while True:
             try:
                 if not announced:
                     for definition in definitions:
                         _upsert(backend.connections, fields.DEFINITIONS, workers.announce(definition))
                     announced = True
-                entry.store(functools.partial(_beat, worker, [d.name for d in definitions], interval))
+                entry.store(functools.partial(_beat, worker, names, interval, broker))
             except Exception as error:
                 if is_outage(error):
                     logger.warning("MongoDB does not answer, this worker cannot announce its tasks: %s", error)
@@ -78,6 +80,8 @@ class Announcer(bootsteps.StartStopStep):
                     logger.exception("This worker cannot announce its tasks")
             if self._stopping.wait(interval):
                 break
+            # A broker that came back empty has another id.
+            broker = _broker_of(worker.app) or broker
         entry.withdraw()
 
 
@@ -117,7 +121,14 @@ class _Entry:
             logger.warning("MongoDB does not answer, this worker could not withdraw its announcement: %s", error)
 
 
-def _beat(worker: Any, task_names: list[str], interval: float, entry: str) -> Write:
+def _broker_of(app: Any) -> str | None:
+    try:
+        return broker_id(app)
+    except OperationalError:
+        return None
+
+
+def _beat(worker: Any, task_names: list[str], interval: float, broker: str | None, entry: str) -> Write:
     return workers.beat(
         worker.hostname,
         pool=str(worker.pool_cls.__module__).rpartition(".")[2],
@@ -129,6 +140,7 @@ def _beat(worker: Any, task_names: list[str], interval: float, entry: str) -> Wr
         consuming=consumption.is_going_on,
         run=RUN,
         entry=entry,
+        broker=broker,
     )
 
 

@@ -12,9 +12,11 @@ import celery
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
 
+from gql_api.dispatch import TRANSPORT_OPTIONS
 from gql_api.record.fields import is_internal
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.registry.formats import PYTHON_TYPE
+from gql_api.worker.backend.messages import queue_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -83,6 +85,7 @@ def definitions_of(app: Celery) -> list[TaskDefinition]:
 def define(task: celery.Task, app: Celery) -> TaskDefinition:
     """Return the definition of one task function: signature, docstring, queue and limits."""
     parameters = list(_signature(task).parameters.values())
+    queue, priority = _destination(task, app)
     return TaskDefinition(
         name=task.name,
         description=inspect.cleandoc(task.run.__doc__) if task.run.__doc__ else None,
@@ -90,7 +93,9 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
         positional=tuple(p.name for p in parameters if p.kind in _BY_POSITION),
         positional_only=sum(p.kind is Parameter.POSITIONAL_ONLY for p in parameters),
         extra_args=any(p.kind is Parameter.VAR_POSITIONAL for p in parameters),
-        queue=_queue(task, app),
+        queue=queue,
+        priority=priority,
+        transport=_transport(app),
         max_retries=task.max_retries,
         time_limit=getattr(task, "hard_time_limit", None) or task.time_limit or app.conf.task_time_limit,
         soft_time_limit=task.soft_time_limit or app.conf.task_soft_time_limit,
@@ -146,9 +151,19 @@ def _signature(task: celery.Task) -> inspect.Signature:
         return signature.replace(parameters=unknown)
 
 
-def _queue(task: celery.Task, app: Celery) -> str:
-    own = getattr(task, "queue", None)
-    if own:
-        return str(own)
-    route = app.amqp.router.route({}, task.name)
-    return str(route["queue"].name)
+def _destination(task: celery.Task, app: Celery) -> tuple[str, int]:
+    """Return the queue and the priority with which the application sends a task by default."""
+    own = {name: value for name in ("queue", "priority") if (value := getattr(task, name, None)) is not None}
+    route = {**app.amqp.router.route({}, task.name), **own}
+    # A queue can be given as kombu's object, and a route can name an exchange instead.
+    queue, exchange = (getattr(route.get(name), "name", route.get(name)) for name in ("queue", "exchange"))
+    priority = route.get("priority")
+    return (
+        queue_of(app, queue, exchange, route.get("routing_key")),
+        int((app.conf.task_default_priority if priority is None else priority) or 0),
+    )
+
+
+def _transport(app: Celery) -> tuple[tuple[str, str], ...]:
+    options = app.conf.broker_transport_options
+    return tuple((name, str(options[name])) for name in TRANSPORT_OPTIONS if options.get(name))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
+from kombu.exceptions import OperationalError
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 from redis.exceptions import RedisError
 
+from gql_api.outage import is_outage
 from gql_api.record.reads import CODEC, Document
 from gql_api.settings import Settings
 from gql_api.worker.state.process import is_worker
@@ -72,25 +75,12 @@ class Connections:
     Args:
         settings: the addresses.
         seconds: how long each call of MongoDB waits for a server, a connection and an answer; by default long enough
-            for all calls.
+            for all calls of a worker. In any other program a call waits for ``STORE_TIMEOUT_SECONDS`` at most.
     """
 
     def __init__(self, settings: Settings, seconds: float | None = None) -> None:
         self._database_name = settings.mongodb_database
-        limit = None if seconds is None else round(seconds * 1000)
-        self._mongo: PerProcess[MongoClient[Document]] = PerProcess(
-            lambda: MongoClient(
-                settings.mongodb_url,
-                serverSelectionTimeoutMS=limit or _SERVER_SELECTION_MS,
-                connectTimeoutMS=limit or _CONNECT_MS,
-                socketTimeoutMS=limit or _ANSWER_MS,
-                heartbeatFrequencyMS=_MONITOR_MS,
-                appname="gql-api worker",
-                # A worker repeats each write until MongoDB acknowledges it, and recognizes its own earlier write.
-                # MongoDB's retries, which cost the server a second write each, are for all other programs.
-                retryWrites=not is_worker(),
-            ),
-        )
+        self._mongo: PerProcess[MongoClient[Document]] = PerProcess(functools.partial(_connect, settings, seconds))
         self._publisher = PerProcess(lambda: Publisher(settings.redis_url, _EVENT_TIMEOUT_SECONDS))
 
     def mongo(self) -> MongoClient[Document]:
@@ -115,6 +105,40 @@ class Connections:
         for client in (self._mongo.pop(), self._publisher.pop()):
             if client is not None:
                 client.close()
+
+
+def _connect(settings: Settings, seconds: float | None) -> MongoClient[Document]:
+    limit = None if seconds is None else round(seconds * 1000)
+    # The role of the process is known at the first use.
+    whole = None if is_worker() or limit else round(settings.store_timeout_seconds * 1000)
+    return MongoClient(
+        settings.mongodb_url,
+        serverSelectionTimeoutMS=limit or whole or _SERVER_SELECTION_MS,
+        connectTimeoutMS=limit or _CONNECT_MS,
+        socketTimeoutMS=limit or _ANSWER_MS,
+        # The time for an operation with its retries, which takes precedence over the time for an answer.
+        timeoutMS=whole,
+        heartbeatFrequencyMS=_MONITOR_MS,
+        appname="gql-api worker",
+        # A worker repeats each write until MongoDB acknowledges it, and recognizes its own earlier write. MongoDB's
+        # retries, which cost the server a second write each, are for all other programs.
+        retryWrites=not is_worker(),
+    )
+
+
+@contextlib.contextmanager
+def library_errors() -> Iterator[None]:
+    """Raise, for an outage of MongoDB, the error with which Celery reports that its broker is away.
+
+    Raises:
+        OperationalError: MongoDB did not answer. A write may have been done.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        raise OperationalError(f"MongoDB, which records the tasks, did not answer: {error}") from error
 
 
 @functools.cache

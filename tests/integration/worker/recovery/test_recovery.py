@@ -228,9 +228,11 @@ def test_a_queue_that_takes_no_message_breaks_no_contact(bench: Bench, caplog: p
 
 
 def test_a_search_that_takes_too_long_is_ended(
-    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MongoDB ends it before the connection does, and the rest of the scan is done."""
+    # In any other program, each command has a limit.
+    monkeypatch.setattr("gql_api.worker.store.connections.is_worker", lambda: True)
     server = MongodbServer(tmp_path / "mongodb", free_port())
     command = [*server.command(tmp_path / "mongod.log"), "--setParameter=enableTestCommands=1"]
     with process(command, tmp_path / "log"):

@@ -1,4 +1,4 @@
-"""The tasks that retention deletes, and those that it leaves."""
+"""How long finished tasks are kept, and which of them are kept for longer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from gql_api.record.model import MessageParts, NewTask
 from gql_api.settings import Settings
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.recovery.retention import sweep
+
+_NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -41,3 +43,30 @@ def test_members_of_an_unfinished_chord_outlive_the_retention_time(backend: Back
     chords.update_one(*canvas.close("c"))
     sweep(backend, datetime.now(UTC))
     assert list(backend.collection.find()) == []
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Celery]:
+    """An adopted application, whose results would expire after a second."""
+    app = adopt(Celery("kept", set_as_current=False, broker=settings.celery_broker_url, result_expires=1))
+    yield app
+    app.close()
+
+
+@pytest.mark.parametrize(("days", "kept"), [(None, [0, 29]), (0.0, [0, 29, 31, 400]), (1.5, [0])])
+def test_tasks_are_kept_for_retention_days(
+    app: Celery, settings: Settings, days: float | None, kept: list[int]
+) -> None:
+    """By default that is thirty days after their end, and 0 is for ever; result_expires does not count."""
+    backend = Backend(app, settings if days is None else settings.model_copy(update={"retention_days": days}))
+    for age in (0, 29, 31, 400):
+        backend.store.change(writes.create(NewTask(id=f"task-{age}", name="t")), upsert=True)
+        backend.store_result(f"task-{age}", age, "SUCCESS")
+        ended = _NOW - timedelta(days=age)
+        update = {"$set": {fields.CREATED_AT: ended, fields.FINISHED_AT: ended}}
+        assert backend.collection.update_one({fields.ID: f"task-{age}"}, update).matched_count == 1
+    sweep(backend, _NOW)
+    backend.cleanup()
+    found = [document[fields.ID] for document in backend.collection.find()]
+    assert sorted(found) == sorted(f"task-{age}" for age in kept)
+    backend.connections.close()

@@ -154,6 +154,18 @@ def test_settings_that_agree_are_not_logged(caplog: pytest.LogCaptureFixture) ->
     assert _messages(caplog) == []
 
 
+@pytest.mark.parametrize("expires", [3600, None])
+def test_a_time_after_which_results_expire_is_logged(caplog: pytest.LogCaptureFixture, expires: int | None) -> None:
+    """The records of all applications of a database are kept for the same time."""
+    with caplog.at_level(logging.WARNING):
+        app = adopt(_app(broker=_REDIS))
+        app.config_from_object({"result_expires": expires})
+        assert app.conf.enable_utc
+        app.finalize()
+    assert _messages(caplog) == ["adopt: RETENTION_DAYS decides how long tasks are kept, not result_expires"]
+    assert app.conf.result_expires == expires
+
+
 def test_a_result_backend_in_the_environment_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
