@@ -6,7 +6,6 @@ from typing import TypeVar
 
 from celery import Celery, _state
 
-from gql_api.worker.app.configuration import CheckConfiguration, Configuration
 from gql_api.worker.app.consumer import EagerPolling, NoRestore, NoteAnswers, TolerantAcks
 from gql_api.worker.app.pool_results import KeepPartialResults
 from gql_api.worker.app.rate_limits import RateLimits
@@ -17,6 +16,7 @@ from gql_api.worker.attempts.leases import Leases
 from gql_api.worker.errors import DuplicateTaskIdError, TaskCancelledError
 from gql_api.worker.recovery.recovery import Recoverer
 from gql_api.worker.registration.announcer import Announcer
+from gql_api.worker.sending.configuration import CheckConfiguration, Configuration
 
 __all__ = ["DuplicateTaskIdError", "Task", "TaskCancelledError", "adopt"]
 
@@ -41,9 +41,9 @@ def adopt(app: App) -> App:
             that it gets later is checked when it connects to its broker.
     """
     adopt_tasks(app)
-    app.amqp_cls = "gql_api.worker.app.amqp:RecordingAMQP"
+    app.amqp_cls = "gql_api.worker.sending.amqp:RecordingAMQP"
     app.backend_cls = "gql_api.worker.backend.backend:Backend"
-    app.AsyncResult = app.subclass_with_self("gql_api.worker.app.result:AsyncResult")
+    app.AsyncResult = app.subclass_with_self("gql_api.worker.sending.result:AsyncResult")
     app.control_cls = "gql_api.worker.app.control:RecordingControl"
     app.steps["worker"].update({CheckConfiguration, Leases, Recoverer, Announcer, KeepPartialResults})
     app.steps["consumer"].update({NoRestore, NoteAnswers, TolerantAcks, EagerPolling, RateLimits, UnknownTasks})

@@ -24,7 +24,7 @@ from support import ROOT
 # By package, module or class, and the wing of gql_api that depends on it: each internal, and why it is needed.
 # `name(a, b)` has exactly these parameters, for we override it; `name(a, b, ...)` has at least these, for we call it.
 _INTERNALS = {
-    ("celery", "celery.app.amqp:AMQP", "worker/app"): {
+    ("celery", "celery.app.amqp:AMQP", "worker/sending"): {
         "Connection": "a broker is checked before it is used, and queues are purged over connections of our class",
         "_create_task_sender()": "a task is recorded before it is sent",
         "as_task_v2(task_id, name, args, kwargs, countdown, eta, expires, ...)": "relative times stay relative",
@@ -60,23 +60,25 @@ _INTERNALS = {
         "task_cls": "tasks get our base class, unless the application has its own",
         "_tasks": "every task gets our methods when it is added to the registry",
         "finalized": "an application that has tasks already is refused",
+    },
+    ("celery", "celery.app.base:Celery", "worker/sending"): {
         "current_worker_task": "the sender of a task is its parent",
         "_preconf": "settings are checked before Celery reads the others",
         "configured": "settings are checked before Celery reads the others",
         "on_after_configure": "required settings are set",
         "on_after_finalize": "required settings are set again",
     },
-    ("celery", "celery.app.utils:Settings", "worker/app"): {
+    ("celery", "celery.app.utils:Settings", "worker/sending"): {
         "value_set_for(key)": "an application is told which of its settings have no effect",
         "broker_read_url": "the broker is checked, from whichever setting or variable it comes",
         "broker_write_url": "the broker is checked, from whichever setting or variable it comes",
     },
-    ("kombu", "kombu.connection:Connection", "worker/app"): {
+    ("kombu", "kombu.connection:Connection", "worker/sending"): {
         "transport_cls": "a broker is checked before it is used",
         "alt": "a broker is checked before it is used",
         "channel()": "channels purge queues by our method",
     },
-    ("kombu", "kombu.serialization:registry", "worker/app"): {
+    ("kombu", "kombu.serialization:registry", "worker/sending"): {
         "name_to_type": "a serializer that makes JSON is recognised",
     },
     ("celery", "celery.app.base:Celery", "worker/backend"): {
@@ -117,7 +119,7 @@ _INTERNALS = {
         "store_errors_even_if_ignored": "failures of tasks that ignore their result are stored",
         "track_started": "the claim is the only start that is stored",
     },
-    ("celery", "celery.app.task", "worker/app"): {
+    ("celery", "celery.app.task", "worker/sending"): {
         "Context.__init__(args, kwargs)": "recovery makes the request of a lost task from its record",
     },
     ("celery", "celery.worker.request:Request", "worker/attempts"): {
@@ -143,7 +145,7 @@ _INTERNALS = {
         "contents": "tasks that wait in the worker come first",
         "fill_rate": "as many tasks come back as may run",
     },
-    ("celery", "celery.result:AsyncResult", "worker/app"): {
+    ("celery", "celery.result:AsyncResult", "worker/sending"): {
         "__init__(id, backend, task_name, app, parent)": "the ids of results are texts",
     },
     ("celery", "celery.worker.request", "worker/attempts"): {
@@ -249,6 +251,8 @@ _INTERNALS = {
         "typeof(exchange, ...)": "a broadcast is recognised",
         "_lookup(exchange, routing_key, ...)": "a forwarded message goes back to its queue",
         "closed": "a lost connection is seen",
+    },
+    ("kombu", "kombu.transport.virtual.base:Channel", "worker/sending"): {
         "queue_purge(queue, ...)": "the tasks of a purged queue are ended",
     },
     ("kombu", "kombu.common:QoS", "worker/app"): {
@@ -614,7 +618,7 @@ _BEHAVIOUR = [
     TouchPoint(
         "celery",
         "celery.app.amqp:AMQP.send_task_message",
-        "worker/app",
+        "worker/sending",
         "all messages leave through the sender that is made there",
         source="self._create_task_sender()",
         ours="_create_task_sender",
@@ -622,7 +626,7 @@ _BEHAVIOUR = [
     TouchPoint(
         "celery",
         "celery.app.amqp:AMQP._create_task_sender",
-        "worker/app",
+        "worker/sending",
         "handlers of before_task_publish change the message before it is recorded where it is published",
         source="ret = producer.publish(body, **publish_kwargs)",
     ),
@@ -760,7 +764,7 @@ _BEHAVIOUR = [
     TouchPoint(
         "kombu",
         "kombu.transport.redis:MultiChannelPoller.maybe_check_brpop_health",
-        "worker/app",
+        "worker/sending",
         "a half-open connection is replaced after this many seconds",
         source="channel.brpop_timeout + channel.health_check_interval",
         ours="health_check_interval",

@@ -1,1 +1,1 @@
-"""The Celery classes that ``adopt`` plugs into an application."""
+"""The Celery classes and bootsteps that `adopt` plugs into the workers of an application."""

@@ -10,7 +10,7 @@ from billiard.exceptions import WorkerLostError
 from gql_api.record import claims, control
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Filter
-from gql_api.worker.app.republish import publish
+from gql_api.worker.sending.republish import publish
 from gql_api.worker.state.attempt import attempt_of, fence_of
 from gql_api.worker.state.process import background_thread
 

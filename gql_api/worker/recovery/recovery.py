@@ -21,7 +21,6 @@ from gql_api.outage import is_outage
 from gql_api.record import claims, control, due, fields, queries
 from gql_api.record.fields import Status
 from gql_api.record.reads import CODEC, Document, TaskRecord
-from gql_api.worker.app.republish import ids_of, publish, request_of
 from gql_api.worker.attempts.lost import handle_lost_attempt
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.recovery import leader_lock
@@ -31,6 +30,7 @@ from gql_api.worker.recovery.due_tasks import DueTasks
 from gql_api.worker.recovery.lost_messages import LostMessages
 from gql_api.worker.recovery.retention import sweep
 from gql_api.worker.recovery.stock_results import StockResults
+from gql_api.worker.sending.republish import ids_of, publish, request_of
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from gql_api.record import due, fields
 from gql_api.record.reads import Document, TaskRecord
-from gql_api.worker.app.republish import request_of
 from gql_api.worker.recovery import leader_lock
+from gql_api.worker.sending.republish import request_of
 
 if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend

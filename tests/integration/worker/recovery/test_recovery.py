@@ -25,13 +25,13 @@ from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
 from gql_api.settings import Settings
-from gql_api.worker.app.republish import publish
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.messages import SENT_AT_HEADER
 from gql_api.worker.recovery import leader_lock
 from gql_api.worker.recovery.backlog import Backlog
 from gql_api.worker.recovery.contact import Contacts
 from gql_api.worker.recovery.recovery import Recovery
+from gql_api.worker.sending.republish import publish
 
 _HOUR_MS = 3_600_000
 _MAX_LOST_ATTEMPTS = 3

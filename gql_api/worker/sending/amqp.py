@@ -24,10 +24,6 @@ from gql_api.record import claims, writes
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
-from gql_api.worker.app.configuration import check, check_connection, encoding_problem
-from gql_api.worker.app.purge import connection_class
-from gql_api.worker.app.recording_producer import Outgoing, RecordingProducer
-from gql_api.worker.app.task_ids import SenderTokens, check_not_deleted, check_not_taken
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.chords import parent_of_message
 from gql_api.worker.backend.messages import (
@@ -38,6 +34,10 @@ from gql_api.worker.backend.messages import (
     queue_of,
     text_id,
 )
+from gql_api.worker.sending.configuration import check, check_connection, encoding_problem
+from gql_api.worker.sending.purge import connection_class
+from gql_api.worker.sending.recording_producer import Outgoing, RecordingProducer
+from gql_api.worker.sending.task_ids import SenderTokens, check_not_deleted, check_not_taken
 from gql_api.worker.state.attempt import attempt_of
 
 if TYPE_CHECKING:

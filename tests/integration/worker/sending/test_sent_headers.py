@@ -16,8 +16,8 @@ from gql_api.adopt import adopt
 from gql_api.record.fields import Status
 from gql_api.record.reads import TaskRecord
 from gql_api.settings import Settings
-from gql_api.worker.app.republish import publish
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.sending.republish import publish
 
 _NAME = "traced"
 _OWN = {"traceparent": "00-1", "baggage": "tenant=7", "depth": 0, "empty": ""}
