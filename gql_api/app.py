@@ -110,5 +110,5 @@ def __getattr__(name: str) -> Any:
     """Build ``app`` from the environment when a server asks for it: importing ``create_app`` reads no settings."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    app = globals()["app"] = create_app()
+    app = globals()["app"] = create_app(Settings.load_or_exit())
     return app

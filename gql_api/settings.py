@@ -236,6 +236,14 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError(_explain(error)) from None
 
+    @classmethod
+    def load_or_exit(cls) -> Self:
+        """Read the settings, or end the process with one line: for modules that the commands of others import."""
+        try:
+            return cls.load()
+        except SettingsError as error:
+            raise SystemExit(f"Error: {error}") from None
+
 
 class FaultSettings(BaseSettings):
     """Settings for the fault tests only. A deployment must not set them, and the README does not list them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import http.client
 import json
 import os
@@ -25,10 +26,20 @@ from honcho.process import Popen, Process
 
 import gql_api
 from gql_api.cli.embedded_servers import HOST, MongodbServer, RedisServer, ServerError, free_port, is_listening
+from gql_api.settings import Settings
 
 _READY_SECONDS = 120.0
 _POLL_SECONDS = 0.2
 _DRAIN_SECONDS = 3
+# After this time a part does not hold up the others any more.
+_STOP_SECONDS = 5.0
+_STOP_POLL_SECONDS = 0.05
+# The worker gives its running tasks back, which run again at the next start: SIGTERM would wait for them.
+_STOPPING = (
+    (("worker",), signal.SIGQUIT),
+    (("api",), signal.SIGTERM),
+    (("mongodb", "redis"), signal.SIGTERM),
+)
 _DEFINITIONS = json.dumps({"query": "{ taskDefinitions { workers } }"})
 _STOPPED_BY_USER = {signal_["rc"] for signal_ in SIGNALS.values()}
 
@@ -76,8 +87,10 @@ def run(host: str, port: int, concurrency: int, data: Path) -> int:
     """Run everything until Ctrl-C, SIGTERM or the end of any part; return the exit code.
 
     Raises:
+        SettingsError: a variable has a value that cannot work.
         ServerError: the port or the folder is in use, or a database server is missing.
     """
+    Settings.load()
     _check_port(host, port)
     data = data.resolve()
     data.mkdir(parents=True, exist_ok=True)
@@ -129,6 +142,7 @@ class _Printer(Printer):  # type: ignore[misc] # honcho has no types
 
 class _Manager(Manager):  # type: ignore[misc] # honcho has no types
     _processes: dict[str, dict[str, Any]]
+    _terminating: bool
 
     def __init__(self) -> None:
         super().__init__(_Printer(sys.stdout))
@@ -138,6 +152,24 @@ class _Manager(Manager):  # type: ignore[misc] # honcho has no types
         """Print a line as ``system``, from any thread."""
         self._system_print(click.style(line, fg=colour) if sys.stdout.isatty() else line)
 
+    def terminate(self) -> None:
+        """Stop the worker first, then the API, then the servers that both need."""
+        if not self._terminating:
+            self._terminating = True
+            threading.Thread(target=self._stop_in_order, daemon=True).start()
+
+    def _stop_in_order(self) -> None:
+        _wait_for(self._all_started)
+        for names, signal_ in _STOPPING:
+            parts = [self._processes[name] for name in names]
+            for part in filter(_is_running, parts):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(part["pid"], signal_)  # not its group: a process that runs a task must not be ended
+            _wait_for(functools.partial(_have_stopped, parts))
+            for part in filter(_is_running, parts):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(part["pid"], signal.SIGKILL)
+
     def _killall(self, force: bool = False) -> None:
         """Skip processes that have not started when a signal comes early: honcho kills them later by force."""
         everything = self._processes
@@ -146,6 +178,21 @@ class _Manager(Manager):  # type: ignore[misc] # honcho has no types
             super()._killall(force)
         finally:
             self._processes = everything
+
+
+def _is_running(part: dict[str, Any]) -> bool:
+    return "pid" in part and "returncode" not in part
+
+
+def _have_stopped(parts: list[dict[str, Any]]) -> bool:
+    return not any(map(_is_running, parts))
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds, for a limited time."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(_STOP_POLL_SECONDS)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -44,7 +44,7 @@ def dev(host: str, port: int, concurrency: int, data_dir: Path) -> None:
 
     try:
         sys.exit(run(host, port, concurrency, data_dir))
-    except ServerError as error:
+    except (ServerError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -114,3 +114,24 @@ def test_a_folder_in_use_is_told_at_once(tmp_path: Path) -> None:
         _until_ready(log)
         started.send_signal(signal.SIGINT)
         assert started.wait(timeout=30) == 0
+
+
+def test_ctrl_c_stops_the_worker_first_and_quietly(tmp_path: Path) -> None:
+    """With a task that runs, the parts stop one after the other without an error, and the next start runs it again."""
+    log, port = tmp_path / "dev.log", free_port()
+    api = Api(f"http://127.0.0.1:{port}", log, log)
+    with process(_start(tmp_path, port), log, cwd=tmp_path) as started:
+        _until_ready(log)
+        task_id = api.create("long_running_task", kwargs={"task_input": "x", "seconds": 3})
+        wait_until(lambda: api.task(task_id)["status"] == "STARTED")
+        before = len(log.read_text())
+        started.send_signal(signal.SIGINT)
+        assert started.wait(timeout=30) == 0
+    printed = log.read_text()[before:]
+    stopped = re.findall(r"(\w+) stopped \(rc=(-?\d+)\)", printed)
+    assert [name for name, _ in stopped[:2]] == ["worker", "api"]
+    assert {code for _, code in stopped} == {"0"}
+    assert not re.search(r"Traceback|ERROR|WARNING|does not answer", printed), printed
+    with process(_start(tmp_path, port), log, cwd=tmp_path):
+        _until_ready(log, 2)
+        assert api.finished(task_id)["result"] == "Worked 3 seconds on x"

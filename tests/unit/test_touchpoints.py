@@ -490,10 +490,13 @@ _INTERNALS = {
         "SIGNALS": "the exit code of Ctrl-C is known",
     },
     ("honcho", "honcho.manager:Manager", "cli"): {
+        "_all_started()": "the worker stops first",
         "_killall(force)": "what has not started is not killed",
         "_processes": "what has not started is not killed",
         "_process_ctor": "our process class is used",
         "_system_print(data)": "our own lines are printed",
+        "_terminating": "the worker stops first",
+        "terminate()": "the worker stops first",
     },
     ("honcho", "honcho.process:Process", "cli"): {
         "_child_ctor": "the group of a process ends with it",

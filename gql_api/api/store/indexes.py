@@ -38,6 +38,8 @@ class Indexes:
         """
         while True:
             try:
+                # The timeout of a build would hide for long that MongoDB cannot be reached, and why.
+                await self._database.client.admin.command("ping")
                 # A build over a large collection takes long, and is not an outage.
                 with pymongo.timeout(_MAX_SECONDS):
                     await self._create()
