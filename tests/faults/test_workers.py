@@ -118,7 +118,7 @@ def test_a_warm_shutdown_drains(site: Site) -> None:
     assert [site.runs("begin")[task_id] for task_id in tasks] == [1, 1]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", "gevent", "solo"])
 def test_a_cold_shutdown_hands_its_tasks_back(site: Site, pool: str) -> None:
     """SIGQUIT takes tasks from their processes; they run elsewhere without waiting for a lease."""
     first = site.worker("first", "-P", pool, environment=_LONG)
