@@ -98,6 +98,8 @@ _INTERNALS = {
     ("celery", "celery.worker.state", "worker/attempts"): {
         "requests": "a task is found by its id",
         "active_requests": "the leases of running tasks are extended",
+        "should_stop": "a process that is lost while its worker stops is not held against its task",
+        "should_terminate": "a worker that ends begins no task",
     },
     ("celery", "celery.worker.state", "worker/app"): {
         "should_stop": "a stopping worker restores its messages",

@@ -15,6 +15,7 @@ from celery.exceptions import WorkerShutdown, WorkerTerminate
 from celery.worker import state
 from kombu.utils.encoding import safe_repr
 
+from gql_api.record.claims import Loss
 from gql_api.worker.attempts import lost
 from gql_api.worker.errors import FunctionExitError
 from gql_api.worker.state.attempt import attempt_of
@@ -34,7 +35,9 @@ def stand_in_for(backend: Backend, request: Any, error: BaseException, limit: fl
     if attempt.claim is None:
         return None
     if _ends_worker(error):
-        lost.requeue(backend, request, "it was taken from its worker")
+        # A function may raise it as well, and ends a worker each time.
+        kind = None if lost.is_worker_stopping() else Loss.WORKER
+        lost.requeue(backend, request, "it was taken from its worker", lost=kind)
         return None
     if not isinstance(error, Exception) and _ends_function(request, error, limit):
         return None
@@ -43,7 +46,7 @@ def stand_in_for(backend: Backend, request: Any, error: BaseException, limit: fl
 
 
 def _ends_worker(error: BaseException) -> bool:
-    """Return whether a signal handler raised the error to end the worker, in the middle of a function."""
+    """Return whether the error ends the worker: a signal handler raises it in the middle of a function."""
     is_main = not has_pool_processes() and threading.current_thread() is threading.main_thread()
     return is_main and isinstance(error, WorkerShutdown | WorkerTerminate)
 

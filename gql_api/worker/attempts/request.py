@@ -15,6 +15,7 @@ from celery.platforms import EX_FAILURE
 from celery.worker import request, state
 from celery.worker.request import task_ready
 
+from gql_api.record.claims import Loss
 from gql_api.worker.attempts import lost
 from gql_api.worker.attempts.time_limits import hard_limits
 from gql_api.worker.errors import FunctionExitError
@@ -79,7 +80,9 @@ class Request(request.Request):
             return self.on_timeout(soft=False, timeout=self.timed_out_after)
         task_ready(self)
         self.acknowledge()
-        lost.requeue(self._backend, self._context, f"its process was lost: {error}", lost=True)
+        # A signal that ends the worker may reach its processes too: systemd sends it to all of them.
+        kind = Loss.WORKER if lost.is_worker_stopping() else Loss.PROCESS
+        lost.requeue(self._backend, self._context, f"its process was lost: {error}", lost=kind)
         return None
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
