@@ -118,7 +118,16 @@ class Settings(BaseSettings):
         default=3,
         ge=1,
         le=1000,
-        description="After this many attempts that were lost with their worker, a task fails with `WorkerLostError`.",
+        description=(
+            "After this many attempts whose process was lost while its worker lived on, "
+            "a task fails with `WorkerLostError`."
+        ),
+    )
+    max_lost_workers: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="After this many attempts that were lost with their whole worker, a task fails the same way.",
     )
     max_rejections: int = Field(
         default=20,

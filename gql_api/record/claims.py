@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 from gql_api.record import fields as f
@@ -27,6 +28,14 @@ from gql_api.record.writes import (
     revoked,
     start_of,
 )
+
+
+class Loss(StrEnum):
+    """The kind of a lost attempt, by the field that counts it."""
+
+    PROCESS = f.LOST_ATTEMPTS
+    WORKER = f.LOST_WORKERS
+
 
 _NESTING = f"{f.MESSAGE_PARTS}.headers.replaced_task_nesting"
 
@@ -99,14 +108,14 @@ def extend_lease(task_id: str, attempt: int, lease_seconds: float) -> Write:
 
 
 def requeue(
-    task_id: str | Sequence[str], fence: Filter, message: str, *, lost: bool = False, due_in: float = 0.0
+    task_id: str | Sequence[str], fence: Filter, message: str, *, lost: Loss | None = None, due_in: float = 0.0
 ) -> Write:
     """Queue a started task again, or several; its message has to be sent then. ``lost`` counts a lost attempt."""
     changes = {
         **RELEASED,
         f.DUE_AT: from_now(due_in),
         f.PROGRESS: REMOVE,
-        **({f.LOST_ATTEMPTS: _one_more(f.LOST_ATTEMPTS)} if lost else {}),
+        **({} if lost is None else {lost.value: one_more(lost)}),
     }
     return change(task_id, changes, status=Status.QUEUED, message=message, fence=fence)
 
@@ -114,7 +123,7 @@ def requeue(
 def reject(task_id: str, error: ErrorInfo, *, due_in: float, announced: int = 0, fence: Filter | None = None) -> Write:
     """Record that the function rejected the task, which is due again after ``due_in`` seconds."""
     filter_, [stage] = retry(task_id, error, due_in=due_in, announced=announced, fence=fence)
-    return filter_, [{"$set": {**stage["$set"], f.PROGRESS: REMOVE, f.REJECTIONS: _one_more(f.REJECTIONS)}}]
+    return filter_, [{"$set": {**stage["$set"], f.PROGRESS: REMOVE, f.REJECTIONS: one_more(f.REJECTIONS)}}]
 
 
 def note_state(task_id: str, state: str, *, announced: int = 0, fence: Filter | None = None) -> Write:
@@ -168,7 +177,8 @@ def returned_by(attempt: int) -> Filter:
     return {f.STATUS: Status.QUEUED, f.ATTEMPTS: attempt}
 
 
-def _one_more(field: str) -> dict[str, Any]:
+def one_more(field: str) -> dict[str, Any]:
+    """Return the expression for a count that is one higher."""
     return {"$add": [{"$ifNull": [f"${field}", 0]}, 1]}
 
 

@@ -68,15 +68,15 @@ def take_expired(task_ids: list[str], by: str) -> Write:
 def take_lost_attempts(task_ids: list[str], by: str, reason: str, max_lost: int) -> Write:
     """Queue those of some tasks whose attempts were lost. Run over many.
 
-    It leaves out tasks that must end instead: cancelled ones, and those of which ``max_lost`` attempts were lost.
+    It leaves out tasks that must end instead: cancelled ones, and those that have lost ``max_lost`` workers.
     """
-    lost = {"$add": [{"$ifNull": [f"${f.LOST_ATTEMPTS}", 0]}, 1]}
+    lost = claims.one_more(f.LOST_WORKERS)
     fence = {
         f.STATUS: Status.STARTED,
         f.CANCEL_REQUESTED_AT: None,
         "$expr": {"$and": [{"$lt": [f"${f.DUE_AT}", NOW]}, {"$lt": [lost, max_lost]}]},
     }
-    return _take(claims.requeue(task_ids, fence, reason, lost=True), by)
+    return _take(claims.requeue(task_ids, fence, reason, lost=claims.Loss.WORKER), by)
 
 
 def take_lost_messages(task_ids: list[str], by: str, lost: Document) -> Write:

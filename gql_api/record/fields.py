@@ -37,8 +37,10 @@ CUSTOM_STATE = "custom_state"
 CHILDREN = "children"
 FORGOTTEN = "forgotten"
 ATTEMPTS = "attempts"
-# The number of attempts whose worker was lost.
+# The number of attempts whose process was lost while its worker lived on, and of those whose whole worker was lost.
+# Workers of earlier versions count both as the first.
 LOST_ATTEMPTS = "lost_attempts"
+LOST_WORKERS = "lost_workers"
 # The number of attempts whose function raised ``Reject(requeue=True)``.
 REJECTIONS = "rejections"
 # The holder of a STARTED task: the token of the claim, the run of the worker, and the process in it.
@@ -166,5 +168,5 @@ LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 # The fields that clients do not see; events leave them out.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
-    REPLAYED, REJECTIONS, SENDER_TOKEN, CHORD_ID,
+    REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID,
 )  # fmt: skip

@@ -159,7 +159,9 @@ class TaskRecord:
     attempts: Field[int] = Field(f.ATTEMPTS)
     """The number of attempts that have begun."""
     lost_attempts: Field[int] = Field(f.LOST_ATTEMPTS, default=0)
-    """The number of attempts whose worker was lost."""
+    """The number of attempts whose process was lost while its worker lived on."""
+    lost_workers: Field[int] = Field(f.LOST_WORKERS, default=0)
+    """The number of attempts that were lost with their whole worker."""
     rejections: Field[int] = Field(f.REJECTIONS, default=0)
     """The number of attempts whose function asked for another one by ``Reject(requeue=True)``."""
     claim: Field[str | None] = Field(f.CLAIM, default=None)

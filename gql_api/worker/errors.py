@@ -19,3 +19,7 @@ class DuplicateTaskIdError(WorkerError, ValueError):
 
 class IllegalTransitionError(WorkerError):
     """An attempt state was asked for a step that its phase does not allow: an error in this program."""
+
+
+class FunctionExitError(WorkerError):
+    """A stand-in for an exception of a task function that ends a process or a worker if Celery gets it."""

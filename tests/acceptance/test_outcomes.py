@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, chord
+from celery import Celery, chain, chord
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 from databases import Databases
@@ -174,3 +174,74 @@ def test_the_return_decides_over_the_backend_called_by_hand(site: Site) -> None:
     sent += [site.send("set_state", state, directly=True) for state in ("FAILURE", "RETRY")]
     for task in map(site.finished, sent):
         assert (task.status, task.result, task.attempts) == (Status.SUCCESS, "went on", 1)
+
+
+_MODULE = "outcome_tasks"
+_ERRORS = {
+    "MemoryError": ("builtins", "no room"),
+    "SystemExit": ("builtins", "3"),
+    "KeyboardInterrupt": ("builtins", ""),
+    "GeneratorExit": ("builtins", ""),
+    "GreenletExit": ("greenlet", ""),
+    "Timeout": ("gevent.timeout", "7 seconds"),
+    "CancelledError": ("asyncio.exceptions", "by the loop"),
+    "BaseExceptionGroup": ("builtins", "two (1 sub-exception)"),
+    "Stop": (_MODULE, "enough"),
+    "NeedsTwo": (_MODULE, "1 is not 2"),
+    "Locked": (_MODULE, "it is locked"),
+    "Bare": (_MODULE, "front door"),
+    "Wordless": (_MODULE, "Wordless()"),
+    "_local.<locals>.Hidden": (_MODULE, "out of sight"),
+}
+
+
+def test_every_exception_is_a_failure_of_its_type(site: Site) -> None:
+    """It is stored at once with the type, text and traceback of the original, and the process goes on."""
+    before = site.run("pid").result
+    sent = {kind: site.send("fail", kind) for kind in _ERRORS}
+    for kind, task in ((kind, site.finished(each)) for kind, each in sent.items()):
+        assert task.error is not None
+        assert (task.status, task.attempts, task.error.type) == (Status.FAILURE, 1, kind)
+        assert (task.error.module, task.error.message) == _ERRORS[kind]
+        assert "raise error" in str(task.error.traceback)
+        assert "FunctionExitError" not in str(task.error.traceback)
+    assert site.run("pid").result == before
+
+
+def test_every_exception_is_an_exception_to_the_caller(site: Site) -> None:
+    """``AsyncResult.get`` raises one of the type's name, also of a type that would end the caller's program."""
+    for kind, (_, text) in _ERRORS.items():
+        with pytest.raises(Exception, match=text if kind in {"NeedsTwo", "SystemExit"} else None) as raised:
+            site.send("fail", kind).get(timeout=20, interval=0.05)
+        assert type(raised.value).__name__.rpartition(".")[2] == kind.rpartition(".")[2]
+
+
+def test_the_last_error_of_retries_keeps_its_type(site: Site) -> None:
+    """Celery raises the error that a retry was asked with when the function gets no other."""
+    for kind in ("NeedsTwo", "Locked", "SystemExit"):
+        task = site.run("give_up", kind)
+        assert task.error is not None
+        assert (task.status, task.attempts, task.error.type) == (Status.FAILURE, 1, kind)
+
+
+def test_an_exception_before_the_function_is_a_failure_too(site: Site) -> None:
+    """``before_start`` of a task class is a part of the attempt."""
+    for kind in ("SystemExit", "NeedsTwo"):
+        task = site.run("guarded", kind)
+        assert task.error is not None
+        assert (task.status, task.attempts, task.error.type) == (Status.FAILURE, 1, kind)
+
+
+def test_the_rest_of_a_chain_fails_with_the_original(site: Site) -> None:
+    """A later step has the error of the step that failed."""
+    steps = [
+        site.app.signature(f"{_MODULE}.{name}", args, immutable=True)
+        for name, args in (("fail", ("Stop",)), ("pid", ()))
+    ]
+    last = chain(*steps, app=site.app).apply_async()
+    task = site.finished(last.parent)
+    wait_until(lambda: last.state == "FAILURE")
+    rest = site.find(last)
+    assert task.error is not None
+    assert rest.error is not None
+    assert (task.error.type, rest.error.type) == ("Stop", "Stop")

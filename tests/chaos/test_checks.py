@@ -114,7 +114,9 @@ def test_a_failure_that_the_function_did_not_ask_for_is_found() -> None:
     failed = evidence(record(status=Status.FAILURE, error=error))
     lost_once = evidence(record(status=Status.FAILURE, error=lost))
     lost_often = evidence(record(status=Status.FAILURE, error=lost, lost_attempts=2))
-    assert [len(_found(outcomes_are_right, each)) for each in (failed, lost_once, lost_often)] == [1, 1, 0]
+    lost_workers = evidence(record(status=Status.FAILURE, error=lost, lost_workers=9))
+    found = [len(_found(outcomes_are_right, each)) for each in (failed, lost_once, lost_often, lost_workers)]
+    assert found == [1, 1, 0, 0]
 
 
 def test_a_revocation_that_nobody_asked_for_is_found() -> None:

@@ -35,7 +35,7 @@ def test_a_killed_worker_loses_nothing(site: Site, pool: str) -> None:
     assert time.monotonic() - killed_at < 30
     assert all(site.runs("end")[task_id] == 1 for task_id in tasks)
     lost = site.task(tasks[0])
-    assert (lost.attempts, lost.lost_attempts) == (2, 1)
+    assert (lost.attempts, lost.lost_attempts, lost.lost_workers) == (2, 0, 1)
     assert "stopped answering" in str([entry.message for entry in lost.history])
 
 
@@ -92,16 +92,39 @@ def test_a_poison_task_stops(site: Site) -> None:
 
 
 def test_a_poison_task_stops_when_it_takes_whole_workers(site: Site) -> None:
-    """Attempts whose workers are found dead by others count too."""
+    """Attempts whose workers are found dead by others count by themselves: MAX_LOST_WORKERS, not MAX_LOST_ATTEMPTS."""
     task_id = site.send("work", 30.0)
+    limits = {"MAX_LOST_ATTEMPTS": "1", "MAX_LOST_WORKERS": "3"}
     for attempt in range(1, 4):
-        worker = site.worker(f"victim{attempt}")
+        worker = site.worker(f"victim{attempt}", environment=limits)
         site.began(task_id, attempt)
         worker.kill()
-    site.worker("last")
+    site.worker("last", environment=limits)
     task = site.finished(task_id)
-    assert (task.status, task.attempts) == (Status.FAILURE, 3)
+    assert (task.status, task.attempts, task.lost_attempts) == (Status.FAILURE, 3, 0)
     assert site.runs("begin")[task_id] == 3
+
+
+def test_a_task_that_ends_its_solo_worker_has_lost_a_worker(site: Site) -> None:
+    """``WorkerShutdown`` in a function ends the worker, as in Celery, and the task after MAX_LOST_WORKERS."""
+    worker = site.worker("worker", "-P", "solo", environment={**_LONG, "MAX_LOST_WORKERS": "1"})
+    task_id = site.send("stop_worker")
+    worker.wait()
+    task = site.finished(task_id)
+    assert task.error is not None
+    assert (task.status, task.attempts, task.error.type) == (Status.FAILURE, 1, "WorkerLostError")
+
+
+def test_a_signal_to_all_processes_of_a_worker_is_not_held_against_its_tasks(site: Site) -> None:
+    """A stop that reaches the processes of the pool too, as that of systemd, is the loss of a worker."""
+    first = site.worker("first", environment={**_LONG, "MAX_LOST_ATTEMPTS": "1"})
+    task_id = site.send("work", 3.0, "done")
+    site.began(task_id)
+    first.signal_all(signal.SIGTERM)
+    first.wait()
+    site.worker("second", environment=_LONG)
+    task = site.finished(task_id)
+    assert (task.status, task.lost_attempts) == (Status.SUCCESS, 0)
 
 
 def test_a_warm_shutdown_drains(site: Site) -> None:
@@ -118,7 +141,7 @@ def test_a_warm_shutdown_drains(site: Site) -> None:
     assert [site.runs("begin")[task_id] for task_id in tasks] == [1, 1]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", "gevent", "solo"])
 def test_a_cold_shutdown_hands_its_tasks_back(site: Site, pool: str) -> None:
     """SIGQUIT takes tasks from their processes; they run elsewhere without waiting for a lease."""
     first = site.worker("first", "-P", pool, environment=_LONG)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gevent  # type: ignore[import-untyped] # it has no types
+import greenlet  # type: ignore[import-untyped] # as above
 from celery import shared_task
 from celery.exceptions import Ignore, Reject
 
@@ -64,12 +66,15 @@ _ERRORS: dict[str, Callable[[], BaseException]] = {
     "Locked": Locked,
     "Bare": lambda: Bare(key="front door"),
     "Wordless": Wordless,
-    "Hidden": _local,
+    "_local.<locals>.Hidden": _local,
     "Stop": lambda: Stop("enough"),
     "MemoryError": lambda: MemoryError("no room"),
     "SystemExit": lambda: SystemExit("3"),
     "KeyboardInterrupt": KeyboardInterrupt,
     "GeneratorExit": GeneratorExit,
+    "GreenletExit": greenlet.GreenletExit,
+    "Timeout": lambda: gevent.Timeout(7),
+    "BaseExceptionGroup": lambda: BaseExceptionGroup("two", [Stop("inside")]),
     "CancelledError": lambda: asyncio.CancelledError("by the loop"),
 }
 
@@ -91,6 +96,21 @@ def fail(kind: str) -> None:
 def give_up(self: Task, kind: str) -> None:
     """Ask for a retry that the function does not get."""
     raise self.retry(exc=_ERRORS[kind](), countdown=0)
+
+
+class Guarded(Task):
+    """A base class that lets no task begin."""
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Raise an error."""
+        error = _ERRORS[args[0]]()
+        raise error
+
+
+@shared_task(base=Guarded)
+def guarded(kind: str) -> str:
+    """Return what the base class never lets it return."""
+    return kind
 
 
 @shared_task(bind=True)

@@ -125,6 +125,7 @@ _INTERNALS = {
     ("celery", "celery.worker.request:Request", "worker/attempts"): {
         "_request_dict": "the ids of a task are texts",
         "_context": "the request carries the state of the attempt",
+        "cancel(pool, signal, emit_retry)": "a cold shutdown does not fail the task of a solo worker",
         "_already_revoked": "a revoked task is not given back",
         "_already_cancelled": "a task is given back once",
         "_announce_cancelled(emit_retry)": "a task whose process ends with the worker is given back",
@@ -154,6 +155,8 @@ _INTERNALS = {
     ("celery", "celery.worker.state", "worker/attempts"): {
         "requests": "a task is found by its id",
         "active_requests": "the leases of running tasks are extended",
+        "should_stop": "a process that is lost while its worker stops is not held against its task",
+        "should_terminate": "a worker that ends begins no task",
     },
     ("celery", "celery.worker.state", "worker/app"): {
         "should_stop": "a stopping worker restores its messages",
@@ -213,12 +216,17 @@ _INTERNALS = {
         "on_chord_part_return(request, state, result, kwargs)": "the last member of a chord sends its body",
         "current_task_children(request)": "children are stored",
         "encode_result(result, state)": "errors keep their text",
+        "exception_to_python(exc)": "no stored error ends the caller's program",
         "meta_from_decoded(meta)": "AsyncResult reads errors",
         "always_retry": "no process waits for the result backend of stock processes",
         "get_task_meta(task_id, cache, ...)": "results of stock workers are read",
     },
     ("celery", "celery.app.backends", "worker/backend"): {
         "by_url(backend, loader)": "the result backend of stock processes is opened",
+    },
+    ("celery", "celery.utils.serialization", "worker/backend"): {
+        "UnpickleableExceptionWrapper": "the original of an error that cannot be pickled is stored",
+        "create_exception_cls(name, module, ...)": "a caller gets an error with the name of the original",
     },
     ("celery", "celery.backends.mongodb:MongoBackend", "worker/backend"): {
         "_store_result(task_id, result, state, traceback, request, kwargs)": "states become changes of the record",
@@ -288,6 +296,9 @@ _INTERNALS = {
     ("billiard", "billiard.pool", "worker/attempts"): {
         "SIG_SOFT_TIMEOUT": "soft limits end functions only",
         "soft_timeout_sighandler(signum, frame)": "soft limits are let in again after they were ignored",
+    },
+    ("billiard", "billiard.common", "worker/attempts"): {
+        "terminate_handler_fired()": "a function's own SystemExit is told from that of a signal",
     },
     ("billiard", "billiard.einfo:ExceptionWithTraceback", "worker/attempts"): {
         "exc": "the error of a lost process is unwrapped",

@@ -18,7 +18,7 @@ from gql_api.record import claims
 from gql_api.record.fields import is_internal
 from gql_api.record.model import Claim
 from gql_api.record.reads import TaskRecord
-from gql_api.worker.attempts import outcomes, request, time_limits
+from gql_api.worker.attempts import function_errors, outcomes, request, time_limits
 from gql_api.worker.attempts.lost import end_cancelled
 from gql_api.worker.backend.messages import ORIGINAL
 from gql_api.worker.errors import TaskCancelledError
@@ -44,6 +44,7 @@ class Claiming:
     store_errors_even_if_ignored = True
     # The claim stores the start.
     track_started = False
+    hard_time_limit: float | None
     request: Any
     backend: Backend
 
@@ -63,6 +64,11 @@ class Claiming:
         except (Ignore, Reject) as error:
             outcomes.end_without_result(self.backend, request, error)
             raise
+        except BaseException as error:
+            stand_in = function_errors.stand_in_for(self.backend, request, error, self.hard_time_limit)
+            if stand_in is None:
+                raise
+            raise stand_in from error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function, and check that the task is still this attempt's before anything follows.
@@ -84,6 +90,11 @@ class Claiming:
             attempt.leave_function()
             outcomes.end_cancelled(self.backend, request, str(error))
             raise Ignore(str(error)) from error
+        except BaseException as error:
+            stand_in = function_errors.stand_in_for(self.backend, request, error, self.hard_time_limit)
+            if stand_in is None:
+                raise
+            raise stand_in from error
         finally:
             attempt.leave_function()
             if attempt.claim is not None:

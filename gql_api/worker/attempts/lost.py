@@ -6,11 +6,13 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import WorkerLostError
+from celery.worker import state
 
 from gql_api.record import claims, control
+from gql_api.record.claims import Loss
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Filter
-from gql_api.worker.sending.republish import publish
+from gql_api.worker.sending.republish import publish, request_of
 from gql_api.worker.state.attempt import attempt_of, fence_of
 from gql_api.worker.state.process import background_thread
 
@@ -18,12 +20,17 @@ if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend
 
 
-def requeue(backend: Backend, request: Any, reason: str, *, lost: bool = False) -> None:
-    """Requeue a task that was taken from its process; with ``lost``, the attempt counts as lost.
+def requeue(backend: Backend, request: Any, reason: str, *, lost: Loss | None = None) -> None:
+    """Requeue a task that was taken from its process; with ``lost``, the attempt counts as lost that way.
 
     The background thread does it: the worker's event loop does not wait for MongoDB.
     """
     background_thread.submit(functools.partial(_requeue, backend, request, reason, lost))
+
+
+def is_worker_stopping() -> bool:
+    """Return whether a signal or a command has asked this worker to stop."""
+    return state.should_stop is not None or state.should_terminate is not None
 
 
 def end_cancelled(backend: Backend, record: TaskRecord, request: Any, fence: Filter) -> None:
@@ -33,7 +40,7 @@ def end_cancelled(backend: Backend, record: TaskRecord, request: Any, fence: Fil
 
 
 def handle_lost_attempt(
-    backend: Backend, record: TaskRecord, request: Any, fence: Filter, reason: str
+    backend: Backend, record: TaskRecord, request: Any, fence: Filter, reason: str, lost: Loss
 ) -> TaskRecord | None:
     """Requeue the task of a lost attempt, fail it when too many were lost, or revoke it when it was cancelled.
 
@@ -43,21 +50,33 @@ def handle_lost_attempt(
     if record.cancel_requested_at is not None:
         end_cancelled(backend, record, request, fence)
         return None
-    if record.lost_attempts + 1 < backend.settings.max_lost_attempts:
-        return backend.store.change(claims.requeue(record.id, fence, reason, lost=True))
+    # A worker may be lost for many reasons. A task is seldom to blame, so it may lose more of them.
+    before, limit = (
+        (record.lost_workers, backend.settings.max_lost_workers)
+        if lost is Loss.WORKER
+        else (record.lost_attempts, backend.settings.max_lost_attempts)
+    )
+    if before + 1 < limit:
+        return backend.store.change(claims.requeue(record.id, fence, reason, lost=lost))
     attempt_of(request).act_under(fence)
-    error = WorkerLostError(f"{reason}; {record.lost_attempts + 1} attempts were lost so")
+    error = WorkerLostError(f"{reason}; {before + 1} attempts were lost so")
     backend.mark_as_failure(record.id, error, request=request)
     return None
 
 
-def _requeue(backend: Backend, request: Any, reason: str, lost: bool) -> None:
+def _requeue(backend: Backend, request: Any, reason: str, lost: Loss | None) -> None:
     fence = fence_of(request.id, request)
     record = backend.when_store_answers(lambda: backend.store.find(request.id))
     if record is None or fence is None:
         return
-    if lost or record.cancel_requested_at is not None:
-        requeued = backend.when_store_answers(lambda: handle_lost_attempt(backend, record, request, fence, reason))
+    if attempt_of(request).claim is not None:
+        # The request of the attempt itself cannot act in another's place.
+        request = request_of(backend.app, record)
+    if lost is not None or record.cancel_requested_at is not None:
+        kind = lost or Loss.PROCESS
+        requeued = backend.when_store_answers(
+            lambda: handle_lost_attempt(backend, record, request, fence, reason, kind)
+        )
     else:
         requeued = backend.when_store_answers(lambda: backend.store.change(claims.requeue(record.id, fence, reason)))
     if requeued is not None:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
+from celery.exceptions import WorkerTerminate
+from celery.platforms import EX_FAILURE
 from celery.worker import request, state
 from celery.worker.request import task_ready
 
+from gql_api.record.claims import Loss
 from gql_api.worker.attempts import lost
 from gql_api.worker.attempts.time_limits import hard_limits, pool_limits
 from gql_api.worker.backend.messages import text_id
+from gql_api.worker.errors import FunctionExitError
 from gql_api.worker.state.attempt import Phase, attempt_of
 from gql_api.worker.state.process import has_pool_processes
 
 if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend
+
+logger = logging.getLogger(__name__)
 
 
 class Request(request.Request):
@@ -68,6 +75,10 @@ class Request(request.Request):
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
+        if isinstance(error, MemoryError):
+            # Celery ends the worker. In a pool process it has stored the failure, unless the memory ran out later.
+            attempt_of(self._context).note_error(error)
+            exc_info.exception = FunctionExitError(str(error))
         is_lost = isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt)
         if not is_lost or self._already_revoked or self._already_cancelled:
             return super().on_failure(exc_info, send_failed_event, return_ok)
@@ -75,8 +86,20 @@ class Request(request.Request):
             return self.on_timeout(soft=False, timeout=self.timed_out_after)
         task_ready(self)
         self.acknowledge()
-        lost.requeue(self._backend, self._context, f"its process was lost: {error}", lost=True)
+        # A signal that ends the worker may reach its processes too: systemd sends it to all of them.
+        kind = Loss.WORKER if lost.is_worker_stopping() else Loss.PROCESS
+        lost.requeue(self._backend, self._context, f"its process was lost: {error}", lost=kind)
         return None
+
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
+        """End the function of a task because the worker ends, where the pool can."""
+        try:
+            super().cancel(pool, signal, emit_retry)
+        except NotImplementedError:
+            if type(pool).__module__.endswith("solo"):
+                # A signal handler has interrupted the function, which this ends with the worker.
+                raise WorkerTerminate(EX_FAILURE) from None
+            logger.warning("Task %s cannot be ended in this pool: it runs on until the process ends", self.id)
 
     def _announce_cancelled(self, emit_retry: bool = True) -> None:  # noqa: ARG002 - Celery's
         """Requeue a task that a shutdown or the loss of the broker took from its process."""

@@ -35,6 +35,7 @@ from gql_api.values.operations import Operation, apply_operations
 from gql_api.worker.backend.canvas import Groups, tasks_in
 from gql_api.worker.backend.chords import Chords
 from gql_api.worker.backend.codec import Codec
+from gql_api.worker.backend.exceptions import for_caller, original_of, text_of
 from gql_api.worker.backend.log_writer import log_writer_for
 from gql_api.worker.backend.messages import text_id
 from gql_api.worker.backend.progress_writer import progress_writer_for
@@ -49,7 +50,6 @@ from gql_api.worker.backend.translation import (
     error_info,
     limited,
     progress_from,
-    text_of,
 )
 from gql_api.worker.state import tracebacks
 from gql_api.worker.state.attempt import AttemptState, attempt_of, fence_of
@@ -230,6 +230,8 @@ class Backend(MongoBackend):
             again = functools.partial(self.mark_as_failure, task_id, exc, traceback, request)
             background_thread.submit(functools.partial(again, store_result, call_errbacks, state))
             return
+        if request is not None and (original := original_of(exc, attempt_of(request).error)) is not exc:
+            exc, traceback = original, "".join(format_exception(original))
         by_hand = self._attempt_in_function(task_id, request) is not None
         if store_result:
             self.store_result(task_id, exc, state, traceback=traceback, request=request)
@@ -352,10 +354,12 @@ class Backend(MongoBackend):
         """Add an exception's own text to what Celery keeps of it."""
         encoded = super().encode_result(result, state)
         if state in self.EXCEPTION_STATES and isinstance(result, BaseException):
-            # The text of a ``Reject`` would be that of a tuple.
-            text = result.reason if isinstance(result, Reject) else result
-            return {**encoded, fields.MESSAGE: text_of(text)}
+            return {**encoded, fields.MESSAGE: text_of(result)}
         return encoded
+
+    def exception_to_python(self, exc: Any) -> Any:
+        """Return the exception that ``AsyncResult.get`` raises: always an ``Exception``, of the stored type's name."""
+        return for_caller(super().exception_to_python(exc), exc)
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any

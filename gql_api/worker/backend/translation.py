@@ -137,14 +137,6 @@ def error_info(stored: Any, traceback: Any, json_form: JsonForm, max_bytes: int)
     )
 
 
-def text_of(exception: object) -> str:
-    """Return the text of an exception or of its reason, whose own ``__str__`` may fail."""
-    try:
-        return str(exception)
-    except Exception as error:  # noqa: BLE001 - whatever it raises, the task ends with the exception itself
-        return f"<the text of the exception cannot be read: {type(error).__name__}>"
-
-
 def worker_of(meta: Any, request: Any) -> str:
     """Return the worker of a start: Celery puts it into the meta; otherwise it may be in the request."""
     hostname = meta.get("hostname") if isinstance(meta, dict) else None

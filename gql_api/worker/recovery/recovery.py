@@ -123,7 +123,7 @@ class Recovery:
         lost = due.before(Status.STARTED, now, self._names)
         for ids in self._batches(lost):
             token = uuid.uuid4().hex
-            write = due.take_lost_attempts(ids, token, _LOST, self._backend.settings.max_lost_attempts)
+            write = due.take_lost_attempts(ids, token, _LOST, self._backend.settings.max_lost_workers)
             taken = self._backend.store.change_many(write, due.taken(ids, token))
             for record in taken:
                 _log_lost_attempt(record)
@@ -133,7 +133,8 @@ class Recovery:
             for record in map(TaskRecord, itertools.takewhile(lambda _: not self._stopping.is_set(), cursor)):
                 _log_lost_attempt(record)
                 fence = claims.lease_over(record.attempts)
-                requeued = handle_lost_attempt(self._backend, record, request_of(self._app, record), fence, _LOST)
+                request = request_of(self._app, record)
+                requeued = handle_lost_attempt(self._backend, record, request, fence, _LOST, claims.Loss.WORKER)
                 if requeued is not None:
                     publish(self._app, requeued)
 

@@ -77,7 +77,7 @@ class AttemptState:
     """The phase of one attempt with what is known in it. A transition that the phase does not allow raises."""
 
     __slots__ = (
-        "_claim", "_fence", "_is_over", "_own_message_sent", "_own_state", "_phase", "_pid", "_refused",
+        "_claim", "_error", "_fence", "_is_over", "_own_message_sent", "_own_state", "_phase", "_pid", "_refused",
         "_retry",
     )  # fmt: skip
 
@@ -87,6 +87,7 @@ class AttemptState:
         self._claim: OwnClaim | None = None
         self._retry: OwnRetry | None = None
         self._fence: Filter | None = None
+        self._error: BaseException | None = None
         self._own_state: OwnState | None = None
         # These three can come true in any phase.
         self._is_over = False
@@ -144,6 +145,11 @@ class AttemptState:
     def refused(self) -> bool:
         """True if the record refused a write of this attempt: the task does not belong to it any more."""
         return self._refused
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception of the function. Celery passes on another one in its place if it cannot be pickled."""
+        return self._error
 
     @property
     def own_state(self) -> OwnState | None:
@@ -217,6 +223,10 @@ class AttemptState:
     def is_function_running(self) -> bool:
         """True while the task function runs, until it hands its task over."""
         return self._phase is Phase.RUNNING and self._claim is not None and not self._claim.function_left
+
+    def note_error(self, error: BaseException) -> None:
+        """Note the exception that ends the attempt."""
+        self._error = error
 
     def note_own_state(self, name: str, meta: Any) -> None:
         """Note a state of Celery's that the function has set itself."""

@@ -52,6 +52,7 @@ async def collect(site: Site, client: Client, ledger: Ledger, watchers: Watchers
         logs=await _logs(client, logged),
         losses=site.mongodb.losses,
         max_lost_attempts=3 if options.defaults else _MANY_LOST_ATTEMPTS,
+        max_lost_workers=10 if options.defaults else _MANY_LOST_ATTEMPTS,
     )
 
 

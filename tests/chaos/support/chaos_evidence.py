@@ -30,6 +30,7 @@ class Evidence:
     logs: dict[str, list[str]] = field(default_factory=dict)
     losses: list[tuple[float, float]] = field(default_factory=list)
     max_lost_attempts: int = 3
+    max_lost_workers: int = 10
 
     @cached_property
     def runs_of(self) -> dict[str, list[Run]]:

@@ -180,7 +180,7 @@ class Chaos:
         falls = list(chaos_client_checks.falls(evidence))
         explained = sum(chaos_client_checks.is_explained(evidence, before, after) for _, before, after in falls)
         changes = sum(live.changes for live in watchers.lists)
-        lost_attempts = sum(record.lost_attempts for record in evidence.records.values())
+        lost_attempts = sum(record.lost_attempts + record.lost_workers for record in evidence.records.values())
         tasks = f"{load.stories} stories, {len(evidence.records)} tasks, {len(evidence.runs)} runs"
         watching = f"{len(evidence.watches)} watchers and {len(watchers.lists)} lists with {changes} changes"
         self._result.summary += [

@@ -40,6 +40,7 @@ _SHORT = {
     "STORE_TIMEOUT_SECONDS": "3",
     # Faults take attempts away far more often than the default of three.
     "MAX_LOST_ATTEMPTS": "1000",
+    "MAX_LOST_WORKERS": "1000",
 }
 
 

@@ -59,7 +59,9 @@ def _wrong_outcome(evidence: Evidence, record: TaskRecord) -> str | None:
 
 def _wrong_failure(evidence: Evidence, record: TaskRecord, expected: str | None) -> str | None:
     kind, message = (record.error.type, record.error.message) if record.error else (None, None)
-    was_lost_often = kind == "WorkerLostError" and record.lost_attempts + 1 >= evidence.max_lost_attempts
+    lost_processes = record.lost_attempts + 1 >= evidence.max_lost_attempts
+    lost_workers = record.lost_workers + 1 >= evidence.max_lost_workers
+    was_lost_often = kind == "WorkerLostError" and (lost_processes or lost_workers)
     return None if kind == expected or was_lost_often else f"{kind}: {message}"
 
 

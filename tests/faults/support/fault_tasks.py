@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import chain, chord, group, shared_task
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, WorkerShutdown
 
 from gql_api.worker.app.task import Task
 
@@ -69,6 +69,13 @@ def poison(self: Task) -> None:
     """Take its process down."""
     with _written_down(self):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(bind=True)
+def stop_worker(self: Task) -> None:
+    """Take its worker down, if that is a solo worker."""
+    with _written_down(self):
+        raise WorkerShutdown
 
 
 @shared_task(bind=True, max_retries=3)

@@ -45,7 +45,7 @@ class RecordMachine(RuleBasedStateMachine):
         self.id = str(uuid.uuid4())
         self.store.change(writes.create(NewTask(id=self.id, name="add", metadata=_METADATA)), upsert=True)
         self.status = Status.QUEUED
-        self.attempts = self.lost = 0
+        self.attempts = self.lost = self.lost_workers = 0
         self.revision = 1
         self.holder: tuple[str, int] | None = None
         self.asked = self.forced = False
@@ -90,23 +90,26 @@ class RecordMachine(RuleBasedStateMachine):
         """An attempt reports progress."""
         self._expect(writes.progress(self.id, Progress(1.0), fence=claims.held_by(attempt)), taken=self._holds(attempt))
 
-    @rule(worker=_workers, lost=st.booleans())
-    def give_back(self, worker: tuple[str, int], lost: bool) -> None:
+    @rule(worker=_workers, lost=st.sampled_from([None, *claims.Loss]))
+    def give_back(self, worker: tuple[str, int], lost: claims.Loss | None) -> None:
         """A main process takes the task from one of its processes."""
         fence = claims.run_by(*worker)
         taken = self.status is Status.STARTED and self.holder == worker
         if self._expect(claims.requeue(self.id, fence, "given back", lost=lost), taken=taken):
-            self.status, self.holder, self.lost = Status.QUEUED, None, self.lost + lost
+            self.status, self.holder = Status.QUEUED, None
+            self.lost += lost is claims.Loss.PROCESS
+            self.lost_workers += lost is claims.Loss.WORKER
 
     @rule(attempt=_attempts)
     def recover(self, attempt: int) -> None:
         """Recovery leaves an attempt alone whose lease has not expired."""
-        self._expect(claims.requeue(self.id, claims.lease_over(attempt), "lost", lost=True), taken=False)
+        self._expect(claims.requeue(self.id, claims.lease_over(attempt), "lost", lost=claims.Loss.WORKER), taken=False)
 
     @rule()
     def enqueue_early(self) -> None:
-        """A task is not sent before it is due; a task that is due at once is QUEUED already."""
-        self._expect(claims.enqueue(self.id), taken=False)
+        """A task is not sent before it is due. One that waits for a retry is due at once when it was cancelled."""
+        if self._expect(claims.enqueue(self.id), taken=self.status is Status.RETRY and self.asked):
+            self.status = Status.QUEUED
 
     @rule()
     def expire(self) -> None:
@@ -181,6 +184,7 @@ class RecordMachine(RuleBasedStateMachine):
         """The record has the changes that succeeded, and no others."""
         record = self._record()
         assert (record.status, record.attempts, record.lost_attempts) == (self.status, self.attempts, self.lost)
+        assert record.lost_workers == self.lost_workers
         assert record.revision == self.revision
         assert record.metadata == self.metadata
         assert record.metadata_revision == self.metadata_revision

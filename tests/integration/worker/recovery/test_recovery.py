@@ -34,7 +34,7 @@ from gql_api.worker.recovery.recovery import Recovery
 from gql_api.worker.sending.republish import publish
 
 _HOUR_MS = 3_600_000
-_MAX_LOST_ATTEMPTS = 3
+_MAX_LOST_WORKERS = 3
 # Several batches, the last of which is not full.
 _MANY = 1_700
 # A scan takes less, on a busy machine too.
@@ -163,7 +163,7 @@ def bench(settings: Settings) -> Iterator[Bench]:
 
 @contextlib.contextmanager
 def _bench(settings: Settings) -> Iterator[Bench]:
-    limits = {"lease_seconds": _LEASE_SECONDS, "max_lost_attempts": _MAX_LOST_ATTEMPTS}
+    limits = {"lease_seconds": _LEASE_SECONDS, "max_lost_workers": _MAX_LOST_WORKERS}
     settings = settings.model_copy(update=limits)
     app = adopt(Celery("recovery-tests", set_as_current=False, broker=settings.celery_broker_url))
     app.task(name="job")(_job)
@@ -322,15 +322,19 @@ def test_due_tasks_wait_while_the_broker_is_away(bench: Bench) -> None:
 
 
 def test_all_lost_attempts_are_given_back_at_once(bench: Bench) -> None:
-    """One scan queues all of them again, and ends those that were cancelled or lost too often."""
+    """One scan queues all of them again, and ends those that were cancelled or have lost too many workers."""
     ids = bench.create(_MANY)
     bench.start(ids)
     cancelled, poison = bench.create(1), bench.create(1)
     bench.start(cancelled, **{fields.CANCEL_REQUESTED_AT: bench.find(*cancelled)[0].created_at})
-    bench.start(poison, **{fields.LOST_ATTEMPTS: _MAX_LOST_ATTEMPTS - 1})
+    bench.start(poison, **{fields.LOST_WORKERS: _MAX_LOST_WORKERS - 1})
+    unlucky = bench.create(1)
+    bench.start(unlucky, **{fields.LOST_ATTEMPTS: 99})
     bench.scan(bench.recovery())
-    assert bench.queued() == ids
-    assert {(record.status, record.lost_attempts) for record in bench.find(*ids)} == {(Status.QUEUED, 1)}
+    queued = bench.queued()
+    assert ([each for each in queued if each not in unlucky], len(queued)) == (ids, len(ids) + 1)
+    lost = {(record.status, record.lost_workers, record.lost_attempts) for record in bench.find(*ids)}
+    assert lost == {(Status.QUEUED, 1, 0)}
     assert bench.find(*cancelled)[0].status is Status.REVOKED
     assert bench.find(*poison)[0].status is Status.FAILURE
 
