@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from celery import states
 from celery.backends.mongodb import MongoBackend
 from celery.canvas import Signature
-from celery.exceptions import Ignore, Reject, TaskRevokedError
+from celery.exceptions import Ignore, ImproperlyConfigured, Reject, TaskRevokedError
 from celery.result import AsyncResult, GroupResult
 from kombu.exceptions import EncodeError
 from pymongo.collection import Collection
@@ -490,5 +490,8 @@ class Backend(MongoBackend):
 
 def _settings_of(app: Celery) -> Settings:
     settings = Settings.load()
-    # A program that runs its tasks by itself, such as a test, may have no broker.
-    return settings if app.conf.task_always_eager else settings.for_broker(app.connection_for_write())
+    # A program that runs its tasks by itself, such as a test, may have no broker. Senders and workers are refused.
+    with contextlib.suppress(ImproperlyConfigured):
+        if not app.conf.task_always_eager:
+            return settings.for_broker(app.connection_for_write())
+    return settings
