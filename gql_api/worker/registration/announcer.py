@@ -135,7 +135,7 @@ def _beat(worker: Any, task_names: list[str], interval: float, broker: str | Non
         concurrency=_concurrency(worker),
         task_names=task_names,
         # Read at each beat, because consumers can be added and cancelled.
-        queues=sorted(worker.sending.amqp.queues.consume_from),
+        queues=sorted(worker.app.amqp.queues.consume_from),
         good_for_seconds=interval * _MISSED_BEATS,
         consuming=consumption.is_going_on,
         run=RUN,
