@@ -1,0 +1,112 @@
+"""The record of a message that is about to leave: a new one, or the next message of an existing one."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from celery.exceptions import Ignore
+from pymongo.errors import DuplicateKeyError
+
+from gql_api.dispatch import ATTEMPTS
+from gql_api.record import claims, writes
+from gql_api.record.fields import Status
+from gql_api.record.model import NewTask
+from gql_api.worker.backend.messages import ORIGINAL
+from gql_api.worker.sending.new_tasks import Times, new_task
+from gql_api.worker.sending.task_ids import SenderTokens, check_not_deleted, check_not_taken
+from gql_api.worker.state.attempt import attempt_of
+
+if TYPE_CHECKING:
+    from gql_api.record.reads import TaskRecord
+    from gql_api.worker.backend.backend import Backend
+    from gql_api.worker.sending.recording_producer import Outgoing
+
+logger = logging.getLogger(__name__)
+
+# The headers of a message with the times that its record keeps.
+_EXPIRES = "expires"
+_TIMES = ("eta", _EXPIRES)
+
+_tokens = SenderTokens()
+
+
+class DroppedError(Exception):
+    """A message that is not sent: its task has begun, has ended or was deleted since it was first sent."""
+
+
+def record_message(
+    backend: Backend, options: dict[str, Any], times: Times, outgoing: Outgoing
+) -> dict[str, Any] | None:
+    """Store the record of a message, and return the headers to publish; None when it is not to be published now."""
+    attempts = _record(backend, new_task(backend, outgoing, options, times))
+    if attempts is None:
+        return None
+    headers = dict(outgoing.headers)
+    expires = headers.get(_EXPIRES)
+    for name in _TIMES:
+        # The worker shows the time in the task's request. Workers of an earlier version read the expiry from there too.
+        if (text := headers.pop(name, None)) is not None:
+            headers[ORIGINAL + name] = text
+    if backend.stock is not None:
+        # A stock worker reads the expiry from the message only.
+        headers[_EXPIRES] = expires
+    return {**headers, ATTEMPTS: attempts} if attempts else headers
+
+
+def _record(backend: Backend, task: NewTask) -> int | None:
+    """Store the record, or the next message in an existing one.
+
+    Returns:
+        The number of attempts that have begun, for the message; None when the task waits for its time.
+
+    Raises:
+        Ignore: the message is a retry by an attempt that does not hold its task any more.
+        DroppedError: the task takes no such message any more.
+        DuplicateTaskIdError: the sender gave the id of another task.
+    """
+    sender = backend.app.current_worker_task
+    own = attempt_of(sender.request) if sender is not None and sender.request.id == task.id else None
+    if own is not None and own.is_sending_retry:
+        if task.scheduled_for is not None and task.scheduled_for <= datetime.now(UTC):
+            task = replace(task, scheduled_for=None)
+        if not backend.store_retry(sender.request, task):
+            raise Ignore("the task was taken away while it ran")
+        return None if task.waits else own.number
+    with _tokens.token(task.id) as token:
+        new = replace(task, sender_token=token)
+        attempts = backend.when_store_answers(lambda: _create_or_continue(backend, new, sender, is_own=own is not None))
+    if own is not None:
+        own.note_own_message()
+    return attempts
+
+
+def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own: bool) -> int | None:
+    if backend.store.is_deleted(task.id):
+        check_not_deleted(sender, task.id)
+        # For instance a step of a chain, sent again by a second attempt of the step before.
+        logger.warning("Task %s was deleted: it is not sent", task.id)
+        raise DroppedError
+    try:
+        record = backend.store.change(writes.create(task), upsert=True)
+    except DuplicateKeyError:
+        known = backend.store.find(task.id)
+        if known is not None and known.sender_token == task.sender_token:
+            # An earlier try was taken, and its reply was lost.
+            record = backend.store.confirm(known)
+        else:
+            if known is not None and not is_own:
+                check_not_taken(sender, known)
+            record = _continue(backend, task)
+    if record is None:
+        raise DroppedError
+    return None if record.status is Status.SCHEDULED else record.attempts
+
+
+def _continue(backend: Backend, task: NewTask) -> TaskRecord | None:
+    """Store the next message of a task; return None when the task takes no other message any more."""
+    if task.waits:
+        return backend.store.change(claims.postpone(task))
+    return backend.store.note_one(claims.remember_message(task, backend.settings.lease_seconds))
