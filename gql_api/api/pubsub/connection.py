@@ -183,6 +183,8 @@ class PubSubConnection:
                 quiet = connection
             else:
                 logger.warning("Redis gave no sign of life for %g seconds", 2 * self._silence_seconds)
+                # A PING would connect it again.
+                quiet = None
                 await connection.disconnect(nowait=True)
 
     def _handle(self, answer: Any) -> None:
