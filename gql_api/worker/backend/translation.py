@@ -111,10 +111,15 @@ def limited(progress: Progress, max_bytes: int) -> Progress:
 
 def progress_meta(progress: Progress) -> Any:
     """Return the meta that Celery's ``AsyncResult.info`` shows for a report: the reverse of :func:`progress_from`."""
-    known = {key: getattr(progress, key) for key in sorted(_KNOWN_META) if getattr(progress, key) is not None}
+    known = {key: _whole(getattr(progress, key)) for key in sorted(_KNOWN_META) if getattr(progress, key) is not None}
     if progress.data is not None and not isinstance(progress.data, dict):
         return progress.data
     return {**known, **(progress.data or {})}
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number as an integer: most functions report such, and programs use them in ``range``."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def error_info(stored: Any, traceback: Any, json_form: JsonForm, max_bytes: int) -> ErrorInfo:

@@ -178,6 +178,7 @@ def test_celerys_progress_idiom_becomes_progress(app: Celery, backend: Backend, 
     assert _record(backend, task_id).status is Status.STARTED
     result = app.AsyncResult(task_id)
     assert (result.state, result.info) == ("PROGRESS", meta)
+    assert list(range(result.info["total"])) == [0, 1]
 
 
 def test_other_states_stay_started(app: Celery, backend: Backend, task_id: TaskId) -> None:
