@@ -93,8 +93,7 @@ def events_address_of_url(url: str) -> str:
     """
     if not url.startswith("redis+socket://"):
         return events_address(url)
-    parts = urlsplit(url)
-    return events_address(f"unix://{parts.path}?db={dict(parse_qsl(parts.query)).get('virtual_host', 0)}")
+    return _socket_address(url, "0")
 
 
 def events_address_of(broker: Connection) -> str:
@@ -106,13 +105,21 @@ def events_address_of(broker: Connection) -> str:
     host, database = str(broker.hostname or "localhost"), str(broker.virtual_host or "0").strip("/") or "0"
     user = f"{quote(broker.userid or '', '')}:{quote(broker.password or '', '')}@" if broker.password else ""
     if host.startswith("socket://"):
-        return events_address_of_url(f"redis+{host}")
+        return _socket_address(host, database)
     options = _tls_options(broker.ssl) if broker.ssl else {}
     scheme = _TLS if broker.ssl else "redis"
     address = f"[{host}]" if ":" in host else host
     return events_address(
         f"{scheme}://{user}{address}:{broker.port or 6379}/{database}?{urlencode(options)}".rstrip("?")
     )
+
+
+def _socket_address(url: str, database: str) -> str:
+    # kombu and redis-py decode the user name, the password and the path in the same way.
+    parts = urlsplit(url)
+    credentials, at, _ = parts.netloc.rpartition("@")
+    database = dict(parse_qsl(parts.query)).get("virtual_host", database)
+    return events_address(f"unix://{credentials}{at}{parts.path}?db={database}")
 
 
 def _tls_options(given: object) -> dict[str, str]:

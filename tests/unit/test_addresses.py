@@ -92,6 +92,8 @@ def test_a_socket_has_a_path() -> None:
         ("redis://h", {"ssl": {"ssl_cert_reqs": "none"}}, "rediss://h:6379/0?ssl_cert_reqs=none"),
         ("redis://h", {"ssl": True}, "rediss://h:6379/0"),
         ("redis+socket:///run/r.sock?virtual_host=2", {}, "unix:///run/r.sock?db=2"),
+        ("redis+socket:///run/r.sock", {"virtual_host": "2"}, "unix:///run/r.sock?db=2"),
+        ("redis+socket://u:p%40%2F@/run/r.sock", {}, "unix://u:p%40%2F@/run/r.sock?db=0"),
         ("h", {"transport": "redis", "port": 5, "virtual_host": "7", "password": "p"}, "redis://:p@h:5/7"),
     ],
 )
