@@ -23,7 +23,7 @@ _MAX_BATCHES = 4
 class Retention:
     """The deletion by one worker, which goes on where it stopped.
 
-    The oldest tasks may be members of unfinished chords, which stay until that is done, however many they are.
+    The oldest tasks may be members of unfinished chords. They stay, however many they are.
     """
 
     def __init__(self, backend: Backend) -> None:
