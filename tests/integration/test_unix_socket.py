@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from celery import Celery
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
+from redis.retry import Retry
 from support import process, wait_until, wait_until_async
 
 from gql_api.adopt import adopt
@@ -44,7 +46,7 @@ async def test_every_connection_has_the_password_of_the_broker(
     settings: Settings, path: Path, store: TaskStore, user: str
 ) -> None:
     """The API publishes messages and receives events, and the events of an adopted application go there too."""
-    with Redis(unix_socket_path=str(path)) as redis, pytest.raises(AuthenticationError):
+    with Redis(unix_socket_path=str(path), retry=Retry(NoBackoff(), 0)) as redis, pytest.raises(AuthenticationError):
         redis.ping()
     url = f"redis+socket://{user}:{_ENCODED}@{path}?virtual_host=2"
     guarded = Settings(**{**settings.model_dump(exclude={"redis_url"}), "celery_broker_url": url})
