@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -18,6 +20,30 @@ _CERT_REQS = "ssl_cert_reqs"
 _SPELLINGS = {f"CERT_{name.upper()}": name for name in _REQUIREMENTS}
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _EXAMPLE = "expected an address like redis://host:6379/0"
+_ENCODE = (
+    "it cannot be used: percent-encode the special characters of the user name and of the password, "
+    "such as / ? # @ as %2F %3F %23 %40"
+)
+
+
+@contextlib.contextmanager
+def errors_without_credentials(url: str) -> Iterator[None]:
+    """Replace an error about an address that may contain a part of the password.
+
+    A special character of a password that is not percent-encoded ends the name of the host. The rest of the password is
+    then taken for a path, a database or an option, and is in the message.
+
+    Raises:
+        ValueError: the body raised one, or the error of a library.
+    """
+    try:
+        yield
+    except Exception:
+        # The password ends at an @. None there means that it ended before that.
+        _, *rest = re.split("[/?#]", url.partition("://")[2], maxsplit=1)
+        if "@" in "".join(rest):
+            raise ValueError(_ENCODE) from None
+        raise
 
 
 def events_address(url: str) -> str:
@@ -26,16 +52,17 @@ def events_address(url: str) -> str:
     Raises:
         ValueError: the address can never work.
     """
-    url = _checked(url, ("redis", _TLS, "unix"))
+    given, url = url, _checked(url, ("redis", _TLS, "unix"))
     # A client of the API, which has asynchronous connections, and one of a worker. Neither connects.
     from redis import ConnectionPool  # noqa: PLC0415 - most modules that read settings never connect
     from redis.asyncio import ConnectionPool as AsyncConnectionPool  # noqa: PLC0415 - the same
 
-    try:
-        ConnectionPool.from_url(url).make_connection()
-        AsyncConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call] # redis-py
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"redis-py cannot use the address: {error}") from None
+    with errors_without_credentials(given):
+        try:
+            ConnectionPool.from_url(url).make_connection()
+            AsyncConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call] # redis-py
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"redis-py cannot use the address: {error}") from None
     return url
 
 
@@ -45,15 +72,16 @@ def broker_address(url: str) -> str:
     Raises:
         ValueError: the address can never work.
     """
-    url = _checked(url, ("redis", _TLS, "redis+socket"))
+    given, url = url, _checked(url, ("redis", _TLS, "redis+socket"))
     if "?" not in url:
         return url
     from kombu.connection import Connection  # noqa: PLC0415 - see above
 
-    try:
-        Connection(url)  # type: ignore[no-untyped-call] # kombu
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"Celery cannot use the address: {error}") from None
+    with errors_without_credentials(given):
+        try:
+            Connection(url)  # type: ignore[no-untyped-call] # kombu
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Celery cannot use the address: {error}") from None
     return url
 
 
@@ -65,8 +93,7 @@ def events_address_of_url(url: str) -> str:
     """
     if not url.startswith("redis+socket://"):
         return events_address(url)
-    parts = urlsplit(url)
-    return events_address(f"unix://{parts.path}?db={dict(parse_qsl(parts.query)).get('virtual_host', 0)}")
+    return _socket_address(url, "0")
 
 
 def events_address_of(broker: Connection) -> str:
@@ -78,13 +105,21 @@ def events_address_of(broker: Connection) -> str:
     host, database = str(broker.hostname or "localhost"), str(broker.virtual_host or "0").strip("/") or "0"
     user = f"{quote(broker.userid or '', '')}:{quote(broker.password or '', '')}@" if broker.password else ""
     if host.startswith("socket://"):
-        return events_address_of_url(f"redis+{host}")
+        return _socket_address(host, database)
     options = _tls_options(broker.ssl) if broker.ssl else {}
     scheme = _TLS if broker.ssl else "redis"
     address = f"[{host}]" if ":" in host else host
     return events_address(
         f"{scheme}://{user}{address}:{broker.port or 6379}/{database}?{urlencode(options)}".rstrip("?")
     )
+
+
+def _socket_address(url: str, database: str) -> str:
+    # kombu and redis-py decode the user name, the password and the path in the same way.
+    parts = urlsplit(url)
+    credentials, at, _ = parts.netloc.rpartition("@")
+    database = dict(parse_qsl(parts.query)).get("virtual_host", database)
+    return events_address(f"unix://{credentials}{at}{parts.path}?db={database}")
 
 
 def _tls_options(given: object) -> dict[str, str]:
@@ -99,6 +134,11 @@ def _checked(url: str, schemes: tuple[str, ...]) -> str:
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in schemes:
         raise ValueError(_EXAMPLE)
+    with errors_without_credentials(url):
+        return _usable(url, scheme)
+
+
+def _usable(url: str, scheme: str) -> str:
     try:
         # kombu's sockets have a scheme that urlsplit does not split.
         parts = urlsplit(url)

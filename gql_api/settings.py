@@ -17,7 +17,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from gql_api.addresses import broker_address, events_address, events_address_of, events_address_of_url
+from gql_api.addresses import (
+    broker_address,
+    errors_without_credentials,
+    events_address,
+    events_address_of,
+    events_address_of_url,
+)
 
 if TYPE_CHECKING:
     from kombu.connection import Connection
@@ -35,10 +41,11 @@ def _with_scheme(url: str) -> str:
 def _mongodb_url(url: str) -> str:
     if not url.startswith(("mongodb://", "mongodb+srv://")):
         raise ValueError("expected an address like mongodb://host:27017/?replicaSet=rs0")
-    try:
-        MongoClient[dict[str, object]](url, connect=False).close()
-    except (PyMongoError, OSError) as error:
-        raise ValueError(str(error)) from None
+    with errors_without_credentials(url):
+        try:
+            MongoClient[dict[str, object]](url, connect=False).close()
+        except (PyMongoError, OSError) as error:
+            raise ValueError(str(error)) from None
     return url
 
 
@@ -62,7 +69,9 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 class Settings(BaseSettings):
     """The settings of a deployment. Each field is read from the environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     mongodb_url: MongodbUrl = Field(
         default="mongodb://localhost:27017",

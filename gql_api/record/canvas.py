@@ -18,6 +18,7 @@ from pymongo import IndexModel
 
 from gql_api import values
 from gql_api.record import fields as f
+from gql_api.record import queries
 from gql_api.record.reads import Document
 from gql_api.record.writes import NOW, REMOVE, Filter, Write, literal
 
@@ -136,6 +137,11 @@ def close(chord_id: str) -> Write:
 def unfinished_since(time: datetime) -> Document:
     """Return the filter that finds chords that are not done and have not changed since a time."""
     return {_DONE: False, f.UPDATED_AT: {"$lt": time}}
+
+
+def ended_before(seconds: float) -> Document:
+    """Return the filter that finds chords that were done so many seconds ago, by the database's clock."""
+    return {_DONE: True, **queries.untouched_for(seconds)}
 
 
 def unfinished_among(chord_ids: list[str]) -> Document:

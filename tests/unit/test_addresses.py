@@ -48,6 +48,28 @@ def test_an_address_that_can_never_work_is_refused(check: Callable[[str], str], 
     assert "pa" not in str(caught.value).split()
 
 
+_CUT_OFF = [
+    "redis://:12/SECRET@host:6379/0",
+    "redis://u:12/SECRET/1@host",
+    "redis://:12?SECRET=5@host:6379/0",
+    "redis://:12?db=SECRET@host",
+    "redis://:SECRET#SECRET@host",
+    "rediss://:12?ssl_cert_reqs=none&SECRET=1@host",
+    "rediss://:12?ssl_cert_reqs=SECRET@host",
+    "rediss://:12?ssl_ca_certs=SECRET@host",
+    "rediss://:12?ssl_ca_path=SECRET&@host",
+]
+
+
+@pytest.mark.parametrize("check", [broker_address, events_address])
+@pytest.mark.parametrize("url", _CUT_OFF)
+def test_a_part_of_a_password_is_in_no_error(check: Callable[[str], str], url: str) -> None:
+    """A special character makes a database or an option of the rest of the password."""
+    with pytest.raises(ValueError, match="percent-encode") as caught:
+        check(url)
+    assert "SECRET" not in str(caught.value)
+
+
 def test_a_socket_has_a_path() -> None:
     """Sockets have other schemes in redis-py and in kombu."""
     with pytest.raises(ValueError, match=r"unix:///run/redis\.sock"):
@@ -70,6 +92,8 @@ def test_a_socket_has_a_path() -> None:
         ("redis://h", {"ssl": {"ssl_cert_reqs": "none"}}, "rediss://h:6379/0?ssl_cert_reqs=none"),
         ("redis://h", {"ssl": True}, "rediss://h:6379/0"),
         ("redis+socket:///run/r.sock?virtual_host=2", {}, "unix:///run/r.sock?db=2"),
+        ("redis+socket:///run/r.sock", {"virtual_host": "2"}, "unix:///run/r.sock?db=2"),
+        ("redis+socket://u:p%40%2F@/run/r.sock", {}, "unix://u:p%40%2F@/run/r.sock?db=0"),
         ("h", {"transport": "redis", "port": 5, "virtual_host": "7", "password": "p"}, "redis://:p@h:5/7"),
     ],
 )

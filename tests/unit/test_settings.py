@@ -93,6 +93,20 @@ def test_addresses_are_not_shown() -> None:
     assert "secret" not in repr(Settings(mongodb_url="mongodb://u:secret@db", redis_url="redis://:secret@r"))
 
 
+@pytest.mark.parametrize("name", ["MONGODB_URL", "CELERY_BROKER_URL", "REDIS_URL"])
+@pytest.mark.parametrize("password", ["abc/SECRET", "12/SECRET/1", "12?SECRET", "12/SECRET?SECRET", "%ZZ/SECRET/"])
+def test_a_password_is_in_no_error(monkeypatch: pytest.MonkeyPatch, name: str, password: str) -> None:
+    """An error says what is wrong with an address without any part of it that may be the password's."""
+    url = f"{'mongodb' if name == 'MONGODB_URL' else 'redis'}://u:{password}=@host:6379/a.b?x=y"
+    monkeypatch.setenv(name, url)
+    with pytest.raises(SettingsError, match=r"percent-encode|escaped") as caught:
+        Settings.load()
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises(ValidationError, match=rf"(?i){name}") as invalid:
+        Settings()
+    assert "SECRET" not in str(invalid.value)
+
+
 @pytest.mark.parametrize(("tests", "fails"), [("1", True), ("0", False), (None, False)])
 def test_fail_points_are_for_tests_only(monkeypatch: pytest.MonkeyPatch, tests: str | None, fails: bool) -> None:
     """A process dies on purpose only where a second variable says that this is a test."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -15,6 +16,9 @@ from strawberry.types.scalar import ScalarDefinition
 from gql_api.api.execution.encoding import encode, write_time
 
 _RFC_3339 = 'an RFC 3339 time, like "2030-01-01T06:00:00+01:00"'
+# ``fromisoformat`` also reads weeks, times without separators or seconds, and offsets with seconds. RFC 3339 allows a
+# small t and z, and a space.
+_TIME = re.compile(r"[0-9]{4}(-[0-9]{2}){2}[T ][0-9]{2}(:[0-9]{2}){2}([.][0-9]+)?(Z|[+-][0-9]{2}:[0-5][0-9])")
 # Characters of a value in an error message.
 _MAX_SHOWN = 100
 
@@ -66,12 +70,15 @@ def _parse_datetime(value: Any) -> datetime:
     if not isinstance(value, str):
         raise GraphQLError(f"DateTime must be a string with {_RFC_3339}")
     shown = ascii(value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}...")
+    text = value.upper()
     try:
-        time = datetime.fromisoformat(value.upper())  # RFC 3339 also allows a small t and z
+        time = datetime.fromisoformat(text)
     except ValueError:
         raise GraphQLError(f"DateTime must be {_RFC_3339}, got {shown}") from None
     if time.tzinfo is None:
         raise GraphQLError(f'DateTime needs an offset, like "{time.isoformat()}Z", got {shown}')
+    if not _TIME.fullmatch(text):
+        raise GraphQLError(f"DateTime must be {_RFC_3339}, got {shown}")
     try:
         return time.astimezone(UTC)
     except OverflowError:

@@ -468,7 +468,7 @@ class Backend(MongoBackend):
         self._chords.repair(unchanged_since)
 
     def cleanup(self) -> None:
-        """Delete expired groups and chords. Tasks are kept, for ``RETENTION_DAYS``."""
+        """Delete expired groups, and chords that were done as long ago. Tasks are kept, for ``RETENTION_DAYS``."""
         if self.expires:
             self._groups.expire(self.expires)
             self._chords.expire(self.expires)

@@ -124,7 +124,7 @@ class Chords:
             self._complete(self._recount(chord.id), definition.body)
 
     def expire(self, seconds: float) -> None:
-        """Delete the chords that have not changed for so long."""
+        """Delete the chords that were done so long ago."""
         self._store.expire(seconds)
 
     def create_body_records(self, body: Signature) -> None:

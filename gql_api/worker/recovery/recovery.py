@@ -28,7 +28,7 @@ from gql_api.worker.recovery.backlog import Backlog
 from gql_api.worker.recovery.contact import Contacts
 from gql_api.worker.recovery.due_tasks import DueTasks
 from gql_api.worker.recovery.lost_messages import LostMessages
-from gql_api.worker.recovery.retention import sweep
+from gql_api.worker.recovery.retention import Retention
 from gql_api.worker.recovery.stock_results import StockResults
 from gql_api.worker.sending.republish import ids_of, publish, request_of
 
@@ -60,6 +60,7 @@ class Recovery:
         backlog = Backlog(app)
         self._lost_messages = LostMessages(backend, backlog, self._names)
         self._stock_results = StockResults(backend)
+        self._retention = Retention(backend)
         self.contacts = Contacts(backend, backlog)
         """The contacts with the servers, which other threads keep."""
 
@@ -84,7 +85,7 @@ class Recovery:
         self._end_lost_attempts(now)
         if leader_lock.take(self._backend, "recovery", now, lease / 2):
             self._backend.repair_chords(now - lease)
-            sweep(self._backend, now)
+            self._retention.sweep(now)
         # It comes last, for it may fail by the number of tasks that wait.
         if contacts.is_broker_steady:
             self._send_lost_messages(now)

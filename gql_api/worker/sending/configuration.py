@@ -11,6 +11,7 @@ from celery.app.utils import Settings as CelerySettings
 from celery.exceptions import ImproperlyConfigured
 from kombu.compression import encoders, get_encoder
 from kombu.serialization import registry
+from kombu.transport import TRANSPORT_ALIASES
 
 from gql_api.addresses import broker_address
 from gql_api.dispatch import JSON_ONLY, PRIORITY_STEPS
@@ -168,8 +169,10 @@ def _check_urls(setting: str | Sequence[str] | None) -> None:
 def _check_broker(transports: Iterable[str], addresses: int) -> None:
     for transport in transports:
         if transport not in _BROKERS:
+            # Another name may be a part of a password, which a ; or a missing scheme has cut out of an address.
+            shown = f", not {transport}" if transport in TRANSPORT_ALIASES else ""
             raise ImproperlyConfigured(
-                f"the broker of an adopted application has to be Redis, not {transport}: "
+                f"the broker of an adopted application has to be Redis{shown}: "
                 "set broker_url (or CELERY_BROKER_URL) to an address like redis://host:6379/0"
                 f"{_INSTEAD.get(transport, '')}"
             )

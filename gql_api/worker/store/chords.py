@@ -85,11 +85,12 @@ class ChordStore:
                 yield canvas.chord_from(document)
 
     def expire(self, seconds: float) -> None:
-        """Delete the chords that have not changed for so long, with their finished members and definitions."""
-        untouched = queries.untouched_for(seconds)
-        for document in self._chords.find(untouched):
+        """Delete the chords that were done so long ago, with their finished members and definitions."""
+        # A chord that is not done keeps its body, however long a member waits or no worker runs.
+        ended = canvas.ended_before(seconds)
+        for document in self._chords.find(ended):
             chord_id = canvas.chord_from(document).id
-            if self._chords.delete_one({**queries.by_id(chord_id), **untouched}).deleted_count:
+            if self._chords.delete_one({**queries.by_id(chord_id), **ended}).deleted_count:
                 self._parts.delete_many(canvas.parts_of(chord_id))
                 self._definitions.delete_one(queries.by_id(chord_id))
 

@@ -202,12 +202,26 @@ def test_who_comes_too_late_to_complete_a_chord_changes_nothing(canvas: Canvas) 
     assert body is None or not body.is_final
 
 
-def test_chords_expire_like_groups(canvas: Canvas) -> None:
-    """Celery's clean-up deletes chords that have not changed for as long as results are kept."""
+def test_a_chord_that_is_not_done_does_not_expire(canvas: Canvas) -> None:
+    """A member may wait for longer than results are kept, and no worker may run in that time."""
     canvas.finish(0)
+    old = datetime.now(UTC) - timedelta(days=400)
+    chords = canvas.backend.database[fields.CHORDS]
+    assert chords.update_one(queries.by_id(canvas.id), {"$set": {fields.UPDATED_AT: old}}).modified_count == 1
     canvas.backend.cleanup()
     assert canvas.stored.size == 3
-    assert canvas.finished == canvas.members[:1]
+    for number in (1, 2):
+        canvas.finish(number)
+    assert canvas.bodies_sent == 1
+
+
+def test_chords_that_are_done_expire_like_groups(canvas: Canvas) -> None:
+    """Celery's clean-up deletes chords that were done as long ago as results are kept."""
+    for number in range(3):
+        canvas.finish(number)
+    canvas.backend.cleanup()
+    assert canvas.stored.size == 3
+    assert canvas.finished == canvas.members
     canvas.backend.expires = 1e-6
     canvas.backend.cleanup()
     assert canvas.backend.database[fields.CHORDS].count_documents({}) == 0

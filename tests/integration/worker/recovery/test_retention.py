@@ -13,7 +13,7 @@ from gql_api.record import canvas, fields, writes
 from gql_api.record.model import MessageParts, NewTask
 from gql_api.settings import Settings
 from gql_api.worker.backend.backend import Backend
-from gql_api.worker.recovery.retention import sweep
+from gql_api.worker.recovery.retention import Retention
 
 _NOW = datetime.now(UTC)
 
@@ -38,11 +38,33 @@ def test_members_of_an_unfinished_chord_outlive_the_retention_time(backend: Back
     backend.collection.update_many({}, {"$set": {fields.CREATED_AT: old, fields.FINISHED_AT: old}})
     chords = backend.database[fields.CHORDS]
     chords.update_one(*canvas.begin("c", None), upsert=True)
-    sweep(backend, datetime.now(UTC))
+    Retention(backend).sweep(datetime.now(UTC))
     assert [record["_id"] for record in backend.collection.find()] == ["member"]
     chords.update_one(*canvas.close("c"))
-    sweep(backend, datetime.now(UTC))
+    Retention(backend).sweep(datetime.now(UTC))
     assert list(backend.collection.find()) == []
+
+
+def test_many_members_of_unfinished_chords_do_not_keep_other_tasks(backend: Backend) -> None:
+    """A sweep goes on where the last one stopped, and begins again with the oldest after the last."""
+    backend.store.change(writes.create(NewTask("alone", "add")), upsert=True)
+    backend.store.change(writes.succeed("alone", 1))
+    ended = datetime.now(UTC) - timedelta(days=2)
+    task = {**(backend.collection.find_one() or {}), fields.CREATED_AT: ended, fields.FINISHED_AT: ended}
+    backend.collection.replace_one({fields.ID: "alone"}, task)
+    ids = [f"a-member-{number:04}" for number in range(2500)]
+    backend.collection.insert_many([{**task, fields.ID: id_, fields.CHORD_ID: "c"} for id_ in ids])
+    chords = backend.database[fields.CHORDS]
+    chords.update_one(*canvas.begin("c", None), upsert=True)
+    retention = Retention(backend)
+    retention.sweep(datetime.now(UTC))
+    assert backend.collection.count_documents({}) == len(ids) + 1
+    retention.sweep(datetime.now(UTC))
+    assert backend.collection.count_documents({}) == len(ids)
+    assert backend.store.is_deleted("alone")
+    chords.update_one(*canvas.close("c"))
+    retention.sweep(datetime.now(UTC))
+    assert backend.collection.count_documents({}) == len(ids) - 2000
 
 
 @pytest.fixture
@@ -65,7 +87,7 @@ def test_tasks_are_kept_for_retention_days(
         ended = _NOW - timedelta(days=age)
         update = {"$set": {fields.CREATED_AT: ended, fields.FINISHED_AT: ended}}
         assert backend.collection.update_one({fields.ID: f"task-{age}"}, update).matched_count == 1
-    sweep(backend, _NOW)
+    Retention(backend).sweep(_NOW)
     backend.cleanup()
     found = [document[fields.ID] for document in backend.collection.find()]
     assert sorted(found) == sorted(f"task-{age}" for age in kept)

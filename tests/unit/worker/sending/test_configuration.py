@@ -47,6 +47,16 @@ def test_a_broker_that_is_not_one_redis_is_refused(setting: str, url: str, why: 
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://:12/SECRET@broker", "redis://:12;SECRET://@broker", "u:SECRET://@broker", "redis://:12?SECRET=1@b"]
+)
+def test_a_password_is_in_no_error(url: str) -> None:
+    """A special character makes a database, an option or another address of the rest of the password."""
+    with pytest.raises(ImproperlyConfigured, match=r"Redis|percent-encode") as caught:
+        adopt(_app(broker=url))
+    assert "SECRET" not in str(caught.value)
+
+
 @pytest.mark.parametrize("variable", ["CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"])
 def test_a_broker_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     """Celery's variables take precedence over the settings."""
