@@ -194,23 +194,32 @@ def held_back(task_ids: list[str], by: str) -> Document:
     return {f.ID: {"$in": task_ids}, f.TAKEN_BY: by, f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]}}
 
 
-def purgeable(queue: str) -> Document:
-    """Return the filter that finds the tasks that have a message in a queue, or were held back from it."""
-    is_held_back = {"$expr": {"$eq": [{"$arrayElemAt": [f"${f.HISTORY}.{f.MESSAGE}", -1]}, _HELD_BACK]}}
+def held_back_from(queue: str, names: list[str]) -> Document:
+    """Return the filter that finds the tasks that wait for their rate limit, which keeps them out of a queue."""
     return {
         f.QUEUE: queue,
-        "$or": [
-            {f.STATUS: Status.QUEUED},
-            {f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]}, **is_held_back},
-            # Its message was sent when the retry was stored.
-            {f.STATUS: Status.RETRY, "$expr": {"$lte": [f"${f.DUE_AT}", NOW]}},
-        ],
+        f.NAME: {"$in": names},
+        f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]},
+        "$expr": {"$eq": [{"$arrayElemAt": [f"${f.HISTORY}.{f.MESSAGE}", -1]}, _HELD_BACK]},
     }
 
 
-def take_purged(task_ids: list[str], by: str, queue: str) -> Write:
-    """Revoke those of some tasks that still have a message in a queue that is purged. Run over many."""
-    return _take(control.cancel_waiting(task_ids, f"queue {queue} was purged", matching=purgeable(queue)), by)
+def take_purged_held_back(task_ids: list[str], by: str, queue: str, names: list[str]) -> Write:
+    """Revoke those of some tasks that still wait for their rate limit. Run over many."""
+    return _take_purged(task_ids, by, queue, held_back_from(queue, names))
+
+
+def take_purged(task_ids: list[str], attempts: int, by: str, queue: str) -> Write:
+    """Revoke those of some tasks that their purged messages, which follow so many attempts, would have started.
+
+    Run over many.
+    """
+    startable = {f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}, f.ATTEMPTS: attempts}
+    return _take_purged(task_ids, by, queue, startable)
+
+
+def _take_purged(task_ids: list[str], by: str, queue: str, matching: Document) -> Write:
+    return _take(control.cancel_waiting(task_ids, f"queue {queue} was purged", matching=matching), by)
 
 
 def _without_last_wait() -> dict[str, Any]:
