@@ -90,6 +90,15 @@ def _take(write: Write, by: str) -> Write:
     return filter_, [{"$set": {**stage["$set"], f.TAKEN_BY: by}}]
 
 
+def unsettled(now: datetime, names: list[str], others_since: datetime) -> Document:
+    """Return the filter that finds the revoked tasks of some functions that something follows.
+
+    It finds those of other functions too if they have been due since ``others_since``.
+    """
+    of_names = {"$or": [{f.NAME: {"$in": names}}, {f.DUE_AT: {"$lt": others_since}}]}
+    return {f.STATUS: Status.REVOKED, f.DUE_AT: {"$lt": now}, **of_names}
+
+
 def take_revoked(task_ids: list[str], by: str, seconds: float) -> Write:
     """Take those of some revoked tasks that something follows, for some time. Run over many."""
     fence = {f.STATUS: Status.REVOKED, f.DUE_AT: {"$exists": True}, "$expr": {"$lte": [f"${f.DUE_AT}", NOW]}}
