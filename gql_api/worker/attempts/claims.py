@@ -60,7 +60,8 @@ class Claiming:
             _claim(self.backend, request)
             _restore_times(request)
         try:
-            super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
+            with attempt_of(request).in_before_start():
+                super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
         except (Ignore, Reject) as error:
             outcomes.end_without_result(self.backend, request, error)
             raise
