@@ -90,6 +90,15 @@ def _take(write: Write, by: str) -> Write:
     return filter_, [{"$set": {**stage["$set"], f.TAKEN_BY: by}}]
 
 
+def unsettled(now: datetime, names: list[str], others_since: datetime) -> Document:
+    """Return the filter that finds the revoked tasks of some functions that something follows.
+
+    It finds those of other functions too if they have been due since ``others_since``.
+    """
+    of_names = {"$or": [{f.NAME: {"$in": names}}, {f.DUE_AT: {"$lt": others_since}}]}
+    return {f.STATUS: Status.REVOKED, f.DUE_AT: {"$lt": now}, **of_names}
+
+
 def take_revoked(task_ids: list[str], by: str, seconds: float) -> Write:
     """Take those of some revoked tasks that something follows, for some time. Run over many."""
     fence = {f.STATUS: Status.REVOKED, f.DUE_AT: {"$exists": True}, "$expr": {"$lte": [f"${f.DUE_AT}", NOW]}}
@@ -194,23 +203,32 @@ def held_back(task_ids: list[str], by: str) -> Document:
     return {f.ID: {"$in": task_ids}, f.TAKEN_BY: by, f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]}}
 
 
-def purgeable(queue: str) -> Document:
-    """Return the filter that finds the tasks that have a message in a queue, or were held back from it."""
-    is_held_back = {"$expr": {"$eq": [{"$arrayElemAt": [f"${f.HISTORY}.{f.MESSAGE}", -1]}, _HELD_BACK]}}
+def held_back_from(queue: str, names: list[str]) -> Document:
+    """Return the filter that finds the tasks that wait for their rate limit, which keeps them out of a queue."""
     return {
         f.QUEUE: queue,
-        "$or": [
-            {f.STATUS: Status.QUEUED},
-            {f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]}, **is_held_back},
-            # Its message was sent when the retry was stored.
-            {f.STATUS: Status.RETRY, "$expr": {"$lte": [f"${f.DUE_AT}", NOW]}},
-        ],
+        f.NAME: {"$in": names},
+        f.STATUS: {"$in": [Status.SCHEDULED, Status.RETRY]},
+        "$expr": {"$eq": [{"$arrayElemAt": [f"${f.HISTORY}.{f.MESSAGE}", -1]}, _HELD_BACK]},
     }
 
 
-def take_purged(task_ids: list[str], by: str, queue: str) -> Write:
-    """Revoke those of some tasks that still have a message in a queue that is purged. Run over many."""
-    return _take(control.cancel_waiting(task_ids, f"queue {queue} was purged", matching=purgeable(queue)), by)
+def take_purged_held_back(task_ids: list[str], by: str, queue: str, names: list[str]) -> Write:
+    """Revoke those of some tasks that still wait for their rate limit. Run over many."""
+    return _take_purged(task_ids, by, queue, held_back_from(queue, names))
+
+
+def take_purged(task_ids: list[str], attempts: int, by: str, queue: str) -> Write:
+    """Revoke those of some tasks that their purged messages, which follow so many attempts, would have started.
+
+    Run over many.
+    """
+    startable = {f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}, f.ATTEMPTS: attempts}
+    return _take_purged(task_ids, by, queue, startable)
+
+
+def _take_purged(task_ids: list[str], by: str, queue: str, matching: Document) -> Write:
+    return _take(control.cancel_waiting(task_ids, f"queue {queue} was purged", matching=matching), by)
 
 
 def _without_last_wait() -> dict[str, Any]:

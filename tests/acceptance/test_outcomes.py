@@ -176,6 +176,28 @@ def test_the_return_decides_over_the_backend_called_by_hand(site: Site) -> None:
         assert (task.status, task.result, task.attempts) == (Status.SUCCESS, "went on", 1)
 
 
+def test_a_state_set_before_the_function_is_a_note_too(site: Site) -> None:
+    """The function runs once, and its return decides, whatever state ``before_start`` of a task class has set."""
+    sent = {
+        (state, way): site.send("set_state_first", state, way, "return")
+        for way in ("update_state", "backend")
+        for state in ("RETRY", "SUCCESS", "FAILURE", "REVOKED")
+    }
+    for (state, way), task in ((key, site.finished(each)) for key, each in sent.items()):
+        assert (task.status, task.result) == (Status.SUCCESS, f"went on after {state} by {way}: return")
+        steps = [(entry.status, entry.message) for entry in task.history]
+        assert steps == [("QUEUED", None), ("STARTED", None), ("STARTED", state), ("SUCCESS", None)]
+
+
+def test_a_state_set_before_the_function_is_the_end_with_ignore(site: Site) -> None:
+    """``Ignore`` in ``before_start`` ends the task in the state that was set; an exception is a failure."""
+    ignored = site.run("set_state_first", "SUCCESS", "update_state", "ignore")
+    assert (ignored.status, ignored.result, ignored.attempts) == (Status.SUCCESS, {"by": "hand"}, 1)
+    failed = site.run("set_state_first", "SUCCESS", "update_state", "error")
+    assert failed.error is not None
+    assert (failed.status, failed.error.type, failed.attempts) == (Status.FAILURE, "NeedsTwo", 1)
+
+
 _MODULE = "outcome_tasks"
 _ERRORS = {
     "MemoryError": ("builtins", "no room"),

@@ -113,6 +113,29 @@ def guarded(kind: str) -> str:
     return kind
 
 
+class SetsState(Task):
+    """A base class that sets a state before the task begins, and perhaps lets no task begin."""
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Set a state."""
+        state, way, end = args
+        if way == "backend":
+            self.backend.store_result(task_id, None, state)
+        else:
+            self.update_state(state=state, meta={"by": "hand"})
+        super().before_start(task_id, args, kwargs)
+        if end == "ignore":
+            raise Ignore
+        if end == "error":
+            raise NeedsTwo(1, 2)
+
+
+@shared_task(base=SetsState)
+def set_state_first(state: str, way: str, end: str) -> str:
+    """Go on after the state that the base class has set."""
+    return f"went on after {state} by {way}: {end}"
+
+
 @shared_task(bind=True)
 def ignore(self: Task, reason: str | None = None, state: str | None = None, meta: Any = None) -> None:
     """Raise ``Ignore``, perhaps after a state that the function sets itself."""

@@ -84,6 +84,9 @@ _INTERNALS = {
     ("celery", "celery.app.base:Celery", "worker/backend"): {
         "current_worker_task": "a state that a function sets itself does not end its task",
     },
+    ("celery", "celery.loaders.base:BaseLoader", "worker/sending"): {
+        "import_default_modules()": "the tasks of a purged queue that wait for their rate limit are ended",
+    },
     ("celery", "celery._state", "worker/app"): {
         "get_current_worker_task()": "log lines belong to a task",
     },
@@ -262,6 +265,12 @@ _INTERNALS = {
     },
     ("kombu", "kombu.transport.virtual.base:Channel", "worker/sending"): {
         "queue_purge(queue, ...)": "the tasks of a purged queue are ended",
+    },
+    ("kombu", "kombu.transport.redis:Channel", "worker/sending"): {
+        "_q_for_pri(queue, pri)": "the tasks of a purged queue are ended",
+        "priority_steps": "the tasks of a purged queue are ended",
+        "global_keyprefix": "the tasks of a purged queue are ended, and no others",
+        "conn_or_acquire(...)": "the tasks of a purged queue are ended",
     },
     ("kombu", "kombu.common:QoS", "worker/app"): {
         "increment_eventually(n)": "messages that wait to be forwarded do not count as tasks",

@@ -19,7 +19,7 @@ from gql_api.record.fields import is_internal
 from gql_api.record.model import Claim
 from gql_api.record.reads import TaskRecord
 from gql_api.worker.attempts import function_errors, outcomes, request, time_limits
-from gql_api.worker.attempts.lost import end_cancelled
+from gql_api.worker.attempts.lost import revoke_cancelled
 from gql_api.worker.backend.messages import ORIGINAL
 from gql_api.worker.errors import TaskCancelledError
 from gql_api.worker.state import cancellation
@@ -60,7 +60,8 @@ class Claiming:
             _claim(self.backend, request)
             _restore_times(request)
         try:
-            super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
+            with attempt_of(request).in_before_start():
+                super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
         except (Ignore, Reject) as error:
             outcomes.end_without_result(self.backend, request, error)
             raise
@@ -88,7 +89,7 @@ class Claiming:
             raise
         except TaskCancelledError as error:
             attempt.leave_function()
-            outcomes.end_cancelled(self.backend, request, str(error))
+            outcomes.end_stopped(self.backend, request, str(error))
             raise Ignore(str(error)) from error
         except BaseException as error:
             stand_in = function_errors.stand_in_for(self.backend, request, error, self.hard_time_limit)
@@ -255,7 +256,7 @@ def _try_claim(backend: Backend, request: Any, claim: Claim) -> TaskRecord | Non
         # An earlier try was taken, and its reply was lost.
         return backend.store.confirm(known)
     if known.cancel_requested_at is not None and not known.is_final:
-        end_cancelled(backend, known, request, claims.waiting())
+        revoke_cancelled(backend, known, request, claims.waiting())
         return None
     if known.expires_at is not None and (record := backend.store.change(claims.claim_in_time(request.id, claim))):
         return record

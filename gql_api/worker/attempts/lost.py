@@ -33,7 +33,7 @@ def is_worker_stopping() -> bool:
     return state.should_stop is not None or state.should_terminate is not None
 
 
-def end_cancelled(backend: Backend, record: TaskRecord, request: Any, fence: Filter) -> None:
+def revoke_cancelled(backend: Backend, record: TaskRecord, request: Any, fence: Filter) -> None:
     """Revoke a task that was cancelled while it ran, and does not run any more."""
     attempt_of(request).act_under({**fence, **control.cancel_requested()})
     backend.mark_as_revoked(record.id, record.cancel_reason or control.NO_REASON, request)
@@ -48,7 +48,7 @@ def handle_lost_attempt(
         The record when its message has to be sent again.
     """
     if record.cancel_requested_at is not None:
-        end_cancelled(backend, record, request, fence)
+        revoke_cancelled(backend, record, request, fence)
         return None
     # A worker may be lost for many reasons. A task is seldom to blame, so it may lose more of them.
     before, limit = (

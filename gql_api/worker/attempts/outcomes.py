@@ -31,7 +31,7 @@ def end_without_result(backend: Backend, request: Any, error: Ignore | Reject) -
         _ignore(backend, request, attempt.own_state, str(error))
 
 
-def end_cancelled(backend: Backend, request: Any, default_reason: str) -> None:
+def end_stopped(backend: Backend, request: Any, default_reason: str) -> None:
     """Revoke a task whose function stopped because it was cancelled, for the reason that the caller gave."""
     record = backend.when_store_answers(lambda: backend.store.find(request.id))
     reason = None if record is None else record.cancel_reason

@@ -63,12 +63,15 @@ class Announcer(bootsteps.StartStopStep):
             return
         interval = backend.settings.worker_heartbeat_seconds
         entry = _Entry(backend.connections, worker.hostname)
-        definitions = definitions_of(worker.app)
-        names = [definition.name for definition in definitions]
-        announced, broker = False, _broker_of(worker.app)
+        names: list[str] = []
+        announced, broker = False, None
         while True:
+            # A broker that came back empty has another id.
+            broker = _broker_of(worker.app) or broker
             try:
                 if not announced:
+                    definitions = definitions_of(worker.app)
+                    names = [definition.name for definition in definitions]
                     for definition in definitions:
                         _upsert(backend.connections, fields.DEFINITIONS, workers.announce(definition))
                     announced = True
@@ -80,8 +83,6 @@ class Announcer(bootsteps.StartStopStep):
                     logger.exception("This worker cannot announce its tasks")
             if self._stopping.wait(interval):
                 break
-            # A broker that came back empty has another id.
-            broker = _broker_of(worker.app) or broker
         entry.withdraw()
 
 
@@ -125,6 +126,10 @@ def _broker_of(app: Any) -> str | None:
     try:
         return broker_id(app)
     except OperationalError:
+        return None
+    except Exception:
+        # Without its heartbeat the worker would count as dead, and it may run tasks all the same.
+        logger.exception("This worker cannot read the id of its broker")
         return None
 
 

@@ -51,6 +51,7 @@ class OwnClaim:
     number: int
     token: str
     record: TaskRecord
+    in_before_start: bool = False
     function_entered: bool = False
     function_left: bool = False
 
@@ -158,9 +159,11 @@ class AttemptState:
 
     @property
     def is_in_function(self) -> bool:
-        """True while the function runs, unless Celery stores the retry that the function asks for."""
+        """True while the function or ``before_start`` of its class runs, unless Celery stores the retry it asks for."""
         claim = self._claim
-        return claim is not None and claim.function_entered and not claim.function_left and not self.is_sending_retry
+        if claim is None or self.is_sending_retry:
+            return False
+        return claim.in_before_start or (claim.function_entered and not claim.function_left)
 
     @property
     def is_over(self) -> bool:
@@ -204,6 +207,19 @@ class AttemptState:
         """Note the claim that MongoDB has taken, with the record as it is now."""
         self._go(Phase.CLAIMED, Phase.CLAIMING)
         self._claim = OwnClaim(record.attempts, token, record)
+
+    @contextlib.contextmanager
+    def in_before_start(self) -> Iterator[None]:
+        """Take the states that are set meanwhile for those that ``before_start`` of the task's own class sets."""
+        claim = self._claim
+        if claim is None:
+            yield
+            return
+        claim.in_before_start = True
+        try:
+            yield
+        finally:
+            claim.in_before_start = False
 
     def enter_function(self) -> bool:
         """Note that the task function begins. Return False for an inner call, and for a call without a claim."""

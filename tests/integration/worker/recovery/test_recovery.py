@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, chain, chord
 from pymongo import MongoClient, UpdateOne
 from redis import Redis
 from support import process, wait_until
@@ -357,3 +357,21 @@ def test_an_expensive_search_is_postponed(bench: Bench) -> None:
     leader_lock.postpone(bench.backend, "search", 9 * lease)
     assert not leader_lock.take(bench.backend, "search", now + 9 * lease, lease)
     assert leader_lock.take(bench.backend, "search", now + 10 * lease, lease)
+
+
+def test_what_follows_a_revoked_task_ends_though_no_worker_knows_its_function(bench: Bench) -> None:
+    """The step of a chain and the body of a chord end; a worker that knows the functions has one lease to do that."""
+    gone = functools.partial(bench.app.signature, "gone", queue=bench.queue)
+    step, body = gone().set(task_id=str(uuid.uuid4())), gone().set(task_id=str(uuid.uuid4()))
+    first = chain(gone(), step, app=bench.app).apply_async().parent.id
+    members = [member.id for member in chord([gone(), gone()], app=bench.app)(body).parent]
+    revoked, later = [first, *members], [step.id, body.id]
+    bench.app.control.revoke(revoked)
+    recovery = bench.recovery()
+    bench.scan(recovery)
+    assert {record.id for record in bench.backend.store.find_all(later) if record.is_final} == set()
+    overdue = [{"$set": {fields.DUE_AT: {"$subtract": ["$$NOW", 1000 * (_LEASE_SECONDS + 1)]}}}]
+    bench.backend.collection.update_many({"_id": {"$in": revoked}}, overdue)
+    bench.scan(recovery)
+    assert [record.status for record in bench.find(*later)] == [Status.REVOKED, Status.FAILURE]
+    assert bench.backend.collection.count_documents({"_id": {"$in": revoked}, fields.DUE_AT: {"$exists": True}}) == 0

@@ -130,15 +130,22 @@ def test_a_function_is_entered_once() -> None:
 
 
 def test_a_state_is_the_functions_own_while_it_runs() -> None:
-    """Neither before nor after the function, and not while Celery stores the retry that the function asks for."""
+    """Neither before nor after the function, and not while Celery stores the retry that the function asks for.
+
+    What the task's class does before the start belongs to the function.
+    """
     state = _state_in(Phase.CLAIMED)
-    seen = [state.is_in_function]
+    with state.in_before_start():
+        seen = [state.is_in_function]
+        with state.sending_retry():
+            seen.append(state.is_in_function)
+    seen.append(state.is_in_function)
     state.enter_function()
     with state.sending_retry():
         seen.append(state.is_in_function)
     seen.append(state.is_in_function)
     state.leave_function()
-    assert [*seen, state.is_in_function] == [False, False, True, False]
+    assert [*seen, state.is_in_function] == [True, False, False, False, True, False]
 
 
 def test_a_retry_is_being_sent_until_its_sender_returns() -> None:
