@@ -225,3 +225,25 @@ async def test_the_budget_is_for_one_answer(narrow: Front) -> None:
     answers = await asyncio.gather(*(narrow.ask(document) for document in [_TOO_LARGE[3], *[few] * 20]))
     assert [bool(answer.errors) for answer in answers] == [True, *[False] * 20]
     assert len((await narrow.data("{ tasks(first: 48) { nodes { id status metadata } } }"))["tasks"]["nodes"]) == 48
+
+
+async def test_an_answer_pays_only_for_the_fields_that_it_needs(narrow: Front) -> None:
+    """Neither another request of the same moment nor another field of the same query makes a task cost more."""
+    await _family(narrow, 12, 100_000)
+    names = f"{{ nodes(ids: {json.dumps(_IDS)}) {{ ... on Task {{ name }} }} }}"
+    answers = await asyncio.gather(
+        narrow.ask(names), narrow.ask('{ task(id: "first0") { kwargs } }'), narrow.ask(names)
+    )
+    assert [answer.errors for answer in answers] == [None] * 3
+    large = [f"{task_id}: task(id: {json.dumps(task_id)}) {{ kwargs }}" for task_id in _IDS[:2]]
+    both = f"{{ nodes(ids: {json.dumps(_IDS)}) {{ ... on Task {{ name }} }} {' '.join(large)} }}"
+    assert len((await narrow.data(both))["nodes"]) == 12
+
+
+async def test_a_task_counts_as_often_as_the_answer_has_it(narrow: Front) -> None:
+    """An answer with many copies of one task is as large as one with as many tasks."""
+    await _family(narrow, 1, 100_000)
+    copies = " ".join(f'copy{number}: task(id: "m0") {{ kwargs }}' for number in range(12))
+    assert (await narrow.ask(f"{{ {copies} }}")).errors
+    names = " ".join(f'copy{number}: task(id: "m0") {{ name }}' for number in range(200))
+    assert len(await narrow.data(f"{{ {names} }}")) == 200
