@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,14 +18,11 @@ from pymongo.collection import Collection
 
 from gql_api.api.schema import tasks as schema_of_tasks
 from gql_api.api.schema.build import schema
-from gql_api.app import create_app, open_services
 from gql_api.record import fields
 from gql_api.record.model import NewTask
 from gql_api.record.queries import WHOLE
 from gql_api.record.reads import Document
-from gql_api.settings import Settings
 
-_MEBIBYTE = 1024 * 1024
 _LARGE = {fields.ARGS, fields.KWARGS, fields.METADATA, fields.RESULT, fields.ERROR, fields.PROGRESS, fields.HISTORY}
 _PRIVATE = {*fields.PRIVATE, fields.CUSTOM_STATE, fields.CHILDREN}
 
@@ -179,16 +176,6 @@ async def test_every_field_of_a_task_has_its_part() -> None:
     assert schema_of_tasks._part(frozenset({"unheard of"})) == WHOLE  # noqa: SLF001 - the function under test
     for name in _FIELDS:
         assert schema_of_tasks._part(frozenset({name})) != WHOLE, name  # noqa: SLF001 - as above
-
-
-@pytest.fixture
-async def narrow(settings: Settings) -> AsyncIterator[Front]:
-    """The schema with the smallest budget."""
-    limited = settings.model_copy(update={"answer_max_bytes": _MEBIBYTE})
-    app = create_app(limited)
-    async with open_services(limited) as services:
-        app.state.services = services
-        yield Front(app)
 
 
 _IDS = [f"m{number}" for number in range(12)]
