@@ -189,6 +189,12 @@ _TOO_LARGE = [
     + "} } } }",
     f"{{ nodes(ids: {json.dumps(_IDS)}) {{ ... on Task {{ kwargs }} }} }}",
     "{" + " ".join(f'{task_id}: task(id: "{task_id}") {{ kwargs }}' for task_id in _IDS) + "}",
+    "mutation {"
+    + " ".join(
+        f'{task_id}: updateTaskMetadata(id: "{task_id}", operations: []) {{ task {{ parent {{ kwargs }} }} }}'
+        for task_id in _IDS
+    )
+    + "}",
     "{" + " ".join(f"page{task_id}: tasks(first: 1) {{ nodes {{ kwargs }} }}" for task_id in _IDS) + "}",
 ]
 
