@@ -207,8 +207,9 @@ class Settings(BaseSettings):
         default=32 * 1024 * 1024,
         ge=1024 * 1024,
         le=1024 * 1024 * 1024,
-        description="How many bytes of tasks the API may read from MongoDB for one answer. A query that selects more "
-        "is an error with the code `ANSWER_TOO_LARGE`.",
+        description="How many bytes of tasks and log lines one answer may select: of a query, of a mutation, or of one "
+        "event of a subscription. A task counts as often as the answer has it; the task that a mutation returns or an "
+        "event is about does not count. An answer that selects more is an error with the code `ANSWER_TOO_LARGE`.",
     )
     log_max_lines: int = Field(
         default=1000,

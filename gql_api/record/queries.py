@@ -99,9 +99,6 @@ class Part:
         """Create the part with some fields; of an unknown name, like the status, every record has the field."""
         return cls(frozenset(name for name in names if name in _STORED_NAMES))
 
-    def __or__(self, other: Part) -> Part:
-        return self if other.names <= self.names else Part(self.names | other.names)
-
     @cached_property
     def projection(self) -> dict[str, int] | None:
         """The projection that reads the part; None for whole records."""

@@ -56,13 +56,18 @@ def _parser(kind: type, pattern: re.Pattern[str] | None = None) -> Callable[[str
 
 _parse_date, _parse_datetime, _parse_time = _parser(date, _DATE), _parser(datetime, _DATE), _parser(time, _TIME)
 
+
+def _parse_base64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
 _FORMATS: dict[str, Callable[[str], Any]] = {
     "date": _parse_date,
     "date-time": _parse_datetime,
     "time": _parse_time,
     "duration": _parser(timedelta),
     "decimal": _parser(Decimal),
-    "base64": lambda text: base64.b64decode(text, validate=True),
+    "base64": _parse_base64,
     "ipv4": ipaddress.IPv4Address,
     "ipv6": ipaddress.IPv6Address,
     **dict.fromkeys(["uuid", *(f"uuid{version}" for version in range(1, 9))], uuid.UUID),
@@ -137,7 +142,7 @@ def _typed(convert: Callable[[Any], Any], value: Any) -> Any:
         return value
     try:
         return convert(value)
-    except (ArithmeticError, ValueError):
+    except (ArithmeticError, AttributeError, TypeError, ValueError):
         # A validator of another version has passed it: the function receives it as it was sent.
         return value
 
@@ -154,11 +159,16 @@ def _iso(kind: type[date | datetime | time], name: str, parse: Callable[[str], A
     return convert
 
 
+def _bytes(text: str) -> Any:
+    _parse_base64(text)
+    return tagged("base64", text)
+
+
 _TYPES: dict[Any, Callable[[Any], Any]] = {
     "date": _iso(date, "date", _parse_date),
     "datetime": _iso(datetime, "datetime", _parse_datetime),
     "time": _iso(time, "time", _parse_time),
     "decimal": lambda value: tagged("decimal", str(Decimal(str(value)))),
     "uuid": lambda text: tagged("uuid", {"hex": uuid.UUID(text).hex}),
-    "bytes": lambda text: tagged("base64", text),
+    "bytes": _bytes,
 }

@@ -71,11 +71,17 @@ class LogRequests:
 
 def _request(scope: Scope) -> str:
     # The path as it was sent: decoded, it may contain line ends.
-    path = scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "backslashreplace")
+    path = scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
     client = scope.get("client") or ["-"]
-    return f"{client[0]} {scope.get('method', 'WEBSOCKET')} {path}"
+    return f"{_field(client[0])} {_field(scope.get('method', 'WEBSOCKET'))} {_field(path)}"
 
 
 def _operation(scope: Scope) -> str:
     name = scope.get(OPERATION)
-    return f" {name}" if name else ""
+    return f" {_field(name)}" if name else ""
+
+
+def _field(text: str) -> str:
+    """Return a text that is one field of a line, whatever a client or a proxy has sent."""
+    # Where every address is trusted, the client is the text of X-Forwarded-For, which may have spaces and line ends.
+    return text.encode("unicode_escape").decode("ascii").replace(" ", r"\x20")

@@ -23,7 +23,7 @@ from celery import chain
 from jobs.celery import app
 app.loader.import_default_modules()
 from task_modules import *
-result = chain(wait_for_key.si(sys.argv[1]), add.si(1), echoes_log.si("heard"))()
+result = chain(wait_for_key.si(sys.argv[1]), wait_for_key.si(sys.argv[1] + "-second"), echoes_log.si("heard"))()
 print(json.dumps([result.parent.parent.id, result.parent.id, result.id]))
 """
 _TASK = 'subscription { taskUpdated(id: "%s", waitForCreation: true) { status isFinal } }'
@@ -60,10 +60,10 @@ def _results(socket: Connection, count: int) -> list[list[Any]]:
 
 @pytest.fixture
 def key(redis: Redis) -> Iterator[str]:
-    """What the first step of the chain waits for."""
+    """What the first step of the chain waits for; the second waits for another key, which begins with this one."""
     key = uuid.uuid4().hex
     yield key
-    redis.delete(key)
+    redis.delete(key, f"{key}-second")
 
 
 @pytest.fixture
@@ -80,16 +80,19 @@ def chain(api: Api, environment: dict[str, str], key: str) -> list[str]:
 def test_later_steps_of_a_chain_are_watched_before_they_are_sent(
     api: Api, redis: Redis, key: str, chain: list[str]
 ) -> None:
-    """Two watchers of a step, and one of its log, receive it from its creation to its end."""
+    """Watchers of a step receive it from its creation to its end, and so do two watchers and the log of the next."""
     _, second, last = chain
     with _opened(api, _TASK % second, _TASK % last, _TASK % last, _LOG % last) as socket:
         redis.lpush(key, 1)
+        # Until it has its key, the second step cannot end, so that no final state replaces this one.
+        created = json.loads(socket.recv(timeout=30))
+        redis.lpush(f"{key}-second", 1)
         *watches, log = _results(socket, 4)
+    assert (created["id"], created["payload"]["data"]["taskUpdated"]["isFinal"]) == ("0", False)
     for states in watches:
         assert states[-1] == {"status": "SUCCESS", "isFinal": True}
         assert not any(state["isFinal"] for state in states[:-1])
     assert [line["message"] for line in log] == ["heard"]
-    assert len(watches[1]) > 1
 
 
 def test_watchers_of_steps_that_never_run_receive_their_end(api: Api, chain: list[str]) -> None:

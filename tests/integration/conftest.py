@@ -98,6 +98,16 @@ async def front(settings: Settings) -> AsyncIterator[Front]:
 
 
 @pytest.fixture
+async def narrow(settings: Settings) -> AsyncIterator[Front]:
+    """The schema with the smallest budget."""
+    limited = settings.model_copy(update={"answer_max_bytes": 1024 * 1024})
+    app = create_app(limited)
+    async with open_services(limited) as services:
+        app.state.services = services
+        yield Front(app)
+
+
+@pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
     """What every store sends that is made from now on."""
     listener = Commands()

@@ -54,7 +54,9 @@ class TaskInput:
     def new_task(self, task_id: str, definition: TaskDefinition, parent: TaskRecord | None) -> NewTask:
         """Return the task of an input that was checked."""
         key = self.idempotency_key
-        args, kwargs = definition.typed(self.args, self.kwargs)
+        # Those of another task may have any form, whatever the annotations are.
+        given = dict(_given(self))
+        args, kwargs = definition.typed(given.get("args", []), given.get("kwargs", {}))
         return NewTask(
             id=task_id,
             name=self.name,

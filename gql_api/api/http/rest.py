@@ -10,11 +10,12 @@ import json
 from typing import Any, NoReturn
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from gql_api.api.context import context_of
 from gql_api.api.errors import CONFLICT, INTERNAL, QUERY_TIMEOUT, UNAVAILABLE, ApiError
+from gql_api.api.execution.encoding import encode
 from gql_api.api.schema.build import schema
 
 _CREATE = """
@@ -52,8 +53,8 @@ async def create_task(request: Request) -> Response:
     create_input = {"name": _TASK_NAME, "kwargs": {"task_input": task_input}, "metadata": body}
     payload = (await _run(request, _CREATE, input=create_input))["createTask"]
     if payload["userErrors"]:
-        return JSONResponse({"errors": payload["userErrors"]}, status_code=422)
-    return JSONResponse(payload["task"]["id"])
+        return _json({"errors": payload["userErrors"]}, 422)
+    return _json(payload["task"]["id"])
 
 
 async def task(request: Request) -> Response:
@@ -61,7 +62,7 @@ async def task(request: Request) -> Response:
     found = (await _run(request, _TASK, id=request.path_params["id"]))["task"]
     if found is None:
         return _error(404, "There is no such task")
-    return JSONResponse(_with_task_id(found))
+    return _json(_with_task_id(found))
 
 
 async def tasks(request: Request) -> Response:
@@ -71,7 +72,7 @@ async def tasks(request: Request) -> Response:
     if not first.isdecimal() or len(first) > _MAX_DIGITS:
         return _error(400, "first must be a number")
     page = (await _run(request, _TASKS, first=int(first), after=after))["tasks"]
-    response = JSONResponse([_with_task_id(node) for node in page["nodes"]])
+    response = _json([_with_task_id(node) for node in page["nodes"]])
     if page["pageInfo"]["hasNextPage"]:
         next_url = request.url.include_query_params(after=page["pageInfo"]["endCursor"])
         response.headers["Link"] = f'<{next_url}>; rel="next"'
@@ -97,8 +98,12 @@ def _with_task_id(node: dict[str, Any]) -> dict[str, Any]:
     return {"task_id": node["id"], **{name: value for name, value in node.items() if name != "id"}}
 
 
-def _error(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"errors": [{"message": message}]}, status_code=status)
+def _json(content: object, status: int = 200) -> Response:
+    return Response(encode(content), status, media_type="application/json")
+
+
+def _error(status: int, message: str) -> Response:
+    return _json({"errors": [{"message": message}]}, status)
 
 
 def document_error(_request: Request, error: Exception) -> Response:

@@ -65,7 +65,7 @@ class TaskFeed:
         # By the id of the task. The watcher of a log has its mailbox in both.
         self._mailboxes: dict[str, set[Mailbox | LogMailbox]] = {}
         self._log_mailboxes: dict[str, set[LogMailbox]] = {}
-        self._repair = TaskRepair(records.committed, self._mailboxes)
+        self._repair = TaskRepair(records.committed, records.deletions, self._mailboxes)
         self.backstop_found = 0
 
     async def __aenter__(self) -> Self:

@@ -9,6 +9,7 @@ from pymongo.errors import PyMongoError
 
 from gql_api.api.pubsub.mailbox import LogMailbox, Mailbox
 from gql_api.api.store.committed import CommittedReads
+from gql_api.api.store.deletions import Deletions
 from gql_api.record.fields import Status
 from gql_api.record.model import NO_VERSION, Version
 from gql_api.record.reads import TaskRecord
@@ -27,8 +28,11 @@ class TaskRepair:
     progress that a killed server or a replaced primary had announced, or a state that a watcher had read from there.
     """
 
-    def __init__(self, committed: CommittedReads, mailboxes: Mapping[str, Collection[AnyMailbox]]) -> None:
+    def __init__(
+        self, committed: CommittedReads, deletions: Deletions, mailboxes: Mapping[str, Collection[AnyMailbox]]
+    ) -> None:
         self._committed = committed
+        self._deletions = deletions
         self._mailboxes = mailboxes
 
     async def run(self, task_ids: Collection[str], wait_for_events: Callable[[], Awaitable[None]] | None = None) -> int:
@@ -63,10 +67,18 @@ class TaskRepair:
         for record in await self._committed.records({*newer, *lost}) if newer or lost else ():
             found += sum(_correct(mailbox, version, record) for mailbox, version in lost.get(record.id, ()))
             found += sum(_put_missed(mailbox, record) for mailbox in self._mailboxes.get(record.id, ()))
-        for id_, boxes in held.items():
-            if id_ not in stored:
-                _delete(boxes)
+        await self._delete({id_: boxes for id_, boxes in held.items() if id_ not in stored})
         return found
+
+    async def _delete(self, missing: Mapping[str, _Held]) -> None:
+        """End the mailboxes of the tasks that do not exist any more."""
+        # A task that no watcher has seen may not exist yet: only its tombstone shows that it will not come.
+        unseen = [id_ for id_, boxes in missing.items() if any(version == NO_VERSION for _, version in boxes)]
+        deleted = await self._deletions.among(unseen) if unseen else ()
+        for id_, boxes in missing.items():
+            for mailbox, version in boxes:
+                if version != NO_VERSION or id_ in deleted:
+                    mailbox.delete()
 
     def _newer(self, stored: Mapping[str, Version]) -> list[str]:
         """Return the tasks of which MongoDB has news for one of their watchers."""
@@ -103,11 +115,3 @@ def _put_missed(mailbox: AnyMailbox, record: TaskRecord) -> bool:
     # A new watcher has no version until it has read MongoDB for the first time: it has missed nothing.
     is_seen = mailbox.version != NO_VERSION
     return mailbox.put(record, record.version) and is_seen
-
-
-def _delete(held: _Held) -> None:
-    """End the mailboxes of a task that does not exist."""
-    for mailbox, version in held:
-        # A task that a watcher has not seen yet may never have existed: the watcher is about to find that out.
-        if version != NO_VERSION:
-            mailbox.delete()

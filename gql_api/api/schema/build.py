@@ -34,7 +34,7 @@ class _Names(NameConverter):
 
 
 class _Budget(SchemaExtension):
-    """A Strawberry extension that gives each answer a budget; a subscription has many answers, and none for all."""
+    """A Strawberry extension that gives each answer a budget; each event of a subscription is an answer."""
 
     def on_execute(self) -> Iterator[None]:
         """Execute the operation."""

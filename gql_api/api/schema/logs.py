@@ -81,7 +81,7 @@ async def log_page(info: Info, task_id: str, first: int, after: str | None, leve
     size, position = checked_size("first", first), _position(task_id, after)
     # One more line shows whether there is a next page.
     lines = await info.context.store.log_lines.after(task_id, position, level, size + 1)
-    current_budget().spend(sum(len(line.message) for line in lines), info.context.store.max_bytes)
+    current_budget().spend(sum(len(line.message.encode()) for line in lines), info.context.store.max_bytes)
     nodes = [TaskLog.of(task_id, line) for line in lines[:size]]
     return TaskLogConnection(
         edges=[TaskLogEdge(cursor=node.cursor, node=node) for node in nodes],

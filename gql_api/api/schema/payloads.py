@@ -117,8 +117,8 @@ class CreateTaskInput:
     time_limit_seconds: float | None = strawberry.field(
         default=UNSET,
         description="How many seconds an attempt may run. After that its process is ended and the task fails. It is "
-        "refused while a live worker of the queue has a pool that cannot do that (thread or solo). By default the "
-        "limit of the task function applies.",
+        "refused while a live worker that consumes the queue and knows the task function has a pool that cannot do "
+        "that (thread or solo). By default the limit of the task function applies.",
     )
     parent_id: str | None = strawberry.field(
         default=UNSET,

@@ -99,10 +99,10 @@ def _unchanged(value: Any) -> Any:
 SCALARS: dict[object, ScalarDefinition] = {
     JSON: strawberry.scalar(
         name="JSON",
-        description="Any JSON value: an object, array, string, number, boolean or null. JSON values that a client "
-        "sends are returned unchanged. Python values that JSON has no type for are strings: a date or a time in ISO "
-        "8601, a Decimal and a UUID as text, bytes in Base64, a number that is not finite as NaN, Infinity or "
-        "-Infinity.",
+        description="Any JSON value: an object, array, string, number, boolean or null. Python values that JSON has "
+        "no type for are strings: a date or a time in ISO 8601, a Decimal and a UUID as text, bytes in Base64, a "
+        "number that is not finite as NaN, Infinity or -Infinity. JSON values that a client sends are returned "
+        'unchanged, except an argument for a parameter of such a type: 1.5 for a Decimal is returned as "1.5".',
         serialize=_unchanged,
         parse_value=_unchanged,
     ),

@@ -20,6 +20,7 @@ from gql_api.api.schema.logs import TaskLog, follow_log, read_to_watch
 from gql_api.api.schema.scalars import or_default
 from gql_api.api.schema.task_changes import ListWatch, TaskChange
 from gql_api.api.schema.tasks import Task
+from gql_api.api.store.budget import begin_event
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Policy
 from gql_api.record.logs import LogLevel
@@ -73,6 +74,7 @@ class Subscription:
                 is_final, fanout.version = record.is_final, record.version
                 task = Task(record)
                 if not fanout.deliver(task):
+                    begin_event()
                     yield task
                 if is_final:
                     return
@@ -105,6 +107,7 @@ class Subscription:
         changes = watch.changes(or_default(since, None), fanout.open)
         async with contextlib.aclosing(changes):
             async for change in changes:
+                begin_event()
                 yield change
 
     @strawberry.subscription(

@@ -57,8 +57,16 @@ def one_answer() -> Iterator[None]:
         _current.set(None)
 
 
+def begin_event() -> None:
+    """Let all reads for the next event of a subscription share one budget.
+
+    The source of the events calls it: graphql-core executes each event in the context in which the source yields it.
+    """
+    _current.set(ReadBudget())
+
+
 def current_budget() -> ReadBudget:
-    """Return the budget of the answer; outside of one, for example for an event, each read has a budget of its own."""
+    """Return the budget of the answer or event; outside of both, each read has a budget of its own."""
     return _current.get() or ReadBudget()
 
 

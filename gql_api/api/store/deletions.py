@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -62,6 +62,13 @@ class Deletions:
     async def is_deleted(self, task_id: str) -> bool:
         """Return whether the id has a tombstone."""
         return await self._tombstones.find_one(queries.by_id(task_id)) is not None
+
+    @limited
+    async def among(self, task_ids: Collection[str]) -> set[str]:
+        """Return those of these ids that have tombstones. It misses none that was stored before the last barrier."""
+        async with self._committed.session() as session:
+            found = self._kept_tombstones.find(tombstones.tombstones_of(list(task_ids)), session=session)
+            return {tombstones.tombstone_from(tombstone)[0] async for tombstone in found}
 
     async def since(self, time: datetime) -> AsyncIterator[tuple[str, datetime]]:
         """Read the ids of the tasks that were deleted since a time, and when; the earliest deletion first.

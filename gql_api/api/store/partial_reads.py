@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -29,7 +28,7 @@ class TaskRead:
 
 
 class PartialReads:
-    """A reader of tasks by id. Reads that arrive together, from any requests, become one query.
+    """A reader of tasks by id. Reads that arrive together, from any requests, become one query for each part.
 
     Args:
         tasks: the collection.
@@ -53,14 +52,22 @@ class PartialReads:
         read.budget.check(self._max_bytes)
         return record
 
-    @limited
     async def _by_id(self, reads: Sequence[TaskRead]) -> list[TaskRecord | None]:
+        # One query for all parts would read the large fields that one answer needs for all others too.
+        by_part: dict[Part, list[TaskRead]] = defaultdict(list)
+        for read in reads:
+            by_part[read.part].append(read)
+        found = await asyncio.gather(*(self._read(part, of_part) for part, of_part in by_part.items()))
+        records = dict(zip(by_part, found, strict=True))
+        return [records[read.part].get(read.task_id) for read in reads]
+
+    @limited
+    async def _read(self, part: Part, reads: Sequence[TaskRead]) -> dict[str, TaskRecord]:
         # A task that an answer reads in several places is in the answer as often.
         readers: dict[str, list[ReadBudget]] = defaultdict(list)
         for read in reads:
             if values.is_text(read.task_id):
                 readers[read.task_id].append(read.budget)
-        part = reduce(or_, (read.part for read in reads), Part.of(()))
         found: dict[str, TaskRecord] = {}
         async for document in self._tasks.find(queries.by_ids(list(readers)), part.projection):
             record = part.record(decoded(document))
@@ -70,4 +77,4 @@ class PartialReads:
             # What no reader can afford is not kept.
             if any(budget.read <= self._max_bytes for budget in budgets):
                 found[record.id] = record
-        return [found.get(read.task_id) for read in reads]
+        return found

@@ -82,6 +82,13 @@ def test_the_announcement_of_an_earlier_version_leaves_texts_alone() -> None:
     assert [problem.path for problem in definition.check(["soon"], {})] == [("args", 0)]
 
 
+@pytest.mark.parametrize("value", [1700000000, 1.5, "too soon", [1], {"a": 1}, None, True])
+@pytest.mark.parametrize("annotation", [date, datetime, time, UUID, bytes, list[datetime], dict[str, UUID]])
+def test_a_value_that_does_not_fit_is_left_as_it_is(annotation: Any, value: Any) -> None:
+    """A validator of another version may pass what the annotation does not take: the function receives the same."""
+    assert _takes(annotation).typed([value], {"value": value}) == ([value], {"value": value})
+
+
 def test_stored_values_are_not_checked_and_names_are() -> None:
     """A function that has taken a value may take it again, unless its parameters have changed."""
     definition = TaskDefinition("old", _OLD, positional=("when",))

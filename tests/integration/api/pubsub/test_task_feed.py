@@ -249,6 +249,25 @@ async def test_the_backstop_finds_a_deletion(
         assert await asyncio.wait_for(wait_until_async(ended), 10)
 
 
+async def test_the_backstop_finds_the_deletion_of_a_task_that_its_watchers_never_saw(
+    settings: Settings, store: TaskStore, mute_worker: Store, task_id: str
+) -> None:
+    """Watchers that wait for its creation end, and those of a task that does not exist yet go on waiting."""
+    await asyncio.to_thread(mute_worker.change, writes.succeed(task_id, 1))
+    await asyncio.to_thread(mute_worker.delete, [task_id])
+    async with (
+        TaskFeed(settings, store, backstop_seconds=0.2) as feed,
+        feed.watch(task_id) as mailbox,
+        feed.watch_log(task_id) as log,
+        feed.watch(str(uuid.uuid4())) as other,
+    ):
+        waiting = asyncio.create_task(other.take())
+        assert await asyncio.wait_for(mailbox.take(), 10) is None
+        assert await asyncio.wait_for(log.take(), 10) is None
+        assert not waiting.done()
+        waiting.cancel()
+
+
 class _Proxy:
     """Stands between the feed and Redis, and can swallow what comes on the connections it has."""
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from front import Front
 from graphql import GraphQLError
 from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect, BulkWriteError, PyMongoError
@@ -395,3 +396,12 @@ async def test_joining_while_lines_come_misses_and_repeats_none(
     stories = await asyncio.wait_for(asyncio.gather(*(join(step * 0.01) for step in range(30))), 60)
     await logging
     assert all(story == texts for story in stories)
+
+
+async def test_a_page_of_lines_counts_its_bytes(narrow: Front, connections: Connections, task_id: str) -> None:
+    """An answer has as many bytes of lines as of tasks, and a character may have several of them."""
+    LogStore(connections, Limits(1000, 2 * 1024 * 1024)).write(task_id, 1, _entries(*["é" * 4096] * 130))
+    page = f'{{ task(id: "{task_id}") {{ logs(first: %d) {{ nodes {{ message }} }} }} }}'
+    assert (await narrow.ask(page % 100)).errors is None
+    errors = (await narrow.ask(page % 130)).errors or []
+    assert [error.extensions for error in errors] == [{"code": "ANSWER_TOO_LARGE"}]

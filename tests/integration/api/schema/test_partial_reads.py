@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,14 +18,11 @@ from pymongo.collection import Collection
 
 from gql_api.api.schema import tasks as schema_of_tasks
 from gql_api.api.schema.build import schema
-from gql_api.app import create_app, open_services
 from gql_api.record import fields
 from gql_api.record.model import NewTask
 from gql_api.record.queries import WHOLE
 from gql_api.record.reads import Document
-from gql_api.settings import Settings
 
-_MEBIBYTE = 1024 * 1024
 _LARGE = {fields.ARGS, fields.KWARGS, fields.METADATA, fields.RESULT, fields.ERROR, fields.PROGRESS, fields.HISTORY}
 _PRIVATE = {*fields.PRIVATE, fields.CUSTOM_STATE, fields.CHILDREN}
 
@@ -181,16 +178,6 @@ async def test_every_field_of_a_task_has_its_part() -> None:
         assert schema_of_tasks._part(frozenset({name})) != WHOLE, name  # noqa: SLF001 - as above
 
 
-@pytest.fixture
-async def narrow(settings: Settings) -> AsyncIterator[Front]:
-    """The schema with the smallest budget."""
-    limited = settings.model_copy(update={"answer_max_bytes": _MEBIBYTE})
-    app = create_app(limited)
-    async with open_services(limited) as services:
-        app.state.services = services
-        yield Front(app)
-
-
 _IDS = [f"m{number}" for number in range(12)]
 _TOO_LARGE = [
     "{ tasks(first: 24) { nodes { kwargs } } }",
@@ -202,6 +189,12 @@ _TOO_LARGE = [
     + "} } } }",
     f"{{ nodes(ids: {json.dumps(_IDS)}) {{ ... on Task {{ kwargs }} }} }}",
     "{" + " ".join(f'{task_id}: task(id: "{task_id}") {{ kwargs }}' for task_id in _IDS) + "}",
+    "mutation {"
+    + " ".join(
+        f'{task_id}: updateTaskMetadata(id: "{task_id}", operations: []) {{ task {{ parent {{ kwargs }} }} }}'
+        for task_id in _IDS
+    )
+    + "}",
     "{" + " ".join(f"page{task_id}: tasks(first: 1) {{ nodes {{ kwargs }} }}" for task_id in _IDS) + "}",
 ]
 
@@ -225,3 +218,25 @@ async def test_the_budget_is_for_one_answer(narrow: Front) -> None:
     answers = await asyncio.gather(*(narrow.ask(document) for document in [_TOO_LARGE[3], *[few] * 20]))
     assert [bool(answer.errors) for answer in answers] == [True, *[False] * 20]
     assert len((await narrow.data("{ tasks(first: 48) { nodes { id status metadata } } }"))["tasks"]["nodes"]) == 48
+
+
+async def test_an_answer_pays_only_for_the_fields_that_it_needs(narrow: Front) -> None:
+    """Neither another request of the same moment nor another field of the same query makes a task cost more."""
+    await _family(narrow, 12, 100_000)
+    names = f"{{ nodes(ids: {json.dumps(_IDS)}) {{ ... on Task {{ name }} }} }}"
+    answers = await asyncio.gather(
+        narrow.ask(names), narrow.ask('{ task(id: "first0") { kwargs } }'), narrow.ask(names)
+    )
+    assert [answer.errors for answer in answers] == [None] * 3
+    large = [f"{task_id}: task(id: {json.dumps(task_id)}) {{ kwargs }}" for task_id in _IDS[:2]]
+    both = f"{{ nodes(ids: {json.dumps(_IDS)}) {{ ... on Task {{ name }} }} {' '.join(large)} }}"
+    assert len((await narrow.data(both))["nodes"]) == 12
+
+
+async def test_a_task_counts_as_often_as_the_answer_has_it(narrow: Front) -> None:
+    """An answer with many copies of one task is as large as one with as many tasks."""
+    await _family(narrow, 1, 100_000)
+    copies = " ".join(f'copy{number}: task(id: "m0") {{ kwargs }}' for number in range(12))
+    assert (await narrow.ask(f"{{ {copies} }}")).errors
+    names = " ".join(f'copy{number}: task(id: "m0") {{ name }}' for number in range(200))
+    assert len(await narrow.data(f"{{ {names} }}")) == 200

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from gql_api.api.commands.task_input import TaskInput
+from gql_api.worker.registration.signatures import define
+
+_TIME = "2026-01-31T06:30:00"
+
+
+@pytest.mark.parametrize("stored", [1700000000, 1.5, "soon", "2026-01-31", [1], None])
+def test_only_the_arguments_of_the_client_become_typed(stored: Any) -> None:
+    """A replay hands the function what it was given, of any form, beside new arguments with their types."""
+
+    def function(when: datetime) -> None: ...
+
+    with Celery("inputs", set_as_current=False) as app:
+        definition = define(app.task(function, shared=False, name="function"), app)
+    repeated = TaskInput("function", args=[stored], kwargs={"when": _TIME}, as_stored=frozenset({"args"}))
+    task = repeated.new_task("id", definition, None)
+    assert task.args == [stored]
+    assert task.kwargs == {"when": {"__type__": "datetime", "__value__": _TIME}}
+    task = TaskInput("function", kwargs={"when": stored}, as_stored=frozenset({"kwargs"})).new_task(
+        "id", definition, None
+    )
+    assert task.kwargs == {"when": stored}

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import Any
+
+import pytest
+
+from gql_api.api.http.view import OPERATION
+from gql_api.server.request_log import LogRequests
+
+_LINE = re.compile(r"(\S+) (\S+) (\S+) (-|\d+) [\d.]+ ms(?: (\S+))?", re.ASCII)
+
+
+def _logged(caplog: pytest.LogCaptureFixture, **scope: Any) -> list[str | Any]:
+    """Return the fields of the line of a request."""
+
+    async def app(*_: object) -> None:
+        return
+
+    async def nothing(*_: object) -> Any:
+        return None
+
+    request = {"type": "http", "path": "/graphql", "raw_path": b"/graphql", "method": "POST", "client": ("::1", 1)}
+    with caplog.at_level(logging.INFO, "gql_api.server.request_log"):
+        asyncio.run(LogRequests(app)(request | scope, nothing, nothing))
+    (line,) = caplog.messages
+    match = _LINE.fullmatch(line)
+    assert match is not None, line
+    assert line.isascii()
+    return list(match.groups())
+
+
+@pytest.mark.parametrize("address", ["10.0.0.7", "2001:db8::7", "fe80::1%eth0", "app.internal", "-"])
+def test_an_address_is_logged_as_it_is(caplog: pytest.LogCaptureFixture, address: str) -> None:
+    """The first field is the client's address, of either family."""
+    assert _logged(caplog, client=(address, 0))[:3] == [address, "POST", "/graphql"]
+
+
+@pytest.mark.parametrize("end", [" ", "\n", "\x85", "\xa0", "\u2028", "\x1b[2K", "\t"])
+def test_no_field_can_look_like_another(caplog: pytest.LogCaptureFixture, end: str) -> None:
+    """Spaces, ends of lines in any alphabet and control characters are escaped, whoever sent them."""
+    forged = f"10.0.0.7{end}GET{end}/x"
+    client, method, path, _, operation = _logged(
+        caplog,
+        client=(forged, 0),
+        method=forged,
+        raw_path=forged.encode(),
+        **{OPERATION: forged},
+    )
+    for field in (client, method, path, operation):
+        assert field.startswith("10.0.0.7\\")
