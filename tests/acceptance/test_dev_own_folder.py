@@ -36,17 +36,18 @@ def wait(seconds):
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a package of task functions, and a module that they use."""
-    shop = tmp_path / "shop"
+    folder = tmp_path_factory.mktemp("project")
+    shop = folder / "shop"
     shop.mkdir()
     (shop / "tasks.py").write_text(_PRICES)
     (shop / "rates.py").write_text("RATE = 'first rate'\n")
-    return tmp_path
+    return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def api(project: Path, databases: Databases) -> Iterator[Api]:
     """The API of a `gql-api dev` in the folder, with servers that the environment names."""
     port, log = free_port(), project / "dev.log"
