@@ -16,6 +16,7 @@ from watchfiles import PythonFilter, watch
 from gql_api.settings import Settings
 
 _POLL_MILLISECONDS = 200
+_GATHER_MILLISECONDS = 500
 # Short tasks finish before a restart. The others are given back, and run again with the new code.
 _FINISH_SECONDS = 3.0
 # After this time the worker is killed, and its tasks run again when their leases end.
@@ -64,14 +65,20 @@ class ReloadingWorker:
         for each in _FORWARDED:
             signal.signal(each, self._stop)
         worker = self._start()
+        is_code = PythonFilter()
+        # Unfiltered: a folder in which databases write all the time would not let the loop go on otherwise.
         for changes in watch(
-            *self._folders, watch_filter=PythonFilter(), rust_timeout=_POLL_MILLISECONDS, yield_on_timeout=True
+            *self._folders,
+            watch_filter=None,
+            debounce=_GATHER_MILLISECONDS,
+            rust_timeout=_POLL_MILLISECONDS,
+            yield_on_timeout=True,
         ):
             ended = worker.poll() is not None
             if ended and (self._stopping or worker.returncode <= 0 or not self._restarts):
                 break
-            if changes and not self._stopping:
-                paths = sorted(_shown(path) for _, path in changes)
+            paths = sorted(_shown(path) for change, path in changes if is_code(change, path))
+            if paths and not self._stopping:
                 _print(f"{', '.join(paths)} changed: the worker restarts")
                 self._end(worker)
                 self._restarts += 1
