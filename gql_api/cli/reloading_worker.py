@@ -75,10 +75,10 @@ class ReloadingWorker:
             yield_on_timeout=True,
         ):
             ended = worker.poll() is not None
-            if ended and (self._stopping or worker.returncode <= 0 or not self._restarts):
+            if self._stopping or (ended and (worker.returncode <= 0 or not self._restarts)):
                 break
             paths = sorted(_shown(path) for change, path in changes if is_code(change, path))
-            if paths and not self._stopping:
+            if paths:
                 _print(f"{', '.join(paths)} changed: the worker restarts")
                 self._end(worker)
                 self._restarts += 1
