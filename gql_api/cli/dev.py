@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import http.client
 import json
 import os
 import shlex
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import click
@@ -24,13 +20,12 @@ from honcho.manager import SIGNALS, Manager
 from honcho.printer import Message, Printer
 from honcho.process import Popen, Process
 
-import gql_api
-from gql_api.cli.embedded_servers import HOST, MongodbServer, RedisServer, ServerError, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, ServerError, is_listening
+from gql_api.cli.stack import Options, Stack
 from gql_api.settings import Settings
 
 _READY_SECONDS = 120.0
 _POLL_SECONDS = 0.2
-_DRAIN_SECONDS = 3
 # After this time a part does not hold up the others any more.
 _STOP_SECONDS = 5.0
 _STOP_POLL_SECONDS = 0.05
@@ -44,63 +39,20 @@ _DEFINITIONS = json.dumps({"query": "{ taskDefinitions { workers } }"})
 _STOPPED_BY_USER = {signal_["rc"] for signal_ in SIGNALS.values()}
 
 
-@dataclass(frozen=True)
-class Stack:
-    """The servers of one ``gql-api dev``, and the commands that start them."""
-
-    host: str
-    port: int
-    concurrency: int
-    data: Path
-    mongodb: MongodbServer
-    redis: RedisServer
-
-    @property
-    def mongodb_log(self) -> Path:
-        """The file of MongoDB's log, which is JSON and would make the common log hard to read."""
-        return self.data / "mongodb.log"
-
-    def commands(self) -> dict[str, list[str]]:
-        """Return the command of each part, by name."""
-        addresses = [
-            f"MONGODB_URL={self.mongodb.url}",
-            f"CELERY_BROKER_URL={self.redis.url}",
-            f"REDIS_URL={self.redis.url}",
-        ]
-        python = ["env", "PYTHONUNBUFFERED=1", *addresses, sys.executable, "-m"]
-        worker = ["celery", "-A", "gql_api", "worker", f"--concurrency={self.concurrency}", "--loglevel=INFO"]
-        api = ["uvicorn", "gql_api.app:app", f"--host={self.host}", f"--port={self.port}", "--reload"]
-        return {
-            "mongodb": self.mongodb.command(self.mongodb_log),
-            "redis": self.redis.command(),
-            "worker": [*python, *worker, "--without-mingle", "--without-gossip"],
-            "api": [
-                *python,
-                *api,
-                f"--reload-dir={Path(str(gql_api.__file__)).parent}",
-                f"--timeout-graceful-shutdown={_DRAIN_SECONDS}",
-            ],
-        }
-
-
-def run(host: str, port: int, concurrency: int, data: Path) -> int:
+def run(options: Options) -> int:
     """Run everything until Ctrl-C, SIGTERM or the end of any part; return the exit code.
 
     Raises:
         SettingsError: a variable has a value that cannot work.
-        ServerError: the port or the folder is in use, or a database server is missing.
+        ServerError: a port or the folder is in use, or a database server is missing.
     """
-    Settings.load()
-    _check_port(host, port)
-    data = data.resolve()
-    data.mkdir(parents=True, exist_ok=True)
-    with _exclusive_use(data):
-        mongodb, redis = MongodbServer(data / "mongodb", free_port()), RedisServer(data / "redis", free_port())
-        stack = Stack(host, port, concurrency, data, mongodb, redis)
+    stack = Stack.of(options, Settings.load())
+    with stack.exclusive_use():
+        stack.check_ports()
         manager = _Manager()
         for name, command in stack.commands().items():
             manager.add_process(name, f"exec {shlex.join(command)}")
-        click.echo(f"Starting; the data is in {data}, the log of MongoDB in {stack.mongodb_log}")
+        click.echo(stack.describe_start())
         ended = threading.Event()
         threading.Thread(target=_announce_ready, args=(stack, manager, ended), daemon=True).start()
         manager.loop()
@@ -161,7 +113,7 @@ class _Manager(Manager):  # type: ignore[misc] # honcho has no types
     def _stop_in_order(self) -> None:
         _wait_for(self._all_started)
         for names, signal_ in _STOPPING:
-            parts = [self._processes[name] for name in names]
+            parts = [self._processes[name] for name in names if name in self._processes]
             for part in filter(_is_running, parts):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(part["pid"], signal_)  # not its group: a process that runs a task must not be ended
@@ -195,34 +147,11 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(_STOP_POLL_SECONDS)
 
 
-def _check_port(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ServerError(
-                f"Port {port} on {host} cannot be used ({error.strerror}); choose another with --port"
-            ) from None
-
-
-@contextlib.contextmanager
-def _exclusive_use(data: Path) -> Iterator[None]:
-    # Two Redis servers would write to the same file and corrupt it.
-    with (data / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ServerError(f"{data} is in use by another gql-api dev; choose another with --data-dir") from None
-        yield
-
-
 def _announce_ready(stack: Stack, manager: _Manager, ended: threading.Event) -> None:
     """Make MongoDB a replica set, then print one line when createTask works."""
     try:
-        _wait_until(lambda: is_listening(stack.mongodb.port), ended)
-        if not ended.is_set():
-            stack.mongodb.initiate()
+        if stack.mongodb is not None:
+            _make_replica_set(stack.mongodb, ended)
         _wait_until(lambda: _can_create(stack), ended)
     except (ServerError, TimeoutError) as error:
         if not ended.is_set():
@@ -231,9 +160,13 @@ def _announce_ready(stack: Stack, manager: _Manager, ended: threading.Event) -> 
             manager.terminate()
         return
     if not ended.is_set():
-        public_host = "localhost" if stack.host in {HOST, "0.0.0.0", "::1", "::"} else stack.host  # noqa: S104 - compared only
-        addresses = f"http://{public_host}:{stack.port}/graphql · MongoDB {stack.mongodb.url} · Redis {stack.redis.url}"
-        manager.print_line(f"Ready: GraphiQL and API on {addresses} · Ctrl-C stops everything", "green")
+        manager.print_line(stack.describe_ready(), "green")
+
+
+def _make_replica_set(mongodb: MongodbServer, ended: threading.Event) -> None:
+    _wait_until(lambda: is_listening(mongodb.port), ended)
+    if not ended.is_set():
+        mongodb.initiate()
 
 
 def _wait_until(condition: Callable[[], bool], ended: threading.Event) -> None:
@@ -246,8 +179,7 @@ def _wait_until(condition: Callable[[], bool], ended: threading.Event) -> None:
 
 def _can_create(stack: Stack) -> bool:
     """Return whether createTask works: the API reaches both servers, and a live worker has announced its tasks."""
-    host = HOST if stack.host in {"0.0.0.0", "::"} else stack.host  # noqa: S104 - compared only
-    connection = http.client.HTTPConnection(host, stack.port, timeout=5)
+    connection = http.client.HTTPConnection(stack.api_host, stack.options.port, timeout=5)
     try:
         connection.request("GET", "/readyz")
         if "down" in connection.getresponse().read().decode():

@@ -34,16 +34,32 @@ def main() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder for the data of MongoDB and Redis.",
 )
-def dev(host: str, port: int, concurrency: int, data_dir: Path) -> None:
+@click.option(
+    "--mongodb-port",
+    default=27117,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="The port of MongoDB on 127.0.0.1. If MONGODB_URL is set, its server is used instead.",
+)
+@click.option(
+    "--redis-port",
+    default=6479,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="The port of Redis on 127.0.0.1. If CELERY_BROKER_URL is set, its server is used instead.",
+)
+def dev(host: str, port: int, concurrency: int, data_dir: Path, mongodb_port: int, redis_port: int) -> None:
     """Run MongoDB, Redis, a worker and the API for development.
 
-    Everything runs on this machine. The command uses the servers on PATH, or else those of the extra "embedded". There
-    is no authentication. Ctrl-C stops everything and keeps the data.
+    The worker runs the task functions of TASK_MODULES, and restarts when their code changes. The command uses the
+    programs of MongoDB and Redis on PATH, or else those of the extra "embedded". They have no authentication. Ctrl-C
+    stops everything and keeps the data.
     """
     from gql_api.cli.dev import run  # noqa: PLC0415 - the other commands need no process manager
+    from gql_api.cli.stack import Options  # noqa: PLC0415 - as above
 
     try:
-        sys.exit(run(host, port, concurrency, data_dir))
+        sys.exit(run(Options(host, port, concurrency, data_dir.resolve(), mongodb_port, redis_port)))
     except (ServerError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
 

@@ -18,7 +18,8 @@ _COMMAND = [sys.executable, "-m", "gql_api", "dev"]
 
 
 def _start(folder: Path, port: int) -> list[str]:
-    return [*_COMMAND, f"--port={port}", f"--data-dir={folder / 'data'}", "--concurrency=1"]
+    ports = [f"--port={port}", f"--mongodb-port={free_port()}", f"--redis-port={free_port()}"]
+    return [*_COMMAND, *ports, f"--data-dir={folder / 'data'}", "--concurrency=1"]
 
 
 def _ready(log: Path, count: int = 1) -> str:

@@ -218,6 +218,7 @@ def test_dev_starts_beside_a_package_called_jobs(installed: Installed, project: 
     port, log = free_port(), tmp_path / "dev.log"
     api = Api(f"http://127.0.0.1:{port}", log, log)
     command = [str(installed.folder / "env" / "bin" / "gql-api"), "dev", f"--port={port}", "--concurrency=1"]
+    command += [f"--mongodb-port={free_port()}", f"--redis-port={free_port()}"]
     environment = {"PYTHONPATH": "", "TASK_MODULES": "jobs.tasks"}
     with process([*command, f"--data-dir={tmp_path / 'data'}"], log, environment, cwd=project) as started:
         try:

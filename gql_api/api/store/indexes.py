@@ -11,6 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 
 from gql_api.record import canvas, fields, logs
+from gql_api.standalone import initiation_hint, warn_if_standalone
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,11 @@ class Indexes:
                 with pymongo.timeout(_MAX_SECONDS):
                     await self._create()
             except PyMongoError as error:
-                logger.warning("The indexes are not made yet: %s", error)
+                hint = initiation_hint(self._database.client.topology_description)
+                logger.warning("The indexes are not made yet%s: %s", hint, error)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
+                warn_if_standalone(self._database.client.topology_description)
                 return
 
     async def wait(self) -> None:

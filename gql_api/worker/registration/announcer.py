@@ -16,6 +16,7 @@ from gql_api.outage import is_outage
 from gql_api.record import fields
 from gql_api.record.writes import Write
 from gql_api.registry import workers
+from gql_api.standalone import initiation_hint, warn_if_standalone
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.registration.signatures import definitions_of
 from gql_api.worker.state.consumption import consumption
@@ -75,10 +76,12 @@ class Announcer(bootsteps.StartStopStep):
                     for definition in definitions:
                         _upsert(backend.connections, fields.DEFINITIONS, workers.announce(definition))
                     announced = True
+                    warn_if_standalone(backend.connections.mongo().topology_description)
                 entry.store(functools.partial(_beat, worker, names, interval, broker))
             except Exception as error:
                 if is_outage(error):
-                    logger.warning("MongoDB does not answer, this worker cannot announce its tasks: %s", error)
+                    hint = initiation_hint(backend.connections.mongo().topology_description)
+                    logger.warning("MongoDB does not answer, this worker cannot announce its tasks%s: %s", hint, error)
                 else:
                     logger.exception("This worker cannot announce its tasks")
             if self._stopping.wait(interval):
