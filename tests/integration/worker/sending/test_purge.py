@@ -49,7 +49,7 @@ def make_app(settings: Settings) -> Iterator[Callable[..., Celery]]:
 @pytest.fixture
 def app(make_app: Callable[..., Celery]) -> Celery:
     """An adopted app."""
-    return make_app("one.", "job")
+    return make_app("one.", "purge-tests.job")
 
 
 def _nothing() -> None:
@@ -87,8 +87,8 @@ def _take_message(app: Celery) -> None:
 
 def test_every_message_is_purged(app: Celery) -> None:
     """Queues of any length end, at every priority, and the number of their messages is returned."""
-    ids = [app.send_task("job", priority=priority).id for priority in (0, 9) for _ in range(_MANY // 2)]
-    ids += [app.send_task("job").id for _ in range(_MANY // 2)]
+    ids = [app.send_task("purge-tests.job", priority=priority).id for priority in (0, 9) for _ in range(_MANY // 2)]
+    ids += [app.send_task("purge-tests.job").id for _ in range(_MANY // 2)]
     assert app.control.purge() == len(ids)
     assert {_status(app, task_id) for task_id in ids} == {Status.REVOKED}
     assert app.control.purge() == 0
@@ -96,7 +96,7 @@ def test_every_message_is_purged(app: Celery) -> None:
 
 def test_a_retry_whose_message_is_in_the_queue_is_purged(app: Celery) -> None:
     """A retry without a countdown is in the queue, though recovery would send it only later."""
-    retried, waiting = app.send_task("job").id, app.send_task("job").id
+    retried, waiting = app.send_task("purge-tests.job").id, app.send_task("purge-tests.job").id
     for task_id in (retried, waiting):
         _take_message(app)
         assert app.backend.store.change(claims.claim(task_id, _TAKING)) is not None
@@ -108,7 +108,7 @@ def test_a_retry_whose_message_is_in_the_queue_is_purged(app: Celery) -> None:
 
 def test_tasks_without_a_message_in_the_queue_are_kept(app: Celery) -> None:
     """A task that waits for its replacement, one that a worker has taken, and one that was rescheduled are kept."""
-    replaced, taken = app.send_task("job").id, app.send_task("job").id
+    replaced, taken = app.send_task("purge-tests.job").id, app.send_task("purge-tests.job").id
     for _ in range(2):
         _take_message(app)
     assert app.backend.store.change(claims.claim(replaced, _TAKING)) is not None
@@ -120,7 +120,7 @@ def test_tasks_without_a_message_in_the_queue_are_kept(app: Celery) -> None:
 
 def test_a_message_of_an_earlier_attempt_ends_nothing(app: Celery) -> None:
     """A second message that would start nothing is removed, and its task goes on."""
-    task_id = app.send_task("job").id
+    task_id = app.send_task("purge-tests.job").id
     assert app.backend.store.change(claims.claim(task_id, _TAKING)) is not None
     assert app.backend.store.change(claims.requeue(task_id, claims.held_by(1), "replaced")) is not None
     assert app.control.purge() == 1
@@ -129,9 +129,9 @@ def test_a_message_of_an_earlier_attempt_ends_nothing(app: Celery) -> None:
 
 def test_another_application_is_not_purged(make_app: Callable[..., Celery]) -> None:
     """Of two applications with one database and one queue name, a purge ends the tasks of its own broker only."""
-    app, other = make_app("one.", "job"), make_app("two.", "other")
-    own, others = app.send_task("job").id, other.send_task("other").id
-    own_held, others_held = app.send_task("job").id, other.send_task("other").id
+    app, other = make_app("one.", "purge-tests.job"), make_app("two.", "purge-tests.other")
+    own, others = app.send_task("purge-tests.job").id, other.send_task("purge-tests.other").id
+    own_held, others_held = app.send_task("purge-tests.job").id, other.send_task("purge-tests.other").id
     for each, task_id in ((app, own_held), (other, others_held)):
         _hold_back(each, task_id)
     assert app.control.purge() == 2
@@ -143,7 +143,7 @@ def test_another_application_is_not_purged(make_app: Callable[..., Celery]) -> N
 
 def test_messages_stay_if_mongodb_refuses(app: Celery) -> None:
     """A purge that cannot end the tasks leaves their messages in the queue, in their order."""
-    ids = [app.send_task("job").id for _ in range(3)]
+    ids = [app.send_task("purge-tests.job").id for _ in range(3)]
     before = _messages(app)
     database = app.backend.database
     database.command("collMod", fields.TASKS, validator={fields.STATUS: {"$ne": Status.REVOKED}})
@@ -160,7 +160,7 @@ def test_messages_stay_if_mongodb_refuses(app: Celery) -> None:
 @pytest.mark.parametrize("content", ["no JSON", "[]", '{"headers": null}', '{"headers": {"id": null}}'])
 def test_other_messages_are_purged_too(app: Celery, content: str) -> None:
     """A message that belongs to no task is removed with the others, whose tasks end."""
-    task_id = app.send_task("job").id
+    task_id = app.send_task("purge-tests.job").id
     with Redis.from_url(app.conf.broker_url) as redis:
         redis.rpush(_key(app), content)
     assert app.control.purge() == 2
