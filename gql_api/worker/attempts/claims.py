@@ -22,6 +22,7 @@ from gql_api.worker.attempts import function_errors, outcomes, request, time_lim
 from gql_api.worker.attempts.lost import end_cancelled
 from gql_api.worker.backend.messages import ORIGINAL
 from gql_api.worker.errors import TaskCancelledError
+from gql_api.worker.sending.sent import unsent
 from gql_api.worker.state import cancellation
 from gql_api.worker.state.attempt import AttemptState, attempt_of, raise_if_cancelled
 from gql_api.worker.state.process import RUN, has_pool_processes
@@ -243,7 +244,8 @@ def _claim(backend: Backend, request: Any) -> None:
 
 
 def _try_claim(backend: Backend, request: Any, claim: Claim) -> TaskRecord | None:
-    write = claims.claim(request.id, claim)
+    # The message of the next attempt is not sent yet.
+    write = unsent(backend, claims.claim(request.id, claim))
     record = backend.store.change(write)
     if record is not None:
         return record
@@ -257,7 +259,8 @@ def _try_claim(backend: Backend, request: Any, claim: Claim) -> TaskRecord | Non
     if known.cancel_requested_at is not None and not known.is_final:
         end_cancelled(backend, known, request, claims.waiting())
         return None
-    if known.expires_at is not None and (record := backend.store.change(claims.claim_in_time(request.id, claim))):
+    in_time = unsent(backend, claims.claim_in_time(request.id, claim))
+    if known.expires_at is not None and (record := backend.store.change(in_time)):
         return record
     if backend.store.change(claims.expire(request.id)) is not None:
         logger.info("Task %s has expired", request.id)

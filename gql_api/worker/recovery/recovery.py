@@ -21,6 +21,7 @@ from gql_api.outage import is_outage
 from gql_api.record import claims, control, due, fields, queries
 from gql_api.record.fields import Status
 from gql_api.record.reads import CODEC, Document, TaskRecord
+from gql_api.record.writes import Write
 from gql_api.worker.attempts.lost import handle_lost_attempt
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.recovery import leader_lock
@@ -31,6 +32,7 @@ from gql_api.worker.recovery.lost_messages import LostMessages
 from gql_api.worker.recovery.retention import sweep
 from gql_api.worker.recovery.stock_results import StockResults
 from gql_api.worker.sending.republish import ids_of, publish, request_of
+from gql_api.worker.sending.sent import unsent
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +117,7 @@ class Recovery:
         for status in (Status.SCHEDULED, Status.RETRY):
             for ids in self._batches(due.before(status, now, self._names, since)):
                 token = uuid.uuid4().hex
-                taken = self._backend.store.change_many(due.take(ids, token), due.taken(ids, token))
+                taken = self._backend.store.change_many(self._unsent(due.take(ids, token)), due.taken(ids, token))
                 if not self._publish(ids, taken):
                     return
 
@@ -124,7 +126,7 @@ class Recovery:
         for ids in self._batches(lost):
             token = uuid.uuid4().hex
             write = due.take_lost_attempts(ids, token, _LOST, self._backend.settings.max_lost_workers)
-            taken = self._backend.store.change_many(write, due.taken(ids, token))
+            taken = self._backend.store.change_many(self._unsent(write), due.taken(ids, token))
             for record in taken:
                 _log_lost_attempt(record)
             self._publish(ids, taken)
@@ -142,7 +144,7 @@ class Recovery:
         for lost in self._lost_messages.search(now):
             if self._backend.stock is not None:
                 self._stock_results.leave(lost)
-                continue
+                lost = due.only_unsent(lost)  # noqa: PLW2901 - the rest of them
             for ids in self._batches(lost):
                 token = uuid.uuid4().hex
                 self._backend.store.note(due.take_lost_messages(ids, token, lost))
@@ -153,6 +155,9 @@ class Recovery:
                     )
                 if not self._publish(ids, taken) or not self.contacts.is_broker_steady:
                     return
+
+    def _unsent(self, write: Write) -> Write:
+        return unsent(self._backend, write)
 
     def _batches(self, filter_: Document, order: str = fields.DUE_AT) -> Iterator[list[str]]:
         """Yield the ids of the tasks that a filter finds, in an order.

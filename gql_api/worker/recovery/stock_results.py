@@ -28,11 +28,11 @@ class StockResults:
         self._after = ""
 
     def leave(self, unclaimed: Document) -> None:
-        """Leave the tasks that a filter finds to the stock worker that has their messages: they are never sent again.
+        """Leave the tasks that a filter finds, and whose messages were sent, to the stock workers that have these.
 
-        If such a message was lost all the same, its task stays QUEUED.
+        They are never sent again: if such a message was lost all the same, its task stays QUEUED.
         """
-        left = self._backend.store.note(due.exclude_unclaimed(unclaimed))
+        left = self._backend.store.note(due.leave_to_stock_workers(unclaimed))
         if left:
             logger.info("%d tasks left their queue without a claim: stock workers run them", left)
 
@@ -40,7 +40,7 @@ class StockResults:
         """Store the results of such tasks in their records, some at a time."""
         if not leader_lock.take(self._backend, _LOCK, now, timedelta(seconds=interval)):
             return
-        found = self._backend.collection.find(due.excluded(self._after)).sort(fields.ID).limit(_BATCH)
+        found = self._backend.collection.find(due.with_stock_workers(self._after)).sort(fields.ID).limit(_BATCH)
         records = [TaskRecord(document) for document in found]
         self._after = records[-1].id if len(records) == _BATCH else ""
         for record in records:
