@@ -63,8 +63,10 @@ class Claiming:
         try:
             super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
         except (Ignore, Reject) as error:
-            outcomes.end_without_result(self.backend, request, error)
-            raise
+            settled = outcomes.end_without_result(self.backend, request, error)
+            if settled is None:
+                raise
+            raise settled from error
         except BaseException as error:
             stand_in = function_errors.stand_in_for(self.backend, request, error, self.hard_time_limit)
             if stand_in is None:
@@ -85,8 +87,10 @@ class Claiming:
             result = self._run_within_time_limit(*args, **kwargs)
         except (Ignore, Reject) as error:
             attempt.leave_function()
-            outcomes.end_without_result(self.backend, request, error)
-            raise
+            settled = outcomes.end_without_result(self.backend, request, error)
+            if settled is None:
+                raise
+            raise settled from error
         except TaskCancelledError as error:
             attempt.leave_function()
             outcomes.end_cancelled(self.backend, request, str(error))
