@@ -221,6 +221,9 @@ _INTERNALS = {
         "always_retry": "no process waits for the result backend of stock processes",
         "get_task_meta(task_id, cache, ...)": "results of stock workers are read",
     },
+    ("celery", "celery.backends.redis:RedisBackend", "worker/backend"): {
+        "retry_policy": "no process waits for the result backend of stock processes",
+    },
     ("celery", "celery.app.backends", "worker/backend"): {
         "by_url(backend, loader)": "the result backend of stock processes is opened",
     },

@@ -61,7 +61,8 @@ class Recovery:
         self.interval = backend.settings.recovery_interval_seconds
         backlog = Backlog(app)
         self._lost_messages = LostMessages(backend, backlog, self._names)
-        self._stock_results = StockResults(backend)
+        self.stock_results = StockResults(backend, stopping)
+        """The results of stock workers, which another thread looks for."""
         self.contacts = Contacts(backend, backlog)
         """The contacts with the servers, which other threads keep."""
 
@@ -77,8 +78,6 @@ class Recovery:
         if contacts.broker.is_open():
             self.send_due(now)
         self._settle_revoked(now)
-        if self._backend.stock is not None:
-            self._stock_results.collect(now, self.interval)
         # While MongoDB was away, no worker could extend its leases or claim the tasks whose messages it had. All
         # workers get the time to do that first.
         if not contacts.is_store_steady:
@@ -143,7 +142,7 @@ class Recovery:
     def _send_lost_messages(self, now: datetime) -> None:
         for lost in self._lost_messages.search(now):
             if self._backend.stock is not None:
-                self._stock_results.leave(lost)
+                self.stock_results.leave(lost)
                 lost = due.only_unsent(lost)  # noqa: PLW2901 - the rest of them
             for ids in self._batches(lost):
                 token = uuid.uuid4().hex
@@ -202,6 +201,10 @@ class Recoverer(bootsteps.StartStopStep):
             self._start_thread("recovery", recovery.scan, recovery.interval)
             due_tasks = DueTasks(recovery, backend, sorted(parent.app.tasks), self._stopping)
             self._start_thread("due tasks", due_tasks.run, due_tasks.interval)
+            if backend.stock is not None:
+                # Their backend may not answer: nothing waits for it.
+                stock_results = recovery.stock_results
+                self._start_thread("stock results", stock_results.collect, stock_results.interval)
             # A scan, or one of the servers, may take long: contact is kept meanwhile.
             contacts = recovery.contacts
             self._start_thread("contact with MongoDB", contacts.ask_store, contacts.store_interval)

@@ -8,7 +8,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ class Mixture:
 def _app(settings: Settings, broker: str, queue: str) -> Iterator[Celery]:
     app = adopt(Celery("mixture", set_as_current=False, broker=broker))
     app.conf.update(task_default_queue=queue, task_publish_retry=False)
-    app.task(name="job")(_job)
+    app.task(name="mixed")(_job)
     app._backend_cache = Backend(app, settings)  # noqa: SLF001 - the backend would read the environment
     app.backend.collection.create_indexes(fields.INDEXES)
     yield app
@@ -108,7 +107,7 @@ def mixture(settings: Settings, tmp_path: Path) -> Iterator[Mixture]:
 def test_a_task_whose_message_did_not_leave_is_sent(mixture: Mixture) -> None:
     """Its sender had no broker, or died: the message comes from recovery, with its expiry, and that is noted."""
     mixture.proxy.set("redis", Mode.REFUSE)
-    task_id = mixture.sender.send_task("job", expires=2 * 3600).id
+    task_id = mixture.sender.send_task("mixed", expires=2 * 3600).id
     assert mixture.messages() == []
     mixture.scan_much_later()
     [headers] = mixture.messages()
@@ -121,22 +120,36 @@ def test_a_task_whose_message_did_not_leave_is_sent(mixture: Mixture) -> None:
 
 def test_a_message_that_left_its_queue_is_a_stock_workers(mixture: Mixture) -> None:
     """It is not sent again, and the result of the stock worker is stored in its record."""
-    task_id = mixture.app.send_task("job").id
+    task_id = mixture.app.send_task("mixed").id
     assert len(mixture.messages()) == 1
     mixture.scan_much_later()
     assert mixture.messages() == []
     assert mixture.record(task_id).due_at == due.WITH_STOCK_WORKER
     meta = {"task_id": task_id, "status": "SUCCESS", "result": 42, "traceback": None, "children": []}
     mixture.redis.set(f"celery-task-meta-{task_id}", json.dumps(meta))
-    now = mixture.record(task_id).created_at
-    StockResults(mixture.backend).collect(now + timedelta(days=1), 1.0)
+    StockResults(mixture.backend, threading.Event()).collect()
     assert (mixture.record(task_id).status, mixture.record(task_id).result) == (Status.SUCCESS, 42)
+
+
+def test_a_result_that_cannot_be_read_stops_nothing(mixture: Mixture) -> None:
+    """The next search goes on behind it, and recovery does not wait for any of them."""
+    ids = sorted(mixture.app.send_task("mixed").id for _ in range(2))
+    mixture.messages()
+    mixture.scan_much_later()
+    mixture.redis.set(f"celery-task-meta-{ids[0]}", "not JSON")
+    meta = {"task_id": ids[1], "status": "SUCCESS", "result": 1, "traceback": None, "children": []}
+    mixture.redis.set(f"celery-task-meta-{ids[1]}", json.dumps(meta))
+    search = StockResults(mixture.backend, threading.Event())
+    for _ in range(2):
+        mixture.backend.database[fields.LEADER_LOCKS].delete_many({})
+        search.collect()
+    assert [mixture.record(task_id).status for task_id in ids] == [Status.QUEUED, Status.SUCCESS]
 
 
 @pytest.mark.parametrize("is_sent", [True, False])
 def test_a_retry_is_sent_once(mixture: Mixture, is_sent: bool) -> None:
     """The message of a retry that has left is not sent again when the lease of the retry is over."""
-    task = NewTask(id=str(uuid.uuid4()), name="job", queue=mixture.queue)
+    task = NewTask(id=str(uuid.uuid4()), name="mixed", queue=mixture.queue)
     store, backend = mixture.backend.store, mixture.backend
     assert store.change(unsent(backend, writes.create(task)), upsert=True)
     assert store.change(unsent(backend, claims.claim(task.id, _TAKING)))
