@@ -284,10 +284,12 @@ _INTERNALS = {
         "_q_for_pri(queue, pri)": "a message is moved to the list of its priority",
     },
     ("kombu", "kombu.transport.redis:QoS", "worker/app"): {
+        "restore_by_tag(tag, ...)": "messages of tasks that have not started go back to their queue",
         "_remove_from_indices(delivery_tag, pipe)": "messages of ended tasks are acknowledged together",
     },
     ("kombu", "kombu.transport.virtual.base:QoS", "worker/app"): {
         "ack(delivery_tag)": "a message that cannot be acknowledged takes no place in the worker",
+        "_flush()": "messages of tasks that have not started go back to their queue",
     },
     ("kombu", "kombu.messaging:Producer", "dispatch.py"): {
         "batch(max_size)": "many messages leave at once",
