@@ -86,8 +86,11 @@ def time_limited(seconds: float | None) -> MessageParts | None:
     return None if seconds is None else MessageParts(headers={"timelimit": [seconds, None]})
 
 
-def message_of(app: Celery, task: NewTask, **shown: str) -> Any:
-    """Return the message of a task, made by Celery's ``as_task_v2``. ``shown`` are its texts for arguments."""
+def message_of(app: Celery, task: NewTask, *, with_expiry: bool = False, **shown: str) -> Any:
+    """Return the message of a task, made by Celery's ``as_task_v2``. ``shown`` are its texts for arguments.
+
+    ``with_expiry`` is for stock workers, which read the expiry from the message only.
+    """
     parts = task.message or MessageParts()
     message = app.amqp.as_task_v2(
         task.id,
@@ -101,6 +104,8 @@ def message_of(app: Celery, task: NewTask, **shown: str) -> Any:
         **shown,
     )
     message.headers.update(parts.headers)
+    if with_expiry and task.expires_at is not None:
+        message.headers["expires"] = task.expires_at.isoformat()
     if task.attempts:
         message.headers[ATTEMPTS] = task.attempts
     message.body[2].update(parts.embed)
@@ -160,11 +165,11 @@ class Dispatcher:
         app = self._app_for(transport)
         with broker_errors(), app.producer_or_acquire() as producer:
             if len(tasks) == 1:
-                _send(app, producer, tasks[0], retry=True)
+                self._send(app, producer, tasks[0], retry=True)
                 return
             with producer.batch(max_size=PIPELINED):
                 for task in tasks:
-                    _send(app, producer, task, retry=False)
+                    self._send(app, producer, task, retry=False)
 
     def broker_id(self, transport: Transport = ()) -> str:
         """Return the id of the broker; see :func:`broker_id`.
@@ -207,8 +212,7 @@ class Dispatcher:
         )
         return app
 
-
-def _send(app: Celery, producer: Any, task: NewTask, *, retry: bool) -> None:
-    message = message_of(app, task)
-    name = message.headers["task"]
-    app.amqp.send_task_message(producer, name, message, queue=task.queue, priority=task.priority, retry=retry)
+    def _send(self, app: Celery, producer: Any, task: NewTask, *, retry: bool) -> None:
+        message = message_of(app, task, with_expiry=self._settings.shares_queues)
+        name = message.headers["task"]
+        app.amqp.send_task_message(producer, name, message, queue=task.queue, priority=task.priority, retry=retry)

@@ -233,6 +233,11 @@ class Settings(BaseSettings):
         broker = info.data.get("celery_broker_url")
         return "" if broker is None else events_address_of_url(broker)
 
+    @property
+    def shares_queues(self) -> bool:
+        """True while stock Celery processes send to the queues of the application, and take messages from them."""
+        return self.stock_result_backend != "none"
+
     def for_broker(self, connection: Connection) -> Self:
         """Return the settings of an application with a broker of its own, which carries its events by default.
 

@@ -7,14 +7,17 @@ which a process finds the tasks that it took, and whose messages it has to send.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gql_api.record import claims, control
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
 from gql_api.record.reads import Document
-from gql_api.record.writes import NOW, Write, change, from_now
+from gql_api.record.writes import NOW, REMOVE, Write, change, from_now, literal
+
+# The due time of a waiting task whose message has left its queue without a claim: no time comes after it.
+WITH_STOCK_WORKER = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +152,39 @@ def sent_at_from(document: Document) -> datetime | None:
     return document.get(f.DUE_AT) if document[f.STATUS] == Status.QUEUED else None
 
 
-def exclude_unclaimed(filter_: Document) -> Write:
-    """Take queued tasks that a filter finds away from recovery: a worker that claims nothing runs them. For many."""
-    return filter_, [{"$unset": f.DUE_AT}]
+def unsent(write: Write) -> Write:
+    """Add to a write, after which a message of its task is sent, that the message is not sent yet."""
+    filter_, update = write
+    return filter_, [*update, {"$set": {f.UNSENT: True}}]
 
 
-def excluded(after: str) -> Document:
-    """Return the filter that finds queued tasks that recovery leaves alone, by their ids."""
-    return {f.STATUS: Status.QUEUED, f.DUE_AT: None, f.ID: {"$gt": after}}
+def sent(task_ids: list[str], attempts: int) -> Write:
+    """Record that the broker has the messages of some tasks, which follow so many attempts. Run over many.
+
+    The message of a retry is not sent again when the time comes that was kept in case it would not be sent.
+    """
+    due_at = {"$cond": [{"$eq": [f"${f.STATUS}", Status.RETRY]}, literal(WITH_STOCK_WORKER), f"${f.DUE_AT}"]}
+    filter_ = {f.ID: {"$in": task_ids}, f.ATTEMPTS: attempts, f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]}}
+    return filter_, [{"$set": {f.DUE_AT: due_at, f.UNSENT: REMOVE}}]
+
+
+def only_unsent(filter_: Document) -> Document:
+    """Return the filter that finds the tasks of another one whose messages have perhaps not been sent."""
+    return {**filter_, f.UNSENT: True}
+
+
+def leave_to_stock_workers(filter_: Document) -> Write:
+    """Take queued tasks that a filter finds away from recovery, unless their messages were not sent. Run over many."""
+    return {**filter_, f.UNSENT: None}, [{"$set": {f.DUE_AT: literal(WITH_STOCK_WORKER)}}]
+
+
+def with_stock_workers(after: str) -> Document:
+    """Return the filter that finds the tasks that are left to stock workers, by their ids."""
+    return {
+        f.STATUS: {"$in": [Status.QUEUED, Status.RETRY]},
+        f.DUE_AT: WITH_STOCK_WORKER,
+        f.ID: {"$gt": after},
+    }
 
 
 def queues_waiting(time: datetime, names: list[str]) -> list[dict[str, Any]]:

@@ -48,8 +48,11 @@ CLAIM = "claim"
 WORKER_RUN = "worker_run"
 PID = "pid"
 # The time that recovery goes by. SCHEDULED, RETRY: the task is due. STARTED: its lease ends. QUEUED: its message was
-# last sent. REVOKED: what follows the task has to be ended. Recovery leaves a task without it alone.
+# last sent. REVOKED: what follows the task has to be ended. Recovery leaves a task without it alone, and one with the
+# time ``due.WITH_STOCK_WORKER``.
 DUE_AT = "due_at"
+# While stock Celery processes share the queues: whether no process has noted yet that the message of the task is sent.
+UNSENT = "unsent"
 EXPIRES_AT = "expires_at"
 # The start time that the caller asked for.
 SCHEDULED_FOR = "scheduled_for"
@@ -168,5 +171,5 @@ LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 # The fields that clients do not see; events leave them out.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
-    REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID,
+    REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID, UNSENT,
 )  # fmt: skip

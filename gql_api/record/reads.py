@@ -256,6 +256,7 @@ class TaskRecord:
             root_id=self.root_id,
             message=self.message,
             attempts=self.attempts,
+            expires_at=self.expires_at,
         )
 
     @cached_property

@@ -17,7 +17,7 @@ from databases import Databases
 from pymongo import MongoClient
 from support import ROOT, Api, process, wait_until
 
-from gql_api.record import fields
+from gql_api.record import due, fields
 from gql_api.record.reads import Document
 
 _APP = """
@@ -46,6 +46,13 @@ def again(self, text):
 
 
 @app.task(bind=True)
+def at_once(self, text, queue):
+    if not self.request.retries:
+        raise self.retry(countdown=0, queue=queue)
+    return note(text)
+
+
+@app.task(bind=True)
 def fails(self, text):
     note(text)
     raise ValueError(text)
@@ -61,7 +68,7 @@ _QUEUES = ["move-stock", "move-adopted", "move"]
 _SEND = """
 import json, sys
 from celery import chain, chord
-from move import app, again, fails, joined, note
+from move import app, again, at_once, fails, joined, note
 who, queues = sys.argv[1], sys.argv[2].split(",")
 results = {}
 for queue in queues:
@@ -69,6 +76,7 @@ for queue in queues:
         results[f"{who}-{queue}-{n}"] = note.apply_async((f"{who}-{queue}-{n}",), queue=queue, expires=600)
     results[f"{who}-{queue}-later"] = note.apply_async((f"{who}-{queue}-later",), queue=queue, countdown=0.3)
     results[f"{who}-{queue}-again"] = again.apply_async((f"{who}-{queue}-again",), queue=queue)
+    results[f"{who}-{queue}-at-once"] = at_once.apply_async((f"{who}-{queue}-at-once", queues[0]), queue=queue)
     results[f"{who}-{queue}-fails"] = fails.apply_async((f"{who}-{queue}-fails",), queue=queue)
 steps = [note.si(f"{who}-step-{queue}").set(queue=queue) for queue in [*queues, *queues]]
 results["chain"] = chain(steps).apply_async()
@@ -169,7 +177,7 @@ def test_each_task_runs_once_in_every_mixture(api: Api, move: _Move) -> None:
         for task_id in ids.values():
             assert api.finished(task_id)["status"] in {"SUCCESS", "FAILURE"}
         _check_runs(move)
-        assert len(move.runs) == 2 * 9 * len(_QUEUES)
+        assert len(move.runs) == 2 * 10 * len(_QUEUES)
 
 
 @pytest.mark.fault
@@ -215,7 +223,7 @@ def test_stock_workers_without_results(
         with move.worker("stock", move.stock, ["move"]), move.worker("adopted", move.adopted, ["elsewhere"]):
             command = [sys.executable, "-c", send]
             done = subprocess.run(command, env=move.adopted, capture_output=True, text=True, check=True, cwd=tmp_path)
-            left = {"_id": {"$in": done.stdout.split()}, fields.DUE_AT: None}
+            left = {"_id": {"$in": done.stdout.split()}, fields.DUE_AT: due.WITH_STOCK_WORKER}
             wait_until(lambda: tasks.count_documents(left) == 3, 60)
         settled = {name: value for name, value in move.adopted.items() if name != "STOCK_RESULT_BACKEND"}
         with move.worker("settled", settled, ["move"]):

@@ -147,6 +147,8 @@ def test_a_task_that_requeues_itself_runs_again_after_a_pause(site: Site, tmp_pa
     task = site.finished(sent)
     assert (task.result, task.attempts, task.error) == ("accepted", 2, None)
     assert (task.history[-2].at - task.history[2].at).total_seconds() > 0.9
+    # Its first message did not come back: no claim was refused.
+    assert f"Task {sent.id} is run by another worker, or over".encode() not in site.log.read_bytes()
 
 
 def test_a_task_that_requeues_itself_for_ever_fails(site: Site) -> None:

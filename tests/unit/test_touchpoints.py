@@ -224,6 +224,9 @@ _INTERNALS = {
         "always_retry": "no process waits for the result backend of stock processes",
         "get_task_meta(task_id, cache, ...)": "results of stock workers are read",
     },
+    ("celery", "celery.backends.redis:RedisBackend", "worker/backend"): {
+        "retry_policy": "no process waits for the result backend of stock processes",
+    },
     ("celery", "celery.app.backends", "worker/backend"): {
         "by_url(backend, loader)": "the result backend of stock processes is opened",
     },
@@ -290,10 +293,12 @@ _INTERNALS = {
         "_q_for_pri(queue, pri)": "a message is moved to the list of its priority",
     },
     ("kombu", "kombu.transport.redis:QoS", "worker/app"): {
+        "restore_by_tag(tag, ...)": "messages of tasks that have not started go back to their queue",
         "_remove_from_indices(delivery_tag, pipe)": "messages of ended tasks are acknowledged together",
     },
     ("kombu", "kombu.transport.virtual.base:QoS", "worker/app"): {
         "ack(delivery_tag)": "a message that cannot be acknowledged takes no place in the worker",
+        "_flush()": "messages of tasks that have not started go back to their queue",
     },
     ("kombu", "kombu.messaging:Producer", "dispatch.py"): {
         "batch(max_size)": "many messages leave at once",

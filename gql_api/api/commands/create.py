@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -21,6 +21,7 @@ from gql_api.api.commands.task_input import TaskInput, check
 from gql_api.api.errors import ConflictError, MutationRefusedError, TaskErrorCode
 from gql_api.api.store.tasks import Document, TaskStore
 from gql_api.dispatch import Dispatcher, OperationalError, Transport
+from gql_api.record import due
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
@@ -62,10 +63,12 @@ class Creator:
         self._changes = changes
         self._definitions: dict[str, tuple[float, TaskDefinition]] = {}
         self._compares_from: dict[Transport, float] = {}
+        self._publishing: set[asyncio.Future[None]] = set()
         self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publisher")
 
     async def close(self) -> None:
         """Wait until all messages are published."""
+        await asyncio.gather(*self._publishing)
         await asyncio.to_thread(self._publishers.shutdown)
 
     async def create(self, task_input: TaskInput) -> Creation:
@@ -187,8 +190,9 @@ class Creator:
     async def _send(self, tasks: Sequence[NewTask], documents: Sequence[Document]) -> None:
         """Announce stored records, and publish the messages of those that may start now."""
         TASKS_CREATED.inc(len(documents))
-        waiting = {record.id for record in map(TaskRecord, documents) if record.status is Status.QUEUED}
-        now = [task for task in tasks if task.id in waiting]
+        waiting = {record.id: record for record in map(TaskRecord, documents) if record.status is Status.QUEUED}
+        # The expiry in the record is by the database's clock.
+        now = [replace(task, expires_at=waiting[task.id].expires_at) for task in tasks if task.id in waiting]
         await asyncio.gather(self._changes.announce(documents), self._publish(now))
 
     async def _publish(self, tasks: Sequence[NewTask]) -> None:
@@ -198,11 +202,27 @@ class Creator:
         """
         if not tasks:
             return
-        loop, by_destination = asyncio.get_running_loop(), await self._by_destination(tasks)
-        publishing = loop.run_in_executor(self._publishers, self._publish_or_log, by_destination)
+        publishing = asyncio.ensure_future(self._publish_and_note(await self._by_destination(tasks)))
+        self._publishing.add(publishing)
+        publishing.add_done_callback(self._publishing.discard)
         with contextlib.suppress(TimeoutError):  # the thread continues
             async with asyncio.timeout(_PUBLISH_SECONDS):
                 await asyncio.shield(publishing)
+
+    async def _publish_and_note(self, by_destination: Mapping[_Destination, Sequence[NewTask]]) -> None:
+        loop = asyncio.get_running_loop()
+        sent = await loop.run_in_executor(self._publishers, self._publish_or_log, by_destination)
+        if not sent or not self._settings.shares_queues:
+            return
+        try:
+            numbers = {task.attempts for task in sent}
+            await self._store.change_many(
+                [due.sent([task.id for task in sent if task.attempts == number], number) for number in numbers]
+            )
+        except PyMongoError as error:
+            logger.warning(
+                "%d tasks are sent, and perhaps sent again, for that could not be noted: %s", len(sent), error
+            )
 
     async def _by_destination(self, tasks: Sequence[NewTask]) -> dict[_Destination, list[NewTask]]:
         """Group tasks by the broker from which their workers receive messages."""
@@ -219,7 +239,9 @@ class Creator:
             grouped.setdefault(destination, []).append(task)
         return grouped
 
-    def _publish_or_log(self, by_destination: Mapping[_Destination, Sequence[NewTask]]) -> None:
+    def _publish_or_log(self, by_destination: Mapping[_Destination, Sequence[NewTask]]) -> list[NewTask]:
+        """Publish messages, and return the tasks whose messages the broker has."""
+        sent: list[NewTask] = []
         for (transport, brokers), tasks in by_destination.items():
             try:
                 self._dispatcher.publish(tasks, transport)
@@ -227,7 +249,9 @@ class Creator:
                 ids = ", ".join(task.id for task in tasks)
                 logger.warning("Task %s is stored, but the broker did not take its message: %s", ids, error)
             else:
+                sent += tasks
                 self._compare(transport, brokers, tasks[0].name)
+        return sent
 
     def _compare(self, transport: Transport, brokers: frozenset[str], name: str) -> None:
         """Log, every half a minute at most, that the workers of a task have another broker than this process."""

@@ -22,7 +22,7 @@ from gql_api.api.store.lists import TaskLists
 from gql_api.api.store.logs import LogLines
 from gql_api.api.store.partial_reads import PartialReads
 from gql_api.outage import found_only_duplicates
-from gql_api.record import control, fields, queries, reads, writes
+from gql_api.record import control, due, fields, queries, reads, writes
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Write
@@ -52,6 +52,7 @@ class TaskStore:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._shares_queues = settings.shares_queues
         seconds = settings.store_timeout_seconds
         timeout_ms = round(seconds * 1000)
         self._client: AsyncMongoClient[Document] = AsyncMongoClient(
@@ -144,7 +145,7 @@ class TaskStore:
         inserted: set[str] = set()
         for start in range(0, len(tasks), _CHUNK):
             chunk = tasks[start : start + _CHUNK]
-            inserted |= await self._insert(await asyncio.to_thread(_inserts, chunk))
+            inserted |= await self._insert(await asyncio.to_thread(self._inserts, chunk))
             stored |= {TaskRecord(document).id: document for document in await self.documents([t.id for t in chunk])}
         return stored, inserted
 
@@ -164,7 +165,7 @@ class TaskStore:
         Raises:
             DuplicateKeyError: its idempotency key belongs to another task.
         """
-        filter_, update = writes.create(task)
+        filter_, update = self._creation(task)
         document = await self._tasks.find_one_and_update(
             filter_, update, upsert=True, return_document=ReturnDocument.AFTER
         )
@@ -223,6 +224,9 @@ class TaskStore:
         """Read the live workers, by hostname."""
         return workers.workers_from([row async for row in await self._database[fields.TASKS].aggregate(workers.live())])
 
+    def _inserts(self, tasks: Sequence[NewTask]) -> list[UpdateOne]:
+        return [UpdateOne(*self._creation(task), upsert=True) for task in tasks]
 
-def _inserts(tasks: Sequence[NewTask]) -> list[UpdateOne]:
-    return [UpdateOne(*writes.create(task), upsert=True) for task in tasks]
+    def _creation(self, task: NewTask) -> Write:
+        write = writes.create(task)
+        return due.unsent(write) if self._shares_queues else write

@@ -15,6 +15,7 @@ from celery.worker import control, state
 from celery.worker.control import control_command, inspect_command
 from kombu.transport.virtual import QoS
 
+from gql_api.worker.backend.backend import Backend
 from gql_api.worker.state.consumption import consumption
 
 logger = logging.getLogger(__name__)
@@ -32,19 +33,36 @@ class NoRestore(bootsteps.StartStopStep):
     kombu restores them over a new connection while it closes the lost one. When the broker is away that fails, and
     ends the worker. Instead the tasks run on, and recovery sends again those that were not started. A worker that
     stops still restores the messages of tasks that it has not started.
+
+    While stock workers share the queues, recovery cannot know who has such a message. The worker then restores the
+    messages of tasks that it has not started, as soon as it has a connection again.
     """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        self._unstarted: list[str] = []
+
     def start(self, parent: Any) -> None:
-        """Turn restoring off for a new connection."""
-        parent.task_consumer.channel.do_restore = False
+        """Turn restoring off for a new connection, and restore what the last one has left."""
+        channel = parent.task_consumer.channel
+        channel.do_restore = False
+        while self._unstarted:
+            channel.qos.restore_by_tag(self._unstarted[-1])
+            self._unstarted.pop()
 
     def stop(self, parent: Any) -> None:
         """Turn restoring on if the worker stops, not if only the connection ends."""
-        stops = state.should_stop is not None or state.should_terminate is not None
-        if stops and parent.task_consumer is not None:
-            parent.task_consumer.channel.do_restore = True
+        if parent.task_consumer is None:
+            return
+        channel = parent.task_consumer.channel
+        if state.should_stop is not None or state.should_terminate is not None:
+            channel.do_restore = True
+        elif isinstance(parent.app.backend, Backend) and parent.app.backend.stock is not None:
+            started = {request.message.delivery_tag for request in tuple(state.active_requests)}
+            channel.qos._flush()  # noqa: SLF001 - without those that are acknowledged
+            self._unstarted += [tag for tag in channel.qos._delivered if tag not in started]  # noqa: SLF001 - kombu's name
 
 
 class TolerantAcks(bootsteps.StartStopStep):

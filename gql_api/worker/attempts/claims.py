@@ -22,6 +22,7 @@ from gql_api.worker.attempts import function_errors, outcomes, request, time_lim
 from gql_api.worker.attempts.lost import revoke_cancelled
 from gql_api.worker.backend.messages import ORIGINAL
 from gql_api.worker.errors import TaskCancelledError
+from gql_api.worker.sending.sent import unsent
 from gql_api.worker.state import cancellation
 from gql_api.worker.state.attempt import AttemptState, attempt_of, raise_if_cancelled
 from gql_api.worker.state.process import RUN, has_pool_processes
@@ -63,8 +64,10 @@ class Claiming:
             with attempt_of(request).in_before_start():
                 super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
         except (Ignore, Reject) as error:
-            outcomes.end_without_result(self.backend, request, error)
-            raise
+            settled = outcomes.end_without_result(self.backend, request, error)
+            if settled is None:
+                raise
+            raise settled from error
         except BaseException as error:
             stand_in = function_errors.stand_in_for(self.backend, request, error, self.hard_time_limit)
             if stand_in is None:
@@ -85,8 +88,10 @@ class Claiming:
             result = self._run_within_time_limit(*args, **kwargs)
         except (Ignore, Reject) as error:
             attempt.leave_function()
-            outcomes.end_without_result(self.backend, request, error)
-            raise
+            settled = outcomes.end_without_result(self.backend, request, error)
+            if settled is None:
+                raise
+            raise settled from error
         except TaskCancelledError as error:
             attempt.leave_function()
             outcomes.end_stopped(self.backend, request, str(error))
@@ -244,7 +249,8 @@ def _claim(backend: Backend, request: Any) -> None:
 
 
 def _try_claim(backend: Backend, request: Any, claim: Claim) -> TaskRecord | None:
-    write = claims.claim(request.id, claim)
+    # The message of the next attempt is not sent yet.
+    write = unsent(backend, claims.claim(request.id, claim))
     record = backend.store.change(write)
     if record is not None:
         return record
@@ -258,7 +264,8 @@ def _try_claim(backend: Backend, request: Any, claim: Claim) -> TaskRecord | Non
     if known.cancel_requested_at is not None and not known.is_final:
         revoke_cancelled(backend, known, request, claims.waiting())
         return None
-    if known.expires_at is not None and (record := backend.store.change(claims.claim_in_time(request.id, claim))):
+    in_time = unsent(backend, claims.claim_in_time(request.id, claim))
+    if known.expires_at is not None and (record := backend.store.change(in_time)):
         return record
     if backend.store.change(claims.expire(request.id)) is not None:
         logger.info("Task %s has expired", request.id)

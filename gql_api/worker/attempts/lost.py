@@ -13,6 +13,7 @@ from gql_api.record.claims import Loss
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Filter
 from gql_api.worker.sending.republish import publish, request_of
+from gql_api.worker.sending.sent import unsent
 from gql_api.worker.state.attempt import attempt_of, fence_of
 from gql_api.worker.state.process import background_thread
 
@@ -57,7 +58,7 @@ def handle_lost_attempt(
         else (record.lost_attempts, backend.settings.max_lost_attempts)
     )
     if before + 1 < limit:
-        return backend.store.change(claims.requeue(record.id, fence, reason, lost=lost))
+        return backend.store.change(unsent(backend, claims.requeue(record.id, fence, reason, lost=lost)))
     attempt_of(request).act_under(fence)
     error = WorkerLostError(f"{reason}; {before + 1} attempts were lost so")
     backend.mark_as_failure(record.id, error, request=request)
@@ -78,6 +79,7 @@ def _requeue(backend: Backend, request: Any, reason: str, lost: Loss | None) -> 
             lambda: handle_lost_attempt(backend, record, request, fence, reason, kind)
         )
     else:
-        requeued = backend.when_store_answers(lambda: backend.store.change(claims.requeue(record.id, fence, reason)))
+        write = unsent(backend, claims.requeue(record.id, fence, reason))
+        requeued = backend.when_store_answers(lambda: backend.store.change(write))
     if requeued is not None:
         publish(backend.app, requeued)

@@ -17,14 +17,32 @@ if TYPE_CHECKING:
 _MAX_PAUSE_SECONDS = 60.0
 
 
-def end_without_result(backend: Backend, request: Any, error: Ignore | Reject) -> None:
+class SettledReject(Reject):
+    """A ``Reject(requeue=True)`` whose attempt has ended in the record: its message does not go back to the queue.
+
+    The record sends a message of its own when the task is due again. The old one would start nothing in our workers,
+    and would run the task a second time in a stock worker.
+    """
+
+
+def end_without_result(backend: Backend, request: Any, error: Ignore | Reject) -> SettledReject | None:
     """End an attempt that raised ``Ignore`` or ``Reject``, unless Celery raised it after the attempt had ended.
 
     A task that was replaced belongs to its replacement, and one that was taken away to another attempt.
+
+    Returns:
+        The error that Celery must get instead; None for the same one.
     """
     attempt = attempt_of(request)
-    if not attempt.number or attempt.phase is Phase.REPLACED or attempt.refused or attempt.is_over:
-        return
+    if not attempt.number:
+        return None
+    if attempt.phase is not Phase.REPLACED and not attempt.refused and not attempt.is_over:
+        _end(backend, request, attempt, error)
+    is_requeue = isinstance(error, Reject) and error.requeue
+    return SettledReject(error.reason, requeue=True) if is_requeue else None
+
+
+def _end(backend: Backend, request: Any, attempt: AttemptState, error: Ignore | Reject) -> None:
     if isinstance(error, Reject):
         _reject(backend, request, attempt, error)
     else:

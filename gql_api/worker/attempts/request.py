@@ -17,6 +17,7 @@ from celery.worker.request import task_ready
 
 from gql_api.record.claims import Loss
 from gql_api.worker.attempts import lost
+from gql_api.worker.attempts.outcomes import SettledReject
 from gql_api.worker.attempts.time_limits import hard_limits, pool_limits
 from gql_api.worker.backend.messages import text_id
 from gql_api.worker.errors import FunctionExitError
@@ -75,6 +76,8 @@ class Request(request.Request):
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
+        if isinstance(error, SettledReject):
+            return self.reject(requeue=False)
         if isinstance(error, MemoryError):
             # Celery ends the worker. In a pool process it has stored the failure, unless the memory ran out later.
             attempt_of(self._context).note_error(error)

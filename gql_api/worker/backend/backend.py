@@ -425,8 +425,11 @@ class Backend(MongoBackend):
         return self.codec.meta(task_id, record)
 
     def take_stock_result(self, task_id: str) -> TaskRecord | None:
-        """Store the result that a stock worker has for a queued task in its record; return None if there is none."""
-        found = None if self.stock is None else self.stock.find(task_id)
+        """Store the result that a stock worker has for a waiting task in its record; return None if there is none.
+
+        Any error of the stock workers' backend is raised.
+        """
+        found = None if self.stock is None else self.stock.read(task_id)
         if found is None:
             return None
         state = found["status"]

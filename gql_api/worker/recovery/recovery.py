@@ -21,6 +21,7 @@ from gql_api.outage import is_outage
 from gql_api.record import claims, control, due, fields, queries
 from gql_api.record.fields import Status
 from gql_api.record.reads import CODEC, Document, TaskRecord
+from gql_api.record.writes import Write
 from gql_api.worker.attempts.lost import handle_lost_attempt
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.recovery import leader_lock
@@ -31,6 +32,7 @@ from gql_api.worker.recovery.lost_messages import LostMessages
 from gql_api.worker.recovery.retention import Retention
 from gql_api.worker.recovery.stock_results import StockResults
 from gql_api.worker.sending.republish import ids_of, publish, request_of
+from gql_api.worker.sending.sent import unsent
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +61,9 @@ class Recovery:
         self.interval = backend.settings.recovery_interval_seconds
         backlog = Backlog(app)
         self._lost_messages = LostMessages(backend, backlog, self._names)
-        self._stock_results = StockResults(backend)
         self._retention = Retention(backend)
+        self.stock_results = StockResults(backend, stopping)
+        """The results of stock workers, which another thread looks for."""
         self.contacts = Contacts(backend, backlog)
         """The contacts with the servers, which other threads keep."""
 
@@ -76,8 +79,6 @@ class Recovery:
         if contacts.broker.is_open():
             self.send_due(now)
         self._settle_revoked(now)
-        if self._backend.stock is not None:
-            self._stock_results.collect(now, self.interval)
         # While MongoDB was away, no worker could extend its leases or claim the tasks whose messages it had. All
         # workers get the time to do that first.
         if not contacts.is_store_steady:
@@ -117,7 +118,7 @@ class Recovery:
         for status in (Status.SCHEDULED, Status.RETRY):
             for ids in self._batches(due.before(status, now, self._names, since)):
                 token = uuid.uuid4().hex
-                taken = self._backend.store.change_many(due.take(ids, token), due.taken(ids, token))
+                taken = self._backend.store.change_many(self._unsent(due.take(ids, token)), due.taken(ids, token))
                 if not self._publish(ids, taken):
                     return
 
@@ -126,7 +127,7 @@ class Recovery:
         for ids in self._batches(lost):
             token = uuid.uuid4().hex
             write = due.take_lost_attempts(ids, token, _LOST, self._backend.settings.max_lost_workers)
-            taken = self._backend.store.change_many(write, due.taken(ids, token))
+            taken = self._backend.store.change_many(self._unsent(write), due.taken(ids, token))
             for record in taken:
                 _log_lost_attempt(record)
             self._publish(ids, taken)
@@ -143,8 +144,8 @@ class Recovery:
     def _send_lost_messages(self, now: datetime) -> None:
         for lost in self._lost_messages.search(now):
             if self._backend.stock is not None:
-                self._stock_results.leave(lost)
-                continue
+                self.stock_results.leave(lost)
+                lost = due.only_unsent(lost)  # noqa: PLW2901 - the rest of them
             for ids in self._batches(lost):
                 token = uuid.uuid4().hex
                 self._backend.store.note(due.take_lost_messages(ids, token, lost))
@@ -155,6 +156,9 @@ class Recovery:
                     )
                 if not self._publish(ids, taken) or not self.contacts.is_broker_steady:
                     return
+
+    def _unsent(self, write: Write) -> Write:
+        return unsent(self._backend, write)
 
     def _batches(self, filter_: Document, order: str = fields.DUE_AT) -> Iterator[list[str]]:
         """Yield the ids of the tasks that a filter finds, in an order.
@@ -199,6 +203,10 @@ class Recoverer(bootsteps.StartStopStep):
             self._start_thread("recovery", recovery.scan, recovery.interval)
             due_tasks = DueTasks(recovery, backend, sorted(parent.app.tasks), self._stopping)
             self._start_thread("due tasks", due_tasks.run, due_tasks.interval)
+            if backend.stock is not None:
+                # Their backend may not answer: nothing waits for it.
+                stock_results = recovery.stock_results
+                self._start_thread("stock results", stock_results.collect, stock_results.interval)
             # A scan, or one of the servers, may take long: contact is kept meanwhile.
             contacts = recovery.contacts
             self._start_thread("contact with MongoDB", contacts.ask_store, contacts.store_interval)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+import threading
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from gql_api.record import due, fields
-from gql_api.record.reads import Document, TaskRecord
+from gql_api.record.reads import CODEC, Document, TaskRecord
 from gql_api.worker.recovery import leader_lock
 from gql_api.worker.sending.republish import request_of
 
@@ -23,27 +25,45 @@ _BATCH = 500
 class StockResults:
     """The search for what became of these tasks. One worker at a time searches."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, stopping: threading.Event) -> None:
         self._backend = backend
+        self._stopping = stopping
+        self.interval = backend.settings.recovery_interval_seconds
+        """The number of seconds between two searches, each of which takes no longer."""
         self._after = ""
 
     def leave(self, unclaimed: Document) -> None:
-        """Leave the tasks that a filter finds to the stock worker that has their messages: they are never sent again.
+        """Leave the tasks that a filter finds, and whose messages were sent, to the stock workers that have these.
 
-        If such a message was lost all the same, its task stays QUEUED.
+        They are never sent again: if such a message was lost all the same, its task stays QUEUED.
         """
-        left = self._backend.store.note(due.exclude_unclaimed(unclaimed))
+        left = self._backend.store.note(due.leave_to_stock_workers(unclaimed))
         if left:
             logger.info("%d tasks left their queue without a claim: stock workers run them", left)
 
-    def collect(self, now: datetime, interval: float) -> None:
-        """Store the results of such tasks in their records, some at a time."""
-        if not leader_lock.take(self._backend, _LOCK, now, timedelta(seconds=interval)):
+    def collect(self) -> None:
+        """Store the results of such tasks in their records, some at a time, as long as the backend answers.
+
+        Raises:
+            PyMongoError: MongoDB does not answer.
+        """
+        now = self._backend.connections.mongo().admin.command("hello", codec_options=CODEC)["localTime"]
+        if not leader_lock.take(self._backend, _LOCK, now, timedelta(seconds=self.interval)):
             return
-        found = self._backend.collection.find(due.excluded(self._after)).sort(fields.ID).limit(_BATCH)
+        deadline = time.monotonic() + self.interval
+        found = self._backend.collection.find(due.with_stock_workers(self._after)).sort(fields.ID).limit(_BATCH)
         records = [TaskRecord(document) for document in found]
-        self._after = records[-1].id if len(records) == _BATCH else ""
+        following = records[-1].id if len(records) == _BATCH else ""
         for record in records:
-            stored = self._backend.take_stock_result(record.id)
+            self._after = record.id
+            try:
+                stored = self._backend.take_stock_result(record.id)
+            except Exception as error:  # noqa: BLE001 - each kind of backend has errors of its own
+                # The next search goes on behind it: its result may be one that cannot be decoded.
+                logger.warning("STOCK_RESULT_BACKEND: the result of task %s cannot be read: %r", record.id, error)
+                return
             if stored is not None and record.message.embed.get("chord"):
                 self._backend.on_chord_part_return(request_of(self._backend.app, record), stored.status, None)
+            if self._stopping.is_set() or time.monotonic() > deadline:
+                return
+        self._after = following

@@ -22,7 +22,7 @@ from gql_api.worker.backend.messages import (
 from gql_api.worker.sending.configuration import check, check_connection, encoding_problem
 from gql_api.worker.sending.new_tasks import note_relative_times, pop_relative_times
 from gql_api.worker.sending.purge import connection_class
-from gql_api.worker.sending.recording import DroppedError, record_message
+from gql_api.worker.sending.recording import DroppedError, note_message_sent, record_message
 from gql_api.worker.sending.recording_producer import Outgoing, RecordingProducer
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class RecordingAMQP(AMQP):
                 return send(producer, name, message, **options)
             own = {**_inherited_headers(self.app, message.headers["id"]), **(options.get("headers") or {})}
             options["headers"] = {name: value for name, value in own.items() if name not in OF_ONE_MESSAGE}
-            recording = RecordingProducer(producer, functools.partial(record_message, backend, options, times))
+            record = functools.partial(record_message, backend, options, times)
+            recording = RecordingProducer(producer, record, functools.partial(note_message_sent, backend))
             try:
                 with broker_errors():
                     return send(recording, name, message, **options)

@@ -16,6 +16,7 @@ from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 from gql_api.worker.backend.messages import ORIGINAL
 from gql_api.worker.sending.new_tasks import Times, new_task
+from gql_api.worker.sending.sent import note_sent, unsent
 from gql_api.worker.sending.task_ids import SenderTokens, check_not_deleted, check_not_taken
 from gql_api.worker.state.attempt import attempt_of
 
@@ -56,6 +57,11 @@ def record_message(
     return {**headers, ATTEMPTS: attempts} if attempts else headers
 
 
+def note_message_sent(backend: Backend, headers: dict[str, Any]) -> None:
+    """Note, while stock workers may take the message with these headers, that the broker has it."""
+    note_sent(backend, {headers["id"]: headers.get(ATTEMPTS, 0)})
+
+
 def _record(backend: Backend, task: NewTask) -> int | None:
     """Store the record, or the next message in an existing one.
 
@@ -90,7 +96,7 @@ def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own:
         logger.warning("Task %s was deleted: it is not sent", task.id)
         raise DroppedError
     try:
-        record = backend.store.change(writes.create(task), upsert=True)
+        record = backend.store.change(unsent(backend, writes.create(task)), upsert=True)
     except DuplicateKeyError:
         known = backend.store.find(task.id)
         if known is not None and known.sender_token == task.sender_token:
@@ -109,4 +115,4 @@ def _continue(backend: Backend, task: NewTask) -> TaskRecord | None:
     """Store the next message of a task; return None when the task takes no other message any more."""
     if task.waits:
         return backend.store.change(claims.postpone(task))
-    return backend.store.note_one(claims.remember_message(task, backend.settings.lease_seconds))
+    return backend.store.note_one(unsent(backend, claims.remember_message(task, backend.settings.lease_seconds)))

@@ -25,11 +25,18 @@ class RecordingProducer:
     Args:
         producer: publishes.
         record: stores the record and returns the headers to publish, or None if no message is to be published now.
+        note_sent: is called with the headers when the broker has the message.
     """
 
-    def __init__(self, producer: Any, record: Callable[[Outgoing], dict[str, Any] | None]) -> None:
+    def __init__(
+        self,
+        producer: Any,
+        record: Callable[[Outgoing], dict[str, Any] | None],
+        note_sent: Callable[[dict[str, Any]], None],
+    ) -> None:
         self._producer = producer
         self._record = record
+        self._note_sent = note_sent
         self._headers: dict[str, Any] | None = None
         self.outgoing: Outgoing | None = None
         """The message, once its task is recorded."""
@@ -44,7 +51,9 @@ class RecordingProducer:
             return self._producer.publish(body, **options)
         if self._headers is None:
             return None
-        return self._producer.publish(body, **{**options, "headers": self._headers})
+        published = self._producer.publish(body, **{**options, "headers": self._headers})
+        self._note_sent(self._headers)
+        return published
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)

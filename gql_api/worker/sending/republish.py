@@ -11,6 +11,7 @@ from celery.app.task import Context
 from gql_api.dispatch import PIPELINED, OperationalError, broker_errors, message_of
 from gql_api.record.reads import TaskRecord
 from gql_api.worker.backend.messages import sent_at_header
+from gql_api.worker.sending.sent import note_sent
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -31,13 +32,14 @@ def publish(app: Celery, *records: TaskRecord) -> bool:
         with broker_errors(), app.producer_or_acquire() as producer:
             if len(records) == 1:
                 _send(app, producer, records[0])
-                return True
-            with producer.batch(max_size=PIPELINED):
-                for record in records:
-                    _send(app, producer, record)
+            else:
+                with producer.batch(max_size=PIPELINED):
+                    for record in records:
+                        _send(app, producer, record)
     except OperationalError as error:
         logger.warning("The broker did not take the messages of %d tasks: %s: %s", len(records), ids_of(records), error)
         return False
+    note_sent(app.backend, {record.id: record.attempts for record in records})
     return True
 
 
@@ -53,10 +55,10 @@ def request_of(app: Celery, record: TaskRecord) -> Any:
 
 
 def _send(app: Celery, producer: Any, record: TaskRecord) -> None:
-    message = _message_of(app, record)
+    message = _message_of(app, record, with_expiry=app.backend.stock is not None)
     message.headers.update(sent_at_header(record))
     app.amqp.send_unrecorded(producer, message, queue=record.queue, priority=record.priority)
 
 
-def _message_of(app: Celery, record: TaskRecord) -> Any:
-    return message_of(app, record.as_sent(), argsrepr=_HIDDEN, kwargsrepr=_HIDDEN)
+def _message_of(app: Celery, record: TaskRecord, *, with_expiry: bool = False) -> Any:
+    return message_of(app, record.as_sent(), with_expiry=with_expiry, argsrepr=_HIDDEN, kwargsrepr=_HIDDEN)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from celery import Celery
+from celery.worker import state
 from proxy import Mode, Proxy
 from redis import Redis
 
 from gql_api.cli.embedded_servers import HOST
 from gql_api.settings import Settings
-from gql_api.worker.app.consumer import TolerantAcks
+from gql_api.worker.app.consumer import NoRestore, TolerantAcks
+from gql_api.worker.backend.backend import Backend
 
 _QUEUE = "acknowledged"
 _TIMEOUT = 1.0
@@ -52,3 +58,38 @@ def test_one_acknowledgement_waits_for_a_broker_that_does_not_answer(settings: S
             channel.close()
         unacknowledged = {tag.decode() for tag in redis.hkeys("unacked")}
         assert {message.delivery_tag for message in received[4:]}.isdisjoint(unacknowledged)
+
+
+@dataclass(eq=False)
+class _Active:
+    """A task that runs, as Celery knows it."""
+
+    message: Any
+
+
+@pytest.mark.parametrize("backend", ["disabled", "none"])
+def test_a_new_connection_restores_messages_only_in_a_mixture(settings: Settings, backend: str) -> None:
+    """Those of tasks that have not started, and only where stock workers share the queues."""
+    queue = f"restored-{uuid.uuid4()}"
+    app = Celery("restoring", set_as_current=False, broker=settings.celery_broker_url)
+    app._backend_cache = Backend(app, settings.model_copy(update={"stock_result_backend": backend}))  # noqa: SLF001 - it would read the environment
+    step = NoRestore(SimpleNamespace())
+    with Redis.from_url(settings.celery_broker_url) as redis, app.connection_for_read() as connection:
+        for number in range(2):
+            connection.SimpleQueue(queue).put(number)
+        lost, new = connection.channel(), connection.channel()
+        for channel in (lost, new):
+            connection.SimpleQueue(queue, channel=channel).close()
+        step.start(SimpleNamespace(app=app, task_consumer=SimpleNamespace(channel=lost)))
+        running, waiting = lost.basic_get(queue), lost.basic_get(queue)
+        active = _Active(running)
+        state.active_requests.add(active)
+        step.stop(SimpleNamespace(app=app, task_consumer=SimpleNamespace(channel=lost)))
+        assert redis.llen(queue) == 0
+        step.start(SimpleNamespace(app=app, task_consumer=SimpleNamespace(channel=new)))
+        tags = [json.loads(message)["properties"]["delivery_tag"] for message in redis.lrange(queue, 0, -1)]
+        assert tags == ([waiting.delivery_tag] if backend == "disabled" else [])
+        for message in (running, waiting):
+            message.ack()
+    app.backend.connections.close()
+    app.close()
