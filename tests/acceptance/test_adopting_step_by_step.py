@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -193,6 +194,8 @@ def test_the_steps_of_adopting_and_the_way_back(api: Api, move: _Move) -> None:
             _check(move, "workers", move.stock, ["move"])
             ids += _check(move, "senders", move.adopted, ["move"]).values()
             for task_id in ids:
+                # The body of a chord that stock workers count has a record when an adopted worker has seen the members.
+                wait_until(functools.partial(api.task, task_id), 30)
                 api.finished(task_id)
     with move.worker("settled", settled, ["move"]):
         ids += _check(move, "adopted", settled, ["move"]).values()
