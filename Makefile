@@ -21,7 +21,7 @@ dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost
 test: .venv/ready tests/js/node_modules ## Run the tests, which start their own servers
 	@$(BIN)/pytest -n $(WORKERS) -m "not chaos and not fault and not soak"
 
-test-faults: .venv/ready ## Run the tests that kill servers and workers
+test-faults: .venv/ready ## Run the tests that kill servers and workers, or move whole applications
 	@$(BIN)/pytest -n $(WORKERS) -m fault
 
 test-soak: .venv/ready ## Connect and disconnect clients for ten minutes while connections are cut

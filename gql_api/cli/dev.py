@@ -53,10 +53,9 @@ def run(options: Options) -> int:
         for name, command in stack.commands().items():
             manager.add_process(name, f"exec {shlex.join(command)}")
         click.echo(stack.describe_start())
-        ended = threading.Event()
-        threading.Thread(target=_announce_ready, args=(stack, manager, ended), daemon=True).start()
+        threading.Thread(target=_announce_ready, args=(stack, manager, manager.ending), daemon=True).start()
         manager.loop()
-        ended.set()
+        manager.ending.set()
     return 0 if manager.returncode in _STOPPED_BY_USER else manager.returncode or 1
 
 
@@ -99,6 +98,8 @@ class _Manager(Manager):  # type: ignore[misc] # honcho has no types
     def __init__(self) -> None:
         super().__init__(_Printer(sys.stdout))
         self._process_ctor = _Process
+        self.ending = threading.Event()
+        """Set from the first signal, or the end of the first part, on."""
 
     def print_line(self, line: str, colour: str) -> None:
         """Print a line as ``system``, from any thread."""
@@ -108,6 +109,7 @@ class _Manager(Manager):  # type: ignore[misc] # honcho has no types
         """Stop the worker first, then the API, then the servers that both need."""
         if not self._terminating:
             self._terminating = True
+            self.ending.set()
             threading.Thread(target=self._stop_in_order, daemon=True).start()
 
     def _stop_in_order(self) -> None:

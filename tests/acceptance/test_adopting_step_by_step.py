@@ -165,6 +165,7 @@ def _check_runs(move: _Move) -> None:
     assert {text: count for text, count in move.runs.items() if count != (2 if "-step-" in text else 1)} == {}
 
 
+@pytest.mark.fault
 def test_each_task_runs_once_in_every_mixture(api: Api, move: _Move) -> None:
     """Stock and adopted senders get the results of stock and adopted workers, and no task runs a second time."""
     with (

@@ -33,6 +33,7 @@ def test_the_lines_of_the_document_fit_and_can_be_undone(name: str, tmp_path: Pa
     assert {file: (project.folder / file).read_text() for file in files} == files
 
 
+@pytest.mark.fault
 def test_django(databases: Databases, tmp_path: Path) -> None:
     """Tasks that are sent on commit change the models; waiting and scheduled tasks run after each change."""
     project = Project.copied(
@@ -100,6 +101,7 @@ def test_django(databases: Databases, tmp_path: Path) -> None:
             assert _count(api, statuses=["SCHEDULED", "QUEUED", "STARTED", "RETRY"]) == 0
 
 
+@pytest.mark.fault
 def test_flask(databases: Databases, tmp_path: Path) -> None:
     """Tasks run in the application's context, and views read their results; nothing is lost on either way."""
     environment = environment_of(databases, 3)
@@ -154,6 +156,7 @@ def test_flask(databases: Databases, tmp_path: Path) -> None:
         assert total(web, add(web, 6)) == "8.00 EUR"
 
 
+@pytest.mark.fault
 def test_fastapi(databases: Databases, tmp_path: Path) -> None:
     """Endpoints send tasks and read their results in many threads; nothing is lost on either way."""
     project = Project.copied(
