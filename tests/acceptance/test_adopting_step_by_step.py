@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 import sys
@@ -160,6 +159,11 @@ def _check(move: _Move, who: str, env: dict[str, str], queues: list[str]) -> dic
     return ids
 
 
+def _recorded(ids: dict[str, str]) -> list[str]:
+    """Return the ids of the tasks that have records, which the body of a chord has not if stock workers count it."""
+    return [task_id for name, task_id in ids.items() if name != "chord"]
+
+
 def _check_runs(move: _Move) -> None:
     """Check that each task has run once; a chain has each of its steps twice."""
     assert {text: count for text, count in move.runs.items() if count != (2 if "-step-" in text else 1)} == {}
@@ -193,16 +197,14 @@ def test_the_steps_of_adopting_and_the_way_back(api: Api, move: _Move) -> None:
         with move.worker("adopted", move.adopted, ["move"]):
             wait_until(lambda: _announced(api), 60)
             _check(move, "workers", move.stock, ["move"])
-            ids += _check(move, "senders", move.adopted, ["move"]).values()
+            ids += _recorded(_check(move, "senders", move.adopted, ["move"]))
             for task_id in ids:
-                # The body of a chord that stock workers count has a record when an adopted worker has seen the members.
-                wait_until(functools.partial(api.task, task_id), 30)
                 api.finished(task_id)
     with move.worker("settled", settled, ["move"]):
         ids += _check(move, "adopted", settled, ["move"]).values()
         _check_runs(move)
     with move.worker("adopted", move.adopted, ["move"]):
-        ids += _check(move, "setting-back", move.adopted, ["move"]).values()
+        ids += _recorded(_check(move, "setting-back", move.adopted, ["move"]))
         _check(move, "senders-back", move.stock, ["move"])
         with move.worker("stock", move.stock, ["move"]):
             _check(move, "workers-back", move.stock, ["move"])
