@@ -160,8 +160,11 @@ def _check(move: _Move, who: str, env: dict[str, str], queues: list[str]) -> dic
 
 
 def _recorded(ids: dict[str, str]) -> list[str]:
-    """Return the ids of the tasks that have records, which the body of a chord has not if stock workers count it."""
-    return [task_id for name, task_id in ids.items() if name != "chord"]
+    """Return the ids of the tasks that have records, whoever runs them.
+
+    The next step of a chain and the body of a chord may be sent and run by stock workers only.
+    """
+    return [task_id for name, task_id in ids.items() if name not in {"chain", "chord"}]
 
 
 def _check_runs(move: _Move) -> None:
