@@ -159,7 +159,7 @@ def time_limit(
     soft: float | None = None,
     **_: Any,
 ) -> dict[str, Any]:
-    """Tell worker(s) to modify the time limit for task by type."""
+    """Change the time limits of the tasks of a function."""
     reply: dict[str, Any] = control.time_limit(state, task_name, hard=hard, soft=soft)
     # Celery's command leaves the limits of the consumer as they were when it connected.
     state.consumer.update_strategies()

@@ -42,7 +42,7 @@ class Reporter:
     def update(
         self, state: str | None, meta: Any, update: Callable[[Any], object], encode: Callable[[Any], object]
     ) -> None:
-        """Call ``update`` with as much of a meta as can be stored. Without any of it there is no progress."""
+        """Call ``update`` with as much of a meta as can be stored. Without any, a state has no meta and progress is left out."""
         for part in _parts(meta, encode):
             error = _encode_error(update, part)
             if error is None:
