@@ -42,7 +42,10 @@ class Reporter:
     def update(
         self, state: str | None, meta: Any, update: Callable[[Any], object], encode: Callable[[Any], object]
     ) -> None:
-        """Call ``update`` with as much of a meta as can be stored. Without any, a state has no meta and progress is left out."""
+        """Call ``update`` with as much of a meta as can be stored.
+
+        If nothing of the meta can be stored, progress is left out, and another state is stored without a meta.
+        """
         for part in _parts(meta, encode):
             error = _encode_error(update, part)
             if error is None:
