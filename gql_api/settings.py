@@ -24,6 +24,7 @@ from gql_api.addresses import (
     events_address_of,
     events_address_of_url,
 )
+from gql_api.limits import LimitSettings
 
 if TYPE_CHECKING:
     from kombu.connection import Connection
@@ -66,7 +67,7 @@ BrokerUrl = Annotated[str, AfterValidator(broker_address)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
-class Settings(BaseSettings):
+class Settings(LimitSettings):
     """The settings of a deployment. Each field is read from the environment variable of the same name in capitals."""
 
     model_config = SettingsConfigDict(
@@ -167,12 +168,6 @@ class Settings(BaseSettings):
         le=600.0,
         description="How long a list, a count or a facet may take before the API returns an error.",
     )
-    metadata_max_bytes: int = Field(
-        default=64 * 1024,
-        gt=0,
-        le=8 * 1024 * 1024,
-        description="The maximum size of a task's metadata, as JSON in UTF-8.",
-    )
     idempotency_key_seconds: float = Field(
         default=86400.0,
         gt=0.0,
@@ -184,44 +179,6 @@ class Settings(BaseSettings):
         ge=0.0,
         le=36500.0,
         description="How many days after their end finished tasks are deleted. 0 keeps them forever.",
-    )
-    arguments_max_bytes: int = Field(
-        default=1024 * 1024,
-        gt=0,
-        le=6 * 1024 * 1024,
-        description="The maximum size of a task's `args`, and also of its `kwargs`, as JSON in UTF-8.",
-    )
-    error_max_bytes: int = Field(
-        default=32 * 1024,
-        ge=1024,
-        le=1024 * 1024,
-        description="The size to which an error's message, its traceback and its arguments are cut, each, in UTF-8.",
-    )
-    progress_max_bytes: int = Field(
-        default=64 * 1024,
-        ge=1024,
-        le=1024 * 1024,
-        description="The size to which a progress report's message and its other values are cut, each, in UTF-8.",
-    )
-    answer_max_bytes: int = Field(
-        default=32 * 1024 * 1024,
-        ge=1024 * 1024,
-        le=1024 * 1024 * 1024,
-        description="How many bytes of tasks and log lines one answer may select: of a query, of a mutation, or of one "
-        "event of a subscription. A task counts as often as the answer has it; the task that a mutation returns or an "
-        "event is about does not count. An answer that selects more is an error with the code `ANSWER_TOO_LARGE`.",
-    )
-    log_max_lines: int = Field(
-        default=1000,
-        ge=1,
-        le=100_000,
-        description="The maximum number of log lines kept for a task, over all its attempts.",
-    )
-    log_max_bytes: int = Field(
-        default=1024 * 1024,
-        ge=1,
-        le=64 * 1024 * 1024,
-        description="The maximum size of the log text kept for a task, in UTF-8, over all its attempts.",
     )
 
     @field_validator("redis_url")

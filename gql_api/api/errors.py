@@ -10,6 +10,7 @@ from typing import Self
 from graphql import GraphQLError
 
 from gql_api.record.reads import TaskRecord
+from gql_api.telemetry.counters import LIMITS_EXCEEDED
 from gql_api.values import Problem
 
 # The values of ``extensions.code``.
@@ -17,6 +18,7 @@ ANSWER_TOO_LARGE = "ANSWER_TOO_LARGE"
 BAD_INPUT = "BAD_USER_INPUT"
 CONFLICT = "CONFLICT"
 INTERNAL = "INTERNAL_SERVER_ERROR"
+LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
 NOT_FOUND = "NOT_FOUND"
 PERSISTED_QUERY_NOT_SUPPORTED = "PERSISTED_QUERY_NOT_SUPPORTED"
 QUERY_TIMEOUT = "QUERY_TIMEOUT"
@@ -49,6 +51,21 @@ class ClientError(ApiError, GraphQLError):
     def not_found(cls, task_id: str) -> Self:
         """Return the error of an operation that needs a task with this id."""
         return cls(_no_such_task(task_id), NOT_FOUND)
+
+
+class LimitExceededError(ClientError):
+    """An error of a request that exceeds a limit, such as "depth 31, at most 15". Creating it counts it.
+
+    Args:
+        limit: the limit's name, as in the label of the counter and in ``extensions.limit``.
+        value: what the request has, or a lower bound of it.
+        maximum: what is allowed.
+    """
+
+    def __init__(self, limit: str, value: int, maximum: int) -> None:
+        super().__init__(f"{limit} {value:,}, at most {maximum:,}", LIMIT_EXCEEDED)
+        self.extensions = {"code": LIMIT_EXCEEDED, "limit": limit, "value": value, "max": maximum}
+        LIMITS_EXCEEDED.labels(limit).inc()
 
 
 class ConflictError(ClientError):

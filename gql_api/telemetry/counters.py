@@ -36,6 +36,9 @@ TASKS_UNFINISHED: Final = Gauge("gql_api_tasks_unfinished", "Tasks that have not
 EVENTS: Final = Tally("gql_api_events", "Events received for tasks and lists that a client watches.")
 DELIVERIES: Final = Tally("gql_api_deliveries", "Results of shared executions handed to subscribers.")
 MERGED: Final = Tally("gql_api_merged", "Deliveries that a newer one replaced before they were sent.")
+LIMITS_EXCEEDED: Final = Counter(
+    "gql_api_limits_exceeded", "Requests, frames and connections refused because of a limit.", ["limit"]
+)
 SLOW_CONSUMERS: Final = Counter("gql_api_slow_consumers", "Subscriptions ended because their client fell behind.")
 BACKSTOP_FOUND: Final = Counter(
     "gql_api_backstop_found", "Changes found in MongoDB without an event. Stays 0 in health."

@@ -5,17 +5,25 @@ import re
 import pytest
 from support import ROOT
 
+from gql_api.limits import LimitSettings
 from gql_api.settings import Settings
 
 _ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>[^|]+) \| (?P<text>[^|]+) \|$", re.MULTILINE)
 
 
-def test_the_readme_lists_every_setting() -> None:
-    """Names, defaults and descriptions in the README are those of the settings class."""
-    rows = {row["name"]: (row["default"].strip(" `"), row["text"].strip()) for row in _ROW.finditer(_read("README.md"))}
-    fields = Settings.model_fields
-    assert list(rows) == [name.upper() for name in fields]
-    for name, field in fields.items():
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("README.md", [name for name in Settings.model_fields if name not in LimitSettings.model_fields]),
+        ("docs/limits.md", list(LimitSettings.model_fields)),
+    ],
+)
+def test_a_table_lists_every_setting(page: str, names: list[str]) -> None:
+    """Names, defaults and descriptions in the tables are those of the settings classes, in their order."""
+    rows = {row["name"]: (row["default"].strip(" `"), row["text"].strip()) for row in _ROW.finditer(_read(page))}
+    assert list(rows) == [name.upper() for name in names]
+    for name in names:
+        field = Settings.model_fields[name]
         default = ",".join(field.default) if isinstance(field.default, tuple) else str(field.default)
         assert rows[name.upper()] == (default or "the broker's", field.description)
 
@@ -55,6 +63,7 @@ def test_the_architecture_places_every_module(path: str) -> None:
         "docs/rest.md",
         "docs/upgrading.md",
         "docs/lifecycle.md",
+        "docs/limits.md",
     ],
 )
 def test_links_lead_somewhere(path: str) -> None:

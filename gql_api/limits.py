@@ -1,0 +1,56 @@
+"""The settings that bound what a client, a task or a record may take. docs/limits.md explains them."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+
+class LimitSettings(BaseSettings):
+    """The limits of a deployment: a part of its settings. Each field's name says its unit."""
+
+    # Values of tasks.
+    metadata_max_bytes: int = Field(
+        default=64 * 1024,
+        gt=0,
+        le=8 * 1024 * 1024,
+        description="The maximum size of a task's metadata, as JSON in UTF-8.",
+    )
+    arguments_max_bytes: int = Field(
+        default=1024 * 1024,
+        gt=0,
+        le=6 * 1024 * 1024,
+        description="The maximum size of a task's `args`, and also of its `kwargs`, as JSON in UTF-8.",
+    )
+    error_max_bytes: int = Field(
+        default=32 * 1024,
+        ge=1024,
+        le=1024 * 1024,
+        description="The size to which an error's message, its traceback and its arguments are cut, each, in UTF-8.",
+    )
+    progress_max_bytes: int = Field(
+        default=64 * 1024,
+        ge=1024,
+        le=1024 * 1024,
+        description="The size to which a progress report's message and its other values are cut, each, in UTF-8.",
+    )
+    answer_max_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=1024 * 1024 * 1024,
+        description="How many bytes of tasks and log lines one answer may select: of a query, of a mutation, or of one "
+        "event of a subscription. A task counts as often as the answer has it; the task that a mutation returns or an "
+        "event is about does not count. An answer that selects more is an error with the code `ANSWER_TOO_LARGE`.",
+    )
+    log_max_lines: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="The maximum number of log lines kept for a task, over all its attempts.",
+    )
+    log_max_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1,
+        le=64 * 1024 * 1024,
+        description="The maximum size of the log text kept for a task, in UTF-8, over all its attempts.",
+    )
