@@ -54,3 +54,10 @@ class LimitSettings(BaseSettings):
         le=64 * 1024 * 1024,
         description="The maximum size of the log text kept for a task, in UTF-8, over all its attempts.",
     )
+    # Task functions.
+    rejected_messages_max: int = Field(
+        default=100,
+        ge=0,
+        le=10_000,
+        description="How many messages that no worker can handle are kept in Redis for each queue; the newest ones.",
+    )
