@@ -108,8 +108,15 @@ _INTERNALS = {
     ("celery", "celery.app.task:Task", "worker/app"): {
         "_dump_pydantic_arguments": "results of coroutines are dumped if the task was made with pydantic=True",
     },
+    ("celery", "celery.app.trace", "worker/app"): {
+        "LOG_SUCCESS": "the results of tasks are not logged",
+    },
+    ("celery", "celery.app.log", "worker/app"): {
+        "TaskFormatter": "control characters are escaped in lines of tasks",
+    },
     ("celery", "celery.utils.log", "worker/app"): {
         "task_logger": "log lines of tasks are kept",
+        "ColorFormatter": "control characters are escaped in lines of a worker",
     },
     ("celery", "celery.app.task:Task", "worker/attempts"): {
         "before_start(task_id, args, kwargs)": "a worker claims a task before it runs",
