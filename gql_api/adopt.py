@@ -13,6 +13,7 @@ from gql_api.worker.app.task import Task
 from gql_api.worker.app.task_registry import adopt_tasks
 from gql_api.worker.app.unknown_tasks import UnknownTasks
 from gql_api.worker.attempts.leases import Leases
+from gql_api.worker.attempts.message_guard import MessageGuard
 from gql_api.worker.errors import DuplicateTaskIdError, TaskCancelledError
 from gql_api.worker.recovery.recovery import Recoverer
 from gql_api.worker.registration.announcer import Announcer
@@ -47,6 +48,7 @@ def adopt(app: App) -> App:
     app.control_cls = "gql_api.worker.app.control:RecordingControl"
     app.steps["worker"].update({CheckConfiguration, Leases, Recoverer, Announcer, KeepPartialResults})
     app.steps["consumer"].update({NoRestore, NoteAnswers, TolerantAcks, EagerPolling, RateLimits, UnknownTasks})
+    app.steps["consumer"].add(MessageGuard)
     Configuration(app)
     # Celery's current app is that of one thread. All other threads use the default app.
     if app.set_as_current and (_state.default_app is None or _state.default_app.main == _FALLBACK):

@@ -54,3 +54,28 @@ class LimitSettings(BaseSettings):
         le=64 * 1024 * 1024,
         description="The maximum size of the log text kept for a task, in UTF-8, over all its attempts.",
     )
+    # Task functions.
+    rejected_messages_max: int = Field(
+        default=100,
+        ge=0,
+        le=10_000,
+        description="How many messages that no worker can handle are kept in Redis for each queue; the newest ones.",
+    )
+    time_limit_min_seconds: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=86400.0,
+        description="The shortest time limit that a client or a sender may give a task: each task that is ended costs "
+        "the worker a process.",
+    )
+    time_limit_default_seconds: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="The time limit of tasks for which neither the sender nor the task function nor the worker has "
+        "one; 0 for none.",
+    )
+    time_limit_max_seconds: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="The longest time limit of any task, and that of tasks without one; 0 for no maximum.",
+    )

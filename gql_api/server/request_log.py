@@ -9,6 +9,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gql_api.api.http.view import OPERATION
+from gql_api.telemetry.log_lines import SafeFormatter
 
 logger = logging.getLogger(__name__)
 
@@ -17,9 +18,14 @@ _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _STATUSES = {"websocket.accept": 101, "websocket.close": 403}
 
 
-class UtcFormatter(logging.Formatter):
+class UtcFormatter(SafeFormatter):
     """A formatter of lines that begin with the time in UTC, by RFC 3339, and the level."""
 
+    def __init__(self) -> None:
+        super().__init__(_UtcFormatter())
+
+
+class _UtcFormatter(logging.Formatter):
     converter = time.gmtime  # type: ignore[assignment] # called with a time
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"

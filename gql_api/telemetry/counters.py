@@ -39,6 +39,7 @@ MERGED: Final = Tally("gql_api_merged", "Deliveries that a newer one replaced be
 LIMITS_EXCEEDED: Final = Counter(
     "gql_api_limits_exceeded", "Requests, frames and connections refused because of a limit.", ["limit"]
 )
+MESSAGES_REJECTED: Final = Counter("gql_api_messages_rejected", "Messages that this worker could not handle.")
 SLOW_CONSUMERS: Final = Counter("gql_api_slow_consumers", "Subscriptions ended because their client fell behind.")
 BACKSTOP_FOUND: Final = Counter(
     "gql_api_backstop_found", "Changes found in MongoDB without an event. Stays 0 in health."

@@ -98,7 +98,7 @@ def test_a_task_that_nobody_starts_expires(api: Api, redis: Redis) -> None:
 def test_a_time_limit_is_for_one_task(api: Api, redis: Redis) -> None:
     """A caller can limit how long the function of a task may take; others of its name take as long as they do."""
     key = uuid.uuid4().hex
-    limited = api.create("task_modules.wait_for_key", args=[key], timeLimitSeconds=0.5)
+    limited = api.create("task_modules.wait_for_key", args=[key], timeLimitSeconds=1)
     task = api.finished(limited)
     assert (task["status"], task["error"]["type"]) == ("FAILURE", "TimeLimitExceeded")
     redis.lpush(key, 1)
@@ -126,6 +126,7 @@ def test_queue_priority_and_parent(api: Api) -> None:
         ({"delaySeconds": 1, "scheduledFor": "2030-01-01T00:00:00Z"}, "delaySeconds"),
         ({"expiresInSeconds": 0}, "expiresInSeconds"),
         ({"timeLimitSeconds": 0}, "timeLimitSeconds"),
+        ({"timeLimitSeconds": 0.999}, "timeLimitSeconds"),
         ({"parentId": "nope"}, "parentId"),
         ({"idempotencyKey": ""}, "idempotencyKey"),
         ({"idempotencyKey": "x" * 256}, "idempotencyKey"),

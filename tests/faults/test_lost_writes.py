@@ -24,7 +24,8 @@ _TASK = 'subscription { taskUpdated(id: "%s") { revision status isFinal progress
 _LIST = """
 subscription { taskChanges(since: "2026-01-01T00:00:00Z") { taskId task { revision isFinal progress { current } } } }
 """
-_CREATE = 'mutation { createTask(input: { name: "fault_tasks.work" }) { task { id } } }'
+_NAME = "fault_tasks.work"
+_CREATE = f'mutation {{ createTask(input: {{ name: "{_NAME}" }}) {{ task {{ id }} userErrors {{ message }} }} }}'
 # MongoDB flushes its journal ten times a second: it is rarely faster than the kill.
 _MAX_TRIES = 5
 
@@ -141,7 +142,8 @@ def test_a_task_whose_creation_is_rolled_back_is_on_no_list(replicated_site: Sit
     """Its creation was not acknowledged: lists never have it, and a client that watches it does not wait for ever."""
     site, mongodb = replicated_site, replicated_site.mongodb
     worker, api = site.worker("worker"), site.api()
-    wait_until(lambda: api.data("{ taskDefinitions { name } }")["taskDefinitions"])
+    # The worker announces its functions one after the other.
+    wait_until(lambda: {"name": _NAME} in api.data("{ taskDefinitions { name } }")["taskDefinitions"])
     worker.kill()
     tasks = site.store._connections.database()[fields.TASKS]  # noqa: SLF001 - as the primary has them
     primary = mongodb.wait_for_primary()

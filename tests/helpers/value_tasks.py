@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Annotated, Any, NoReturn
 
 from celery import shared_task
+from celery.utils.log import get_task_logger
 from pydantic import BaseModel, Field
 
 from gql_api.worker.app.task import Task
@@ -43,6 +44,13 @@ def raises(self: Task, kind: str, size: int) -> None:
     if kind == "caused":
         raise RuntimeError("outer") from errors["text"]
     raise errors[kind]
+
+
+@shared_task
+def fails_with(text: str) -> None:
+    """Log a text and raise it."""
+    get_task_logger(__name__).warning("logged: %s", text)
+    raise ValueError(text)
 
 
 @shared_task(bind=True)

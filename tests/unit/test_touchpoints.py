@@ -108,8 +108,15 @@ _INTERNALS = {
     ("celery", "celery.app.task:Task", "worker/app"): {
         "_dump_pydantic_arguments": "results of coroutines are dumped if the task was made with pydantic=True",
     },
+    ("celery", "celery.app.trace", "worker/app"): {
+        "LOG_SUCCESS": "the results of tasks are not logged",
+    },
+    ("celery", "celery.app.log", "worker/app"): {
+        "TaskFormatter": "control characters are escaped in lines of tasks",
+    },
     ("celery", "celery.utils.log", "worker/app"): {
         "task_logger": "log lines of tasks are kept",
+        "ColorFormatter": "control characters are escaped in lines of a worker",
     },
     ("celery", "celery.app.task:Task", "worker/attempts"): {
         "before_start(task_id, args, kwargs)": "a worker claims a task before it runs",
@@ -160,6 +167,25 @@ _INTERNALS = {
         "active_requests": "the leases of running tasks are extended",
         "should_stop": "a process that is lost while its worker stops is not held against its task",
         "should_terminate": "a worker that ends begins no task",
+    },
+    ("celery", "celery.worker.consumer.consumer:Consumer", "worker/attempts"): {
+        "connection_for_read(heartbeat)": "a new connection is guarded before it restores messages",
+        "create_task_handler(...)": "a message is checked before Celery handles it",
+        "connection_errors": "the loss of a connection is not a message's fault",
+    },
+    ("kombu", "kombu.messaging:Consumer", "worker/attempts"): {
+        "on_decode_error": "a message that cannot be decompressed is set aside",
+        "consuming_from(queue)": "messages of queues are told from those of remote control",
+    },
+    ("kombu", "kombu.transport.virtual.base:Transport", "worker/attempts"): {
+        "_deliver(message, queue)": "a message is checked before it is delivered",
+        "create_channel(connection)": "each channel is guarded",
+        "channels": "each channel is guarded",
+    },
+    ("kombu", "kombu.transport.redis:QoS", "worker/attempts"): {
+        "restore_by_tag(tag, client, leftmost)": "an entry that cannot be restored is set aside",
+        "_remove_from_indices(delivery_tag, ...)": "an entry that cannot be restored is set aside",
+        "unacked_key": "an entry that cannot be restored is set aside",
     },
     ("celery", "celery.worker.state", "worker/app"): {
         "should_stop": "a stopping worker restores its messages",
@@ -788,6 +814,14 @@ _BEHAVIOUR = [
         "answers of the broker are noted, which show that the worker consumes",
         source="self.handlers = {'BRPOP': self._brpop_read,",
         ours="BRPOP",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.transport.redis:Channel._brpop_read",
+        "worker/attempts",
+        "what Redis returns is kept until it is decoded",
+        source="self.client.parse_response(self.client.connection,",
+        ours="parse_response",
     ),
     TouchPoint(
         "kombu",

@@ -86,6 +86,7 @@ def check(
     if not found:
         checked = definition.check(task_input.args, task_input.kwargs, task_input.as_stored)
         found = [*_not_serializable(task_input), *checked]
+    found += _wrong_time_limit(task_input, settings)
     return [*found, *_wrong_options(task_input, definition, parent)][: values.MAX_PROBLEMS]
 
 
@@ -149,6 +150,16 @@ def _unenforceable_limit(task_input: TaskInput, definition: TaskDefinition) -> I
         )
 
 
+def _wrong_time_limit(task_input: TaskInput, settings: Settings) -> Iterator[Problem]:
+    seconds, minimum = task_input.time_limit_seconds, settings.time_limit_min_seconds
+    maximum = settings.time_limit_max_seconds or _MAX_SECONDS
+    # A replay has the limit of the repeated task, which the worker keeps within the bounds.
+    if seconds is None or task_input.replay_of is not None:
+        return
+    if not (math.isfinite(seconds) and minimum <= seconds <= maximum):
+        yield Problem(("timeLimitSeconds",), f"must be from {minimum:g} to {maximum:g}, got {seconds:g}")
+
+
 def time_problem(time: datetime) -> str | None:
     """Return why a start time is not allowed; None for an allowed one."""
     last = datetime.now(UTC) + timedelta(seconds=_MAX_SECONDS)
@@ -164,7 +175,6 @@ def _wrong_times(task_input: TaskInput) -> Iterator[Problem]:
     for name, seconds, minimum in (
         ("delaySeconds", task_input.delay_seconds, 0.0),
         ("expiresInSeconds", task_input.expires_in_seconds, 0.001),
-        ("timeLimitSeconds", task_input.time_limit_seconds, 0.001),
     ):
         if seconds is not None and not (math.isfinite(seconds) and minimum <= seconds <= _MAX_SECONDS):
             yield Problem((name,), f"must be from {minimum:g} to {_MAX_SECONDS}, got {seconds}")

@@ -183,7 +183,7 @@ def cover(app: Celery, default_time_limit: float | None = None) -> None:
             hard = task.time_limit
             _cover(task)
             task.default_time_limit = default_time_limit
-            task.hard_time_limit = hard or default_time_limit
+            task.hard_time_limit = time_limits.bounds.of_function(hard or default_time_limit)
 
 
 def _cover(task: celery.Task) -> None:
@@ -207,7 +207,7 @@ def _cover(task: celery.Task) -> None:
 
 def _set_hard_limit(task: Any, seconds: float | None) -> None:
     """Change the limit as Celery's remote control does."""
-    task.hard_time_limit = seconds or task.default_time_limit
+    task.hard_time_limit = time_limits.bounds.of_function(seconds or task.default_time_limit)
 
 
 def _covered_request(own: type) -> type:

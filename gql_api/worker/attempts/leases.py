@@ -15,7 +15,7 @@ from gql_api.record import claims
 from gql_api.worker.app.log_handler import attach
 from gql_api.worker.attempts.claims import cover
 from gql_api.worker.attempts.request import Request
-from gql_api.worker.attempts.time_limits import is_function_running, pool_limits
+from gql_api.worker.attempts.time_limits import bounds, is_function_running, pool_limits
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.state import cancellation, tracebacks
 from gql_api.worker.state.attempt import attempt_of
@@ -46,6 +46,8 @@ class Leases(bootsteps.StartStopStep):
         become_worker(has_event_loop=has_processes)
         pool = str(parent.pool_cls.__module__).rpartition(".")[2]
         pool_limits.use(pool, parent.app, parent.time_limit, parent.soft_time_limit)
+        if isinstance(parent.app.backend, Backend):
+            bounds.use(parent.app.backend.settings)
         cover(parent.app, default_time_limit=parent.time_limit)
         if has_processes:
             parent.time_limit = None

@@ -18,7 +18,7 @@ from celery.worker.request import task_ready
 from gql_api.record.claims import Loss
 from gql_api.worker.attempts import lost
 from gql_api.worker.attempts.outcomes import SettledReject
-from gql_api.worker.attempts.time_limits import hard_limits, pool_limits
+from gql_api.worker.attempts.time_limits import bounds, hard_limits, pool_limits
 from gql_api.worker.backend.messages import text_id
 from gql_api.worker.errors import FunctionExitError
 from gql_api.worker.state.attempt import Phase, attempt_of
@@ -42,11 +42,12 @@ class Request(request.Request):
         self.timed_out_after: float | None = None
         self._hard_limit: float | None = None
         pool_limits.receive(self.task.name, *self.time_limits)
+        hard, soft = self.time_limits
+        hard = bounds.of_message(hard) if hard else _limit_of(self.task)
         if has_pool_processes():
             # The pool would count on while the outcome is stored: see gql_api.worker.attempts.time_limits.
-            hard, soft = self.time_limits
-            self.time_limits: tuple[float | None, float | None] = (None, soft)
-            self._hard_limit = hard or getattr(self.task, "hard_time_limit", None)
+            self._hard_limit, hard = hard, None
+        self.time_limits: tuple[float | None, float | None] = (hard, soft)
 
     def revoked(self) -> bool:
         """Return whether the worker must not begin the task: it was revoked, or the worker is about to end."""
@@ -121,6 +122,16 @@ class Request(request.Request):
     def _backend(self) -> Backend:
         backend: Backend = self.task.backend
         return backend
+
+
+def _limit_of(task: Any) -> float | None:
+    """Return the hard limit of a task function, which remote control may have changed; None for Celery's own tasks."""
+    if not hasattr(task, "hard_time_limit"):
+        return None
+    if has_pool_processes():
+        limit: float | None = task.hard_time_limit
+        return limit
+    return bounds.of_function(task.time_limit or task.default_time_limit)
 
 
 def _kill(pid: int) -> None:

@@ -26,6 +26,8 @@ from gql_api.worker.state.shared_memory import ProcessSlots
 if TYPE_CHECKING:
     from celery import Celery
 
+    from gql_api.limits import LimitSettings
+
 logger = logging.getLogger(__name__)
 
 _RUNNING, _NOT_RUNNING = b"\1", b"\0"
@@ -111,6 +113,30 @@ def _is_late(pid: int, watched: _Watched) -> bool:
 
 
 hard_limits = HardLimits()
+
+
+class Bounds:
+    """The bounds of hard limits that the settings give: those of one process."""
+
+    def __init__(self) -> None:
+        self._min = self._default = self._max = 0.0
+
+    def use(self, settings: LimitSettings) -> None:
+        """Take the bounds from the settings."""
+        self._min = settings.time_limit_min_seconds
+        self._default, self._max = settings.time_limit_default_seconds, settings.time_limit_max_seconds
+
+    def of_function(self, seconds: float | None) -> float | None:
+        """Return the limit of a task function that has this one by itself or from its worker."""
+        seconds = seconds or self._default
+        return (min(seconds or self._max, self._max) if self._max else seconds) or None
+
+    def of_message(self, seconds: float) -> float | None:
+        """Return the limit of a task whose sender has given this one."""
+        return self.of_function(max(seconds, self._min))
+
+
+bounds = Bounds()
 
 
 class PoolLimits:

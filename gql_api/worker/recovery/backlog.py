@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError, ResponseError
 
+from gql_api import values
 from gql_api.worker.backend.messages import sent_at_of
 
 if TYPE_CHECKING:
@@ -70,8 +71,13 @@ class Backlog:
             content = channel.client.lindex(key, -1)
         if content is None:
             return None
-        headers = json.loads(content)["headers"]
-        return QueuedMessage(str(headers.get("id")), sent_at_of(headers))
+        try:
+            headers = json.loads(content)["headers"]
+            task_id = str(headers.get("id"))
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            # A worker of the queue sets it aside. Until then nothing is known about the messages behind it.
+            return QueuedMessage("", None)
+        return QueuedMessage(task_id if values.is_text(task_id) else "", sent_at_of(headers))
 
     @contextlib.contextmanager
     def _channel(self) -> Iterator[Any]:

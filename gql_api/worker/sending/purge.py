@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.connection import Connection
 from kombu.transport.redis import Channel
 
+from gql_api import values
 from gql_api.dispatch import ATTEMPTS
 from gql_api.record import due, fields, queries
 from gql_api.worker.backend.backend import Backend
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
 _BATCH = 500
+_MAX_ATTEMPTS = 2**31
 
 
 def connection_class(app: Celery) -> type[Connection]:
@@ -92,9 +94,11 @@ def _end_tasks_of(backend: Backend, messages: list[bytes], queue: str) -> None:
     ids_by_attempts = defaultdict(list)
     for message in messages:
         # Any program may have put other content into the list.
-        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+        with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
             headers = json.loads(message)["headers"]
-            ids_by_attempts[headers.get(ATTEMPTS, 0)].append(headers["id"])
+            attempts, task_id = headers.get(ATTEMPTS, 0), headers["id"]
+            if isinstance(attempts, int) and attempts < _MAX_ATTEMPTS and values.is_text(task_id):
+                ids_by_attempts[attempts].append(task_id)
     for attempts, ids in ids_by_attempts.items():
         token = uuid.uuid4().hex
         write = due.take_purged(ids, attempts, token, queue)

@@ -94,7 +94,11 @@ def test_an_id_is_taken_once(store: Store) -> None:
     assert record.name == "add"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(st.sampled_from(sorted(_CHANGES)), min_size=1, max_size=12))
 def test_any_order_of_writes_keeps_the_promises(
     store: Store, published: Callable[[], list[TaskRecord]], names: list[str]

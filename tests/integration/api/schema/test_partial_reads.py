@@ -160,7 +160,11 @@ def _documents(draw: DrawFn) -> str:
     """
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(_documents(), st.booleans())
 async def test_partial_reads_give_the_answers_of_whole_reads(whole_lives: Front, document: str, sure: bool) -> None:
     """Whatever an operation selects, its answer is the one that it would have with all fields read."""

@@ -16,8 +16,10 @@ from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 
 
-async def test_hundreds_of_calls_are_answered_in_turn(store: TaskStore) -> None:
+async def test_hundreds_of_calls_are_answered_in_turn(settings: Settings) -> None:
     """No call waits while others are answered again and again: so PyMongo's own pool made calls time out."""
+    # A loaded machine may take longer than the default for 500 calls, however fair their order is.
+    store = TaskStore(settings.model_copy(update={"store_timeout_seconds": 60.0}))
     answers: Counter[int] = Counter()
     fewest: list[int] = []
 
@@ -29,6 +31,7 @@ async def test_hundreds_of_calls_are_answered_in_turn(store: TaskStore) -> None:
 
     await asyncio.gather(*(ask(number) for number in range(500)))
     assert fewest[0] >= 8, "of ten answers, when the first had all"
+    await store.close()
 
 
 async def test_mongodb_is_away_for_hundreds(settings: Settings) -> None:
@@ -47,14 +50,14 @@ async def test_mongodb_is_away_for_hundreds(settings: Settings) -> None:
     first = [asyncio.create_task(timed()) for _ in range(200)]
     await asyncio.wait(first, timeout=0.5)
     later = [asyncio.create_task(timed()) for _ in range(200)]
-    assert max(await asyncio.gather(*first, *later)) < 3.0
+    assert max(await asyncio.gather(*first, *later)) < 3.9, "the time of two calls is 4 s"
     await store.close()
 
 
 async def test_long_lists_hold_up_nobody_else(store: TaskStore) -> None:
     """However many lists take their time, tasks are created and read."""
     await store.create(NewTask(id="one", name="add"))
-    slow = {"$where": "sleep(2000) || true"}
+    slow = {"$where": "sleep(8000) || true"}
     lists = [asyncio.create_task(store.lists.page(slow, PageRequest(OLDEST_FIRST, 1))) for _ in range(60)]
     counts = [asyncio.create_task(store.lists.count(slow)) for _ in range(60)]
     await store.create(NewTask(id="two", name="add"))

@@ -11,9 +11,11 @@ import pytest
 from celery import Celery
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
+from malformed import malformed, not_messages
 from proxy import Mode, Proxy
 from redis import Redis
 
+from gql_api import values
 from gql_api.dispatch import Dispatcher
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
@@ -40,6 +42,20 @@ def test_the_oldest_message_is_the_one_sent_first(app: Celery) -> None:
     app.send_task("shop.price", task_id="later", priority=9)
     oldest = [backlog.oldest(queue, priority) for priority in (0, 3, 9)]
     assert oldest == [QueuedMessage("first", None), None, QueuedMessage("later", None)]
+
+
+def test_a_queue_may_have_anything(app: Celery) -> None:
+    """Nothing is known about a queue whose next message is none, and the search of others goes on."""
+    queue, backlog = app.conf.task_default_queue, Backlog(app)
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        for content in (*not_messages(), *(raw for _, raw in malformed("shop.price", queue))):
+            channel.client.lpush(queue, content)
+            oldest = backlog.oldest(queue, 0)
+            assert oldest is not None
+            assert values.is_text(oldest.task_id)
+            assert oldest.sent_at is None
+            channel.client.rpop(queue)
 
 
 def test_a_broker_that_is_away_is_an_error() -> None:

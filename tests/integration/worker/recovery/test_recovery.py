@@ -166,7 +166,7 @@ def _bench(settings: Settings) -> Iterator[Bench]:
     limits = {"lease_seconds": _LEASE_SECONDS, "max_lost_workers": _MAX_LOST_WORKERS}
     settings = settings.model_copy(update=limits)
     app = adopt(Celery("recovery-tests", set_as_current=False, broker=settings.celery_broker_url))
-    app.task(name="job")(_job)
+    app.task(name="job", shared=False)(_job)
     app.finalize()
     backend = Backend(app, settings)
     app._backend_cache = backend  # noqa: SLF001 - the backend would read the environment

@@ -55,7 +55,7 @@ def app() -> Celery:
 def test_every_task_claims_before_its_own_class_is_asked(app: Celery) -> None:
     """The claim comes first whatever the base class, once, and Celery's internal tasks are left alone."""
     app.task(base=_Foreign, name="foreign")(_nothing)
-    app.task(name="plain")(_nothing)
+    app.task(name="plain", shared=False)(_nothing)
     app.finalize()
     cover(app)
     covered = {name: type(task) for name, task in app.tasks.items()}
@@ -89,8 +89,8 @@ def test_a_task_in_the_hands_of_its_module_is_covered_too(app: Celery) -> None:
 
 def test_a_time_limit_of_the_worker_is_for_tasks_without_their_own(app: Celery) -> None:
     """The main process enforces the limit of the task, else that of the worker."""
-    app.task(name="own", time_limit=3)(_nothing)
-    app.task(name="none")(_nothing)
+    app.task(name="own", time_limit=3, shared=False)(_nothing)
+    app.task(name="none", shared=False)(_nothing)
     app.finalize()
     cover(app, default_time_limit=9)
     assert [app.tasks[name].hard_time_limit for name in ("own", "none")] == [3, 9]
