@@ -22,6 +22,7 @@ from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.context import Context, Services
 from gql_api.api.http import rest
+from gql_api.api.http.bodies import BoundBodies
 from gql_api.api.http.health import alive, ready
 from gql_api.api.http.metrics import metrics
 from gql_api.api.http.view import GraphQLView
@@ -45,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         SettingsError: a variable has a value that cannot work.
     """
     settings = settings or Settings.load()
-    graphql = GraphQLView()
+    graphql = GraphQLView(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -64,7 +65,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Route("/metrics", metrics),
             *rest.ROUTES,
         ],
-        middleware=[Middleware(CountRequests)],
+        middleware=[Middleware(CountRequests), Middleware(BoundBodies, settings)],
         exception_handlers=rest.EXCEPTION_HANDLERS,
     )
 

@@ -54,3 +54,50 @@ class LimitSettings(BaseSettings):
         le=64 * 1024 * 1024,
         description="The maximum size of the log text kept for a task, in UTF-8, over all its attempts.",
     )
+
+    # Connections.
+    header_seconds: float = Field(
+        default=10.0,
+        gt=0.0,
+        le=3600.0,
+        description="How long `gql-api serve` waits for a request's headers, from the opening of the connection or "
+        "the first byte after another request. Then it answers 408 and closes the connection.",
+    )
+    header_max_bytes: int = Field(
+        default=64 * 1024,
+        ge=1024,
+        le=1024 * 1024,
+        description="The maximum size of a request's line and headers under `gql-api serve`. More gets a 431.",
+    )
+    body_seconds: float = Field(
+        default=30.0,
+        gt=0.0,
+        le=3600.0,
+        description="How long `gql-api serve` waits for the body of a request, from the end of its headers. Then it "
+        "answers 408 and closes the connection.",
+    )
+    body_max_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1024,
+        le=64 * 1024 * 1024,
+        description="The maximum size of a request's body. More gets a 413.",
+    )
+    create_body_max_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        ge=1024,
+        le=64 * 1024 * 1024,
+        description="The same for a request that only creates tasks, whose arguments are in its body.",
+    )
+    bodies_max_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=64 * 1024 * 1024 * 1024,
+        description="The maximum size of the bodies of all requests that a process is answering. While there are more, "
+        "further requests are answered with 503.",
+    )
+    keep_alive_seconds: int = Field(
+        default=5,
+        ge=1,
+        le=3600,
+        description="How long `gql-api serve` keeps an idle HTTP connection open after an answer.",
+    )

@@ -31,6 +31,7 @@ from gql_api.api.context import Context, context_of
 from gql_api.api.execution.documents import operation_name
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError, persisted_query_refusal
+from gql_api.api.http.bodies import check_large_body
 from gql_api.api.http.negotiation import (
     EVENT_STREAM,
     JSON,
@@ -43,6 +44,7 @@ from gql_api.api.http.stream_formats import FORMATS
 from gql_api.api.http.streaming import StreamedResponse
 from gql_api.api.schema.build import schema
 from gql_api.api.websocket.handler import TransportHandler
+from gql_api.limits import LimitSettings
 
 OPERATION = "gql_api.operation"
 """The key of the scope of a request for the name of its operation, which a log may print."""
@@ -67,7 +69,8 @@ class GraphQLView(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = TransportHandler
 
-    def __init__(self) -> None:
+    def __init__(self, limits: LimitSettings) -> None:
+        self._limits = limits
         super().__init__(
             schema,
             graphql_ide="graphiql",
@@ -135,6 +138,7 @@ class GraphQLView(GraphQL[Context, None]):
     ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
         """Run one operation: mutations only by POST, subscriptions only for clients that accept a stream."""
         assert isinstance(request_data, GraphQLRequestData)  # noqa: S101 - parse_http_body returns no list
+        check_large_body(request.scope, self._limits, request_data.query or "", request_data.operation_name)
         refusal = persisted_query_refusal(request_data.query, request_data.extensions)
         if refusal is not None:
             return ExecutionResult(data=None, errors=[refusal])
