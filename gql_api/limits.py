@@ -101,3 +101,10 @@ class LimitSettings(BaseSettings):
         le=3600,
         description="How long `gql-api serve` keeps an idle HTTP connection open after an answer.",
     )
+    list_slots_per_request: int = Field(
+        default=4,
+        ge=1,
+        le=16,
+        description="How many lists, counts and facets of one request, WebSocket or shared subscription MongoDB runs "
+        "at once, of 16 in a process.",
+    )

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Self
 
 from graphql import GraphQLError
+from pymongo.errors import WaitQueueTimeoutError
 
 from gql_api.record.reads import TaskRecord
 from gql_api.telemetry.counters import LIMITS_EXCEEDED
@@ -82,6 +83,13 @@ class OverloadedError(ClientError):
         super().__init__(f"{message}, try again in {retry_after} s", OVERLOADED)
         self.extensions = {"code": OVERLOADED, "limit": limit, "retryAfter": retry_after}
         LIMITS_EXCEEDED.labels(limit).inc()
+
+
+class NoSlotError(ApiError, WaitQueueTimeoutError):
+    """An error of a call of MongoDB that never began, because others took all slots although MongoDB answers.
+
+    Code that waits for the end of an outage treats it as one. A client gets an :class:`OverloadedError`.
+    """
 
 
 class ConflictError(ClientError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,12 +143,13 @@ def _declared_bytes(scope: Scope) -> int:
 def _response(scope: Scope, refusal: BodyRefusedError) -> Response:
     """Return the answer, after which the connection is closed: the rest of the body is still to come."""
     media_type = media_type_for(accept_of(Headers(scope=scope)))
-    headers = {"Connection": "close", **retry_after([refusal.error])}
-    body = encode({"errors": [refusal.error.formatted]})
+    error: dict[str, Any] = dict(refusal.error.formatted)
+    headers = {"Connection": "close", **retry_after([error])}
+    body = encode({"errors": [error]})
     return Response(body, refusal.status, headers, JSON if media_type in FORMATS else media_type)
 
 
-def retry_after(errors: list[Any]) -> dict[str, str]:
-    """Return the header of an answer whose client has to wait, if one of the errors says so."""
-    times = [str(error.extensions["retryAfter"]) for error in errors if "retryAfter" in (error.extensions or {})]
-    return {"Retry-After": times[0]} if times else {}
+def retry_after(errors: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the header of an answer whose client has to wait, if one of its errors says so."""
+    times = [error["extensions"]["retryAfter"] for error in errors if "retryAfter" in error.get("extensions", {})]
+    return {"Retry-After": str(max(times))} if times else {}
