@@ -108,3 +108,35 @@ class LimitSettings(BaseSettings):
         description="How many lists, counts and facets of one request, WebSocket or shared subscription MongoDB runs "
         "at once, of 16 in a process.",
     )
+    connection_init_seconds: float = Field(
+        default=5.0,
+        gt=0.0,
+        le=3600.0,
+        description="How long a WebSocket may take to send `connection_init`. Then it is closed with 4408.",
+    )
+    frame_max_bytes: int = Field(
+        default=64 * 1024,
+        ge=1024,
+        le=64 * 1024 * 1024,
+        description="The maximum size of a WebSocket message under `gql-api serve`. A larger one closes its socket "
+        "with 1009.",
+    )
+    messages_per_second: float = Field(
+        default=100.0,
+        ge=1.0,
+        le=100_000.0,
+        description="How many messages of one WebSocket the API reads in a second, after a burst of as many. Further "
+        "messages wait.",
+    )
+    operations_per_socket: int = Field(
+        default=50,
+        ge=1,
+        le=10_000,
+        description="How many operations of all kinds one WebSocket carries at once.",
+    )
+    queries_per_socket: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="How many queries and mutations of one WebSocket run at once. Further ones wait in their order.",
+    )

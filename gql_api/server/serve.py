@@ -17,8 +17,6 @@ from gql_api.server.request_log import LogRequests, log_config
 from gql_api.server.websocket_protocol import WebSocketProtocol
 from gql_api.settings import Settings
 
-# A frame holds one operation. Without a limit a client decides how much memory the process uses.
-_MAX_FRAME_BYTES = 64 * 1024
 # A client whose machine is gone closes nothing: an unanswered ping ends its socket.
 _PING_SECONDS = 20.0
 # Python's own thresholds are for small programs: here the collector would traverse all connections again and again.
@@ -77,7 +75,7 @@ def run(
             http=with_limits(settings),
             timeout_keep_alive=settings.keep_alive_seconds,
             ws=WebSocketProtocol,
-            ws_max_size=_MAX_FRAME_BYTES,
+            ws_max_size=settings.frame_max_bytes,
             ws_ping_interval=_PING_SECONDS,
             ws_ping_timeout=_PING_SECONDS,
             # A small compressed frame may expand to a large one, and compression costs more than it saves on events.

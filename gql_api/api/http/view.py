@@ -50,8 +50,6 @@ from gql_api.limits import LimitSettings
 OPERATION = "gql_api.operation"
 """The key of the scope of a request for the name of its operation, which a log may print."""
 
-_INIT_TIMEOUT = timedelta(seconds=5)
-_SUBSCRIPTIONS_PER_CONNECTION = 20
 _METHOD_NOT_ALLOWED, _UNAVAILABLE = 405, 503
 _NO_OPERATION = "The request does not name an operation to run"
 _NO_STREAM = (
@@ -71,13 +69,13 @@ class GraphQLView(GraphQL[Context, None]):
     graphql_transport_ws_handler_class = TransportHandler
 
     def __init__(self, limits: LimitSettings) -> None:
-        self._limits = limits
+        self.limits = limits
         super().__init__(
             schema,
             graphql_ide="graphiql",
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
-            connection_init_wait_timeout=_INIT_TIMEOUT,
-            max_subscriptions_per_connection=_SUBSCRIPTIONS_PER_CONNECTION,
+            connection_init_wait_timeout=timedelta(seconds=limits.connection_init_seconds),
+            max_subscriptions_per_connection=limits.operations_per_socket,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,7 +138,7 @@ class GraphQLView(GraphQL[Context, None]):
     ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
         """Run one operation: mutations only by POST, subscriptions only for clients that accept a stream."""
         assert isinstance(request_data, GraphQLRequestData)  # noqa: S101 - parse_http_body returns no list
-        check_large_body(request.scope, self._limits, request_data.query or "", request_data.operation_name)
+        check_large_body(request.scope, self.limits, request_data.query or "", request_data.operation_name)
         refusal = persisted_query_refusal(request_data.query, request_data.extensions)
         if refusal is not None:
             return ExecutionResult(data=None, errors=[refusal])

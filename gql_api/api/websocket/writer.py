@@ -83,12 +83,13 @@ class SocketWriter:
 
         The caller keeps the message while it waits, and produces no other one.
         """
-        await self._writable()
+        await self.writable()
         self._messages.append(message)
         self._flush()
-        await self._writable()
+        await self.writable()
 
-    async def _writable(self) -> None:
+    async def writable(self) -> None:
+        """Wait until the client has read what was written."""
         while not self._transport.is_writable:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()

@@ -1,0 +1,85 @@
+"""The limits of one WebSocket, with the API behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from front import Commands
+from sockets import socket_of
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from gql_api.app import create_app, open_services
+from gql_api.record.model import NewTask
+from gql_api.settings import Settings
+
+_PROTOCOL = Subprotocol("graphql-transport-ws")
+
+
+@contextlib.asynccontextmanager
+async def _socket(settings: Settings, **limits: Any) -> AsyncIterator[ClientConnection]:
+    """Open a socket of the API with such limits, and acknowledge it."""
+    limited = settings.model_copy(update=limits)
+    app = create_app(limited)
+    async with open_services(limited) as services:
+        app.state.services = services
+        await services.store.create(NewTask(id="large", name="add", args=["x" * 1_000_000]))
+        async with (
+            socket_of(app) as port,
+            connect(
+                f"ws://127.0.0.1:{port}/graphql", subprotocols=[_PROTOCOL], max_size=None, max_queue=1, compression=None
+            ) as socket,
+        ):
+            await socket.send('{"type": "connection_init"}')
+            await socket.recv()
+            yield socket
+
+
+async def _subscribe(socket: ClientConnection, id_: str, query: str) -> None:
+    await socket.send(json.dumps({"type": "subscribe", "id": id_, "payload": {"query": query}}))
+
+
+async def test_no_query_begins_before_the_client_reads(commands: Commands, settings: Settings) -> None:
+    """A client that asks and does not read gets one answer, and each other one when it has read those before."""
+    lists = " ".join(f"a{number}: tasks(first: 1) {{ nodes {{ args }} }}" for number in range(10))
+    async with _socket(settings, queries_per_socket=1) as socket:
+        before = commands.counts()["find"]
+        for number in range(4):
+            await _subscribe(socket, str(number), f"{{ {lists} }}")
+        await asyncio.sleep(1)  # long enough for all of them, which must not begin
+        # The buffers of the kernel may take the first answer.
+        assert commands.counts()["find"] - before <= 20
+        answered = [json.loads(await socket.recv()) for _ in range(8)]
+    assert [(answer["id"], answer["type"]) for answer in answered] == [
+        (str(number), kind) for number in range(4) for kind in ("next", "complete")
+    ]
+    assert all(len(answer["payload"]["data"]) == 10 for answer in answered[::2])
+
+
+async def test_a_burst_of_messages_waits(settings: Settings) -> None:
+    """Messages above the rate are read later, and all of them are answered."""
+    async with _socket(settings, messages_per_second=200.0) as socket:
+        began = time.monotonic()
+        for _ in range(300):
+            await socket.send('{"type": "ping"}')
+        assert {await socket.recv() for _ in range(300)} == {'{"type":"pong"}'}
+        assert time.monotonic() - began > 0.4
+
+
+async def test_a_late_connection_init_closes_the_socket(settings: Settings) -> None:
+    """The time for it is a setting."""
+    limited = settings.model_copy(update={"connection_init_seconds": 0.1})
+    app = create_app(limited)
+    async with open_services(limited) as services:
+        app.state.services = services
+        async with (
+            socket_of(app) as port,
+            connect(f"ws://127.0.0.1:{port}/graphql", subprotocols=[_PROTOCOL]) as socket,
+        ):
+            await asyncio.wait_for(socket.wait_closed(), 10)
+    assert socket.close_code == 4408
