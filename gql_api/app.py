@@ -30,6 +30,7 @@ from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.schema.build import schema
 from gql_api.api.schema.subscriptions import PERSONAL, SHARED
 from gql_api.api.store.tasks import TaskStore
+from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.api.subscriptions.executions import Executions
 from gql_api.dispatch import Dispatcher
 from gql_api.settings import Settings
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 @contextlib.asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open the services. Neither MongoDB nor Redis has to be up; ``/readyz`` reports when they are."""
+    BACKLOG.start(settings.unread_max_bytes)
     async with contextlib.AsyncExitStack() as stack:
         timeout = settings.store_timeout_seconds
         redis = Redis.from_url(settings.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout)

@@ -140,3 +140,10 @@ class LimitSettings(BaseSettings):
         le=1000,
         description="How many queries and mutations of one WebSocket run at once. Further ones wait in their order.",
     )
+    unread_max_bytes: int = Field(
+        default=96 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=64 * 1024 * 1024 * 1024,
+        description="How much a process keeps at most for clients that read more slowly than it writes. Above it, the "
+        "connections that leave the most unread are closed.",
+    )

@@ -10,6 +10,7 @@ from typing import ClassVar, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gql_api.api.http.streaming import STREAMED
+from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.limits import LimitSettings
 from gql_api.server.handshake import acceptance
 from gql_api.server.websocket_protocol import WebSocketProtocol
@@ -104,19 +105,31 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             super().send_400_response(msg)
 
+    @property
+    def unread_bytes(self) -> int:
+        """The size of the transport's buffer."""
+        return self.transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Close the connection without waiting for the client."""
+        self.transport.abort()
+
     def pause_writing(self) -> None:
         """Start the timer of a client that does not read."""
         super().pause_writing()
+        BACKLOG.add(self)
         self._abort_timer = self.loop.call_later(self.unread_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Stop the timer of a client that has read."""
         super().resume_writing()
+        BACKLOG.discard(self)
         self._cancel_abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers of a connection that is gone."""
         super().connection_lost(exc)
+        BACKLOG.discard(self)
         self._cancel_abort()
         self._cancel_deadline()
 

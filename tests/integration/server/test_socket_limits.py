@@ -9,9 +9,11 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psutil
 import pytest
 from front import Commands
 from sockets import socket_of
+from support import wait_until_async
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -39,6 +41,25 @@ async def _socket(settings: Settings, **limits: Any) -> AsyncIterator[ClientConn
             await socket.send('{"type": "connection_init"}')
             await socket.recv()
             yield socket
+
+
+@contextlib.asynccontextmanager
+async def _another(socket: ClientConnection) -> AsyncIterator[ClientConnection]:
+    """Open another socket at the same server."""
+    url = f"ws://127.0.0.1:{socket.remote_address[1]}/graphql"
+    async with connect(url, subprotocols=[_PROTOCOL]) as other:
+        yield other
+
+
+async def _closed_by_server(socket: ClientConnection) -> None:
+    """Wait, without reading, until the server has no connection with this port any more."""
+    port = socket.local_address[1]
+
+    async def is_closed() -> bool:
+        connections = psutil.Process().net_connections("tcp")
+        return not any(each.raddr and each.raddr.port == port and each.status == "ESTABLISHED" for each in connections)
+
+    await wait_until_async(is_closed)
 
 
 async def _subscribe(socket: ClientConnection, id_: str, query: str) -> None:
@@ -72,6 +93,16 @@ async def test_a_burst_of_messages_waits(settings: Settings) -> None:
             await socket.send('{"type": "ping"}')
         assert {await socket.recv() for _ in range(300)} == {'{"type":"pong"}'}
         assert time.monotonic() - began > 0.4
+
+
+async def test_the_client_that_leaves_the_most_unread_is_closed(settings: Settings) -> None:
+    """Above the limit of the process the connection with the largest answers is closed, and the others go on."""
+    large = "{ " + " ".join(f'a{number}: task(id: "large") {{ args }}' for number in range(30)) + " }"
+    async with _socket(settings, unread_max_bytes=1024 * 1024) as socket, _another(socket) as other:
+        await _subscribe(socket, "1", large)
+        await asyncio.wait_for(_closed_by_server(socket), 20)
+        await other.send('{"type": "ping"}')
+        assert await other.recv() == '{"type":"pong"}'
 
 
 async def test_a_late_connection_init_closes_the_socket(settings: Settings) -> None:
