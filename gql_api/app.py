@@ -22,6 +22,7 @@ from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.context import Context, Services
 from gql_api.api.http import rest
+from gql_api.api.http.bodies import BoundBodies
 from gql_api.api.http.health import alive, ready
 from gql_api.api.http.metrics import metrics
 from gql_api.api.http.view import GraphQLView
@@ -29,6 +30,7 @@ from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.schema.build import schema
 from gql_api.api.schema.subscriptions import PERSONAL, SHARED
 from gql_api.api.store.tasks import TaskStore
+from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.api.subscriptions.executions import Executions
 from gql_api.dispatch import Dispatcher
 from gql_api.settings import Settings
@@ -45,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         SettingsError: a variable has a value that cannot work.
     """
     settings = settings or Settings.load()
-    graphql = GraphQLView()
+    graphql = GraphQLView(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -64,7 +66,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Route("/metrics", metrics),
             *rest.ROUTES,
         ],
-        middleware=[Middleware(CountRequests)],
+        middleware=[Middleware(CountRequests), Middleware(BoundBodies, settings)],
         exception_handlers=rest.EXCEPTION_HANDLERS,
     )
 
@@ -72,6 +74,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 @contextlib.asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open the services. Neither MongoDB nor Redis has to be up; ``/readyz`` reports when they are."""
+    BACKLOG.start(settings.unread_max_bytes)
     async with contextlib.AsyncExitStack() as stack:
         timeout = settings.store_timeout_seconds
         redis = Redis.from_url(settings.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout)

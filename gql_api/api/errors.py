@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Self
 
 from graphql import GraphQLError
+from pymongo.errors import WaitQueueTimeoutError
 
 from gql_api.record.reads import TaskRecord
 from gql_api.telemetry.counters import LIMITS_EXCEEDED
@@ -20,6 +21,7 @@ CONFLICT = "CONFLICT"
 INTERNAL = "INTERNAL_SERVER_ERROR"
 LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
 NOT_FOUND = "NOT_FOUND"
+OVERLOADED = "OVERLOADED"
 PERSISTED_QUERY_NOT_SUPPORTED = "PERSISTED_QUERY_NOT_SUPPORTED"
 QUERY_TIMEOUT = "QUERY_TIMEOUT"
 UNAVAILABLE = "SERVICE_UNAVAILABLE"
@@ -66,6 +68,28 @@ class LimitExceededError(ClientError):
         super().__init__(f"{limit} {value:,}, at most {maximum:,}", LIMIT_EXCEEDED)
         self.extensions = {"code": LIMIT_EXCEEDED, "limit": limit, "value": value, "max": maximum}
         LIMITS_EXCEEDED.labels(limit).inc()
+
+
+class OverloadedError(ClientError):
+    """An error of a request that the process has no room for at the moment. Creating it counts it.
+
+    Args:
+        limit: the limit's name, as in the label of the counter and in ``extensions.limit``.
+        message: what there is too much of, the beginning of a sentence.
+        retry_after: the seconds after which the client may try again.
+    """
+
+    def __init__(self, limit: str, message: str, retry_after: int = 1) -> None:
+        super().__init__(f"{message}, try again in {retry_after} s", OVERLOADED)
+        self.extensions = {"code": OVERLOADED, "limit": limit, "retryAfter": retry_after}
+        LIMITS_EXCEEDED.labels(limit).inc()
+
+
+class NoSlotError(ApiError, WaitQueueTimeoutError):
+    """An error of a call of MongoDB that never began, because others took all slots although MongoDB answers.
+
+    Code that waits for the end of an outage treats it as one. A client gets an :class:`OverloadedError`.
+    """
 
 
 class ConflictError(ClientError):

@@ -1,21 +1,41 @@
-"""uvicorn's HTTP connection as ``gql-api serve`` runs it: it closes for clients that stop reading, and on shutdown."""
+"""uvicorn's HTTP connection as ``gql-api serve`` runs it: bounded in time and size, and closed on shutdown."""
 
 from __future__ import annotations
 
-from asyncio import TimerHandle
-from typing import ClassVar
+from asyncio import BaseTransport, TimerHandle, Transport
+from enum import Enum
+from http import HTTPStatus
+from typing import ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gql_api.api.http.streaming import STREAMED
+from gql_api.api.subscriptions.backlog import BACKLOG
+from gql_api.limits import LimitSettings
 from gql_api.server.handshake import acceptance
 from gql_api.server.websocket_protocol import WebSocketProtocol
+from gql_api.telemetry.counters import LIMITS_EXCEEDED
+
+# A body of the largest size may come in small chunks, each with a line of its own.
+_MAX_FRAMING = 8
+
+
+class _Part(Enum):
+    """A part of a request that a client has yet to finish; the value begins the names of its limits."""
+
+    HEADERS = "header"
+    BODY = "body"
+
+
+class _HeadersTooLargeError(Exception):
+    """The headers of a request are too large. The parser turns it into an error of its own."""
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """An HTTP connection that aborts when its client stops reading, and closes a streamed answer on shutdown.
+    """An HTTP connection with deadlines and sizes, which closes a streamed answer on shutdown.
 
-    uvicorn waits without a limit for a client to read, and until the end of the grace period for a streamed answer.
+    uvicorn waits without a limit for a client to send a request and to read its answer, takes headers of any size, and
+    waits until the end of the grace period for a streamed answer.
 
     A streamed answer that is closed stays incomplete, by which HTTP indicates that more was to come (RFC 9112, 8):
     a client that retries does so at another server. A complete answer would mean the end of the watched task.
@@ -24,40 +44,113 @@ class HttpProtocol(HttpToolsProtocol):
     unread_seconds: ClassVar[float] = 60.0
     """The time that a client may leave more than the transport's high-water mark unread."""
 
+    limits: ClassVar[LimitSettings] = LimitSettings.model_construct()
+    """The limits, the default ones. :func:`with_limits` returns a protocol with others."""
+
     _abort_timer: TimerHandle | None = None
+    # The part of a request that the client is sending; None between requests.
+    _part: _Part | None = None
+    # The part that the deadline is for.
+    _awaited: _Part | None = None
+    _deadline: TimerHandle | None = None
+    _header_bytes = 0
+    _message_bytes = 0
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Start to wait for a request."""
+        super().connection_made(cast(Transport, transport))
+        self._await()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what the client sent, and wait for the rest of the request."""
+        super().data_received(data)
+        if self.parser is None or self.transport.is_closing():  # handed over to a WebSocket, or refused
+            return
+        if self._part is not None:
+            self._message_bytes += len(data)
+            self._check_size()
+        self._await()
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._part = _Part.HEADERS
+        self._header_bytes = self._message_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Add a part of the request's target."""
+        self._count_header(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header, or a trailer behind a body."""
+        self._count_header(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Run the application."""
+        self._part = _Part.BODY
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End the request."""
+        self._part = None
+        self._cancel_deadline()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse a request that cannot be parsed, or whose headers are too large."""
+        if self._header_bytes > self.limits.header_max_bytes:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header bytes")
+        else:
+            super().send_400_response(msg)
+
+    @property
+    def unread_bytes(self) -> int:
+        """The size of the transport's buffer."""
+        return self.transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Close the connection without waiting for the client."""
+        self.transport.abort()
 
     def pause_writing(self) -> None:
         """Start the timer of a client that does not read."""
         super().pause_writing()
+        BACKLOG.add(self)
         self._abort_timer = self.loop.call_later(self.unread_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Stop the timer of a client that has read."""
         super().resume_writing()
+        BACKLOG.discard(self)
         self._cancel_abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer of a connection that is gone."""
+        """Stop the timers of a connection that is gone."""
         super().connection_lost(exc)
+        BACKLOG.discard(self)
         self._cancel_abort()
+        self._cancel_deadline()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection of a plain handshake over to :class:`WebSocketProtocol`.
 
         uvicorn writes the request as bytes again, for the websockets library to parse a second time.
         """
+        self._cancel_deadline()
         accept = acceptance(self.scope["method"], self.scope["http_version"], self.url, self.headers)
         may_hand_over = self.ws_protocol_class is WebSocketProtocol and not self.config.ws_per_message_deflate
         if accept is None or not may_hand_over:
             super().handle_websocket_upgrade()
-            return
-        self.connections.discard(self)
+        else:
+            self.connections.discard(self)
+            websocket = WebSocketProtocol(self.config, self.server_state, self.app_state)
+            websocket.connection_made(self.transport)
+            websocket.start(self.url, self.headers, accept)
+            self.transport.set_protocol(websocket)
         # The parser refers to this protocol. Without it reference counting frees the request at once.
         self.parser = None  # type: ignore[assignment]  # as uvicorn does when the connection is lost
-        websocket = WebSocketProtocol(self.config, self.server_state, self.app_state)
-        websocket.connection_made(self.transport)
-        websocket.start(self.url, self.headers, accept)
-        self.transport.set_protocol(websocket)
 
     def shutdown(self) -> None:
         """Start to shut down; the server calls this for each connection."""
@@ -68,7 +161,63 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    def _await(self) -> None:
+        """Set the deadline of what the client has to send next; while it waits for an answer, there is none."""
+        awaited = self._part if self._part is not None or self._is_answering else _Part.HEADERS
+        if awaited is self._awaited:
+            return
+        self._cancel_deadline()
+        if awaited is not None:
+            seconds = self.limits.header_seconds if awaited is _Part.HEADERS else self.limits.body_seconds
+            self._awaited = awaited
+            self._deadline = self.loop.call_later(seconds, self._time_out)
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _time_out(self) -> None:
+        awaited, self._awaited = self._awaited, None
+        if self.flow.read_paused:  # the server does not read at the moment, so the client cannot be late
+            self._await()
+        elif awaited is not None:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"{awaited.value} seconds")
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > self.limits.header_max_bytes:
+            raise _HeadersTooLargeError
+
+    def _check_size(self) -> None:
+        """Refuse a request of which the parser keeps too much, or which does not end."""
+        limits = self.limits
+        if self._part is _Part.HEADERS and self._message_bytes > limits.header_max_bytes:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header bytes")
+        largest_body = max(limits.body_max_bytes, limits.create_body_max_bytes)
+        if self._message_bytes > limits.header_max_bytes + _MAX_FRAMING * largest_body:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body bytes")
+
+    def _refuse(self, status: HTTPStatus, limit: str) -> None:
+        """Close the connection of a request over a limit, with an answer unless there is one already."""
+        LIMITS_EXCEEDED.labels(limit).inc()
+        is_answered = self.cycle.response_started if self._part is _Part.BODY else self._is_answering
+        if self._part is not None and not self.pipeline and not is_answered:
+            head = f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            self.transport.write(head.encode())
+        self.transport.close()
+
+    def _cancel_deadline(self) -> None:
+        self._awaited = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
     def _cancel_abort(self) -> None:
         if self._abort_timer is not None:
             self._abort_timer.cancel()
             self._abort_timer = None
+
+
+def with_limits(limits: LimitSettings) -> type[HttpProtocol]:
+    """Return the protocol with other limits than the default ones."""
+    return type("HttpProtocol", (HttpProtocol,), {"limits": limits})

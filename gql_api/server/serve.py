@@ -12,12 +12,11 @@ from starlette.applications import Starlette
 
 from gql_api.api.context import Services
 from gql_api.app import create_app
-from gql_api.server.http_protocol import HttpProtocol
+from gql_api.server.http_protocol import with_limits
 from gql_api.server.request_log import LogRequests, log_config
 from gql_api.server.websocket_protocol import WebSocketProtocol
+from gql_api.settings import Settings
 
-# A frame holds one operation. Without a limit a client decides how much memory the process uses.
-_MAX_FRAME_BYTES = 64 * 1024
 # A client whose machine is gone closes nothing: an unanswered ping ends its socket.
 _PING_SECONDS = 20.0
 # Python's own thresholds are for small programs: here the collector would traverse all connections again and again.
@@ -60,7 +59,8 @@ def run(
         root_path: the path below which a proxy publishes the API, and which it removes from requests.
         forwarded_allow_ips: the addresses of proxies whose X-Forwarded headers are trusted, separated by commas.
     """
-    app = create_app()
+    settings = Settings.load()
+    app = create_app(settings)
     server = _Server(
         app,
         uvicorn.Config(
@@ -72,9 +72,10 @@ def run(
             access_log=False,
             log_config=log_config(log_level),
             server_header=False,
-            http=HttpProtocol,
+            http=with_limits(settings),
+            timeout_keep_alive=settings.keep_alive_seconds,
             ws=WebSocketProtocol,
-            ws_max_size=_MAX_FRAME_BYTES,
+            ws_max_size=settings.frame_max_bytes,
             ws_ping_interval=_PING_SECONDS,
             ws_ping_timeout=_PING_SECONDS,
             # A small compressed frame may expand to a large one, and compression costs more than it saves on events.

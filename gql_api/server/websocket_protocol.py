@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from asyncio import BaseTransport
+from asyncio import BaseTransport, TimerHandle
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,6 +21,7 @@ GOING_AWAY = 1001
 _logger = logging.getLogger(__name__)
 
 _LINGER_SECONDS = 2.0
+_UNREAD_SECONDS = 30.0
 _MAX_EARLY_BYTES = 64 * 1024
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -39,6 +40,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._accept: str | None = None
         # The bytes that the client sent before that answer.
         self._early = b""
+        self._abort_timer: TimerHandle | None = None
         super().__init__(*args, **options)
 
     @property
@@ -51,6 +53,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._close_sent = is_sent
         if is_sent:
             self._direct.close()
+            # Otherwise a client that does not read what was written before the close keeps its socket for ever.
+            self._abort_timer = self.loop.call_later(_UNREAD_SECONDS, self.transport.abort)
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Start without uvicorn's log of each connection."""
@@ -161,6 +165,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Release every sender that waits for the client to read."""
         self._direct.close()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
         super().connection_lost(exc)
         self._direct.resume()
 

@@ -149,19 +149,21 @@ async def test_however_deep_a_value_is_nested_there_is_an_answer(served: Api) ->
 
 
 @pytest.mark.parametrize("field", ["taskUpdated", "taskLogged"], ids=["shared", "alone"])
-async def test_a_connection_has_twenty_operations_at_most(served: Api, field: str) -> None:
+async def test_a_connection_has_fifty_operations_at_most(served: Api, field: str) -> None:
     """One operation more gets an error; when another one has ended it is accepted."""
     task_id = served.create("task_modules.add", args=[1], delaySeconds=3600)
     watch = json.loads(_subscribe({"query": f'subscription {{ {field}(id: "{task_id}") {{ __typename }} }}'}))
     async with connect(served.websocket, subprotocols=[_PROTOCOL]) as socket:
         await socket.send(_INIT)
-        for number in range(21):
+        for number in range(51):
             await socket.send(json.dumps({**watch, "id": str(number)}))
         while (answer := json.loads(await asyncio.wait_for(socket.recv(), 20)))["type"] != "error":
             assert answer["type"] in {"connection_ack", "next"}
-        assert (answer["id"], answer["payload"][0]["message"]) == ("20", "Subscription limit reached")
+        (error,) = answer["payload"]
+        assert (answer["id"], error["message"]) == ("50", "operations per socket 51, at most 50")
+        assert error["extensions"]["code"] == "LIMIT_EXCEEDED"
         await socket.send('{"type": "complete", "id": "7"}')
-        await socket.send(json.dumps({**watch, "id": "20"}))
+        await socket.send(json.dumps({**watch, "id": "50"}))
         await socket.send('{"type": "ping"}')
         while (answer := json.loads(await asyncio.wait_for(socket.recv(), 20)))["type"] != "pong":
             assert answer["type"] == "next"

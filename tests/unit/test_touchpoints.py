@@ -464,6 +464,16 @@ _INTERNALS = {
         "coerce_output_value": "plans write scalars",
     },
     ("uvicorn", "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol", "server"): {
+        "connection_made(transport)": "a connection that says nothing has a deadline",
+        "data_received(data)": "a request that does not end has a deadline and a size",
+        "on_message_begin()": "a request has a deadline for its headers",
+        "on_url(url)": "headers are bounded",
+        "on_header(name, value)": "headers are bounded",
+        "on_headers_complete()": "a request has a deadline for its body",
+        "on_message_complete()": "a whole request has no deadline",
+        "send_400_response(msg)": "headers over the limit have a status of their own",
+        "flow": "a client is not late while the server does not read",
+        "pipeline": "an answer does not go between those of other requests",
         "handle_websocket_upgrade()": "a plain handshake is not parsed twice",
         "shutdown()": "endless answers end when the server stops",
         "parser": "it is released with the request",
@@ -474,6 +484,7 @@ _INTERNALS = {
     },
     ("uvicorn", "uvicorn.protocols.http.httptools_impl:RequestResponseCycle", "server"): {
         "response_complete": "an answer that has not ended is known",
+        "response_started": "a late request that is being answered gets no other answer",
     },
     ("uvicorn", "uvicorn.server:Server", "server"): {
         "startup(sockets)": "the collector is set up after it",

@@ -84,6 +84,14 @@ def operation_name(query: str, name: str | None) -> str | None:
 
 
 @lru_cache(_MAX_DOCUMENTS)
+def is_subscription(query: str, name: str | None) -> bool:
+    """Return whether a request runs a subscription, however it selects its field."""
+    document = _parsed(query)
+    operation = None if isinstance(document, GraphQLError) else get_operation_ast(document, name)
+    return operation is not None and operation.operation is OperationType.SUBSCRIPTION
+
+
+@lru_cache(_MAX_DOCUMENTS)
 def _parsed(query: str) -> DocumentNode | GraphQLError:
     try:
         return parse(query)

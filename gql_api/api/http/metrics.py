@@ -12,6 +12,7 @@ from starlette.responses import Response
 from gql_api.api.context import Services
 from gql_api.api.errors import ClientError
 from gql_api.api.store.lists import TaskLists
+from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.query.compile import compile_filter
 from gql_api.query.facets import FacetField
 from gql_api.query.filter import TaskFilter
@@ -30,6 +31,7 @@ async def metrics(request: Request) -> Response:
     socket_operations = sum(socket.operation_count for socket in services.sockets)
     counters.SUBSCRIPTIONS.set(socket_operations + services.executions.streams)
     counters.EXECUTIONS.set(len(services.executions))
+    counters.UNREAD.set(BACKLOG.size)
     counters.WATCHED.set(services.feed.watched)
     await _count_unfinished(services.store.lists)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

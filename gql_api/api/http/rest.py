@@ -14,9 +14,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gql_api.api.context import context_of
-from gql_api.api.errors import CONFLICT, INTERNAL, QUERY_TIMEOUT, UNAVAILABLE, ApiError
+from gql_api.api.errors import CONFLICT, INTERNAL, OVERLOADED, QUERY_TIMEOUT, UNAVAILABLE, ApiError
 from gql_api.api.execution.encoding import encode
+from gql_api.api.http.bodies import retry_after
 from gql_api.api.schema.build import schema
+from gql_api.api.store.slots import one_requester
 
 _CREATE = """
 mutation ($input: CreateTaskInput!) { createTask(input: $input) { task { id } userErrors { code message field } } }
@@ -30,7 +32,7 @@ query ($first: Int, $after: String) {
 _TASK_NAME = "long_running_task"
 _MAX_DIGITS = 10
 # An error without a code is about a variable.
-_STATUSES: dict[str | None, int] = {CONFLICT: 409, INTERNAL: 500, QUERY_TIMEOUT: 503, UNAVAILABLE: 503}
+_STATUSES: dict[str | None, int] = {CONFLICT: 409, INTERNAL: 500, OVERLOADED: 503, QUERY_TIMEOUT: 503, UNAVAILABLE: 503}
 
 
 class _DocumentError(ApiError):
@@ -82,11 +84,14 @@ async def tasks(request: Request) -> Response:
 async def _run(request: Request, document: str, **variables: Any) -> dict[str, Any]:
     response = Response()
     context = context_of(request, response)
-    result = await schema.execute(document, variable_values=variables, context_value=context)
+    with one_requester():
+        result = await schema.execute(document, variable_values=variables, context_value=context)
     if result.errors:
         error = result.errors[0]
         code = (error.extensions or {}).get("code")
-        raise _DocumentError(_error(_STATUSES.get(code, 400), error.message))
+        failed = _error(_STATUSES.get(code, 400), error.message)
+        failed.headers.update(retry_after([{"extensions": error.extensions or {}}]))
+        raise _DocumentError(failed)
     return result.data or {}
 
 

@@ -31,6 +31,7 @@ from gql_api.api.context import Context, context_of
 from gql_api.api.execution.documents import operation_name
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError, persisted_query_refusal
+from gql_api.api.http.bodies import check_large_body, retry_after
 from gql_api.api.http.negotiation import (
     EVENT_STREAM,
     JSON,
@@ -42,14 +43,14 @@ from gql_api.api.http.negotiation import (
 from gql_api.api.http.stream_formats import FORMATS
 from gql_api.api.http.streaming import StreamedResponse
 from gql_api.api.schema.build import schema
+from gql_api.api.store.slots import one_requester
 from gql_api.api.websocket.handler import TransportHandler
+from gql_api.limits import LimitSettings
 
 OPERATION = "gql_api.operation"
 """The key of the scope of a request for the name of its operation, which a log may print."""
 
-_INIT_TIMEOUT = timedelta(seconds=5)
-_SUBSCRIPTIONS_PER_CONNECTION = 20
-_METHOD_NOT_ALLOWED = 405
+_METHOD_NOT_ALLOWED, _UNAVAILABLE = 405, 503
 _NO_OPERATION = "The request does not name an operation to run"
 _NO_STREAM = (
     "A subscription needs a WebSocket with the subprotocol graphql-transport-ws, or a request that accepts "
@@ -67,26 +68,28 @@ class GraphQLView(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = TransportHandler
 
-    def __init__(self) -> None:
+    def __init__(self, limits: LimitSettings) -> None:
+        self.limits = limits
         super().__init__(
             schema,
             graphql_ide="graphiql",
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
-            connection_init_wait_timeout=_INIT_TIMEOUT,
-            max_subscriptions_per_connection=_SUBSCRIPTIONS_PER_CONNECTION,
+            connection_init_wait_timeout=timedelta(seconds=limits.connection_init_seconds),
+            max_subscriptions_per_connection=limits.operations_per_socket,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; a rejected one gets a GraphQL error too."""
-        if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
-            return
-        request = Request(scope, receive)
-        try:
-            response = await self.run(request)
-        except HTTPException as error:
-            response = self._error_response(request, error)
-        await response(scope, receive, send)
+        with one_requester():
+            if scope["type"] != "http":
+                await super().__call__(scope, receive, send)
+                return
+            request = Request(scope, receive)
+            try:
+                response = await self.run(request)
+            except HTTPException as error:
+                response = self._error_response(request, error)
+            await response(scope, receive, send)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """Return the context of one request."""
@@ -135,6 +138,7 @@ class GraphQLView(GraphQL[Context, None]):
     ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
         """Run one operation: mutations only by POST, subscriptions only for clients that accept a stream."""
         assert isinstance(request_data, GraphQLRequestData)  # noqa: S101 - parse_http_body returns no list
+        check_large_body(request.scope, self.limits, request_data.query or "", request_data.operation_name)
         refusal = persisted_query_refusal(request_data.query, request_data.extensions)
         if refusal is not None:
             return ExecutionResult(data=None, errors=[refusal])
@@ -194,7 +198,11 @@ class GraphQLView(GraphQL[Context, None]):
             return Response(body, headers=stream_format.headers)
         response = super().create_response(response_data, sub_response)
         response.headers["content-type"] = f"{media_type}; charset=utf-8"
-        if media_type == RESPONSE_JSON and "data" not in response_data:
+        errors = cast(dict[str, Any], response_data).get("errors") or []
+        response.headers.update(retry := retry_after(errors))
+        if retry and cast(dict[str, Any], response_data).get("data") is None:
+            response.status_code = _UNAVAILABLE
+        elif media_type == RESPONSE_JSON and "data" not in response_data:
             response.status_code = 400
         return response
 

@@ -11,23 +11,27 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import pymongo
 from pymongo.errors import WaitQueueTimeoutError
 
 from gql_api.aio.background import shielded
+from gql_api.api.errors import NoSlotError
+from gql_api.api.store.slots import FairSlots, current_requester
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # PyMongo takes a timeout of zero as no timeout.
 _MIN_SECONDS = 0.001
+# Of the calls that share slots. The others are short, and nearly all of them serve many requests at once.
+_MAX_WAITING = 1000
 
 
 class ConcurrencyLimiter:
-    """A fair semaphore around calls of MongoDB, with timeouts.
+    """A limit on concurrent calls of MongoDB, with timeouts.
 
     A call that has a slot runs to its end even if its caller is cancelled (see :func:`shielded`), and keeps the slot
     until then. A call must not contain another one, which might wait for the slot of its own caller.
@@ -36,42 +40,58 @@ class ConcurrencyLimiter:
         count: the number of slots.
         wait_seconds: the longest time that a call waits for a slot.
         seconds: the longest time that a call takes, its waiting included.
+        share: how many slots the calls of one requester may have (see :class:`FairSlots`); by default every call is a
+            requester of its own.
+        answers: returns whether MongoDB answers. If it does, a call that got no slot has met others that are too slow
+            or too many.
     """
 
-    def __init__(self, count: int, wait_seconds: float, seconds: float) -> None:
-        self._free = asyncio.Semaphore(count)
+    def __init__(
+        self,
+        count: int,
+        wait_seconds: float,
+        seconds: float,
+        share: int | None = None,
+        answers: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._slots = FairSlots(count, share)
+        self._share = share
         self._wait_seconds = wait_seconds
         self._seconds = seconds
+        self._answers = answers
 
     async def use(self, work: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one or a few calls of PyMongo as soon as there is a free slot.
 
         Raises:
+            NoSlotError: there was no free slot in time, although MongoDB answers.
             WaitQueueTimeoutError: there was no free slot in time.
             PyMongoError: PyMongo raised it, also for a timeout.
         """
         end = time.monotonic() + self._seconds
-        if self._free.locked():
-            await self._wait()
-        else:
-            await self._free.acquire()
-        return await self._use(end, functools.partial(work, *args, **kwargs))
+        requester = object() if self._share is None else current_requester()
+        if not self._slots.take(requester):
+            await self._wait(requester)
+        return await self._use(end, requester, functools.partial(work, *args, **kwargs))
 
-    async def _wait(self) -> None:
+    async def _wait(self, requester: object) -> None:
+        if self._share is not None and self._slots.waiting >= _MAX_WAITING:
+            raise NoSlotError("Too many lists, counts and facets are waiting")
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._free.acquire()
+                await self._slots.acquire(requester)
         except TimeoutError as error:
-            message = f"other calls of MongoDB did not end within {self._wait_seconds:g} s"
-            raise WaitQueueTimeoutError(message) from error
+            message = f"Other calls of MongoDB did not end within {self._wait_seconds:g} s"
+            is_busy = self._answers is not None and await self._answers()
+            raise (NoSlotError if is_busy else WaitQueueTimeoutError)(message) from error
 
     @shielded
-    async def _use(self, end: float, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _use(self, end: float, requester: object, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
             with pymongo.timeout(max(end - time.monotonic(), _MIN_SECONDS)):
                 return await work()
         finally:
-            self._free.release()
+            self._slots.release(requester)
 
 
 class Limited(Protocol):

@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
+import pymongo
 from pymongo import AsyncMongoClient, ReturnDocument, UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from gql_api import values
@@ -38,8 +39,9 @@ _DURABLE = WriteConcern(w="majority", j=True)
 _CALLS_CONCURRENCY = 16
 # Lists may take long. They have slots of their own, so that reads by id and writes need not wait for them.
 _LISTS_CONCURRENCY = 16
-# The indexes are built beside all calls.
-_CONNECTIONS = _CALLS_CONCURRENCY + _LISTS_CONCURRENCY + 1
+# The indexes are built beside all calls, and so does a ping go when calls get no slot.
+_CONNECTIONS = _CALLS_CONCURRENCY + _LISTS_CONCURRENCY + 2
+_PING_SECONDS = 1.0
 # Records are encoded and decoded in chunks of this size, for other requests wait meanwhile.
 _CHUNK = 100
 _MONITOR_MS = 5_000
@@ -71,7 +73,8 @@ class TaskStore:
         # For documents that TaskRecord reads. All others need times with offsets.
         self._tasks = self._database.get_collection(fields.TASKS, codec_options=reads.FAST_CODEC)
         self._now = BatchedReads(self._read_time)
-        self.limiter = ConcurrencyLimiter(_CALLS_CONCURRENCY, seconds, seconds)
+        self._pings = BatchedReads(self._try_ping)
+        self.limiter = ConcurrencyLimiter(_CALLS_CONCURRENCY, seconds, seconds, answers=self._answers)
         self.indexes = Indexes(self._database, seconds)
         self.committed = CommittedReads(self._database, self.limiter)
         self.deletions = Deletions(self._database, self.limiter, self.committed)
@@ -81,7 +84,8 @@ class TaskStore:
         # Progress may appear there a flush of the journal later, and a client's own change a moment after a failover,
         # until the new primary has committed what it took over. Reads by id show whatever the primary has.
         listed = self._tasks.with_options(read_concern=MAJORITY)
-        lists_limiter = ConcurrencyLimiter(_LISTS_CONCURRENCY, seconds, seconds + longest)
+        share = settings.list_slots_per_request
+        lists_limiter = ConcurrencyLimiter(_LISTS_CONCURRENCY, seconds, seconds + longest, share, self._answers)
         self.max_bytes = max_bytes = settings.answer_max_bytes
         self.partial = PartialReads(self._tasks, self.limiter, max_bytes)
         self.lists = TaskLists(listed, lists_limiter, longest, max_bytes)
@@ -94,6 +98,18 @@ class TaskStore:
     async def ping(self) -> None:
         """Check that MongoDB has a primary that answers."""
         await self._client.admin.command("ping")
+
+    async def _answers(self) -> bool:
+        """Return whether MongoDB answers; calls that arrive together share one ping."""
+        return self._client.topology_description.has_readable_server() and await self._pings.load("")
+
+    async def _try_ping(self, callers: Sequence[str]) -> list[bool]:
+        try:
+            with pymongo.timeout(_PING_SECONDS):
+                await self._client.admin.command("ping")
+        except PyMongoError:
+            return [False] * len(callers)
+        return [True] * len(callers)
 
     @limited
     async def change(self, write: Write) -> Document | None:

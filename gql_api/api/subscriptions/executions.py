@@ -21,6 +21,7 @@ from gql_api.api.execution.encoding import encode, encode_result
 from gql_api.api.execution.masking import internal_error
 from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.execution.subscribe import publish_results
+from gql_api.api.store.slots import one_requester
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Ending, Policy, SendBuffer, WaitingReader
 
@@ -148,7 +149,9 @@ class Executions:
     async def _run(self, operation: Operation, fanout: Fanout, key: Hashable) -> None:
         ending = Ending()
         try:
-            await publish_results(self._schema, operation, self._context(fanout), functools.partial(_publish, fanout))
+            with one_requester():  # the subscriber that began it is one of many
+                publish = functools.partial(_publish, fanout)
+                await publish_results(self._schema, operation, self._context(fanout), publish)
         except RefusedOperationError as refusal:
             ending = Ending(refusal.errors, is_refusal=True)
         except Exception as error:  # noqa: BLE001 - internal_error logs it, and all subscribers receive it

@@ -75,6 +75,11 @@ class SendBuffer:
         self._size = 0
         self._ending: Ending | None = None
 
+    @property
+    def size(self) -> int:
+        """The bytes that wait."""
+        return sum(map(len, self._payloads))
+
     def put(self, payload: bytes) -> None:
         """Add a payload."""
         if self._ending is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import Any, Protocol, cast
 
 from graphql import GraphQLError
 from starlette.websockets import WebSocketDisconnect
@@ -19,14 +19,23 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 
 from gql_api.aio.background import cancelled
 from gql_api.api.context import Context
-from gql_api.api.execution.documents import syntax_error
+from gql_api.api.errors import LimitExceededError
+from gql_api.api.execution.documents import is_subscription, syntax_error
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, persisted_query_refusal
 from gql_api.api.subscriptions.send_buffer import SendBuffer
+from gql_api.api.websocket.message_rate import MessageRate
 from gql_api.api.websocket.transport import transport_of
 from gql_api.api.websocket.writer import SocketWriter
+from gql_api.limits import LimitSettings
 
 _SUBSCRIBE_FIELDS = {"query": str, "variables": dict, "operationName": str, "extensions": dict}
+
+
+class _BoundedView(Protocol):
+    """The view of a socket."""
+
+    limits: LimitSettings
 
 
 class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
@@ -46,6 +55,9 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         self._buffers: dict[str, SendBuffer] = {}
         self._init_timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
+        limits = self._limits = cast("_BoundedView", self.view).limits
+        self._rate = MessageRate(limits.messages_per_second)
+        self._turns = asyncio.Semaphore(limits.queries_per_socket)
 
     @property
     def operation_count(self) -> int:
@@ -73,7 +85,10 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         await super().handle_connection_init(message)
 
     async def handle_message(self, message: Any) -> None:
-        """Handle one frame; a malformed one closes the socket with 4400."""
+        """Handle one frame, when its turn has come; a malformed one closes the socket with 4400."""
+        if (delay := self._rate.delay()) > 0:
+            # Meanwhile the server reads no further frame of this client.
+            await asyncio.sleep(delay)
         problem = frame_problem(message)
         if problem is not None:
             await self.handle_invalid_message(problem)
@@ -91,7 +106,10 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
 
     async def send_message(self, message: Message) -> None:
         """Send a message of this socket alone; wait for a client that does not read."""
-        await self._writer.send(encode(message))
+        encoded = encode(message)
+        if message["type"] == "next" and (data := message["payload"].get("data")):
+            data.clear()  # the callers keep it as long as the client does not read, and it is larger than its JSON
+        await self._writer.send(encoded)
 
     async def handle_ping(self, message: PingMessage) -> None:
         """Send a pong once all earlier subscriptions miss no event: the protocol has no other message for that."""
@@ -105,6 +123,10 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         refusal = persisted_query_refusal(query, payload.get("extensions"))
         if refusal is not None and self._can_start(message["id"]):
             await self.send_message({"type": "error", "id": message["id"], "payload": [refusal.formatted]})
+            return
+        if self.connection_acknowledged and self._is_full and message["id"] not in self.operations:
+            error = LimitExceededError("operations per socket", len(self.operations) + 1, len(self.operations))
+            await self.send_message({"type": "error", "id": message["id"], "payload": [error.formatted]})
             return
         shared = Operation(query, payload.get("variables"), payload.get("operationName"))
         policy = self._executions.policy(shared) if self._can_start(message["id"]) else None
@@ -123,17 +145,23 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
 
     def _can_start(self, operation_id: str) -> bool:
         """Return whether Strawberry would accept the operation."""
-        limit = self.max_subscriptions_per_connection
-        has_room = limit is None or len(self.operations) < limit
-        return self.connection_acknowledged and operation_id not in self.operations and has_room
+        return self.connection_acknowledged and operation_id not in self.operations and not self._is_full
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.operations) >= self._limits.operations_per_socket
 
     async def run_operation(self, operation: handlers.Operation[Context, None]) -> None:
         """Run an operation that is not shared, once all earlier subscriptions receive the events that it causes."""
         await self._wait_until_open()
         if (error := syntax_error(operation.query)) is not None:
             await operation.send_initial_errors([error])
-        else:
+        elif is_subscription(operation.query, operation.operation_name):
             await super().run_operation(operation)
+        else:
+            async with self._turns:
+                await self._writer.writable()  # the answers before it may be more than the client reads
+                await super().run_operation(operation)
 
     async def cleanup_operation(self, operation_id: str) -> None:
         """End an operation that the client completed, or whose socket is closed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import struct
@@ -15,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 EXTENSION = "gql_api.transport"
 """The name in ``scope["extensions"]`` under which a server offers its :class:`Transport`, as ``transport``."""
+
+TRY_AGAIN_LATER = 1013
 
 _TEXT_FRAME = 0x81
 _SHORT, _MEDIUM = 126, 1 << 16
@@ -39,6 +42,15 @@ class Transport(ABC):
     def write(self, messages: list[bytes]) -> None:
         """Send text messages in order. A socket that is being closed drops them."""
 
+    @property
+    @abstractmethod
+    def unread_bytes(self) -> int:
+        """What was written and has not left the process."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close the socket without waiting for its client."""
+
     def pause(self) -> None:
         """Report that the client has too much left to read."""
         self.is_writable = False
@@ -55,15 +67,28 @@ class Transport(ABC):
 class AsgiTransport(Transport):
     """A transport over any ASGI server: it sends one message after the other, and is paused meanwhile."""
 
-    __slots__ = ("_sending", "_websocket")
+    __slots__ = ("_sending", "_unread", "_websocket")
 
     def __init__(self, websocket: WebSocket) -> None:
         super().__init__()
         self._websocket = websocket
         self._sending: asyncio.Task[None] | None = None
+        self._unread = 0
+
+    @property
+    def unread_bytes(self) -> int:
+        """The messages that the server has not taken."""
+        return self._unread
+
+    def abort(self) -> None:
+        """Stop to send; ASGI has no way to close a socket whose client does not read."""
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = asyncio.create_task(self._close())
 
     def write(self, messages: list[bytes]) -> None:
         """Start to send messages; the transport is not writable until the server has taken them all."""
+        self._unread = sum(map(len, messages))
         self.pause()
         self._sending = asyncio.create_task(self._send(messages))
 
@@ -74,7 +99,12 @@ class AsgiTransport(Transport):
         except (RuntimeError, WebSocketDisconnect):
             logger.debug("A socket is closed; its handler receives the disconnect")
         finally:
+            self._unread = 0
             self.resume()
+
+    async def _close(self) -> None:
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it is closed already
+            await self._websocket.close(TRY_AGAIN_LATER)
 
 
 class DirectTransport(Transport):
@@ -94,6 +124,16 @@ class DirectTransport(Transport):
     def close(self) -> None:
         """Drop all messages from now on."""
         self._connection = None
+
+    @property
+    def unread_bytes(self) -> int:
+        """The size of the connection's buffer."""
+        return 0 if self._connection is None else self._connection.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Abort the connection."""
+        if self._connection is not None:
+            self._connection.abort()
 
     def write(self, messages: list[bytes]) -> None:
         """Write messages at once."""

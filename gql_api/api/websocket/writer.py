@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from gql_api.aio.tick import TickQueue
+from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.api.subscriptions.send_buffer import SendBuffer
 from gql_api.api.websocket.transport import Transport
 
@@ -29,7 +30,7 @@ class SocketWriter:
         tick_queue: the queue that all sockets share.
     """
 
-    __slots__ = ("_drained", "_is_clear", "_messages", "_on_ended", "_tick_queue", "_transport", "_waiting")
+    __slots__ = ("_drained", "_is_clear", "_messages", "_on_ended", "_sending", "_tick_queue", "_transport", "_waiting")
 
     def __init__(self, transport: Transport, on_ended: Callable[[SendBuffer], None], tick_queue: TickQueue) -> None:
         self._transport = transport
@@ -40,14 +41,26 @@ class SocketWriter:
         self._messages: list[bytes] = []
         self._waiting: dict[SendBuffer, None] = {}
         self._drained: asyncio.Future[None] | None = None
+        # The bytes of messages whose callers wait.
+        self._sending = 0
         transport.on_paused = self._pause
-        transport.on_writable = self._flush
+        transport.on_writable = self._resume
+
+    @property
+    def unread_bytes(self) -> int:
+        """What the socket keeps for its client; payloads that many sockets share count for each."""
+        return self._transport.unread_bytes + self._sending + sum(buffer.size for buffer in self._waiting)
+
+    def abort(self) -> None:
+        """Close the socket without waiting for its client."""
+        self._transport.abort()
 
     def close(self) -> None:
         """Drop all that waits, and send nothing from now on."""
         self._transport.on_paused = self._transport.on_writable = None
         self._waiting.clear()
         self._messages.clear()
+        BACKLOG.discard(self)
 
     def offer(self, buffer: SendBuffer, payload: bytes) -> bool:
         """Send a payload of an empty send buffer; return False when the buffer has to keep it."""
@@ -83,12 +96,17 @@ class SocketWriter:
 
         The caller keeps the message while it waits, and produces no other one.
         """
-        await self._writable()
-        self._messages.append(message)
-        self._flush()
-        await self._writable()
+        self._sending += len(message)
+        try:
+            await self.writable()
+            self._messages.append(message)
+            self._flush()
+        finally:
+            self._sending -= len(message)
+        await self.writable()
 
-    async def _writable(self) -> None:
+    async def writable(self) -> None:
+        """Wait until the client has read what was written."""
         while not self._transport.is_writable:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
@@ -96,6 +114,11 @@ class SocketWriter:
 
     def _pause(self) -> None:
         self._is_clear = False
+        BACKLOG.add(self)
+
+    def _resume(self) -> None:
+        BACKLOG.discard(self)
+        self._flush()
 
     def _flush(self) -> None:
         transport = self._transport

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
 from starlette.types import Receive, Scope, Send
 from support import served, wait_until_async
 
+from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.server.http_protocol import HttpProtocol
 
 _PIECE = b"x" * 65536
@@ -72,3 +74,18 @@ async def test_who_reads_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
                 await asyncio.sleep(0.001)
             assert not app.ended
             assert app.sent > read > 0
+
+
+async def test_those_that_leave_the_most_unread_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together the clients that do not read leave no more unread than the limit of the process."""
+    monkeypatch.setattr(BACKLOG, "max_bytes", 1024)
+    apps = _Endless(), _Endless(), _Endless()
+    async with contextlib.AsyncExitStack() as stack:
+        for app in apps:
+            port = await stack.enter_async_context(served(app, http=HttpProtocol))
+            stack.enter_context(_request(port))
+
+        async def are_closed() -> bool:
+            return all(app.ended for app in apps) and BACKLOG.size == 0
+
+        await wait_until_async(are_closed)

@@ -18,6 +18,7 @@ from gql_api.api.execution.operation import Operation
 from gql_api.api.http.view import GraphQLView
 from gql_api.api.subscriptions.send_buffer import Policy, SendBuffer
 from gql_api.api.websocket.handler import TransportHandler
+from gql_api.settings import Settings
 
 _INIT = {"type": "connection_init"}
 
@@ -87,7 +88,7 @@ async def _accepted(socket: _Socket, executions: _Executions | None = None) -> T
     """Return the handler of a socket that has 10 ms from now for its connection_init."""
     websocket = WebSocket({"type": "websocket", "headers": [], "path": "/graphql"}, socket.receive, socket.send)
     await websocket.accept()
-    view = GraphQLView()
+    view = GraphQLView(Settings())
     context = Context(cast("Any", SimpleNamespace(tick_queue=TickQueue(), sockets=set(), executions=executions)))
     adapter = ASGIWebSocketAdapter(cast("Any", view), websocket, websocket)
     handler = TransportHandler(view, adapter, context, None, view.schema, timedelta(milliseconds=10))

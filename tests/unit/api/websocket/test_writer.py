@@ -6,6 +6,7 @@ import functools
 import pytest
 
 from gql_api.aio.tick import TickQueue
+from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Ending, Policy, SendBuffer
 from gql_api.api.websocket.transport import Transport
@@ -18,6 +19,14 @@ class _Transport(Transport):
     def __init__(self) -> None:
         super().__init__()
         self.writes: list[list[bytes]] = []
+
+    @property
+    def unread_bytes(self) -> int:
+        """Return the size of all writes while the client does not read."""
+        return 0 if self.is_writable else sum(len(message) for write in self.writes for message in write)
+
+    def abort(self) -> None:
+        """Do nothing."""
 
     def write(self, messages: list[bytes]) -> None:
         """Record a write."""
@@ -206,3 +215,23 @@ async def test_who_fails_in_a_turn_stops_nobody(caplog: pytest.LogCaptureFixture
         await asyncio.sleep(0)
     assert done == [1, 2]
     assert caplog.text.count("callback at the end of a tick failed") == 2
+
+
+async def test_what_a_client_has_not_read_is_known() -> None:
+    """It counts while the client does not read: what was written, what waits in buffers, and what callers wait with."""
+    transport = _Transport()
+    writer = SocketWriter(transport, list[SendBuffer]().append, TickQueue())
+    buffer = SendBuffer(Policy.EVERY, writer, b'"1"')
+    await writer.send(b"read")
+    assert BACKLOG.size == writer.unread_bytes == 0
+    transport.pause()
+    buffer.put(b"payload")
+    sending = asyncio.create_task(writer.send(b"message"))
+    await _tick()
+    assert BACKLOG.size == len(b"read" + b"payload" + b"message")
+    transport.resume()
+    await sending
+    assert BACKLOG.size == writer.unread_bytes == 0
+    transport.pause()
+    writer.close()
+    assert BACKLOG.size == 0

@@ -1,0 +1,155 @@
+"""The bodies of requests: bounded for each request and for the process, under any ASGI server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import FieldNode, GraphQLError, OperationType, get_operation_ast, parse
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gql_api.api.errors import ApiError, ClientError, LimitExceededError, OverloadedError
+from gql_api.api.execution.encoding import encode
+from gql_api.api.http.negotiation import JSON, accept_of, media_type_for
+from gql_api.api.http.stream_formats import FORMATS
+from gql_api.limits import LimitSettings
+
+logger = logging.getLogger(__name__)
+
+_BODY = "gql_api.body"
+_LIMIT = "body bytes"
+_DISCARD_SECONDS = 1.0
+_DISCARD_BYTES = 8 * 1024 * 1024
+_CREATING = frozenset({"createTask", "createTasks"})
+# More tokens than any mutation that creates tasks from variables. The executor has a limit of its own.
+_MAX_TOKENS = 2_000
+_TOO_LARGE, _UNAVAILABLE = 413, 503
+
+
+class BodyRefusedError(ApiError):
+    """The body of a request is too large for it, or for the process at the moment."""
+
+    def __init__(self, error: ClientError, status: int) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.status = status
+
+
+@dataclass(slots=True)
+class _Body:
+    size: int = 0
+    is_complete: bool = False
+
+
+class BoundBodies:
+    """Middleware that refuses bodies over a limit, and logs a line for a body that its client did not finish.
+
+    A body of more than ``BODY_MAX_BYTES`` is accepted up to ``CREATE_BODY_MAX_BYTES``, and has to create tasks: only
+    its end shows whether it does, because the document may be behind the variables. :func:`check_large_body` decides.
+    """
+
+    def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
+        self._app = app
+        self._limits = limits
+        # The bodies of all requests under way.
+        self._held_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on whose body is bounded."""
+        if scope["type"] != "http" or scope["method"] == "GET":
+            await self._app(scope, receive, send)
+            return
+        body = scope[_BODY] = _Body()
+
+        async def bounded_receive() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                body.is_complete = not message.get("more_body", False)
+                self._count(body, len(message.get("body", b"")))
+            return message
+
+        try:
+            self._check(_declared_bytes(scope))
+            await self._app(scope, bounded_receive, send)
+        except BodyRefusedError as refusal:
+            if not body.is_complete and "expect" not in Headers(scope=scope):
+                await _discard_rest(receive)
+            await _response(scope, refusal)(scope, receive, send)
+        except ClientDisconnect:
+            logger.info("A client disconnected before the end of its request's body, after %d bytes", body.size)
+        finally:
+            self._held_bytes -= body.size
+
+    def _count(self, body: _Body, size: int) -> None:
+        body.size += size
+        self._held_bytes += size
+        self._check(body.size)
+        if self._held_bytes > self._limits.bodies_max_bytes:
+            error = OverloadedError("bodies", "The API is receiving too many large requests")
+            raise BodyRefusedError(error, _UNAVAILABLE)
+
+    @property
+    def _max_bytes(self) -> int:
+        return max(self._limits.body_max_bytes, self._limits.create_body_max_bytes)
+
+    def _check(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise BodyRefusedError(LimitExceededError(_LIMIT, size, self._max_bytes), _TOO_LARGE)
+
+
+def check_large_body(scope: Scope, limits: LimitSettings, query: str, name: str | None) -> None:
+    """Check that a body of more than ``BODY_MAX_BYTES`` creates tasks.
+
+    Raises:
+        BodyRefusedError: it does not.
+    """
+    body = scope.get(_BODY, _Body())
+    if body.size > limits.body_max_bytes and not _creates_tasks(query, name):
+        raise BodyRefusedError(LimitExceededError(_LIMIT, body.size, limits.body_max_bytes), _TOO_LARGE)
+
+
+async def _discard_rest(receive: Receive) -> None:
+    """Read the rest of a body, as long as it is not large: a client that is still sending reads no answer."""
+    left = _DISCARD_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while left > 0 and (message := await receive()).get("more_body"):
+                left -= len(message.get("body", b""))
+
+
+def _creates_tasks(query: str, name: str | None) -> bool:
+    try:
+        operation = get_operation_ast(parse(query, no_location=True, max_tokens=_MAX_TOKENS), name)
+    except (GraphQLError, RecursionError):
+        return False
+    if operation is None or operation.operation is not OperationType.MUTATION:
+        return False
+    fields = operation.selection_set.selections
+    return all(isinstance(field, FieldNode) and field.name.value in _CREATING for field in fields)
+
+
+def _declared_bytes(scope: Scope) -> int:
+    declared = Headers(scope=scope).get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdecimal() else 0
+
+
+def _response(scope: Scope, refusal: BodyRefusedError) -> Response:
+    """Return the answer, after which the connection is closed: the rest of the body is still to come."""
+    media_type = media_type_for(accept_of(Headers(scope=scope)))
+    error: dict[str, Any] = dict(refusal.error.formatted)
+    headers = {"Connection": "close", **retry_after([error])}
+    body = encode({"errors": [error]})
+    return Response(body, refusal.status, headers, JSON if media_type in FORMATS else media_type)
+
+
+def retry_after(errors: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the header of an answer whose client has to wait, if one of its errors says so."""
+    times = [error["extensions"]["retryAfter"] for error in errors if "retryAfter" in error.get("extensions", {})]
+    return {"Retry-After": str(max(times))} if times else {}
