@@ -1,8 +1,9 @@
-"""Addresses of Redis: one spelling for redis-py and for kombu, and a refusal of those that can never work."""
+"""Addresses: of Redis in one spelling for redis-py and kombu, of hosts and origins in that of browsers."""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import re
 import ssl
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,58 @@ _ENCODE = (
     "it cannot be used: percent-encode the special characters of the user name and of the password, "
     "such as / ? # @ as %2F %3F %23 %40"
 )
+
+
+# A name or an address, and perhaps a port. Names of containers may have underscores.
+_HOST = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[0-9]{1,5}))?")
+_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[^/?#@]+)")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+# A host name has at most 253 characters.
+_MAX_LENGTH = 300
+
+
+def host_name(host: str) -> str:
+    """Return the name in a Host header in lower case, without the port.
+
+    Raises:
+        ValueError: the text is not a host.
+    """
+    return _host(host)[0]
+
+
+def origin(text: str) -> str:
+    """Return an origin in the spelling of browsers: in lower case, without the default port.
+
+    Raises:
+        ValueError: the text is not an origin, such as ``null``.
+    """
+    found = _ORIGIN.fullmatch(text.lower()) if len(text) <= _MAX_LENGTH else None
+    if found is None:
+        raise ValueError("expected an origin like https://app.example.com")
+    scheme = found["scheme"]
+    name, port = _host(found["host"])
+    return f"{scheme}://{name}" if port in (None, _DEFAULT_PORTS.get(scheme)) else f"{scheme}://{name}:{port}"
+
+
+def _host(text: str) -> tuple[str, str | None]:
+    found = _HOST.fullmatch(text.lower()) if len(text) <= _MAX_LENGTH else None
+    if found is None:
+        raise ValueError("expected a host like api.example.com")
+    # A name that ends with a dot is the same name.
+    return found["host"].removesuffix("."), found["port"]
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an IP address is one that only this machine reaches.
+
+    Raises:
+        ValueError: the text is not an IP address.
+    """
+    # A link-local address may end with the name of an interface.
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    # Sockets for both versions show an IPv4 address as an IPv6 one.
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback
 
 
 @contextlib.contextmanager

@@ -22,8 +22,11 @@ from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.context import Context, Services
 from gql_api.api.http import rest
+from gql_api.api.http.guard import Guard, internal_server_error, without_slash
 from gql_api.api.http.health import alive, ready
+from gql_api.api.http.hosts import Hosts
 from gql_api.api.http.metrics import metrics
+from gql_api.api.http.origins import Origins
 from gql_api.api.http.view import GraphQLView
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.schema.build import schema
@@ -44,8 +47,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
     Raises:
         SettingsError: a variable has a value that cannot work.
     """
-    settings = settings or Settings.load()
-    graphql = GraphQLView()
+    return _create(settings or Settings.load())
+
+
+def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
+    graphql = GraphQLView(production=settings.production)
+    origins = Origins(settings.allowed_origins)
+    guard = Middleware(Guard, Hosts(settings.allowed_hosts), origins, loopback_only=loopback_only)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -53,10 +61,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
             app.state.services = services
             yield
 
-    return Starlette(
+    app = Starlette(
         lifespan=lifespan,
         routes=[
-            Route("/", _to_graphiql),
+            *([] if settings.production else [Route("/", _to_graphiql)]),
             Route("/graphql", graphql),
             WebSocketRoute("/graphql", graphql),
             Route("/healthz", alive),
@@ -64,9 +72,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Route("/metrics", metrics),
             *rest.ROUTES,
         ],
-        middleware=[Middleware(CountRequests)],
-        exception_handlers=rest.EXCEPTION_HANDLERS,
+        middleware=[Middleware(CountRequests), guard, *origins.middleware()],
+        exception_handlers={**rest.EXCEPTION_HANDLERS, Exception: internal_server_error},
     )
+    # Starlette builds the address of its redirect from the Host header.
+    app.router.redirect_slashes = False
+    app.router.default = without_slash(app.router)
+    return app
 
 
 @contextlib.asynccontextmanager
@@ -97,6 +109,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             tick_queue=TickQueue(),
             sockets=set(),
             redis=redis,
+            production=settings.production,
         )
         async with executions:
             yield services
@@ -110,5 +123,7 @@ def __getattr__(name: str) -> Any:
     """Build ``app`` from the environment when a server asks for it: importing ``create_app`` reads no settings."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    app = globals()["app"] = create_app(Settings.load_or_exit())
+    settings = Settings.load_or_exit()
+    # Only the server knows where it listens. A parent that mounts create_app() may authenticate its clients itself.
+    app = globals()["app"] = _create(settings, loopback_only=not settings.without_authentication)
     return app

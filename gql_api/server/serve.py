@@ -15,6 +15,7 @@ from gql_api.app import create_app
 from gql_api.server.http_protocol import HttpProtocol
 from gql_api.server.request_log import LogRequests, log_config
 from gql_api.server.websocket_protocol import WebSocketProtocol
+from gql_api.settings import Settings
 
 # A frame holds one operation. Without a limit a client decides how much memory the process uses.
 _MAX_FRAME_BYTES = 64 * 1024
@@ -43,6 +44,7 @@ class _Server(uvicorn.Server):
 
 
 def run(
+    settings: Settings,
     host: str,
     port: int,
     drain_seconds: int,
@@ -53,6 +55,7 @@ def run(
     """Serve until SIGTERM or SIGINT; open requests then have ``drain_seconds`` to finish.
 
     Args:
+        settings: the settings, as :func:`gql_api.server.exposure.settings_for` returns them.
         host: the address to listen on.
         port: the port.
         drain_seconds: the time that open requests have to finish.
@@ -60,7 +63,7 @@ def run(
         root_path: the path below which a proxy publishes the API, and which it removes from requests.
         forwarded_allow_ips: the addresses of proxies whose X-Forwarded headers are trusted, separated by commas.
     """
-    app = create_app()
+    app = create_app(settings)
     server = _Server(
         app,
         uvicorn.Config(
