@@ -14,17 +14,16 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from gql_api.addresses import (
     broker_address,
-    errors_without_credentials,
     events_address,
     events_address_of,
     events_address_of_url,
     host_name,
+    mongodb_address,
     origin,
+    stock_address,
 )
 from gql_api.limits import LimitSettings
 
@@ -41,17 +40,6 @@ def _with_scheme(url: str) -> str:
     return url if "://" in url else f"mongodb://{url}"
 
 
-def _mongodb_url(url: str) -> str:
-    if not url.startswith(("mongodb://", "mongodb+srv://")):
-        raise ValueError("expected an address like mongodb://host:27017/?replicaSet=rs0")
-    with errors_without_credentials(url):
-        try:
-            MongoClient[dict[str, object]](url, connect=False).close()
-        except (PyMongoError, OSError) as error:
-            raise ValueError(str(error)) from None
-    return url
-
-
 def _split(names: str | tuple[str, ...]) -> tuple[str, ...]:
     parts = names.split(",") if isinstance(names, str) else names
     return tuple(part.strip() for part in parts if part.strip())
@@ -60,7 +48,7 @@ def _split(names: str | tuple[str, ...]) -> tuple[str, ...]:
 def _stock_result_backend(address: str) -> str:
     if address.partition(":")[0] == "rpc":
         raise ValueError("results of rpc:// reach their sender only, use another result backend or disabled")
-    return address
+    return stock_address(address)
 
 
 def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -85,7 +73,7 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(origin(each) for each in origins)
 
 
-MongodbUrl = Annotated[str, BeforeValidator(_with_scheme), AfterValidator(_mongodb_url)]
+MongodbUrl = Annotated[str, BeforeValidator(_with_scheme), AfterValidator(mongodb_address)]
 StockResultBackend = Annotated[str, AfterValidator(_stock_result_backend)]
 BrokerUrl = Annotated[str, AfterValidator(broker_address)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gql_api.addresses import mongodb_address
 from gql_api.cli.embedded_servers import ServerError
 from gql_api.server.exposure import settings_for
 from gql_api.settings import Settings, SettingsError
@@ -169,11 +170,19 @@ def check_worker(hostname: str, timeout: float) -> None:
         raise click.ClickException(str(error)) from None
 
 
+def _checked_admin_url(_context: click.Context, _parameter: click.Parameter, url: str) -> str:
+    try:
+        return mongodb_address(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @main.command()
 @click.option(
     "--admin-url",
     envvar="MONGODB_ADMIN_URL",
     required=True,
+    callback=_checked_admin_url,
     help="The URL of the server, with the credentials of an administrator.",
 )
 @click.option("--member", default="localhost:27017", show_default=True, help="The host:port that clients connect to.")
