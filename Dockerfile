@@ -20,4 +20,5 @@ ENV PATH=/opt/gql-api/bin:$PATH \
 WORKDIR /app
 USER 10001
 EXPOSE 8000
+# There is no authentication yet: the API starts only with the settings WITHOUT_AUTHENTICATION and ALLOWED_HOSTS.
 CMD ["gql-api", "serve", "--host", "0.0.0.0"]

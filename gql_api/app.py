@@ -23,8 +23,11 @@ from gql_api.api.commands.create import Creator
 from gql_api.api.context import Context, Services
 from gql_api.api.http import rest
 from gql_api.api.http.bodies import BoundBodies
+from gql_api.api.http.guard import Guard, internal_server_error, without_slash
 from gql_api.api.http.health import alive, ready
+from gql_api.api.http.hosts import Hosts
 from gql_api.api.http.metrics import metrics
+from gql_api.api.http.origins import Origins
 from gql_api.api.http.view import GraphQLView
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.schema.build import schema
@@ -46,8 +49,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
     Raises:
         SettingsError: a variable has a value that cannot work.
     """
-    settings = settings or Settings.load()
+    return _create(settings or Settings.load())
+
+
+def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
     graphql = GraphQLView(settings)
+    origins = Origins(settings.allowed_origins)
+    guard = Middleware(Guard, Hosts(settings.allowed_hosts), origins, loopback_only=loopback_only)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -55,10 +63,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
             app.state.services = services
             yield
 
-    return Starlette(
+    app = Starlette(
         lifespan=lifespan,
         routes=[
-            Route("/", _to_graphiql),
+            *([] if settings.production else [Route("/", _to_graphiql)]),
             Route("/graphql", graphql),
             WebSocketRoute("/graphql", graphql),
             Route("/healthz", alive),
@@ -66,9 +74,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
             Route("/metrics", metrics),
             *rest.ROUTES,
         ],
-        middleware=[Middleware(CountRequests), Middleware(BoundBodies, settings)],
-        exception_handlers=rest.EXCEPTION_HANDLERS,
+        middleware=[Middleware(CountRequests), guard, *origins.middleware(), Middleware(BoundBodies, settings)],
+        exception_handlers={**rest.EXCEPTION_HANDLERS, Exception: internal_server_error},
     )
+    # Starlette builds the address of its redirect from the Host header.
+    app.router.redirect_slashes = False
+    app.router.default = without_slash(app.router)
+    return app
 
 
 @contextlib.asynccontextmanager
@@ -100,6 +112,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             tick_queue=TickQueue(),
             sockets=set(),
             redis=redis,
+            production=settings.production,
         )
         async with executions:
             yield services
@@ -113,5 +126,7 @@ def __getattr__(name: str) -> Any:
     """Build ``app`` from the environment when a server asks for it: importing ``create_app`` reads no settings."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    app = globals()["app"] = create_app(Settings.load_or_exit())
+    settings = Settings.load_or_exit()
+    # Only the server knows where it listens. A parent that mounts create_app() may authenticate its clients itself.
+    app = globals()["app"] = _create(settings, loopback_only=not settings.without_authentication)
     return app

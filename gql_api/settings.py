@@ -14,15 +14,16 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from gql_api.addresses import (
     broker_address,
-    errors_without_credentials,
     events_address,
     events_address_of,
     events_address_of_url,
+    host_name,
+    mongodb_address,
+    origin,
+    stock_address,
 )
 from gql_api.limits import LimitSettings
 
@@ -39,17 +40,6 @@ def _with_scheme(url: str) -> str:
     return url if "://" in url else f"mongodb://{url}"
 
 
-def _mongodb_url(url: str) -> str:
-    if not url.startswith(("mongodb://", "mongodb+srv://")):
-        raise ValueError("expected an address like mongodb://host:27017/?replicaSet=rs0")
-    with errors_without_credentials(url):
-        try:
-            MongoClient[dict[str, object]](url, connect=False).close()
-        except (PyMongoError, OSError) as error:
-            raise ValueError(str(error)) from None
-    return url
-
-
 def _split(names: str | tuple[str, ...]) -> tuple[str, ...]:
     parts = names.split(",") if isinstance(names, str) else names
     return tuple(part.strip() for part in parts if part.strip())
@@ -58,13 +48,37 @@ def _split(names: str | tuple[str, ...]) -> tuple[str, ...]:
 def _stock_result_backend(address: str) -> str:
     if address.partition(":")[0] == "rpc":
         raise ValueError("results of rpc:// reach their sender only, use another result backend or disabled")
-    return address
+    return stock_address(address)
 
 
-MongodbUrl = Annotated[str, BeforeValidator(_with_scheme), AfterValidator(_mongodb_url)]
+def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_host_pattern(host) for host in hosts)
+
+
+def _host_pattern(pattern: str) -> str:
+    wildcard = "*." if pattern.startswith("*.") else ""
+    name = pattern.removeprefix(wildcard).lower()
+    try:
+        is_name = pattern == "*" or host_name(name) == name
+    except ValueError:
+        is_name = False
+    if not is_name:
+        raise ValueError(f"expected names without a port, like api.example.com, *.example.com or *, not {pattern!r}")
+    return wildcard + name
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    if "*" in origins:
+        raise ValueError("name each origin, like https://app.example.com: * would let every web page use the API")
+    return tuple(origin(each) for each in origins)
+
+
+MongodbUrl = Annotated[str, BeforeValidator(_with_scheme), AfterValidator(mongodb_address)]
 StockResultBackend = Annotated[str, AfterValidator(_stock_result_backend)]
 BrokerUrl = Annotated[str, AfterValidator(broker_address)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Hosts = Annotated[Names, AfterValidator(_hosts)]
+Origins = Annotated[Names, AfterValidator(_origins)]
 
 
 class Settings(LimitSettings):
@@ -99,6 +113,34 @@ class Settings(LimitSettings):
     task_modules: Names = Field(
         default=("gql_api.worker.bundled",),
         description="The modules with your task functions, separated by commas. Only workers import them.",
+    )
+    allowed_hosts: Hosts = Field(
+        default=("localhost", "127.0.0.1", "[::1]"),
+        description=(
+            "The names, without ports, by which clients reach the API, separated by commas. `*.example.com` is every "
+            "name below `example.com`, `*` every name. A request for another host gets a 400."
+        ),
+    )
+    allowed_origins: Origins = Field(
+        default=(),
+        description=(
+            "The origins of web pages that may use the API besides pages of its own origin, like "
+            "`https://app.example.com`, separated by commas. Requests and WebSockets from other origins get a 403."
+        ),
+    )
+    without_authentication: bool = Field(
+        default=False,
+        description=(
+            "Has to be set for an API without authentication that listens on an address other than loopback: only "
+            "trusted clients may reach it."
+        ),
+    )
+    production: bool = Field(
+        default=False,
+        description=(
+            "Turns off GraphiQL, introspection, suggestions in error messages and queries by GET. `gql-api serve` "
+            "turns it on by itself unless it listens on loopback."
+        ),
     )
     progress_interval_seconds: float = Field(
         default=0.2,

@@ -33,7 +33,7 @@ class Services:
     """The objects that live as long as the application.
 
     ``tasks`` reads whole tasks by id; reads that arrive together, from any requests, become one query. It caches
-    nothing. ``sockets`` are the open WebSockets.
+    nothing. ``sockets`` are the open WebSockets. ``production`` hides the schema from clients.
     """
 
     store: TaskStore
@@ -46,6 +46,7 @@ class Services:
     tick_queue: TickQueue
     sockets: set[OpenSocket]
     redis: Redis
+    production: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Context:
     fanout: Fanout | None = None
     request: Request | WebSocket | None = None
     response: Response | WebSocket | None = None
+
+    @property
+    def production(self) -> bool:
+        """True when introspection is refused, and errors have no suggestions."""
+        return self.services.production
 
     @property
     def store(self) -> TaskStore:

@@ -7,8 +7,17 @@ from pathlib import Path
 
 import click
 
+from gql_api.addresses import mongodb_address
 from gql_api.cli.embedded_servers import ServerError
+from gql_api.server.exposure import settings_for
 from gql_api.settings import Settings, SettingsError
+
+_without_authentication = click.option(
+    "--without-authentication",
+    is_flag=True,
+    help="Listen on an address that others can reach, although the API has no authentication: only trusted clients "
+    "may reach it. WITHOUT_AUTHENTICATION=1 sets it too.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,7 +57,16 @@ def main() -> None:
     type=click.IntRange(1, 65535),
     help="The port of Redis on 127.0.0.1. If CELERY_BROKER_URL is set, its server is used instead.",
 )
-def dev(host: str, port: int, concurrency: int, data_dir: Path, mongodb_port: int, redis_port: int) -> None:
+@_without_authentication
+def dev(
+    host: str,
+    port: int,
+    concurrency: int,
+    data_dir: Path,
+    mongodb_port: int,
+    redis_port: int,
+    without_authentication: bool,
+) -> None:
     """Run MongoDB, Redis, a worker and the API for development.
 
     The worker runs the task functions of TASK_MODULES, and restarts when their code changes. The command uses the
@@ -59,9 +77,16 @@ def dev(host: str, port: int, concurrency: int, data_dir: Path, mongodb_port: in
     from gql_api.cli.stack import Options  # noqa: PLC0415 - as above
 
     try:
-        sys.exit(run(Options(host, port, concurrency, data_dir.resolve(), mongodb_port, redis_port)))
+        settings_for(_settings(without_authentication), host)
+        options = Options(host, port, concurrency, data_dir.resolve(), mongodb_port, redis_port, without_authentication)
+        sys.exit(run(options))
     except (ServerError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _settings(without_authentication: bool) -> Settings:
+    settings = Settings.load()
+    return settings.model_copy(update={"without_authentication": True}) if without_authentication else settings
 
 
 def _checked_root_path(_context: click.Context, _parameter: click.Parameter, path: str) -> str:
@@ -104,15 +129,26 @@ def _checked_root_path(_context: click.Context, _parameter: click.Parameter, pat
     help="The addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, by commas; * "
     "trusts all.",
 )
-def serve(host: str, port: int, drain_seconds: int, log_level: str, root_path: str, forwarded_allow_ips: str) -> None:
+@_without_authentication
+def serve(
+    host: str,
+    port: int,
+    drain_seconds: int,
+    log_level: str,
+    root_path: str,
+    forwarded_allow_ips: str,
+    without_authentication: bool,
+) -> None:
     """Run the API in production. It takes its addresses from the environment; see the README.
 
-    There is no authentication yet: listen on an address that only trusted clients can reach.
+    There is no authentication yet: on an address that others can reach, the command needs --without-authentication and
+    the setting ALLOWED_HOSTS, and turns on the setting PRODUCTION.
     """
     try:
         from gql_api.server.serve import run  # noqa: PLC0415 - the other commands need no server
 
-        run(host, port, drain_seconds, log_level, root_path, forwarded_allow_ips)
+        settings = settings_for(_settings(without_authentication), host)
+        run(settings, host, port, drain_seconds, log_level, root_path, forwarded_allow_ips)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
 
@@ -134,11 +170,19 @@ def check_worker(hostname: str, timeout: float) -> None:
         raise click.ClickException(str(error)) from None
 
 
+def _checked_admin_url(_context: click.Context, _parameter: click.Parameter, url: str) -> str:
+    try:
+        return mongodb_address(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @main.command()
 @click.option(
     "--admin-url",
     envvar="MONGODB_ADMIN_URL",
     required=True,
+    callback=_checked_admin_url,
     help="The URL of the server, with the credentials of an administrator.",
 )
 @click.option("--member", default="localhost:27017", show_default=True, help="The host:port that clients connect to.")

@@ -28,6 +28,7 @@ class Options:
     data: Path
     mongodb_port: int
     redis_port: int
+    without_authentication: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class Stack:
         options: where the parts listen.
         mongodb: None if ``MONGODB_URL`` names a server.
         redis: None if ``CELERY_BROKER_URL`` names a server.
+        allowed_hosts: the hosts by which clients reach the API.
     """
 
     options: Options
     mongodb: MongodbServer | None
     redis: RedisServer | None
+    allowed_hosts: tuple[str, ...]
 
     @classmethod
     def of(cls, options: Options, settings: Settings) -> Stack:
@@ -52,12 +55,17 @@ class Stack:
             options,
             None if "mongodb_url" in given else MongodbServer(options.data / "mongodb", options.mongodb_port),
             None if "celery_broker_url" in given else RedisServer(options.data / "redis", options.redis_port),
+            settings.allowed_hosts,
         )
 
     @property
     def api_host(self) -> str:
         """The address at which this machine reaches the API."""
         return HOST if self.options.host in _ALL_ADDRESSES else self.options.host
+
+    @property
+    def _api_name(self) -> str:
+        return f"[{self.api_host}]" if ":" in self.api_host else self.api_host
 
     @property
     def mongodb_log(self) -> Path:
@@ -72,7 +80,11 @@ class Stack:
             *([f"CELERY_BROKER_URL={self.redis.url}"] if self.redis else ()),
         ]
         options = self.options
-        python = ["env", "PYTHONUNBUFFERED=1", *addresses, sys.executable, "-m"]
+        # The command itself asks the API whether it is ready.
+        exposure = [f"ALLOWED_HOSTS={','.join(dict.fromkeys([*self.allowed_hosts, self._api_name]))}"]
+        if options.without_authentication:
+            exposure.append("WITHOUT_AUTHENTICATION=1")
+        python = ["env", "PYTHONUNBUFFERED=1", *addresses, *exposure, sys.executable, "-m"]
         worker = ["gql_api.cli.reloading_worker", f"--concurrency={options.concurrency}", "--loglevel=INFO"]
         api = ["uvicorn", "gql_api.app:app", f"--host={options.host}", f"--port={options.port}", "--reload"]
         commands = {

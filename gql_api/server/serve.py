@@ -42,6 +42,7 @@ class _Server(uvicorn.Server):
 
 
 def run(
+    settings: Settings,
     host: str,
     port: int,
     drain_seconds: int,
@@ -52,6 +53,7 @@ def run(
     """Serve until SIGTERM or SIGINT; open requests then have ``drain_seconds`` to finish.
 
     Args:
+        settings: the settings, as :func:`gql_api.server.exposure.settings_for` returns them.
         host: the address to listen on.
         port: the port.
         drain_seconds: the time that open requests have to finish.
@@ -59,7 +61,6 @@ def run(
         root_path: the path below which a proxy publishes the API, and which it removes from requests.
         forwarded_allow_ips: the addresses of proxies whose X-Forwarded headers are trusted, separated by commas.
     """
-    settings = Settings.load()
     app = create_app(settings)
     server = _Server(
         app,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 from redis import Redis
@@ -26,6 +28,8 @@ from ruamel.yaml import YAML
 from support import ROOT, Api, process, wait_until
 
 from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening
+from gql_api.cli.main import main
+from gql_api.settings import Settings
 
 _SECRETS = {"MONGODB_PASSWORD": "m-secret", "MONGODB_ADMIN_PASSWORD": "a-secret", "REDIS_PASSWORD": "r-secret"}
 _IMAGE_FOLDER = "/opt/gql-api"
@@ -220,6 +224,7 @@ def test_the_databases_want_their_passwords(stack: Stack) -> None:
     with Redis(port=stack.redis.port, password=_SECRETS["REDIS_PASSWORD"]) as redis:
         configuration = redis.config_get()
         assert (configuration["appendonly"], configuration["maxmemory-policy"]) == ("yes", "noeviction")
+        assert int(configuration["maxmemory"]) == 600 * 1024 * 1024
     url = stack.compose.service("api").environment["MONGODB_URL"]
     with MongoClient[dict[str, Any]](url) as application, pytest.raises(OperationFailure, match="not authorized"):
         application["other"]["tasks"].insert_one({})
@@ -247,6 +252,47 @@ def test_containers_keep_to_themselves() -> None:
         assert services[name]["networks"] == ["data"]
         assert services[name]["volumes"]
     assert not re.search(r"PASSWORD: (?!\$\{\w+:\?)", (ROOT / "compose.yml").read_text())
+
+
+@pytest.mark.parametrize("name", Compose({}).services)
+def test_a_container_can_do_little_beside_its_job(name: str) -> None:
+    """No service is root, keeps a capability, gains one, writes to its image, or takes all memory or processes."""
+    service = Compose({}).services[name]
+    assert service["user"].partition(":")[0] not in {"", "0", "root"}
+    assert service["read_only"] is True
+    assert "/tmp" in service["tmpfs"]  # noqa: S108 - a folder in the container
+    assert service["cap_drop"] == ["ALL"]
+    # Of Caddy's program, which Linux does not execute without it.
+    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "proxy" else [])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"(\$\{[A-Z]+_MEMORY:-)?\d+[mg]\}?", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 4096
+    assert not {"privileged", "network_mode", "pid", "ipc", "devices", "userns_mode"} & set(service)
+    assert not [volume for volume in service.get("volumes", []) if not re.match(r"[a-z]+-[a-z]+:/", volume)]
+
+
+def test_the_api_is_open_to_the_proxy_by_name_only() -> None:
+    """The published address is one of this machine by default, and so are the hosts. Production is on."""
+    services = Compose({}).services
+    assert services["proxy"]["ports"] == ["${API_ADDRESS:-127.0.0.1:8000}:8000"]
+    assert "--without-authentication" in services["api"]["command"]
+    environment = Compose({}).service("api").environment
+    assert environment["ALLOWED_HOSTS"] == ",".join(Settings.model_fields["allowed_hosts"].default)
+    assert (environment["ALLOWED_ORIGINS"], environment["PRODUCTION"]) == ("", "1")
+
+
+def test_the_image_asks_before_it_opens_to_others() -> None:
+    """The command of the image alone does not start: whoever runs it decides who may reach it."""
+    user = re.search(r"^USER (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    command = re.search(r"^CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert user is not None
+    assert command is not None
+    assert user[1] == Compose({}).services["api"]["user"]
+    program, *options = json.loads(command[1])
+    assert program == "gql-api"
+    refused = CliRunner().invoke(main, options)
+    assert refused.exit_code == 1
+    assert "--without-authentication" in refused.output
 
 
 def test_the_build_context_is_what_the_image_is_built_from() -> None:

@@ -244,8 +244,9 @@ def test_a_client_that_reads_slowly_skips_what_is_old(api: Api, redis: Redis) ->
         client.settimeout(30)
         client.connect((host, int(port)))
         client.sendall(
-            b"POST /graphql HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n"
-            b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(content), content)
+            b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+            b"Content-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+            % (len(content), content)
         )
         assert client.recv(1)
         steps = 500

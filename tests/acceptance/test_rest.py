@@ -48,7 +48,8 @@ def test_the_link_leads_through_the_list(api: Api) -> None:
     while url is not None:
         page = httpx.get(url)
         seen += [task["task_id"] for task in page.json()]
-        url = page.links.get("next", {}).get("url")
+        link = page.links.get("next", {}).get("url")
+        url = link and str(page.url.join(link))
     assert [task_id for task_id in seen if task_id in ids] == list(reversed(ids))
     assert len(seen) == len(set(seen))
 
@@ -68,14 +69,22 @@ def test_an_unknown_task_is_a_404(api: Api) -> None:
 )  # fmt: skip
 def test_bad_bodies_are_refused_in_words(api: Api, body: str, status: int) -> None:
     """A task that cannot be created is a 4xx with the reason."""
-    answer = httpx.post(f"{api.url}/create-task", content=body)
+    answer = httpx.post(f"{api.url}/create-task", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == status
     assert answer.json()["errors"][0]["message"]
 
 
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_only_json_creates_a_task(api: Api, content_type: str) -> None:
+    """What the form of a web page may send without being asked gets a 415."""
+    answer = httpx.post(f"{api.url}/create-task", content='{"task_input": 1}', headers={"Content-Type": content_type})
+    assert answer.status_code == 415
+    assert answer.json()["errors"][0]["message"] == "The body must be application/json"
+
+
 @pytest.mark.parametrize(
     "query",
-    ["first=0", "first=x", "after=x", "first=501", "first=9876543210", "first=1" + "0" * 5000],
+    ["first=0", "first=x", "after=x", "first=501", "first=9999999999", "first=9876543210", "first=1" + "0" * 5000],
     ids=lambda query: query[:20],
 )
 def test_bad_pages_are_refused_in_words(api: Api, query: str) -> None:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
+from celery import Celery
+from click.testing import CliRunner
 from kombu.connection import Connection
+from redis import ConnectionPool
 
-from gql_api.addresses import broker_address, events_address, events_address_of, events_address_of_url
+from gql_api.addresses import (
+    broker_address,
+    events_address,
+    events_address_of,
+    events_address_of_url,
+    mongodb_address,
+    stock_address,
+)
+from gql_api.cli.main import main
+from gql_api.worker.backend.stock import StockBackend
 
 
 @pytest.mark.parametrize("check", [broker_address, events_address])
@@ -58,6 +72,7 @@ _CUT_OFF = [
     "rediss://:12?ssl_cert_reqs=SECRET@host",
     "rediss://:12?ssl_ca_certs=SECRET@host",
     "rediss://:12?ssl_ca_path=SECRET&@host",
+    "redis://:12;SECRET/SECRET@host",
 ]
 
 
@@ -68,6 +83,84 @@ def test_a_part_of_a_password_is_in_no_error(check: Callable[[str], str], url: s
     with pytest.raises(ValueError, match="percent-encode") as caught:
         check(url)
     assert "SECRET" not in str(caught.value)
+
+
+# In a password: what may end it, and what must not.
+_SPECIAL = ["#", "?", "/", "@", "%", "%zz", ":", ";", "[", "]", "\\", " ", "&", "=", "##", "/?", "@/", "#@"]
+_PASSWORDS = ["SECRET{}SECRET", "{}SECRET", "12{}SECRET", "12{}SECRET/1", "SECRET{}SECRET@"]
+_BROKERS = ["redis", "rediss", "redis+socket"]
+_EVENTS = ["redis", "rediss", "unix"]
+_STOCK = ["redis", "rediss", "sentinel", "mongodb", "db+postgresql"]
+
+
+def _addresses(scheme: str, character: str) -> list[str]:
+    tails = ["host:6379/0", "host", "host/a?retryWrites=true", "/run/x.sock"]
+    passwords = [password.format(character) for password in _PASSWORDS]
+    return [f"{scheme}://{user}:{each}@{tail}" for user in ("", "u") for each in passwords for tail in tails]
+
+
+@pytest.mark.parametrize("character", _SPECIAL)
+def test_a_special_character_shows_no_part_of_a_password(character: str) -> None:
+    """An address is refused without the password, or the libraries that use it find no fault with it later."""
+    for scheme in _BROKERS:
+        for url in _addresses(scheme, character):
+            broker = _accepted(broker_address, url)
+            if broker is not None:
+                Connection(broker)  # type: ignore[no-untyped-call] # kombu
+                assert "SECRET" not in (urlsplit(broker).path + urlsplit(broker).query)
+    for scheme in _EVENTS:
+        for url in _addresses(scheme, character):
+            events = _accepted(events_address, url)
+            if events is not None:
+                options = ConnectionPool.from_url(events).connection_kwargs
+                shown = {name: value for name, value in options.items() if name not in {"username", "password"}}
+                assert "SECRET" not in repr(shown)
+    for url in _addresses("mongodb", character):
+        _accepted(mongodb_address, url)
+
+
+def _accepted(check: Callable[[str], str], url: str) -> str | None:
+    """Return an address that is not refused; the refusal must have no part of the password."""
+    try:
+        return check(url)
+    except ValueError as error:
+        shown = "".join(traceback.format_exception(error))
+    assert "SECRET" not in shown, url
+    return None
+
+
+@pytest.mark.parametrize("character", _SPECIAL)
+def test_a_special_character_shows_no_part_of_the_password_of_a_stock_backend(character: str) -> None:
+    """What can be known without its driver is refused at the start, the rest when it connects, without the password."""
+    app = Celery("stock", broker="memory://", set_as_current=False)
+
+    def connect(url: str) -> str:
+        StockBackend(app, url).read("x")
+        return url
+
+    for scheme in _STOCK:
+        for url in _addresses(scheme, character):
+            address = _accepted(stock_address, url)
+            if address is not None and scheme in {"redis", "rediss"}:
+                assert (urlsplit(address).hostname, urlsplit(address).port) in {
+                    ("host", 6379),
+                    ("host", None),
+                    (None, None),
+                }
+    for url in (f"redis://:SECRET{character}SECRET/@host", f"mongodb://u:12{character}/SECRET/1@host"):
+        if "/" in character or "#" in character:
+            with pytest.raises(ValueError, match="percent-encode") as caught:
+                connect(url)
+            assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_password_of_an_administrator_is_in_no_error() -> None:
+    """The command that sets MongoDB up names its option, without a traceback."""
+    for password in ("12/SECRET/1", "12%SECRET/1", "SECRET#SECRET/", "SECRET@SECRET"):
+        refused = CliRunner().invoke(main, ["setup-mongodb", "--admin-url", f"mongodb://u:{password}@127.0.0.1:1/"])
+        assert refused.exit_code == 2, refused.output
+        assert "--admin-url" in refused.output
+        assert "SECRET" not in refused.output
 
 
 def test_a_socket_has_a_path() -> None:

@@ -60,6 +60,16 @@ def test_mongodb_host_is_an_alias(monkeypatch: pytest.MonkeyPatch, host: str, ur
         ("WORKER_HEARTBEAT_SECONDS", "0"),
         ("METADATA_MAX_BYTES", "-1"),
         ("STOCK_RESULT_BACKEND", "rpc://"),
+        ("ALLOWED_HOSTS", "localhost,api.example.com:443"),
+        ("ALLOWED_HOSTS", "https://api.example.com"),
+        ("ALLOWED_HOSTS", "api.*.com"),
+        ("ALLOWED_HOSTS", "*.*"),
+        ("ALLOWED_HOSTS", "::1"),
+        ("ALLOWED_ORIGINS", "*"),
+        ("ALLOWED_ORIGINS", "null"),
+        ("ALLOWED_ORIGINS", "app.example.com"),
+        ("ALLOWED_ORIGINS", "https://app.example.com/"),
+        ("ALLOWED_ORIGINS", "https://*.example.com"),
     ],
 )
 def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -79,6 +89,19 @@ def test_events_go_to_the_broker_by_default(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://broker/first")
     with pytest.raises(SettingsError, match=r"^CELERY_BROKER_URL: the database has to be a number, not 'first'$"):
         Settings.load()
+
+
+def test_hosts_and_origins_are_in_the_spelling_of_browsers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in lower case and without default ports, and origins may have other schemes than http."""
+    monkeypatch.setenv("ALLOWED_HOSTS", "API.example.com, *.Example.org,[::1]")
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://App.example.com:443, http://localhost:3000,chrome-extension://abc")
+    settings = Settings.load()
+    assert settings.allowed_hosts == ("api.example.com", "*.example.org", "[::1]")
+    assert settings.allowed_origins == (
+        "https://app.example.com", "http://localhost:3000", "chrome-extension://abc",
+    )  # fmt: skip
+    monkeypatch.setenv("ALLOWED_HOSTS", "*")
+    assert Settings.load().allowed_hosts == ("*",)
 
 
 def test_settings_do_not_change() -> None:

@@ -347,8 +347,16 @@ _INTERNALS = {
         "_schema": "operations are executed by graphql-core itself",
     },
     ("strawberry-graphql", "strawberry.schema.schema", "api/execution"): {
-        "validate_document(schema, document, validation_rules)": "each document is validated once",
         "StrawberryGraphQLCoreExecutionContext": "the executor with plans is a subclass",
+    },
+    ("strawberry-graphql", "strawberry.schema.validation_rules.maybe_null", "api/execution"): {
+        "MaybeNullValidationRule": "documents are validated by Strawberry's own rules too",
+    },
+    ("strawberry-graphql", "strawberry.schema.validation_rules.one_of", "api/execution"): {
+        "OneOfInputValidationRule": "documents are validated by Strawberry's own rules too",
+    },
+    ("strawberry-graphql", "strawberry.http.ides", "api/http"): {
+        "get_graphql_ide_html(graphql_ide)": "GraphiQL's page has a policy of its own",
     },
     ("strawberry-graphql", "strawberry.types.execution:ExecutionContext", "api/execution"): {
         "_provided_operation_name": "an operation without a name is refused among several",
@@ -397,6 +405,8 @@ _INTERNALS = {
         "process_result(request, result)": "a refusal has no data",
         "create_response(response_data, sub_response)": "answers have the media type and status of the specification",
         "is_request_allowed(request)": "other methods are refused",
+        "is_websocket_origin_allowed(request, origin)": "the guard of the application decides on origins",
+        "render_graphql_ide(request)": "GraphiQL's page has a policy of its own",
     },
     (
         "strawberry-graphql",
@@ -433,6 +443,7 @@ _INTERNALS = {
         "build(schema, document, context_value, raw_variable_values, operation_name, ...)": (
             "subscriptions are executed without Strawberry"
         ),
+        "hide_suggestions": "errors about variables have no suggestions in production",
         "build_per_event_executor(payload)": "each event of a subscription is executed",
         "execute_operation(serially)": "events are planned",
         "execute_field(parent_type, source, field_details_list, path, position_context)": "fields are planned",
@@ -680,6 +691,22 @@ def _parameters(found: Any) -> list[str] | None:
 
 
 _BEHAVIOUR = [
+    TouchPoint(
+        "graphql-core",
+        "graphql.execution.execute:execute",
+        "api/execution",
+        "the context is the fourth argument of Executor.build, which has suggestions hidden by a keyword",
+        source="context_value,\n        variable_values,",
+        ours="_CONTEXT",
+    ),
+    TouchPoint(
+        "strawberry-graphql",
+        "strawberry.schema.schema:validate_document",
+        "api/execution",
+        "documents are validated by the same rules, in the same order",
+        source="*validation_rules,\n        MaybeNullValidationRule,\n        OneOfInputValidationRule,\n    )",
+        ours="validate_document",
+    ),
     TouchPoint(
         "celery",
         "celery.app.amqp:AMQP.send_task_message",

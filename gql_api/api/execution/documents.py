@@ -10,17 +10,22 @@ from graphql import (
     FieldNode,
     GraphQLError,
     GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
     get_operation_ast,
     parse,
     specified_rules,
+    validate,
 )
 from strawberry.extensions import SchemaExtension
-from strawberry.schema.schema import validate_document
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types import ExecutionContext
 
 _MAX_DOCUMENTS = 1000
+# As in Strawberry's validate_document, which cannot leave out suggestions.
+_RULES = [*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule]
 
 
 class Documents(SchemaExtension):
@@ -35,7 +40,8 @@ class Documents(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         """Set the document of the operation, and its errors."""
         context = self.execution_context
-        document, errors = read(context.schema._schema, context.query or "")  # noqa: SLF001 - as Strawberry's own cache
+        is_hidden = is_hidden_from(context.context)
+        document, errors = read(context.schema._schema, context.query or "", is_hidden)  # noqa: SLF001 - as Strawberry
         context.graphql_document = document
         # Strawberry reports these errors after it has checked the type of the operation.
         context.pre_execution_errors = errors or _ambiguity(document, context)
@@ -48,9 +54,19 @@ def syntax_error(query: str) -> GraphQLError | None:
     return document if isinstance(document, GraphQLError) else None
 
 
+def is_hidden_from(context: object) -> bool:
+    """Return whether the clients of a context may not learn the schema."""
+    return getattr(context, "production", False) is True
+
+
 @lru_cache(_MAX_DOCUMENTS)
-def read(schema: GraphQLSchema, query: str) -> tuple[DocumentNode, list[GraphQLError]]:
+def read(schema: GraphQLSchema, query: str, is_hidden: bool = False) -> tuple[DocumentNode, list[GraphQLError]]:
     """Parse and validate a document, by the rules of the specification.
+
+    Args:
+        schema: the schema to validate against.
+        query: the document.
+        is_hidden: refuse introspection, and leave out suggestions.
 
     Raises:
         GraphQLError: the document cannot be parsed.
@@ -59,7 +75,8 @@ def read(schema: GraphQLSchema, query: str) -> tuple[DocumentNode, list[GraphQLE
     if isinstance(document, GraphQLError):
         raise document.with_traceback(None)  # the error is cached, and each raise adds to its traceback
     # An exception that a literal causes in the parser of its type is the client's error, as for a variable.
-    errors = validate_document(schema, document, specified_rules)
+    rules = [*_RULES, NoSchemaIntrospectionCustomRule] if is_hidden else _RULES
+    errors = validate(schema, document, rules, hide_suggestions=is_hidden)
     return document, [GraphQLError(error.message, error.nodes) for error in errors]
 
 

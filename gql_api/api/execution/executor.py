@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from graphql import ExecutionResult, ExperimentalIncrementalExecutionResults, GraphQLObjectType, OperationType
+from graphql import (
+    ExecutionResult,
+    ExperimentalIncrementalExecutionResults,
+    GraphQLError,
+    GraphQLObjectType,
+    OperationType,
+)
+from graphql.execution import Executor
 from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, collect_fields
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from gql_api.api.execution.completion import Answer
+from gql_api.api.execution.documents import is_hidden_from
 from gql_api.api.execution.fallbacks import count_fallback
 from gql_api.api.execution.plan import Plans
 
@@ -20,6 +28,8 @@ class Fanout(Protocol):
     complete: Answer | None
 
 
+# The place of the context among the arguments of Executor.build.
+_CONTEXT = 3
 # As many as documents are kept.
 _PLANS = Plans(1000)
 
@@ -44,6 +54,13 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         if self.middleware_manager is not None and self.middleware_manager.middlewares:
             raise TypeError("plans do not support middleware")
         self._plan = _PLANS.plan(self.schema, self.operation, self.fragment_definitions, self.variable_values.coerced)
+
+    @classmethod
+    def build(cls, *args: Any, **options: Any) -> list[GraphQLError] | Executor[Any]:
+        """Build an executor for a request; errors about its variables have no suggestions if its context hides them."""
+        context = args[_CONTEXT] if len(args) > _CONTEXT else options.get("context_value")
+        options["hide_suggestions"] = is_hidden_from(context)
+        return super().build(*args, **options)
 
     def execute_operation(
         self, serially: bool | None = None

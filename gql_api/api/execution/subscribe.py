@@ -15,7 +15,7 @@ from graphql.execution import Executor
 from graphql.pyutils import is_awaitable
 from strawberry import Schema
 
-from gql_api.api.execution.documents import read
+from gql_api.api.execution.documents import is_hidden_from, read
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.executor import PlannedExecutor
 from gql_api.api.execution.masking import masked
@@ -48,7 +48,7 @@ async def publish_results(
 def _executor(schema: Schema, operation: Operation, context: object) -> Executor[Any]:
     core = schema._schema  # noqa: SLF001 - as Strawberry's own integrations do
     try:
-        document, problems = read(core, operation.query)
+        document, problems = read(core, operation.query, is_hidden_from(context))
     except GraphQLError as error:
         raise _refusal([error]) from error
     if problems:

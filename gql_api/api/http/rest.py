@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, NoReturn
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -45,6 +46,9 @@ class _DocumentError(ApiError):
 
 async def create_task(request: Request) -> Response:
     """Create the bundled task and return its id; the fields of the body beside ``task_input`` are its metadata."""
+    # A form of any web page can send the other types without a preflight request.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return _error(415, "The body must be application/json")
     try:
         body = json.loads(await request.body(), parse_constant=_reject_constant)
     except (ValueError, RecursionError):
@@ -76,8 +80,9 @@ async def tasks(request: Request) -> Response:
     page = (await _run(request, _TASKS, first=int(first), after=after))["tasks"]
     response = _json([_with_task_id(node) for node in page["nodes"]])
     if page["pageInfo"]["hasNextPage"]:
-        next_url = request.url.include_query_params(after=page["pageInfo"]["endCursor"])
-        response.headers["Link"] = f'<{next_url}>; rel="next"'
+        # Relative to the request: the Host header comes from the client, and a proxy may remove a part of the path.
+        query = urlencode({"first": first, "after": page["pageInfo"]["endCursor"]})
+        response.headers["Link"] = f'<?{query}>; rel="next"'
     return response
 
 

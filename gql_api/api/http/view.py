@@ -32,6 +32,7 @@ from gql_api.api.execution.documents import operation_name
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError, persisted_query_refusal
 from gql_api.api.http.bodies import check_large_body, retry_after
+from gql_api.api.http.graphiql import graphiql
 from gql_api.api.http.negotiation import (
     EVENT_STREAM,
     JSON,
@@ -68,14 +69,15 @@ class GraphQLView(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = TransportHandler
 
-    def __init__(self, limits: LimitSettings) -> None:
-        self.limits = limits
+    def __init__(self, settings: Settings) -> None:
+        self.limits: LimitSettings = settings
+        self._production = settings.production
         super().__init__(
             schema,
-            graphql_ide="graphiql",
+            graphql_ide=None if settings.production else "graphiql",
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
-            connection_init_wait_timeout=timedelta(seconds=limits.connection_init_seconds),
-            max_subscriptions_per_connection=limits.operations_per_socket,
+            connection_init_wait_timeout=timedelta(seconds=settings.connection_init_seconds),
+            max_subscriptions_per_connection=settings.operations_per_socket,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +92,14 @@ class GraphQLView(GraphQL[Context, None]):
             except HTTPException as error:
                 response = self._error_response(request, error)
             await response(scope, receive, send)
+
+    async def render_graphql_ide(self, request: Request) -> Response:  # noqa: ARG002 - every request gets the same page
+        """Return GraphiQL with a policy of its own."""
+        return graphiql()
+
+    def is_websocket_origin_allowed(self, request: WebSocket, origin: str) -> bool:  # noqa: ARG002 - see below
+        """Allow every origin: the guard of the application has refused all that may not use the API."""
+        return True
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """Return the context of one request."""
@@ -143,7 +153,6 @@ class GraphQLView(GraphQL[Context, None]):
         if refusal is not None:
             return ExecutionResult(data=None, errors=[refusal])
         request.scope[OPERATION] = operation_name(request_data.query or "", request_data.operation_name)
-        mutations = {OperationType.MUTATION} if request_adapter.method == "POST" else set[OperationType]()
         try:
             return await self.schema.execute(
                 request_data.query,
@@ -151,7 +160,7 @@ class GraphQLView(GraphQL[Context, None]):
                 variable_values=request_data.variables,
                 context_value=context,
                 operation_name=request_data.operation_name,
-                allowed_operation_types={OperationType.QUERY} | mutations,
+                allowed_operation_types=self._allowed_types(request_adapter.method),
                 operation_extensions=request_data.extensions,
             )
         except MissingQueryError as error:
@@ -163,11 +172,18 @@ class GraphQLView(GraphQL[Context, None]):
         except InvalidOperationTypeError as error:
             if error.operation_type is OperationType.MUTATION:
                 raise HTTPException(405, "A mutation must be sent by POST") from error
+            if error.operation_type is OperationType.QUERY:
+                raise HTTPException(405, "In production, a query must be sent by POST") from error
             if stream_type_for(accept_of(request.headers)) is None:
                 raise HTTPException(400, _NO_STREAM) from error
             operation = Operation(request_data.query or "", request_data.variables, request_data.operation_name)
             # Strawberry's protocol fits an asynchronous generator, whose __anext__ mypy declares differently.
             return cast(SubscriptionExecutionResult, _results(operation, context))
+
+    def _allowed_types(self, method: str) -> set[OperationType]:
+        if method == "POST":
+            return {OperationType.QUERY, OperationType.MUTATION}
+        return set() if self._production else {OperationType.QUERY}
 
     async def _create_streaming_response(
         self,

@@ -11,6 +11,7 @@ from celery.backends.base import BaseBackend
 from celery.backends.mongodb import MongoBackend
 from celery.backends.redis import RedisBackend
 
+from gql_api.addresses import errors_without_credentials
 from gql_api.worker.backend.codec import Meta
 from gql_api.worker.store.connections import PerProcess
 
@@ -75,8 +76,9 @@ class StockBackend:
 
 
 def _connect(app: Celery, address: str) -> BaseBackend:
-    kind, url = backends.by_url(address, app.loader)
-    backend: BaseBackend = kind(app=app, url=url)
+    with errors_without_credentials(address):
+        kind, url = backends.by_url(address, app.loader)
+        backend: BaseBackend = kind(app=app, url=url)
     # The outcome is in its record already: no process waits for another server.
     backend.always_retry = False
     if isinstance(backend, RedisBackend):

@@ -18,7 +18,7 @@ async def test_any_result_is_returned(front: Front, worker: Store, task_id: str,
     """A result that GraphQL returns is returned here too, by its id and in a list with other tasks."""
     worker.change(writes.succeed(task_id, value))
     query = f'{{ task(id: "{task_id}") {{ result }} }}'
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(front.app), base_url="http://api") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(front.app), base_url="http://localhost") as client:
         answers = [await client.get(f"/task/{task_id}"), await client.get("/tasks")]
         expected = (await client.post("/graphql", json={"query": query})).json()["data"]["task"]["result"]
     assert [answer.status_code for answer in answers] == [200, 200]
