@@ -21,6 +21,7 @@ from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.context import Context, Services
+from gql_api.api.execution.documents import DocumentReader
 from gql_api.api.http import rest
 from gql_api.api.http.health import alive, ready
 from gql_api.api.http.metrics import metrics
@@ -85,7 +86,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         changes = Changes(store, redis)
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
-        executions = Executions(schema, SHARED, lambda fanout: Context(services, fanout), PERSONAL)
+        documents = DocumentReader(settings)
+        executions = Executions(schema, SHARED, lambda fanout: Context(services, fanout), PERSONAL, documents)
         services = Services(
             store=store,
             tasks=BatchedReads(store.by_ids),
@@ -97,6 +99,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             tick_queue=TickQueue(),
             sockets=set(),
             redis=redis,
+            documents=documents,
         )
         async with executions:
             yield services

@@ -54,3 +54,96 @@ class LimitSettings(BaseSettings):
         le=64 * 1024 * 1024,
         description="The maximum size of the log text kept for a task, in UTF-8, over all its attempts.",
     )
+
+    # Documents and their cost.
+    document_max_bytes: int = Field(
+        default=64 * 1024,
+        ge=1024,
+        le=8 * 1024 * 1024,
+        description="The maximum size of a GraphQL document, in UTF-8.",
+    )
+    document_max_tokens: int = Field(
+        default=2000,
+        ge=100,
+        le=100_000,
+        description="The maximum number of tokens of a document, and also of its comments.",
+    )
+    document_max_operations: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="The maximum number of operations in a document.",
+    )
+    document_max_fragments: int = Field(
+        default=50,
+        ge=0,
+        le=1000,
+        description="The maximum number of named fragments in a document.",
+    )
+    document_max_fields: int = Field(
+        default=500,
+        ge=10,
+        le=10_000,
+        description="The maximum number of fields of an operation. Those of a fragment count for each of its uses.",
+    )
+    document_max_depth: int = Field(
+        default=12,
+        ge=3,
+        le=50,
+        description="How deep the fields of an operation may be nested.",
+    )
+    document_max_aliases: int = Field(
+        default=100,
+        ge=0,
+        le=10_000,
+        description="The maximum number of aliases in an operation.",
+    )
+    document_max_directives: int = Field(
+        default=100,
+        ge=0,
+        le=10_000,
+        description="The maximum number of directives in an operation.",
+    )
+    document_max_pairs: int = Field(
+        default=2000,
+        ge=0,
+        le=1_000_000,
+        description="The maximum number of pairs of fields with the same key at the same place, which validation "
+        "compares: n fields with one key are n(n-1)/2 pairs.",
+    )
+    document_cache_max_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=1024 * 1024 * 1024,
+        description="How much memory the parsed documents that a process keeps may take, and the validated ones too.",
+    )
+    introspection_max_depth: int = Field(
+        default=16,
+        ge=1,
+        le=50,
+        description="How deep the fields of an operation may be nested within `__schema` and `__type`.",
+    )
+    introspection_max_fields: int = Field(
+        default=2,
+        ge=0,
+        le=100,
+        description="How many `__schema` and `__type` fields an operation may have.",
+    )
+    request_max_cost: int = Field(
+        default=20_000,
+        ge=1000,
+        le=10_000_000,
+        description="The maximum cost of an operation, by the rules of docs/limits.md.",
+    )
+    request_max_mutations: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="The maximum number of fields of a mutation.",
+    )
+    request_max_bulk_mutations: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="How many of them may be `createTasks`, `cancelTasks`, `replayTasks` or `deleteTasks`.",
+    )

@@ -18,6 +18,7 @@ from gql_api.aio.tick import TickQueue
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
+from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.store.lists import ChildPage, TaskLists
 from gql_api.api.store.tasks import TaskStore
@@ -46,6 +47,7 @@ class Services:
     tick_queue: TickQueue
     sockets: set[OpenSocket]
     redis: Redis
+    documents: DocumentReader = DEFAULT_READER
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Context:
     def lists(self) -> TaskLists:
         """The reads of pages, counts and facets."""
         return self.services.store.lists
+
+    @property
+    def documents(self) -> DocumentReader:
+        """The documents of clients."""
+        return self.services.documents
 
     @property
     def creator(self) -> Creator:

@@ -9,6 +9,7 @@ from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, 
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from gql_api.api.admission.cache import CACHE_BYTES
 from gql_api.api.execution.completion import Answer
 from gql_api.api.execution.fallbacks import count_fallback
 from gql_api.api.execution.plan import Plans
@@ -20,8 +21,7 @@ class Fanout(Protocol):
     complete: Answer | None
 
 
-# As many as documents are kept.
-_PLANS = Plans(1000)
+_PLANS = Plans(CACHE_BYTES)
 
 
 class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):

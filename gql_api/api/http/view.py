@@ -28,7 +28,6 @@ from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
 
 from gql_api.api.context import Context, context_of
-from gql_api.api.execution.documents import operation_name
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError, persisted_query_refusal
 from gql_api.api.http.negotiation import (
@@ -138,7 +137,9 @@ class GraphQLView(GraphQL[Context, None]):
         refusal = persisted_query_refusal(request_data.query, request_data.extensions)
         if refusal is not None:
             return ExecutionResult(data=None, errors=[refusal])
-        request.scope[OPERATION] = operation_name(request_data.query or "", request_data.operation_name)
+        request.scope[OPERATION] = context.documents.operation_name(
+            request_data.query or "", request_data.operation_name
+        )
         mutations = {OperationType.MUTATION} if request_adapter.method == "POST" else set[OperationType]()
         try:
             return await self.schema.execute(

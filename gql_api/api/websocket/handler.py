@@ -19,7 +19,6 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 
 from gql_api.aio.background import cancelled
 from gql_api.api.context import Context
-from gql_api.api.execution.documents import syntax_error
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, persisted_query_refusal
 from gql_api.api.subscriptions.send_buffer import SendBuffer
@@ -130,7 +129,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
     async def run_operation(self, operation: handlers.Operation[Context, None]) -> None:
         """Run an operation that is not shared, once all earlier subscriptions receive the events that it causes."""
         await self._wait_until_open()
-        if (error := syntax_error(operation.query)) is not None:
+        if (error := self.context.documents.refusal(operation.query)) is not None:
             await operation.send_initial_errors([error])
         else:
             await super().run_operation(operation)

@@ -1,0 +1,163 @@
+"""The shape of a document: how deep and how large it is, counted before it is validated.
+
+graphql-core's validation compares each two fields that share a key at one place, which takes a second for a document
+of 2,000 tokens. Strawberry's own limiters are validation rules, so that they would run with the others; they count no
+fragment that is used twice, and no fields. These counts follow fragments, and end where a limit is exceeded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+)
+
+from gql_api.api.errors import ApiError
+from gql_api.limits import LimitSettings
+
+_INTROSPECTION = frozenset({"__schema", "__type"})
+_BULK = frozenset({"createTasks", "cancelTasks", "replayTasks", "deleteTasks"})
+Path = tuple[str, ...]
+
+
+class ShapeError(ApiError):
+    """A count that exceeds its limit."""
+
+    def __init__(self, limit: str, value: int, maximum: int) -> None:
+        super().__init__(limit, value, maximum)
+        self.limit = limit
+        self.value = value
+        self.maximum = maximum
+
+
+class _Selected(NamedTuple):
+    field: FieldNode
+    path: Path
+    depth: int
+    in_introspection: bool
+
+
+def check_shape(document: DocumentNode, limits: LimitSettings) -> None:
+    """Check what can be counted without a schema.
+
+    Raises:
+        ShapeError: the document exceeds a limit.
+    """
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    _allow("operations", len(operations), limits.document_max_operations)
+    _allow("fragments", len(fragments), limits.document_max_fragments)
+    for operation in operations:
+        root_fields = _Counts(operation, fragments, limits).check()
+        if operation.operation is OperationType.MUTATION:
+            _allow("mutations", len(root_fields), limits.request_max_mutations)
+            bulk = sum(name in _BULK for name in root_fields)
+            _allow("bulk mutations", bulk, limits.request_max_bulk_mutations)
+    # Validation examines the fragments that no operation uses too.
+    for fragment in fragments.values():
+        _Counts(fragment, fragments, limits).check()
+
+
+class _Counts:
+    """The counts of one operation, or of one fragment for itself; each use of a fragment counts."""
+
+    def __init__(
+        self,
+        root: OperationDefinitionNode | FragmentDefinitionNode,
+        fragments: dict[str, FragmentDefinitionNode],
+        limits: LimitSettings,
+    ) -> None:
+        self._root = root
+        self._fragments = fragments
+        self._limits = limits
+        self._spreads = 0
+        self._directives = 0
+        self._introspections = 0
+
+    def check(self) -> list[str]:
+        """Check the counts, and return the names of the fields at the root.
+
+        Raises:
+            ShapeError: a count exceeds its limit.
+        """
+        limits = self._limits
+        keys: Counter[Path] = Counter()
+        aliases = pairs = 0
+        root_fields = []
+        self._count_directives(self._root)
+        for number, (field, path, depth, in_introspection) in enumerate(self._walk(), 1):
+            _allow("fields", number, limits.document_max_fields)
+            if in_introspection:
+                _allow("introspection depth", depth, limits.introspection_max_depth)
+            else:
+                _allow("depth", depth, limits.document_max_depth)
+            aliases += field.alias is not None
+            _allow("aliases", aliases, limits.document_max_aliases)
+            pairs += keys[path]
+            keys[path] += 1
+            _allow("pairs of fields with the same key", pairs, limits.document_max_pairs)
+            if depth == 1:
+                root_fields.append(field.name.value)
+        return root_fields
+
+    def _walk(self) -> Iterator[_Selected]:
+        """Yield each field, with the response keys that lead to it."""
+        # A stack of iterators, not recursion: the nesting is what has to be limited.
+        root = self._root
+        inside = isinstance(root, FragmentDefinitionNode) and root.type_condition.name.value.startswith("__")
+        stack: list[tuple[Iterator[object], Path, int, bool, frozenset[str]]] = [
+            (iter(root.selection_set.selections), (), 0, inside, frozenset())
+        ]
+        while stack:
+            nodes, path, depth, in_introspection, open_fragments = stack[-1]
+            node = next(nodes, None)
+            if node is None:
+                stack.pop()
+            elif isinstance(node, FieldNode):
+                self._count_directives(node)
+                name = node.name.value
+                below = (*path, (node.alias or node.name).value)
+                if name in _INTROSPECTION:
+                    self._introspections += 1
+                    _allow("introspection fields", self._introspections, self._limits.introspection_max_fields)
+                inside = in_introspection or name in _INTROSPECTION
+                yield _Selected(node, below, depth + 1, inside)
+                if node.selection_set is not None:
+                    stack.append((iter(node.selection_set.selections), below, depth + 1, inside, open_fragments))
+            else:
+                self._count_directives(node)
+                inner, opened = self._fragment(node, open_fragments)
+                if inner is not None:
+                    stack.append((iter(inner.selections), path, depth, in_introspection, opened))
+
+    def _fragment(self, node: object, opened: frozenset[str]) -> tuple[SelectionSetNode | None, frozenset[str]]:
+        """Return the selections of a fragment where it is used, and the fragments that are open within it."""
+        # A fragment without fields costs the walk as much as one with a field.
+        self._spreads += 1
+        _allow("uses of fragments", self._spreads, self._limits.document_max_fields)
+        if not isinstance(node, FragmentSpreadNode):
+            return getattr(node, "selection_set", None), opened
+        name = node.name.value
+        fragment = self._fragments.get(name)
+        # Validation reports an unknown fragment, and a circle.
+        if fragment is None or name in opened:
+            return None, opened
+        return fragment.selection_set, opened | {name}
+
+    def _count_directives(self, node: object) -> None:
+        self._directives += len(getattr(node, "directives", None) or ())
+        _allow("directives", self._directives, self._limits.document_max_directives)
+
+
+def _allow(limit: str, value: int, maximum: int) -> None:
+    if value > maximum:
+        raise ShapeError(limit, value, maximum)
