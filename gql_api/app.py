@@ -16,6 +16,7 @@ from starlette.routing import Route, WebSocketRoute
 from gql_api.aio.background import background
 from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
+from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.control import Controller
@@ -32,7 +33,7 @@ from gql_api.api.schema.subscriptions import PERSONAL, SHARED
 from gql_api.api.store.tasks import TaskStore
 from gql_api.api.subscriptions.executions import Executions
 from gql_api.dispatch import Dispatcher
-from gql_api.settings import Settings
+from gql_api.settings import Settings, SettingsError
 from gql_api.telemetry.middleware import CountRequests
 
 
@@ -46,11 +47,12 @@ def create_app(settings: Settings | None = None) -> Starlette:
         SettingsError: a variable has a value that cannot work.
     """
     settings = settings or Settings.load()
+    documents = _documents(settings)
     graphql = GraphQLView()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_services(settings) as services:
+        async with open_services(settings, documents) as services:
             app.state.services = services
             yield
 
@@ -71,7 +73,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, documents: DocumentReader | None = None) -> AsyncIterator[Services]:
     """Open the services. Neither MongoDB nor Redis has to be up; ``/readyz`` reports when they are."""
     async with contextlib.AsyncExitStack() as stack:
         timeout = settings.store_timeout_seconds
@@ -86,7 +88,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         changes = Changes(store, redis)
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
-        documents = DocumentReader(settings)
+        documents = documents or _documents(settings)
         executions = Executions(schema, SHARED, lambda fanout: Context(services, fanout), PERSONAL, documents)
         services = Services(
             store=store,
@@ -105,6 +107,16 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             yield services
 
 
+def _documents(settings: Settings) -> DocumentReader:
+    try:
+        trusted = None if settings.trusted_documents is None else TrustedDocuments.load(settings.trusted_documents)
+        documents = DocumentReader(settings, trusted)
+        documents.check_trusted(schema._schema)  # noqa: SLF001 - as Strawberry's own integrations do
+    except TrustedDocumentsError as error:
+        raise SettingsError(f"TRUSTED_DOCUMENTS: {error}") from None
+    return documents
+
+
 def _to_graphiql(request: Request) -> RedirectResponse:
     return RedirectResponse(f"{request.scope.get('root_path', '')}/graphql")
 
@@ -113,5 +125,8 @@ def __getattr__(name: str) -> Any:
     """Build ``app`` from the environment when a server asks for it: importing ``create_app`` reads no settings."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    app = globals()["app"] = create_app(Settings.load_or_exit())
+    try:
+        app = globals()["app"] = create_app(Settings.load_or_exit())
+    except SettingsError as error:
+        raise SystemExit(f"Error: {error}") from None
     return app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
@@ -116,6 +118,10 @@ class LimitSettings(BaseSettings):
         ge=1024 * 1024,
         le=1024 * 1024 * 1024,
         description="How much memory the parsed documents that a process keeps may take, and the validated ones too.",
+    )
+    trusted_documents: Path | None = Field(
+        default=None,
+        description="A JSON file of ids and GraphQL documents. With it, clients can run these documents only.",
     )
     introspection_max_depth: int = Field(
         default=16,

@@ -67,6 +67,15 @@ def check_shape(document: DocumentNode, limits: LimitSettings) -> None:
         _Counts(fragment, fragments, limits).check()
 
 
+def is_introspection(document: DocumentNode) -> bool:
+    """Return whether all operations of a document read nothing but the schema."""
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    roots = [node for operation in operations for node in operation.selection_set.selections]
+    return bool(roots) and all(
+        isinstance(node, FieldNode) and node.name.value in {*_INTROSPECTION, "__typename"} for node in roots
+    )
+
+
 class _Counts:
     """The counts of one operation, or of one fragment for itself; each use of a fragment counts."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,14 +24,16 @@ from strawberry.types import ExecutionContext
 
 from gql_api.api.admission.cache import WeighedCache, WeighedSource
 from gql_api.api.admission.cost import Amount, Variables, cost_of
-from gql_api.api.admission.shape import ShapeError, check_shape
-from gql_api.api.errors import LimitExceededError
+from gql_api.api.admission.shape import ShapeError, check_shape, is_introspection
+from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
+from gql_api.api.errors import DOCUMENT_NOT_TRUSTED, PERSISTED_QUERY_NOT_SUPPORTED, ClientError, LimitExceededError
 from gql_api.limits import LimitSettings
 
 # What a cached refusal takes, beside the text of the document.
 _REFUSAL_WEIGHT = 1024
 # graphql-core has no class of its own for these.
 _TOO_MANY = re.compile(r"contains more than \d+ (tokens|comments)")
+_NOT_TRUSTED = "The API runs trusted documents only: send the id of one in documentId, or its exact text"
 _TOO_DEEP = "The document is nested too deeply"
 
 
@@ -73,14 +75,63 @@ class DocumentReader:
 
     Args:
         limits: what a document may be, and what its operations may cost.
+        trusted: the only documents that clients can run, beside introspection; None allows all documents.
     """
 
-    def __init__(self, limits: LimitSettings) -> None:
+    def __init__(self, limits: LimitSettings, trusted: TrustedDocuments | None = None) -> None:
         self.limits = limits
+        self._trusted = trusted
         self._parsed: WeighedCache[str, DocumentNode | Callable[[], GraphQLError]] = WeighedCache(
             limits.document_cache_max_bytes
         )
         self._valid: WeighedCache[tuple[int, str], Document] = WeighedCache(limits.document_cache_max_bytes)
+
+    def requested(
+        self, query: str | None, extensions: Mapping[str, Any] | None, document_id: str | None = None
+    ) -> str | None:
+        """Return the text of the document that a client wants to run; None if the request has none.
+
+        A request has the document, or its id: in ``documentId``, by the GraphQL over HTTP specification, or as the
+        hash of Apollo's persisted queries.
+
+        Raises:
+            ClientError: the document is not trusted, or the API knows no documents by their ids.
+        """
+        if query:
+            if self._trusted is not None and query not in self._trusted.texts and not self._is_introspection(query):
+                raise ClientError(_NOT_TRUSTED, DOCUMENT_NOT_TRUSTED)
+            return query
+        id_ = document_id or _persisted_hash(extensions)
+        if id_ is None:
+            return query
+        if self._trusted is None:
+            # Clients of Apollo's automatic persisted queries know this error, and send the document after it.
+            raise ClientError("PersistedQueryNotSupported", PERSISTED_QUERY_NOT_SUPPORTED)
+        text = self._trusted.find(id_)
+        if text is None:
+            raise ClientError(_NOT_TRUSTED, DOCUMENT_NOT_TRUSTED)
+        return text
+
+    def check_trusted(self, schema: GraphQLSchema) -> None:
+        """Check that clients can run the trusted documents.
+
+        Raises:
+            TrustedDocumentsError: a document is invalid, or exceeds a limit.
+        """
+        for id_, text in () if self._trusted is None else self._trusted.items():
+            try:
+                document = self.read(schema, text)
+                errors = document.errors
+                for name in () if errors else document.operations:
+                    self.check_cost(document, name, None)
+            except GraphQLError as error:
+                errors = [error]
+            if errors:
+                raise TrustedDocumentsError(f"the document {id_!r} cannot be run: {errors[0].message}")
+
+    def _is_introspection(self, query: str) -> bool:
+        node = self._parse(query)
+        return isinstance(node, DocumentNode) and is_introspection(node)
 
     def read(self, schema: GraphQLSchema, query: str) -> Document:
         """Parse and validate a document, by the rules of the specification.
@@ -185,6 +236,14 @@ class Documents(SchemaExtension):
     def get_results(self) -> dict[str, Any]:
         """Return the cost of the operation, if the request asks for it."""
         return self._cost or {}
+
+
+def _persisted_hash(extensions: Mapping[str, Any] | None) -> str | None:
+    persisted = (extensions or {}).get("persistedQuery")
+    if not persisted:
+        return None
+    hash_ = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
+    return hash_ if isinstance(hash_, str) else ""
 
 
 def _parse(query: str, limits: LimitSettings) -> DocumentNode | Callable[[], GraphQLError]:

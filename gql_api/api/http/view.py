@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn, cast
 
@@ -28,8 +29,9 @@ from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
 
 from gql_api.api.context import Context, context_of
+from gql_api.api.errors import ClientError
 from gql_api.api.execution.encoding import encode
-from gql_api.api.execution.operation import Operation, RefusedOperationError, persisted_query_refusal
+from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.http.negotiation import (
     EVENT_STREAM,
     JSON,
@@ -54,6 +56,13 @@ _NO_STREAM = (
     "A subscription needs a WebSocket with the subprotocol graphql-transport-ws, or a request that accepts "
     'text/event-stream or multipart/mixed;subscriptionSpec="1.0"'
 )
+
+
+@dataclass
+class _RequestData(GraphQLRequestData):
+    """The parameters of a request, with the id of a document that the API may know."""
+
+    document_id: str | None = None
 
 
 class GraphQLView(GraphQL[Context, None]):
@@ -107,11 +116,12 @@ class GraphQLView(GraphQL[Context, None]):
             raise HTTPException(415, "The body must be application/json")
         if not isinstance(parameters, dict):
             raise HTTPException(400, "The request must be one JSON object")
-        return GraphQLRequestData(
+        return _RequestData(
             query=_parameter(parameters, "query", str),
             variables=_parameter(parameters, "variables", dict),
             operation_name=_parameter(parameters, "operationName", str),
             extensions=_parameter(parameters, "extensions", dict),
+            document_id=_parameter(parameters, "documentId", str),
         )
 
     def is_request_allowed(self, request: BaseRequestProtocol) -> bool:
@@ -123,6 +133,11 @@ class GraphQLView(GraphQL[Context, None]):
             raise HTTPException(405, "Use GET or POST; GraphQL over SSE is supported in distinct connections mode only")
         return True
 
+    def should_render_graphql_ide(self, request: BaseRequestProtocol) -> bool:
+        """Return whether to send the page of GraphiQL: not to a request that has the id of a document."""
+        has_id = any(name in request.query_params for name in ("documentId", "extensions"))
+        return not has_id and super().should_render_graphql_ide(request)
+
     async def execute_operation(
         self,
         request: Request,
@@ -133,17 +148,16 @@ class GraphQLView(GraphQL[Context, None]):
         sub_response: Response,
     ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
         """Run one operation: mutations only by POST, subscriptions only for clients that accept a stream."""
-        assert isinstance(request_data, GraphQLRequestData)  # noqa: S101 - parse_http_body returns no list
-        refusal = persisted_query_refusal(request_data.query, request_data.extensions)
-        if refusal is not None:
+        assert isinstance(request_data, _RequestData)  # noqa: S101 - what parse_http_body returns
+        try:
+            query = context.documents.requested(request_data.query, request_data.extensions, request_data.document_id)
+        except ClientError as refusal:
             return ExecutionResult(data=None, errors=[refusal])
-        request.scope[OPERATION] = context.documents.operation_name(
-            request_data.query or "", request_data.operation_name
-        )
+        request.scope[OPERATION] = context.documents.operation_name(query or "", request_data.operation_name)
         mutations = {OperationType.MUTATION} if request_adapter.method == "POST" else set[OperationType]()
         try:
             return await self.schema.execute(
-                request_data.query,
+                query,
                 root_value=root_value,
                 variable_values=request_data.variables,
                 context_value=context,
@@ -162,7 +176,7 @@ class GraphQLView(GraphQL[Context, None]):
                 raise HTTPException(405, "A mutation must be sent by POST") from error
             if stream_type_for(accept_of(request.headers)) is None:
                 raise HTTPException(400, _NO_STREAM) from error
-            operation = Operation(request_data.query or "", request_data.variables, request_data.operation_name)
+            operation = Operation(query or "", request_data.variables, request_data.operation_name)
             # Strawberry's protocol fits an asynchronous generator, whose __anext__ mypy declares differently.
             return cast(SubscriptionExecutionResult, _results(operation, context))
 
