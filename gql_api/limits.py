@@ -153,3 +153,23 @@ class LimitSettings(BaseSettings):
         le=100,
         description="How many of them may be `createTasks`, `cancelTasks`, `replayTasks` or `deleteTasks`.",
     )
+    variables_max_depth: int = Field(
+        default=64,
+        ge=40,
+        le=200,
+        description="How deep the values of variables may be nested.",
+    )
+
+    # Answers.
+    answer_max_errors: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="After this many errors in an answer its execution stops.",
+    )
+    answer_max_values: int = Field(
+        default=100_000,
+        ge=1000,
+        le=100_000_000,
+        description="How many values an answer may have, about: its fields, and the items of its lists.",
+    )

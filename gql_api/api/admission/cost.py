@@ -30,7 +30,6 @@ from graphql import (
     is_composite_type,
     is_introspection_type,
     is_list_type,
-    value_from_ast_untyped,
 )
 
 Variables: TypeAlias = Mapping[str, Any]
@@ -106,9 +105,8 @@ class _Costs:
             node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
         }
         self._defaults = {
-            definition.variable.name.value: value_from_ast_untyped(definition.default_value)
+            definition.variable.name.value: definition.default_value
             for definition in operation.variable_definitions or ()
-            if definition.default_value is not None
         }
 
     def of_object(
@@ -168,11 +166,16 @@ class _Costs:
     def _value(self, node: object, size: Callable[[object], int]) -> Size:
         if isinstance(node, VariableNode):
             name = node.name.value
-            default = self._defaults.get(name)
+            default = _literal(self._defaults.get(name))
             return lambda variables: size(variables.get(name, default))
-        if isinstance(node, ListValueNode):
-            return size(node.values)
-        return size(int(node.value) if isinstance(node, IntValueNode) else None)
+        return size(_literal(node))
+
+
+def _literal(node: object) -> object:
+    """Return the value of a literal that a page size can be, or the items of a list."""
+    if isinstance(node, ListValueNode):
+        return node.values
+    return int(node.value) if isinstance(node, IntValueNode) else None
 
 
 def _length(coordinate: str, type_: GraphQLNamedType) -> int:

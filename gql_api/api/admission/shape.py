@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
@@ -65,6 +65,17 @@ def check_shape(document: DocumentNode, limits: LimitSettings) -> None:
     # Validation examines the fragments that no operation uses too.
     for fragment in fragments.values():
         _Counts(fragment, fragments, limits).check()
+
+
+def is_nested_deeper(value: Any, levels: int) -> bool:
+    """Return whether a JSON value has more than some levels of objects and arrays."""
+    if type(value) is dict:
+        value = value.values()
+    elif type(value) is not list:
+        return False
+    if levels == 0:
+        return True
+    return any(is_nested_deeper(item, levels - 1) for item in value if type(item) is dict or type(item) is list)
 
 
 def is_introspection(document: DocumentNode) -> bool:

@@ -24,13 +24,15 @@ from strawberry.types import ExecutionContext
 
 from gql_api.api.admission.cache import WeighedCache, WeighedSource
 from gql_api.api.admission.cost import Amount, Variables, cost_of
-from gql_api.api.admission.shape import ShapeError, check_shape, is_introspection
+from gql_api.api.admission.shape import ShapeError, check_shape, is_introspection, is_nested_deeper
 from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
 from gql_api.api.errors import DOCUMENT_NOT_TRUSTED, PERSISTED_QUERY_NOT_SUPPORTED, ClientError, LimitExceededError
 from gql_api.limits import LimitSettings
 
 # What a cached refusal takes, beside the text of the document.
 _REFUSAL_WEIGHT = 1024
+_MAX_MESSAGE = 1000
+_ADVICE = "; use sys.set_int_max_str_digits() to increase the limit"
 # graphql-core has no class of its own for these.
 _TOO_MANY = re.compile(r"contains more than \d+ (tokens|comments)")
 _NOT_TRUSTED = "The API runs trusted documents only: send the id of one in documentId, or its exact text"
@@ -129,6 +131,11 @@ class DocumentReader:
             if errors:
                 raise TrustedDocumentsError(f"the document {id_!r} cannot be run: {errors[0].message}")
 
+    def is_mutation(self, query: str, name: str | None) -> bool:
+        """Return whether a request runs a mutation."""
+        operation = self._operation(query, name)
+        return operation is not None and operation.operation is OperationType.MUTATION
+
     def _is_introspection(self, query: str) -> bool:
         node = self._parse(query)
         return isinstance(node, DocumentNode) and is_introspection(node)
@@ -153,8 +160,12 @@ class DocumentReader:
         """Return the cost of an operation of a valid document.
 
         Raises:
-            LimitExceededError: the operation costs too much.
+            LimitExceededError: the operation costs too much, or its variables are nested too deeply.
         """
+        levels = self.limits.variables_max_depth
+        # The object of all variables is no level of any value.
+        if variables and is_nested_deeper(variables, levels + 1):
+            raise LimitExceededError("depth of variables", levels + 1, levels)
         cost = document.cost(name, variables)
         if cost > self.limits.request_max_cost:
             raise LimitExceededError("cost", cost, self.limits.request_max_cost)
@@ -193,7 +204,8 @@ class DocumentReader:
         return node
 
 
-DEFAULT_READER: Final = DocumentReader(LimitSettings())
+# Not the settings of the environment, which an import must not read.
+DEFAULT_READER: Final = DocumentReader(LimitSettings.model_construct())
 
 
 def reader_of(context: object) -> DocumentReader:
@@ -260,7 +272,7 @@ def _parse(query: str, limits: LimitSettings) -> DocumentNode | Callable[[], Gra
         exceeded = error.limit, error.value, error.maximum
         return lambda: LimitExceededError(*exceeded)
     except GraphQLError as error:
-        message, positions = error.message, error.positions
+        message, positions = _message(error), error.positions
         if _TOO_MANY.search(message):
             return lambda: LimitExceededError("tokens", tokens + 1, tokens)
         return lambda: GraphQLError(message, source=source, positions=positions)
@@ -275,7 +287,12 @@ def _validated(schema: GraphQLSchema, node: DocumentNode) -> list[GraphQLError]:
         errors = validate_document(schema, node, specified_rules)
     except RecursionError:
         return [GraphQLError(_TOO_DEEP)]
-    return [GraphQLError(error.message, error.nodes) for error in errors]
+    return [GraphQLError(_message(error), error.nodes) for error in errors]
+
+
+def _message(error: GraphQLError) -> str:
+    """Return a message for clients: some repeat a literal of the document, or give advice about Python."""
+    return error.message.replace(_ADVICE, "")[:_MAX_MESSAGE]
 
 
 def _weight(node: DocumentNode) -> int:

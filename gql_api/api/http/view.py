@@ -32,6 +32,7 @@ from gql_api.api.context import Context, context_of
 from gql_api.api.errors import ClientError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError
+from gql_api.api.http.disconnects import DisconnectedError, unless_disconnected
 from gql_api.api.http.negotiation import (
     EVENT_STREAM,
     JSON,
@@ -51,6 +52,8 @@ OPERATION = "gql_api.operation"
 _INIT_TIMEOUT = timedelta(seconds=5)
 _SUBSCRIPTIONS_PER_CONNECTION = 20
 _METHOD_NOT_ALLOWED = 405
+# As nginx calls it: nobody receives the answer, and the metrics show the status.
+_CLIENT_CLOSED_REQUEST = 499
 _NO_OPERATION = "The request does not name an operation to run"
 _NO_STREAM = (
     "A subscription needs a WebSocket with the subprotocol graphql-transport-ws, or a request that accepts "
@@ -154,9 +157,10 @@ class GraphQLView(GraphQL[Context, None]):
         except ClientError as refusal:
             return ExecutionResult(data=None, errors=[refusal])
         request.scope[OPERATION] = context.documents.operation_name(query or "", request_data.operation_name)
+        is_mutation = context.documents.is_mutation(query or "", request_data.operation_name)
         mutations = {OperationType.MUTATION} if request_adapter.method == "POST" else set[OperationType]()
         try:
-            return await self.schema.execute(
+            executing = self.schema.execute(
                 query,
                 root_value=root_value,
                 variable_values=request_data.variables,
@@ -165,6 +169,10 @@ class GraphQLView(GraphQL[Context, None]):
                 allowed_operation_types={OperationType.QUERY} | mutations,
                 operation_extensions=request_data.extensions,
             )
+            # The changes of a mutation are wanted, even if its client does not wait for the answer.
+            return await (executing if is_mutation else unless_disconnected(request.receive, executing))
+        except DisconnectedError as error:
+            raise HTTPException(_CLIENT_CLOSED_REQUEST, "The client has disconnected") from error
         except MissingQueryError as error:
             raise HTTPException(400, _NO_OPERATION) from error
         except CannotGetOperationTypeError as error:
