@@ -35,6 +35,7 @@ from gql_api.api.subscriptions.executions import Executions
 from gql_api.dispatch import Dispatcher
 from gql_api.settings import Settings, SettingsError
 from gql_api.telemetry.middleware import CountRequests
+from gql_api.telemetry.watchdog import Watchdog
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
@@ -103,7 +104,7 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
             redis=redis,
             documents=documents,
         )
-        async with executions:
+        async with executions, Watchdog(settings.event_loop_block_seconds):
             yield services
 
 

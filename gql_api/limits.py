@@ -37,7 +37,7 @@ class LimitSettings(BaseSettings):
         description="The size to which a progress report's message and its other values are cut, each, in UTF-8.",
     )
     answer_max_bytes: int = Field(
-        default=32 * 1024 * 1024,
+        default=16 * 1024 * 1024,
         ge=1024 * 1024,
         le=1024 * 1024 * 1024,
         description="How many bytes of tasks and log lines one answer may select: of a query, of a mutation, or of one "
@@ -172,4 +172,10 @@ class LimitSettings(BaseSettings):
         ge=1000,
         le=100_000_000,
         description="How many values an answer may have, about: its fields, and the items of its lists.",
+    )
+    event_loop_block_seconds: float = Field(
+        default=0.1,
+        ge=0.05,
+        le=60.0,
+        description="Longer blocks of the event loop are logged and counted, with the operation that caused them.",
     )

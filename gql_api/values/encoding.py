@@ -22,6 +22,7 @@ _ESCAPABLE = re.compile(r"[%.$]")
 _ESCAPED = re.compile(r"%25|%2E|%24")
 _EMPTY_KEY = "%"
 _TEXT_KEY = "%json"
+_SCALARS = frozenset({bool, float, int, str, type(None)})
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
@@ -37,12 +38,16 @@ def dump(value: Any) -> Any:
 
 def load(stored: Any) -> Any:
     """Return the JSON value of a BSON form made by :func:`dump`."""
+    # No call for what needs no change: the values of an answer are loaded in one go.
     if isinstance(stored, dict):
         if _TEXT_KEY in stored:
             return json.loads(stored[_TEXT_KEY])
-        return {_unescape_key(key): load(item) for key, item in stored.items()}
+        return {
+            _unescape_key(key) if "%" in key else key: item if type(item) in _SCALARS else load(item)
+            for key, item in stored.items()
+        }
     if isinstance(stored, list):
-        return [load(item) for item in stored]
+        return [item if type(item) in _SCALARS else load(item) for item in stored]
     return stored
 
 
@@ -54,8 +59,6 @@ def escape_key(key: str) -> str:
 
 
 def _unescape_key(key: str) -> str:
-    if "%" not in key:
-        return key
     return "" if key == _EMPTY_KEY else _ESCAPED.sub(lambda match: _UNESCAPES[match[0]], key)
 
 

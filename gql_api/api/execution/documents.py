@@ -28,6 +28,7 @@ from gql_api.api.admission.shape import ShapeError, check_shape, is_introspectio
 from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
 from gql_api.api.errors import DOCUMENT_NOT_TRUSTED, PERSISTED_QUERY_NOT_SUPPORTED, ClientError, LimitExceededError
 from gql_api.limits import LimitSettings
+from gql_api.telemetry.watchdog import label_task
 
 # What a cached refusal takes, beside the text of the document.
 _REFUSAL_WEIGHT = 1024
@@ -226,6 +227,7 @@ class Documents(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         """Set the document of the operation, and its errors."""
         context = self.execution_context
+        label_task(context._provided_operation_name or context.query or "")  # noqa: SLF001
         reader = reader_of(context.context)
         document = reader.read(context.schema._schema, context.query or "")  # noqa: SLF001 - as Strawberry's own cache
         context.graphql_document = document.node

@@ -20,6 +20,7 @@ from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.executor import PlannedExecutor
 from gql_api.api.execution.masking import masked
 from gql_api.api.execution.operation import Operation, RefusedOperationError
+from gql_api.telemetry.watchdog import label_task
 
 
 async def publish_results(
@@ -47,6 +48,7 @@ async def publish_results(
 
 def _executor(schema: Schema, operation: Operation, context: object) -> Executor[Any]:
     core = schema._schema  # noqa: SLF001 - as Strawberry's own integrations do
+    label_task(operation.name or operation.query)
     reader = reader_of(context)
     try:
         document = reader.read(core, operation.query)
