@@ -101,19 +101,21 @@ def is_text(text: str) -> bool:
     return True
 
 
-def check(value: Any, path: Path, max_bytes: int) -> list[Problem]:
+def check(
+    value: Any, path: Path, max_bytes: int, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_KEYS
+) -> list[Problem]:
     """Return the problems of a caller's value that could not be returned unchanged, at most :data:`MAX_PROBLEMS`.
 
     ``path`` is the place of the value in the input; the path of each problem begins with it.
     """
-    if _deeper_than(value, MAX_DEPTH):
-        return [Problem(path, f"is nested more than {MAX_DEPTH} levels deep", too_large=True)]
+    if _deeper_than(value, max_depth):
+        return [Problem(path, f"is nested more than {max_depth} levels deep", too_large=True)]
     size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
     if size > max_bytes:
         return [Problem(path, f"at most {max_bytes} bytes of JSON allowed, got {size}", too_large=True)]
     keys = _count_keys(value)
-    if keys > MAX_KEYS:
-        return [Problem(path, f"at most {MAX_KEYS} keys allowed, got {keys}", too_large=True)]
+    if keys > max_keys:
+        return [Problem(path, f"at most {max_keys} keys allowed, got {keys}", too_large=True)]
     return list(itertools.islice(_check(value, path), MAX_PROBLEMS))
 
 

@@ -25,6 +25,8 @@ from gql_api.api.errors import ApiError
 from gql_api.limits import LimitSettings
 
 _INTROSPECTION = frozenset({"__schema", "__type"})
+# Each of these fields reads by itself, so that the budget of bytes counts what each of its aliases reads.
+_READS = frozenset({"children", "facet", "logs", "parent", "replayOf"})
 _BULK = frozenset({"createTasks", "cancelTasks", "replayTasks", "deleteTasks"})
 Path = tuple[str, ...]
 
@@ -39,11 +41,29 @@ class ShapeError(ApiError):
         self.maximum = maximum
 
 
-class _Selected(NamedTuple):
-    field: FieldNode
-    path: Path
-    depth: int
-    in_introspection: bool
+class _Place(NamedTuple):
+    """A place in the answer.
+
+    ``read`` is the place of the field that reads the object, ``names`` are the fields from there: the same names mean
+    the same value of it, whatever the aliases are.
+    """
+
+    path: Path = ()
+    depth: int = 0
+    in_introspection: bool = False
+    read: Path = ()
+    names: Path = ()
+
+    def below(self, field: FieldNode) -> _Place:
+        """Return the place of a field."""
+        name = field.name.value
+        path = (*self.path, (field.alias or field.name).value)
+        inside = self.in_introspection or name in _INTROSPECTION
+        if self.depth == 0 or name in _READS:
+            return _Place(path, self.depth + 1, inside, path)
+        # The task of an edge is the node beside it.
+        names = self.names if name == "edges" else (*self.names, "nodes" if name == "node" else name)
+        return _Place(path, self.depth + 1, inside, self.read, names)
 
 
 def check_shape(document: DocumentNode, limits: LimitSettings) -> None:
@@ -111,53 +131,57 @@ class _Counts:
         """
         limits = self._limits
         keys: Counter[Path] = Counter()
+        copies: Counter[tuple[Path, Path]] = Counter()
         aliases = pairs = 0
         root_fields = []
         self._count_directives(self._root)
-        for number, (field, path, depth, in_introspection) in enumerate(self._walk(), 1):
+        for number, (field, place) in enumerate(self._walk(), 1):
             _allow("fields", number, limits.document_max_fields)
-            if in_introspection:
-                _allow("introspection depth", depth, limits.introspection_max_depth)
+            if place.in_introspection:
+                _allow("introspection depth", place.depth, limits.introspection_max_depth)
             else:
-                _allow("depth", depth, limits.document_max_depth)
+                _allow("depth", place.depth, limits.document_max_depth)
             aliases += field.alias is not None
             _allow("aliases", aliases, limits.document_max_aliases)
-            pairs += keys[path]
-            keys[path] += 1
+            if field.selection_set is None and place.path not in keys and place.names:
+                copies[place.read, place.names] += 1
+                _allow("copies of one value", copies[place.read, place.names], limits.document_max_copies)
+            pairs += keys[place.path]
+            keys[place.path] += 1
             _allow("pairs of fields with the same key", pairs, limits.document_max_pairs)
-            if depth == 1:
+            if place.depth == 1:
                 root_fields.append(field.name.value)
         return root_fields
 
-    def _walk(self) -> Iterator[_Selected]:
-        """Yield each field, with the response keys that lead to it."""
+    def _walk(self) -> Iterator[tuple[FieldNode, _Place]]:
+        """Yield each field with its place."""
         # A stack of iterators, not recursion: the nesting is what has to be limited.
         root = self._root
         inside = isinstance(root, FragmentDefinitionNode) and root.type_condition.name.value.startswith("__")
-        stack: list[tuple[Iterator[object], Path, int, bool, frozenset[str]]] = [
-            (iter(root.selection_set.selections), (), 0, inside, frozenset())
+        # The fields of a fragment alone have an object above them.
+        depth = int(isinstance(root, FragmentDefinitionNode))
+        stack: list[tuple[Iterator[object], _Place, frozenset[str]]] = [
+            (iter(root.selection_set.selections), _Place(depth=depth, in_introspection=inside), frozenset())
         ]
         while stack:
-            nodes, path, depth, in_introspection, open_fragments = stack[-1]
+            nodes, place, open_fragments = stack[-1]
             node = next(nodes, None)
             if node is None:
                 stack.pop()
             elif isinstance(node, FieldNode):
                 self._count_directives(node)
-                name = node.name.value
-                below = (*path, (node.alias or node.name).value)
-                if name in _INTROSPECTION:
+                if node.name.value in _INTROSPECTION:
                     self._introspections += 1
                     _allow("introspection fields", self._introspections, self._limits.introspection_max_fields)
-                inside = in_introspection or name in _INTROSPECTION
-                yield _Selected(node, below, depth + 1, inside)
+                below = place.below(node)
+                yield node, below
                 if node.selection_set is not None:
-                    stack.append((iter(node.selection_set.selections), below, depth + 1, inside, open_fragments))
+                    stack.append((iter(node.selection_set.selections), below, open_fragments))
             else:
                 self._count_directives(node)
                 inner, opened = self._fragment(node, open_fragments)
                 if inner is not None:
-                    stack.append((iter(inner.selections), path, depth, in_introspection, opened))
+                    stack.append((iter(inner.selections), place, opened))
 
     def _fragment(self, node: object, opened: frozenset[str]) -> tuple[SelectionSetNode | None, frozenset[str]]:
         """Return the selections of a fragment where it is used, and the fragments that are open within it."""

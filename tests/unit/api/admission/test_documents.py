@@ -34,6 +34,14 @@ _TOO_LARGE = [
     ("aliases", f"{{ {_aliases(101)} }}"),
     ("aliases", f"{{ {_aliases(51)} ... {{ {' '.join(f'b{n}: __typename' for n in range(51))} }} }}"),
     ("fields", "{ task(id: 1) { " + " ".join(f"x{n}" for n in range(501)) + " } }"),
+    ("copies of one value", "{ tasks { nodes { " + _aliases(6, "metadata") + " } } }"),
+    ("copies of one value", "{ task(id: 1) { a: metadata b: metadata(asText: true) ...A } } fragment A on Task { "
+     + _aliases(4, "metadata") + " }"),
+    ("copies of one value", "{ tasks { " + _aliases(3, "nodes { x: result y: result }") + " } }"),
+    ("copies of one value", "{ tasks { "
+     + _aliases(3, "nodes { result }") + _aliases(3, "edges { node { result } }").replace("a", "b") + " } }"),
+    ("copies of one value", "subscription { taskUpdated(id: 1) { " + _aliases(6, "result") + " } }"),
+    ("copies of one value", "mutation { cancelTask(id: 1) { " + _aliases(6, "task { result }") + " } }"),
     ("depth", "{ task(id: 1) {" + "parent {" * 12 + "id" + "}" * 14),
     ("depth", f"{{ task(id: 1) {{ ...f0 }} }} {_chain(12, 'parent {{ {next} }}')}"),
     ("aliases", f"{{ tasks {{ nodes {{ ...f0 }} }} }} {_chain(9, 'a: parent {{ {next} }} b: parent {{ {next} }}')}"),
@@ -85,7 +93,7 @@ def test_a_refusal_is_cheap(limit: str, query: str) -> None:
 _LARGEST = [
     "{ task(id: 1) { " + " ".join(f"x{n}" for n in range(490)) + " } }",
     "{ tasks { nodes { " + "parent { id name status queue } " * 28 + "} } }",
-    "{ tasks { nodes { " + _aliases(99, "metadata(asText: true)") + "} } }",
+    "{ tasks { nodes { " + _aliases(5, "metadata(asText: true)") + "} } }",
     "{ tasks(filter: {OR: [" + '{names: ["a"]} ' * 230 + "]}) { nodes { id } } }",
     "query (" + " ".join(f"$v{n}: Int" for n in range(490)) + ") { __typename }",
     '{ task(id: """' + "\n a" * 21_000 + '""") { id } }',
@@ -107,6 +115,16 @@ def test_a_document_within_the_limits_is_validated_at_once(query: str) -> None:
     assert min(validate() for _ in range(3)) < 0.1
 
 
+def test_what_is_read_for_each_alias_is_no_copy() -> None:
+    """Many tasks, lists and facets may be selected side by side: the budget of bytes counts each of them."""
+    parts = [
+        _aliases(12, "task(id: 1) { result }"),
+        "one: tasks { " + " ".join(f"f{n}: facet(by: NAME) {{ value }}" for n in range(12)) + " }",
+        "two: task(id: 1) { " + " ".join(f"c{n}: children {{ nodes {{ result }} }}" for n in range(12)) + " }",
+    ]
+    assert not DocumentReader(LimitSettings()).read(_CORE, f"{{ {' '.join(parts)} }}").errors
+
+
 @pytest.mark.parametrize(
     "query", ["{" + "a {" * 900, "{ a(b: " + "[" * 900, "{ a(b: " + "{a: " * 400, "{" + "... {" * 800]
 )
@@ -119,7 +137,7 @@ def test_endless_nesting_is_an_ordinary_error(query: str) -> None:
 def test_the_cache_of_documents_is_bounded_by_their_size() -> None:
     """Hundreds of large documents take no more memory than the cache may have."""
     maximum = 4 * 1024 * 1024
-    reader = DocumentReader(LimitSettings(document_cache_max_bytes=maximum))
+    reader = DocumentReader(LimitSettings(document_cache_max_bytes=maximum, document_max_copies=1000))
     tracemalloc.start()
     try:
         for number in range(40):
