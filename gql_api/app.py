@@ -16,11 +16,13 @@ from starlette.routing import Route, WebSocketRoute
 from gql_api.aio.background import background
 from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
+from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.context import Context, Services
+from gql_api.api.execution.documents import DocumentReader
 from gql_api.api.http import rest
 from gql_api.api.http.bodies import BoundBodies
 from gql_api.api.http.guard import Guard, internal_server_error, without_slash
@@ -36,8 +38,9 @@ from gql_api.api.store.tasks import TaskStore
 from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.api.subscriptions.executions import Executions
 from gql_api.dispatch import Dispatcher
-from gql_api.settings import Settings
+from gql_api.settings import Settings, SettingsError
 from gql_api.telemetry.middleware import CountRequests
+from gql_api.telemetry.watchdog import Watchdog
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
@@ -53,13 +56,14 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
 
 def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
+    documents = _documents(settings)
     graphql = GraphQLView(settings)
     origins = Origins(settings.allowed_origins)
     guard = Middleware(Guard, Hosts(settings.allowed_hosts), origins, loopback_only=loopback_only)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_services(settings) as services:
+        async with open_services(settings, documents) as services:
             app.state.services = services
             yield
 
@@ -84,7 +88,7 @@ def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, documents: DocumentReader | None = None) -> AsyncIterator[Services]:
     """Open the services. Neither MongoDB nor Redis has to be up; ``/readyz`` reports when they are."""
     BACKLOG.start(settings.unread_max_bytes)
     async with contextlib.AsyncExitStack() as stack:
@@ -100,7 +104,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         changes = Changes(store, redis)
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
-        executions = Executions(schema, SHARED, lambda fanout: Context(services, fanout), PERSONAL)
+        documents = documents or _documents(settings)
+        executions = Executions(schema, SHARED, lambda fanout: Context(services, fanout), PERSONAL, documents)
         services = Services(
             store=store,
             tasks=BatchedReads(store.by_ids),
@@ -112,10 +117,20 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             tick_queue=TickQueue(),
             sockets=set(),
             redis=redis,
-            production=settings.production,
+            documents=documents,
         )
-        async with executions:
+        async with executions, Watchdog(settings.event_loop_block_seconds):
             yield services
+
+
+def _documents(settings: Settings) -> DocumentReader:
+    try:
+        trusted = None if settings.trusted_documents is None else TrustedDocuments.load(settings.trusted_documents)
+        documents = DocumentReader(settings, trusted, hides_schema=settings.production)
+        documents.check_trusted(schema._schema)  # noqa: SLF001 - as Strawberry's own integrations do
+    except TrustedDocumentsError as error:
+        raise SettingsError(f"TRUSTED_DOCUMENTS: {error}") from None
+    return documents
 
 
 def _to_graphiql(request: Request) -> RedirectResponse:
@@ -127,6 +142,9 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = Settings.load_or_exit()
-    # Only the server knows where it listens. A parent that mounts create_app() may authenticate its clients itself.
-    app = globals()["app"] = _create(settings, loopback_only=not settings.without_authentication)
+    try:
+        # Only the server knows where it listens. A parent that mounts create_app() may authenticate its clients itself.
+        app = globals()["app"] = _create(settings, loopback_only=not settings.without_authentication)
+    except SettingsError as error:
+        raise SystemExit(f"Error: {error}") from None
     return app

@@ -18,6 +18,18 @@ class LimitSettings(BaseSettings):
         le=8 * 1024 * 1024,
         description="The maximum size of a task's metadata, as JSON in UTF-8.",
     )
+    metadata_max_depth: int = Field(
+        default=32,
+        ge=1,
+        le=64,
+        description="How deep a task's metadata may be nested, and each of its `args` and `kwargs`.",
+    )
+    metadata_max_keys: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="The maximum number of keys in a task's metadata, and in each of its `args` and `kwargs`.",
+    )
     arguments_max_bytes: int = Field(
         default=1024 * 1024,
         gt=0,
@@ -112,6 +124,12 @@ class LimitSettings(BaseSettings):
         le=1_000_000,
         description="The maximum number of pairs of fields with the same key at the same place, which validation "
         "compares: n fields with one key are n(n-1)/2 pairs.",
+    )
+    document_max_copies: int = Field(
+        default=5,
+        ge=1,
+        le=10_000,
+        description="How often an operation may select one value of an object, under different aliases.",
     )
     document_cache_max_bytes: int = Field(
         default=16 * 1024 * 1024,

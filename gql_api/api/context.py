@@ -18,6 +18,7 @@ from gql_api.aio.tick import TickQueue
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
+from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.store.lists import ChildPage, TaskLists
 from gql_api.api.store.tasks import TaskStore
@@ -33,7 +34,7 @@ class Services:
     """The objects that live as long as the application.
 
     ``tasks`` reads whole tasks by id; reads that arrive together, from any requests, become one query. It caches
-    nothing. ``sockets`` are the open WebSockets. ``production`` hides the schema from clients.
+    nothing. ``sockets`` are the open WebSockets.
     """
 
     store: TaskStore
@@ -46,7 +47,7 @@ class Services:
     tick_queue: TickQueue
     sockets: set[OpenSocket]
     redis: Redis
-    production: bool = False
+    documents: DocumentReader = DEFAULT_READER
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,6 @@ class Context:
     response: Response | WebSocket | None = None
 
     @property
-    def production(self) -> bool:
-        """True when introspection is refused, and errors have no suggestions."""
-        return self.services.production
-
-    @property
     def store(self) -> TaskStore:
         """The MongoDB of the API."""
         return self.services.store
@@ -77,6 +73,11 @@ class Context:
     def lists(self) -> TaskLists:
         """The reads of pages, counts and facets."""
         return self.services.store.lists
+
+    @property
+    def documents(self) -> DocumentReader:
+        """The documents of clients."""
+        return self.services.documents
 
     @property
     def creator(self) -> Creator:

@@ -52,3 +52,18 @@ SUBSCRIPTIONS: Final = Gauge("gql_api_subscriptions", "Operations being streamed
 EXECUTIONS: Final = Gauge("gql_api_executions", "Running shared executions.")
 WATCHED: Final = Gauge("gql_api_watched_tasks", "Tasks whose channel is subscribed for watchers.")
 UNREAD: Final = Gauge("gql_api_unread_bytes", "What the process keeps for clients that read too slowly.")
+LOOP_BLOCKS: Final = Histogram(
+    "gql_api_event_loop_block_seconds",
+    "Times for which something blocked the event loop, above the threshold.",
+    buckets=(0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+LOOP_LONGEST_BLOCK: Final = Gauge("gql_api_event_loop_longest_block_seconds", "The longest of these times.")
+_longest_block = 0.0
+
+
+def longest_block(seconds: float) -> None:
+    """Set the gauge of the longest block, if this one is longer."""
+    global _longest_block  # noqa: PLW0603 - a gauge shows no value to compare with
+    if seconds > _longest_block:
+        _longest_block = seconds
+        LOOP_LONGEST_BLOCK.set(seconds)

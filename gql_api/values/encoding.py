@@ -22,6 +22,7 @@ _ESCAPABLE = re.compile(r"[%.$]")
 _ESCAPED = re.compile(r"%25|%2E|%24")
 _EMPTY_KEY = "%"
 _TEXT_KEY = "%json"
+_SCALARS = frozenset({bool, float, int, str, type(None)})
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
@@ -37,12 +38,16 @@ def dump(value: Any) -> Any:
 
 def load(stored: Any) -> Any:
     """Return the JSON value of a BSON form made by :func:`dump`."""
+    # No call for what needs no change: the values of an answer are loaded in one go.
     if isinstance(stored, dict):
         if _TEXT_KEY in stored:
             return json.loads(stored[_TEXT_KEY])
-        return {_unescape_key(key): load(item) for key, item in stored.items()}
+        return {
+            _unescape_key(key) if "%" in key else key: item if type(item) in _SCALARS else load(item)
+            for key, item in stored.items()
+        }
     if isinstance(stored, list):
-        return [load(item) for item in stored]
+        return [item if type(item) in _SCALARS else load(item) for item in stored]
     return stored
 
 
@@ -54,8 +59,6 @@ def escape_key(key: str) -> str:
 
 
 def _unescape_key(key: str) -> str:
-    if "%" not in key:
-        return key
     return "" if key == _EMPTY_KEY else _ESCAPED.sub(lambda match: _UNESCAPES[match[0]], key)
 
 
@@ -98,19 +101,21 @@ def is_text(text: str) -> bool:
     return True
 
 
-def check(value: Any, path: Path, max_bytes: int) -> list[Problem]:
+def check(
+    value: Any, path: Path, max_bytes: int, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_KEYS
+) -> list[Problem]:
     """Return the problems of a caller's value that could not be returned unchanged, at most :data:`MAX_PROBLEMS`.
 
     ``path`` is the place of the value in the input; the path of each problem begins with it.
     """
-    if _deeper_than(value, MAX_DEPTH):
-        return [Problem(path, f"is nested more than {MAX_DEPTH} levels deep", too_large=True)]
+    if _deeper_than(value, max_depth):
+        return [Problem(path, f"is nested more than {max_depth} levels deep", too_large=True)]
     size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
     if size > max_bytes:
         return [Problem(path, f"at most {max_bytes} bytes of JSON allowed, got {size}", too_large=True)]
     keys = _count_keys(value)
-    if keys > MAX_KEYS:
-        return [Problem(path, f"at most {MAX_KEYS} keys allowed, got {keys}", too_large=True)]
+    if keys > max_keys:
+        return [Problem(path, f"at most {max_keys} keys allowed, got {keys}", too_large=True)]
     return list(itertools.islice(_check(value, path), MAX_PROBLEMS))
 
 

@@ -42,7 +42,14 @@ class MetadataError(InvalidValueError):
     """
 
 
-def apply_operations(metadata: dict[str, Any], operations: Sequence[Operation], max_bytes: int) -> dict[str, Any]:
+def apply_operations(
+    metadata: dict[str, Any],
+    operations: Sequence[Operation],
+    max_bytes: int,
+    *,
+    max_depth: int = values.MAX_DEPTH,
+    max_keys: int = values.MAX_KEYS,
+) -> dict[str, Any]:
     """Return a copy of the metadata to which all operations were applied in their order.
 
     SET creates the missing objects of its path; in an array it takes an existing index. UNSET removes a key or an
@@ -58,7 +65,7 @@ def apply_operations(metadata: dict[str, Any], operations: Sequence[Operation], 
     result = copy.deepcopy(metadata)
     for number, operation in enumerate(operations):
         where: Path = ("operations", number)
-        wrong = values.check(operation.value, (*where, "value"), max_bytes)
+        wrong = values.check(operation.value, (*where, "value"), max_bytes, max_depth=max_depth, max_keys=max_keys)
         if wrong:
             raise MetadataError(*wrong)
         try:
@@ -70,7 +77,7 @@ def apply_operations(metadata: dict[str, Any], operations: Sequence[Operation], 
             _apply(result, keys, replace(operation, value=copy.deepcopy(operation.value)))
         except InvalidValueError as error:
             raise MetadataError(*error.below(*where)) from error
-    problems = values.check(result, ("metadata",), max_bytes)
+    problems = values.check(result, ("metadata",), max_bytes, max_depth=max_depth, max_keys=max_keys)
     if problems:
         raise MetadataError(*problems)
     return result

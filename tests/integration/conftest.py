@@ -99,8 +99,10 @@ async def front(settings: Settings) -> AsyncIterator[Front]:
 
 @pytest.fixture
 async def narrow(settings: Settings) -> AsyncIterator[Front]:
-    """The schema with the smallest budget."""
-    limited = settings.model_copy(update={"answer_max_bytes": 1024 * 1024})
+    """The schema with the smallest budget of bytes, and without other limits that matter."""
+    limited = settings.model_copy(
+        update={"answer_max_bytes": 1024 * 1024, "document_max_depth": 50, "request_max_cost": 10**7}
+    )
     app = create_app(limited)
     async with open_services(limited) as services:
         app.state.services = services

@@ -142,7 +142,13 @@ class Controller:
                     TaskErrorCode.REVISION_CONFLICT, message, "expectedRevision", task=record
                 )
             try:
-                changed = apply_operations(record.metadata, operations, self._settings.metadata_max_bytes)
+                changed = apply_operations(
+                    record.metadata,
+                    operations,
+                    self._settings.metadata_max_bytes,
+                    max_depth=self._settings.metadata_max_depth,
+                    max_keys=self._settings.metadata_max_keys,
+                )
             except MetadataError as error:
                 raise MutationRefusedError.for_problems(error.problems) from error
             write = control.replace_metadata(task_id, changed, record.metadata_revision)

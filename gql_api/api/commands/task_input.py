@@ -100,9 +100,12 @@ def _wrong_kinds(task_input: TaskInput) -> Iterator[Problem]:
 
 
 def _wrong_values(task_input: TaskInput, settings: Settings) -> Iterator[Problem]:
-    yield from values.check(task_input.metadata, ("metadata",), settings.metadata_max_bytes)
+    depth, keys = settings.metadata_max_depth, settings.metadata_max_keys
+    yield from values.check(
+        task_input.metadata, ("metadata",), settings.metadata_max_bytes, max_depth=depth, max_keys=keys
+    )
     for name, value in _given(task_input):
-        yield from values.check(value, (name,), settings.arguments_max_bytes)
+        yield from values.check(value, (name,), settings.arguments_max_bytes, max_depth=depth, max_keys=keys)
 
 
 def _given(task_input: TaskInput) -> list[tuple[str, Any]]:

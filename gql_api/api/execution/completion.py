@@ -43,6 +43,12 @@ class NotCompilableError(ApiError):
     """A value that only graphql-core can complete."""
 
 
+class ItemCount:
+    """The number of list items that were completed. Completion is synchronous: a caller compares before and after."""
+
+    items = 0
+
+
 class Completion(NamedTuple):
     """The way to complete the values of one output type.
 
@@ -89,6 +95,7 @@ def of_list(item: Completion) -> Completion:
     def complete(values: Any) -> list[Any]:
         if type(values) is not list:
             _refuse(values)
+        ItemCount.items += len(values)
         return [value if type(value) in kept else complete_item(value) for value in values]
 
     return Completion(frozenset({type(None)}), complete)

@@ -1,9 +1,11 @@
-"""Parse and validate the documents of clients, each of them once."""
+"""Parse, validate and admit the documents of clients, each of them once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 from graphql import (
     DocumentNode,
@@ -23,99 +25,298 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types import ExecutionContext
 
-_MAX_DOCUMENTS = 1000
+from gql_api.api.admission.cache import WeighedCache, WeighedSource
+from gql_api.api.admission.cost import Amount, Variables, cost_of
+from gql_api.api.admission.shape import ShapeError, check_shape, is_introspection, is_nested_deeper
+from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
+from gql_api.api.errors import DOCUMENT_NOT_TRUSTED, PERSISTED_QUERY_NOT_SUPPORTED, ClientError, LimitExceededError
+from gql_api.limits import LimitSettings
+from gql_api.telemetry.watchdog import label_task
+
 # As in Strawberry's validate_document, which cannot leave out suggestions.
 _RULES = [*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule]
+_HIDING_RULES = [*_RULES, NoSchemaIntrospectionCustomRule]
+# What a cached refusal takes, beside the text of the document.
+_REFUSAL_WEIGHT = 1024
+_MAX_MESSAGE = 1000
+_ADVICE = "; use sys.set_int_max_str_digits() to increase the limit"
+# graphql-core has no class of its own for these.
+_TOO_MANY = re.compile(r"contains more than \d+ (tokens|comments)")
+_NOT_TRUSTED = "The API runs trusted documents only: send the id of one in documentId, or its exact text"
+_TOO_DEEP = "The document is nested too deeply"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document that the limits allow. ``errors`` are those of its validation, which belong to one schema."""
+
+    node: DocumentNode
+    errors: list[GraphQLError]
+    _schema: GraphQLSchema
+    _costs: dict[int, Amount]
+
+    @property
+    def operations(self) -> list[str | None]:
+        """The names of the operations; an operation without a name is alone."""
+        nodes = [node for node in self.node.definitions if isinstance(node, OperationDefinitionNode)]
+        return [None if node.name is None else node.name.value for node in nodes]
+
+    def operation(self, name: str | None) -> OperationDefinitionNode | None:
+        """Return the operation that a request runs; None if there is no such operation."""
+        return get_operation_ast(self.node, name)
+
+    def cost(self, name: str | None, variables: Variables | None) -> int:
+        """Return the cost of one operation of a valid document with these variables, which are not yet coerced."""
+        operation = self.operation(name)
+        if operation is None:
+            return 0
+        amount = self._costs.get(id(operation))
+        if amount is None:
+            amount = self._costs[id(operation)] = cost_of(self._schema, self.node, operation)
+        return amount if isinstance(amount, int) else amount(variables or {})
+
+
+class DocumentReader:
+    """The documents of an application's clients, in a cache that their size bounds.
+
+    Strawberry has a cache for parsing and one for validation, and the second compares all nodes of a document in every
+    request.
+
+    Args:
+        limits: what a document may be, and what its operations may cost.
+        trusted: the only documents that clients can run, beside introspection; None allows all documents.
+        hides_schema: refuse introspection, and leave suggestions out of errors.
+    """
+
+    def __init__(
+        self, limits: LimitSettings, trusted: TrustedDocuments | None = None, *, hides_schema: bool = False
+    ) -> None:
+        self.limits = limits
+        self.hides_schema = hides_schema
+        self._trusted = trusted
+        self._parsed: WeighedCache[str, DocumentNode | Callable[[], GraphQLError]] = WeighedCache(
+            limits.document_cache_max_bytes
+        )
+        self._valid: WeighedCache[tuple[int, str], Document] = WeighedCache(limits.document_cache_max_bytes)
+
+    def requested(
+        self, query: str | None, extensions: Mapping[str, Any] | None, document_id: str | None = None
+    ) -> str | None:
+        """Return the text of the document that a client wants to run; None if the request has none.
+
+        A request has the document, or its id: in ``documentId``, by the GraphQL over HTTP specification, or as the
+        hash of Apollo's persisted queries.
+
+        Raises:
+            ClientError: the document is not trusted, or the API knows no documents by their ids.
+        """
+        if query:
+            if self._trusted is not None and query not in self._trusted.texts and not self._is_introspection(query):
+                raise ClientError(_NOT_TRUSTED, DOCUMENT_NOT_TRUSTED)
+            return query
+        id_ = document_id or _persisted_hash(extensions)
+        if id_ is None:
+            return query
+        if self._trusted is None:
+            # Clients of Apollo's automatic persisted queries know this error, and send the document after it.
+            raise ClientError("PersistedQueryNotSupported", PERSISTED_QUERY_NOT_SUPPORTED)
+        text = self._trusted.find(id_)
+        if text is None:
+            raise ClientError(_NOT_TRUSTED, DOCUMENT_NOT_TRUSTED)
+        return text
+
+    def check_trusted(self, schema: GraphQLSchema) -> None:
+        """Check that clients can run the trusted documents.
+
+        Raises:
+            TrustedDocumentsError: a document is invalid, or exceeds a limit.
+        """
+        for id_, text in () if self._trusted is None else self._trusted.items():
+            try:
+                document = self.read(schema, text)
+                errors = document.errors
+                for name in () if errors else document.operations:
+                    self.check_cost(document, name, None)
+            except GraphQLError as error:
+                errors = [error]
+            if errors:
+                raise TrustedDocumentsError(f"the document {id_!r} cannot be run: {errors[0].message}")
+
+    def is_mutation(self, query: str, name: str | None) -> bool:
+        """Return whether a request runs a mutation."""
+        operation = self.operation(query, name)
+        return operation is not None and operation.operation is OperationType.MUTATION
+
+    def is_subscription(self, query: str, name: str | None) -> bool:
+        """Return whether a request runs a subscription, however it selects its field."""
+        operation = self.operation(query, name)
+        return operation is not None and operation.operation is OperationType.SUBSCRIPTION
+
+    def _is_introspection(self, query: str) -> bool:
+        node = self._parse(query)
+        return isinstance(node, DocumentNode) and is_introspection(node)
+
+    def read(self, schema: GraphQLSchema, query: str) -> Document:
+        """Parse and validate a document, by the rules of the specification.
+
+        Raises:
+            GraphQLError: the document cannot be parsed, or exceeds a limit.
+        """
+        key = (id(schema), query)
+        document = self._valid.get(key)
+        if document is None:
+            node = self._parse(query)
+            if not isinstance(node, DocumentNode):
+                raise node()
+            document = Document(node, _validated(schema, node, hides_schema=self.hides_schema), schema, {})
+            self._valid.put(key, document, _weight(node))
+        return document
+
+    def check_cost(self, document: Document, name: str | None, variables: Variables | None) -> int:
+        """Return the cost of an operation of a valid document.
+
+        Raises:
+            LimitExceededError: the operation costs too much, or its variables are nested too deeply.
+        """
+        levels = self.limits.variables_max_depth
+        # The object of all variables is no level of any value.
+        if variables and is_nested_deeper(variables, levels + 1):
+            raise LimitExceededError("depth of variables", levels + 1, levels)
+        cost = document.cost(name, variables)
+        if cost > self.limits.request_max_cost:
+            raise LimitExceededError("cost", cost, self.limits.request_max_cost)
+        return cost
+
+    def refusal(self, query: str) -> GraphQLError | None:
+        """Return the error of a document that cannot be parsed or exceeds a limit, otherwise None."""
+        node = self._parse(query)
+        return None if isinstance(node, DocumentNode) else node()
+
+    def subscription_field(self, query: str, name: str | None) -> FieldNode | None:
+        """Return the only field of a subscription; None for all other operations, and for an invalid document."""
+        operation = self.operation(query, name)
+        if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
+            return None
+        selections = operation.selection_set.selections
+        only = selections[0] if len(selections) == 1 else None
+        return only if isinstance(only, FieldNode) else None
+
+    def operation_name(self, query: str, name: str | None) -> str | None:
+        """Return the name of the operation that a request runs; None if it has none, or there is no such operation."""
+        operation = self.operation(query, name)
+        return None if operation is None or operation.name is None else operation.name.value
+
+    def operation(self, query: str, name: str | None) -> OperationDefinitionNode | None:
+        """Return the operation that a request runs; None if there is no such operation."""
+        node = self._parse(query)
+        return get_operation_ast(node, name) if isinstance(node, DocumentNode) else None
+
+    def _parse(self, query: str) -> DocumentNode | Callable[[], GraphQLError]:
+        """Parse a document, or return the function that creates its error: each refusal is an error of its own."""
+        node = self._parsed.get(query)
+        if node is None:
+            node = _parse(query, self.limits)
+            weight = _weight(node) if isinstance(node, DocumentNode) else len(query) + _REFUSAL_WEIGHT
+            self._parsed.put(query, node, weight)
+        return node
+
+
+# Not the settings of the environment, which an import must not read.
+DEFAULT_READER: Final = DocumentReader(LimitSettings.model_construct())
+
+
+def reader_of(context: object) -> DocumentReader:
+    """Return the reader of the application that a context belongs to; a context of no application has the defaults."""
+    reader: DocumentReader | None = getattr(context, "documents", None)
+    return DEFAULT_READER if reader is None else reader
 
 
 class Documents(SchemaExtension):
-    """A Strawberry extension that takes documents, and their errors, from a cache of the last 1,000.
-
-    Strawberry has a cache for each of the two, and the second compares all nodes of a document in every request.
+    """A Strawberry extension that takes documents, and their errors, from the application's :class:`DocumentReader`.
 
     A document of several operations is refused when the request does not name one: Strawberry would run the first. The
     rule is the GraphQL specification's GetOperation (https://spec.graphql.org/October2021/#sec-Executing-Requests).
     """
 
+    _cost: dict[str, Any] | None = None
+
     def on_parse(self) -> Iterator[None]:
         """Set the document of the operation, and its errors."""
         context = self.execution_context
-        is_hidden = is_hidden_from(context.context)
-        document, errors = read(context.schema._schema, context.query or "", is_hidden)  # noqa: SLF001 - as Strawberry
-        context.graphql_document = document
+        label_task(context._provided_operation_name or context.query or "")  # noqa: SLF001
+        reader = reader_of(context.context)
+        document = reader.read(context.schema._schema, context.query or "")  # noqa: SLF001 - as Strawberry's own cache
+        context.graphql_document = document.node
         # Strawberry reports these errors after it has checked the type of the operation.
-        context.pre_execution_errors = errors or _ambiguity(document, context)
+        errors = context.pre_execution_errors = document.errors or _ambiguity(document.node, context)
+        if not errors:
+            self._check_cost(reader, document)
         yield
 
+    def _check_cost(self, reader: DocumentReader, document: Document) -> None:
+        context = self.execution_context
+        try:
+            cost = reader.check_cost(document, context._provided_operation_name, context.variables)  # noqa: SLF001
+        except LimitExceededError as error:
+            context.pre_execution_errors = [error]
+            return
+        if context.operation_extensions and context.operation_extensions.get("cost") is True:
+            self._cost = {"cost": {"value": cost, "max": reader.limits.request_max_cost}}
 
-def syntax_error(query: str) -> GraphQLError | None:
-    """Return the error of a document that cannot be parsed, otherwise None."""
-    document = _parsed(query)
-    return document if isinstance(document, GraphQLError) else None
-
-
-def is_hidden_from(context: object) -> bool:
-    """Return whether the clients of a context may not learn the schema."""
-    return getattr(context, "production", False) is True
-
-
-@lru_cache(_MAX_DOCUMENTS)
-def read(schema: GraphQLSchema, query: str, is_hidden: bool = False) -> tuple[DocumentNode, list[GraphQLError]]:
-    """Parse and validate a document, by the rules of the specification.
-
-    Args:
-        schema: the schema to validate against.
-        query: the document.
-        is_hidden: refuse introspection, and leave out suggestions.
-
-    Raises:
-        GraphQLError: the document cannot be parsed.
-    """
-    document = _parsed(query)
-    if isinstance(document, GraphQLError):
-        raise document.with_traceback(None)  # the error is cached, and each raise adds to its traceback
-    # An exception that a literal causes in the parser of its type is the client's error, as for a variable.
-    rules = [*_RULES, NoSchemaIntrospectionCustomRule] if is_hidden else _RULES
-    errors = validate(schema, document, rules, hide_suggestions=is_hidden)
-    return document, [GraphQLError(error.message, error.nodes) for error in errors]
+    def get_results(self) -> dict[str, Any]:
+        """Return the cost of the operation, if the request asks for it."""
+        return self._cost or {}
 
 
-@lru_cache(_MAX_DOCUMENTS)
-def subscription_field(query: str, name: str | None) -> FieldNode | None:
-    """Return the only field of a subscription; None for all other operations, and for an invalid document."""
-    document = _parsed(query)
-    operation = None if isinstance(document, GraphQLError) else get_operation_ast(document, name)
-    if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
+def _persisted_hash(extensions: Mapping[str, Any] | None) -> str | None:
+    persisted = (extensions or {}).get("persistedQuery")
+    if not persisted:
         return None
-    selections = operation.selection_set.selections
-    only = selections[0] if len(selections) == 1 else None
-    return only if isinstance(only, FieldNode) else None
+    hash_ = persisted.get("sha256Hash") if isinstance(persisted, dict) else None
+    return hash_ if isinstance(hash_, str) else ""
 
 
-@lru_cache(_MAX_DOCUMENTS)
-def operation_name(query: str, name: str | None) -> str | None:
-    """Return the name of the operation that a request runs; None if it has none, or if there is no such operation."""
-    document = _parsed(query)
-    operation = None if isinstance(document, GraphQLError) else get_operation_ast(document, name)
-    return None if operation is None or operation.name is None else operation.name.value
-
-
-@lru_cache(_MAX_DOCUMENTS)
-def is_subscription(query: str, name: str | None) -> bool:
-    """Return whether a request runs a subscription, however it selects its field."""
-    document = _parsed(query)
-    operation = None if isinstance(document, GraphQLError) else get_operation_ast(document, name)
-    return operation is not None and operation.operation is OperationType.SUBSCRIPTION
-
-
-@lru_cache(_MAX_DOCUMENTS)
-def _parsed(query: str) -> DocumentNode | GraphQLError:
+def _parse(query: str, limits: LimitSettings) -> DocumentNode | Callable[[], GraphQLError]:
+    size = len(query.encode("utf-8", "surrogatepass"))
+    if size > limits.document_max_bytes:
+        return lambda: LimitExceededError("document bytes", size, limits.document_max_bytes)
+    source = WeighedSource(query)
+    tokens = limits.document_max_tokens
     try:
-        return parse(query)
+        node = parse(source, max_lexical_tokens=tokens, max_comments=tokens)
+        source.weigh(node.token_count or 0)
+        check_shape(node, limits)
+    except ShapeError as error:
+        exceeded = error.limit, error.value, error.maximum
+        return lambda: LimitExceededError(*exceeded)
     except GraphQLError as error:
-        return error
+        message, positions = _message(error), error.positions
+        if _TOO_MANY.search(message):
+            return lambda: LimitExceededError("tokens", tokens + 1, tokens)
+        return lambda: GraphQLError(message, source=source, positions=positions)
     except RecursionError:
-        return GraphQLError("The document is nested too deeply")
+        return lambda: GraphQLError(_TOO_DEEP)
+    return node
+
+
+def _validated(schema: GraphQLSchema, node: DocumentNode, *, hides_schema: bool) -> list[GraphQLError]:
+    # An exception that a literal causes in the parser of its type is the client's error, as for a variable.
+    try:
+        rules = _HIDING_RULES if hides_schema else _RULES
+        errors = validate(schema, node, rules, hide_suggestions=hides_schema)
+    except RecursionError:
+        return [GraphQLError(_TOO_DEEP)]
+    return [GraphQLError(_message(error), error.nodes) for error in errors]
+
+
+def _message(error: GraphQLError) -> str:
+    """Return a message for clients: some repeat a literal of the document, or give advice about Python."""
+    return error.message.replace(_ADVICE, "")[:_MAX_MESSAGE]
+
+
+def _weight(node: DocumentNode) -> int:
+    source = None if node.loc is None else node.loc.source
+    return source.weight if isinstance(source, WeighedSource) else 0
 
 
 def _ambiguity(document: DocumentNode, context: ExecutionContext) -> list[GraphQLError]:

@@ -9,6 +9,7 @@ from graphql import (
     ExperimentalIncrementalExecutionResults,
     GraphQLError,
     GraphQLObjectType,
+    GraphQLOutputType,
     OperationType,
 )
 from graphql.execution import Executor
@@ -16,8 +17,10 @@ from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, 
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from gql_api.api.execution.completion import Answer
-from gql_api.api.execution.documents import is_hidden_from
+from gql_api.api.admission.cache import CACHE_BYTES
+from gql_api.api.errors import LimitExceededError
+from gql_api.api.execution.completion import Answer, ItemCount
+from gql_api.api.execution.documents import reader_of
 from gql_api.api.execution.fallbacks import count_fallback
 from gql_api.api.execution.plan import Plans
 
@@ -30,8 +33,11 @@ class Fanout(Protocol):
 
 # The place of the context among the arguments of Executor.build.
 _CONTEXT = 3
-# As many as documents are kept.
-_PLANS = Plans(1000)
+_PLANS = Plans(CACHE_BYTES)
+
+
+class StoppedError(LimitExceededError):
+    """The error that ends an execution: no field above it is null instead."""
 
 
 class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -53,19 +59,22 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         super().__init__(*args, **kwargs)
         if self.middleware_manager is not None and self.middleware_manager.middlewares:
             raise TypeError("plans do not support middleware")
+        self._limits = reader_of(self.context_value).limits
+        self._values = 0
         self._plan = _PLANS.plan(self.schema, self.operation, self.fragment_definitions, self.variable_values.coerced)
 
     @classmethod
     def build(cls, *args: Any, **options: Any) -> list[GraphQLError] | Executor[Any]:
         """Build an executor for a request; errors about its variables have no suggestions if its context hides them."""
         context = args[_CONTEXT] if len(args) > _CONTEXT else options.get("context_value")
-        options["hide_suggestions"] = is_hidden_from(context)
+        options["hide_suggestions"] = reader_of(context).hides_schema
         return super().build(*args, **options)
 
     def execute_operation(
         self, serially: bool | None = None
     ) -> AwaitableOrValue[ExecutionResult | ExperimentalIncrementalExecutionResults]:
         """Execute the operation: a subscription for one event, all others for their request."""
+        self._values = 0
         if self.operation.operation is OperationType.SUBSCRIPTION:
             try:
                 response = self._answer_event()
@@ -85,13 +94,20 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         position_context: Any,
     ) -> AwaitableOrValue[dict[str, Any]]:
         """Complete an object, by its plan if all its selected fields are compilable."""
+        before = ItemCount.items
+        data: dict[str, Any] | None = None
+        fields = 1
         try:
             selection = self._plan.selection(return_type, field_details_list, super().collect_subfields)
-            if selection is not None and selection.completion is not None:
-                data: dict[str, Any] = selection.completion.complete(result)
-                return data
+            if selection is not None:
+                fields = len(selection.collected.grouped_field_set)
+                if selection.completion is not None:
+                    data = selection.completion.complete(result)
         except Exception as error:  # noqa: BLE001 - graphql-core answers instead, see the class
             count_fallback(error)
+        self._spend(fields + ItemCount.items - before)
+        if data is not None:
+            return data
         return super().collect_and_execute_subfields(return_type, field_details_list, path, result, position_context)
 
     def execute_field(
@@ -120,6 +136,31 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         except Exception:  # noqa: BLE001 - collect_and_execute_subfields, the only caller, has met and counted it
             selection = None
         return super().collect_subfields(return_type, field_details_list) if selection is None else selection.collected
+
+    def handle_field_error(
+        self,
+        raw_error: Exception,
+        return_type: GraphQLOutputType,
+        field_details_list: FieldDetailsList,
+        path: Path,
+    ) -> None:
+        """Keep the error of a field; after too many, stop: graphql-core cancels the fields beside it."""
+        if isinstance(raw_error, StoppedError):
+            raise raw_error
+        count = len(self.collected_errors.errors)
+        if count >= self._limits.answer_max_errors:
+            raise StoppedError("errors", count + 1, self._limits.answer_max_errors)
+        super().handle_field_error(raw_error, return_type, field_details_list, path)
+
+    def _spend(self, values: int) -> None:
+        """Count values of the answer.
+
+        Raises:
+            StoppedError: the answer has too many.
+        """
+        self._values += values
+        if self._values > self._limits.answer_max_values:
+            raise StoppedError("values of the answer", self._values, self._limits.answer_max_values)
 
     def _answer_event(self) -> ExecutionResult | ExperimentalIncrementalExecutionResults | None:
         answer = self._plan.answer(self._collect_root, super().collect_subfields)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from gql_api.api.errors import PERSISTED_QUERY_NOT_SUPPORTED, ApiError, ClientError
+from gql_api.api.errors import ApiError
 from gql_api.api.execution.encoding import encode
 
 
@@ -29,13 +29,3 @@ class RefusedOperationError(ApiError):
     def __init__(self, errors: bytes) -> None:
         super().__init__()
         self.errors = errors
-
-
-def persisted_query_refusal(query: str | None, extensions: Mapping[str, Any] | None) -> ClientError | None:
-    """Return the error of a request that has the hash of a document and no document, otherwise None.
-
-    Clients of Apollo's automatic persisted queries know its code and message, and send the document after it.
-    """
-    if query or not (extensions or {}).get("persistedQuery"):
-        return None
-    return ClientError("PersistedQueryNotSupported", PERSISTED_QUERY_NOT_SUPPORTED)

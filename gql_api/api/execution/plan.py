@@ -7,7 +7,6 @@ need only their object. graphql-core executes all other fields.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from inspect import Parameter
 from operator import attrgetter
@@ -31,6 +30,7 @@ from graphql.execution.collect_fields import CollectedFields, FieldDetails, Fiel
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
+from gql_api.api.admission.cache import WeighedCache, weight_of
 from gql_api.api.execution.completion import Answer, Completion, Read, Step, of_event, of_leaf, of_list, of_object
 from gql_api.api.execution.fallbacks import count_fallback
 
@@ -178,11 +178,10 @@ def _reader(field: GraphQLField, type_: GraphQLObjectType) -> Read | None:
 
 
 class Plans:
-    """A bounded cache of plans, by operation: clients write the operations, so their number is not bounded."""
+    """A bounded cache of plans, by operation: clients write the operations, and choose how large they are."""
 
-    def __init__(self, max_plans: int) -> None:
-        self._max_plans = max_plans
-        self._plans: OrderedDict[tuple[object, ...], OperationPlan] = OrderedDict()
+    def __init__(self, max_weight: int) -> None:
+        self._plans: WeighedCache[tuple[object, ...], OperationPlan] = WeighedCache(max_weight)
 
     def __len__(self) -> int:
         return len(self._plans)
@@ -200,9 +199,6 @@ class Plans:
         key = (id(schema), id(operation), *map(id, fragments.values()), *conditions)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = OperationPlan(schema, operation, fragments)
-            if len(self._plans) > self._max_plans:
-                self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(key)
+            plan = OperationPlan(schema, operation, fragments)
+            self._plans.put(key, plan, weight_of(operation))
         return plan

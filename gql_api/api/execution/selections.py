@@ -9,9 +9,10 @@ from graphql import OperationDefinitionNode
 from strawberry.types import Info
 from strawberry.types.nodes import SelectedField, Selection
 
-_MAX_SELECTIONS = 1000
+from gql_api.api.admission.cache import CACHE_BYTES, WeighedCache, weight_of
+
 # With the operation, which keeps its id from being used again.
-_CACHE: dict[tuple[object, ...], tuple[OperationDefinitionNode, frozenset[str]]] = {}
+_CACHE: WeighedCache[tuple[object, ...], tuple[OperationDefinitionNode, frozenset[str]]] = WeighedCache(CACHE_BYTES)
 
 
 def selected_names(info: Info[Any, Any], *paths: tuple[str, ...]) -> frozenset[str]:
@@ -29,9 +30,8 @@ def selected_names(info: Info[Any, Any], *paths: tuple[str, ...]) -> frozenset[s
     if cached is None:
         fields = list(_fields(info.selected_fields))
         names = frozenset(name for path in paths for name in _names(fields, path))
-        if len(_CACHE) >= _MAX_SELECTIONS:
-            del _CACHE[next(iter(_CACHE))]
-        cached = _CACHE[cache_key] = operation, names
+        cached = operation, names
+        _CACHE.put(cache_key, cached, weight_of(operation))
     return cached[1]
 
 

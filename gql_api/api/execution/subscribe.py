@@ -15,11 +15,12 @@ from graphql.execution import Executor
 from graphql.pyutils import is_awaitable
 from strawberry import Schema
 
-from gql_api.api.execution.documents import is_hidden_from, read
+from gql_api.api.execution.documents import reader_of
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.executor import PlannedExecutor
 from gql_api.api.execution.masking import masked
 from gql_api.api.execution.operation import Operation, RefusedOperationError
+from gql_api.telemetry.watchdog import label_task
 
 
 async def publish_results(
@@ -47,15 +48,18 @@ async def publish_results(
 
 def _executor(schema: Schema, operation: Operation, context: object) -> Executor[Any]:
     core = schema._schema  # noqa: SLF001 - as Strawberry's own integrations do
+    label_task(operation.name or operation.query)
+    reader = reader_of(context)
     try:
-        document, problems = read(core, operation.query, is_hidden_from(context))
+        document = reader.read(core, operation.query)
+        if document.errors:
+            raise _refusal(document.errors)
+        reader.check_cost(document, operation.name, operation.variables)
     except GraphQLError as error:
         raise _refusal([error]) from error
-    if problems:
-        raise _refusal(problems)
     executor = PlannedExecutor.build(
         core,
-        document,
+        document.node,
         context_value=context,
         raw_variable_values=operation.variables,
         operation_name=operation.name,

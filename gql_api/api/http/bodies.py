@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import FieldNode, GraphQLError, OperationType, get_operation_ast, parse
+from graphql import FieldNode, OperationDefinitionNode, OperationType
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -28,8 +28,6 @@ _LIMIT = "body bytes"
 _DISCARD_SECONDS = 1.0
 _DISCARD_BYTES = 8 * 1024 * 1024
 _CREATING = frozenset({"createTask", "createTasks"})
-# More tokens than any mutation that creates tasks from variables. The executor has a limit of its own.
-_MAX_TOKENS = 2_000
 _TOO_LARGE, _UNAVAILABLE = 413, 503
 
 
@@ -104,14 +102,14 @@ class BoundBodies:
             raise BodyRefusedError(LimitExceededError(_LIMIT, size, self._max_bytes), _TOO_LARGE)
 
 
-def check_large_body(scope: Scope, limits: LimitSettings, query: str, name: str | None) -> None:
+def check_large_body(scope: Scope, limits: LimitSettings, operation: OperationDefinitionNode | None) -> None:
     """Check that a body of more than ``BODY_MAX_BYTES`` creates tasks.
 
     Raises:
         BodyRefusedError: it does not.
     """
     body = scope.get(_BODY, _Body())
-    if body.size > limits.body_max_bytes and not _creates_tasks(query, name):
+    if body.size > limits.body_max_bytes and not _creates_tasks(operation):
         raise BodyRefusedError(LimitExceededError(_LIMIT, body.size, limits.body_max_bytes), _TOO_LARGE)
 
 
@@ -124,11 +122,7 @@ async def _discard_rest(receive: Receive) -> None:
                 left -= len(message.get("body", b""))
 
 
-def _creates_tasks(query: str, name: str | None) -> bool:
-    try:
-        operation = get_operation_ast(parse(query, no_location=True, max_tokens=_MAX_TOKENS), name)
-    except (GraphQLError, RecursionError):
-        return False
+def _creates_tasks(operation: OperationDefinitionNode | None) -> bool:
     if operation is None or operation.operation is not OperationType.MUTATION:
         return False
     fields = operation.selection_set.selections

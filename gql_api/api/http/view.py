@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn, cast
 
@@ -28,10 +29,11 @@ from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
 
 from gql_api.api.context import Context, context_of
-from gql_api.api.execution.documents import operation_name
+from gql_api.api.errors import ClientError
 from gql_api.api.execution.encoding import encode
-from gql_api.api.execution.operation import Operation, RefusedOperationError, persisted_query_refusal
+from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.http.bodies import check_large_body, retry_after
+from gql_api.api.http.disconnects import DisconnectedError, unless_disconnected
 from gql_api.api.http.graphiql import graphiql
 from gql_api.api.http.negotiation import (
     EVENT_STREAM,
@@ -47,16 +49,26 @@ from gql_api.api.schema.build import schema
 from gql_api.api.store.slots import one_requester
 from gql_api.api.websocket.handler import TransportHandler
 from gql_api.limits import LimitSettings
+from gql_api.settings import Settings
 
 OPERATION = "gql_api.operation"
 """The key of the scope of a request for the name of its operation, which a log may print."""
 
 _METHOD_NOT_ALLOWED, _UNAVAILABLE = 405, 503
+# As nginx calls it: nobody receives the answer, and the metrics show the status.
+_CLIENT_CLOSED_REQUEST = 499
 _NO_OPERATION = "The request does not name an operation to run"
 _NO_STREAM = (
     "A subscription needs a WebSocket with the subprotocol graphql-transport-ws, or a request that accepts "
     'text/event-stream or multipart/mixed;subscriptionSpec="1.0"'
 )
+
+
+@dataclass
+class _RequestData(GraphQLRequestData):
+    """The parameters of a request, with the id of a document that the API may know."""
+
+    document_id: str | None = None
 
 
 class GraphQLView(GraphQL[Context, None]):
@@ -121,11 +133,12 @@ class GraphQLView(GraphQL[Context, None]):
             raise HTTPException(415, "The body must be application/json")
         if not isinstance(parameters, dict):
             raise HTTPException(400, "The request must be one JSON object")
-        return GraphQLRequestData(
+        return _RequestData(
             query=_parameter(parameters, "query", str),
             variables=_parameter(parameters, "variables", dict),
             operation_name=_parameter(parameters, "operationName", str),
             extensions=_parameter(parameters, "extensions", dict),
+            document_id=_parameter(parameters, "documentId", str),
         )
 
     def is_request_allowed(self, request: BaseRequestProtocol) -> bool:
@@ -137,6 +150,11 @@ class GraphQLView(GraphQL[Context, None]):
             raise HTTPException(405, "Use GET or POST; GraphQL over SSE is supported in distinct connections mode only")
         return True
 
+    def should_render_graphql_ide(self, request: BaseRequestProtocol) -> bool:
+        """Return whether to send the page of GraphiQL: not to a request that has the id of a document."""
+        has_id = any(name in request.query_params for name in ("documentId", "extensions"))
+        return not has_id and super().should_render_graphql_ide(request)
+
     async def execute_operation(
         self,
         request: Request,
@@ -147,15 +165,18 @@ class GraphQLView(GraphQL[Context, None]):
         sub_response: Response,
     ) -> ExecutionResult | list[ExecutionResult] | SubscriptionExecutionResult:
         """Run one operation: mutations only by POST, subscriptions only for clients that accept a stream."""
-        assert isinstance(request_data, GraphQLRequestData)  # noqa: S101 - parse_http_body returns no list
-        check_large_body(request.scope, self.limits, request_data.query or "", request_data.operation_name)
-        refusal = persisted_query_refusal(request_data.query, request_data.extensions)
-        if refusal is not None:
-            return ExecutionResult(data=None, errors=[refusal])
-        request.scope[OPERATION] = operation_name(request_data.query or "", request_data.operation_name)
+        assert isinstance(request_data, _RequestData)  # noqa: S101 - what parse_http_body returns
+        documents = context.documents
         try:
-            return await self.schema.execute(
-                request_data.query,
+            query = documents.requested(request_data.query, request_data.extensions, request_data.document_id)
+        except ClientError as refusal:
+            return ExecutionResult(data=None, errors=[refusal])
+        check_large_body(request.scope, self.limits, documents.operation(query or "", request_data.operation_name))
+        request.scope[OPERATION] = documents.operation_name(query or "", request_data.operation_name)
+        is_mutation = documents.is_mutation(query or "", request_data.operation_name)
+        try:
+            executing = self.schema.execute(
+                query,
                 root_value=root_value,
                 variable_values=request_data.variables,
                 context_value=context,
@@ -163,6 +184,10 @@ class GraphQLView(GraphQL[Context, None]):
                 allowed_operation_types=self._allowed_types(request_adapter.method),
                 operation_extensions=request_data.extensions,
             )
+            # The changes of a mutation are wanted, even if its client does not wait for the answer.
+            return await (executing if is_mutation else unless_disconnected(request.receive, executing))
+        except DisconnectedError as error:
+            raise HTTPException(_CLIENT_CLOSED_REQUEST, "The client has disconnected") from error
         except MissingQueryError as error:
             raise HTTPException(400, _NO_OPERATION) from error
         except CannotGetOperationTypeError as error:
@@ -176,7 +201,7 @@ class GraphQLView(GraphQL[Context, None]):
                 raise HTTPException(405, "In production, a query must be sent by POST") from error
             if stream_type_for(accept_of(request.headers)) is None:
                 raise HTTPException(400, _NO_STREAM) from error
-            operation = Operation(request_data.query or "", request_data.variables, request_data.operation_name)
+            operation = Operation(query or "", request_data.variables, request_data.operation_name)
             # Strawberry's protocol fits an asynchronous generator, whose __anext__ mypy declares differently.
             return cast(SubscriptionExecutionResult, _results(operation, context))
 

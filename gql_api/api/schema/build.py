@@ -16,7 +16,7 @@ from strawberry.types.graphql import OperationType
 
 from gql_api.api.execution.documents import Documents
 from gql_api.api.execution.executor import PlannedExecutor
-from gql_api.api.execution.masking import MaskUnexpected
+from gql_api.api.execution.masking import MaskUnexpected, masked
 from gql_api.api.schema.mutations import Mutation
 from gql_api.api.schema.queries import Query
 from gql_api.api.schema.scalars import SCALARS
@@ -44,8 +44,13 @@ class _Budget(SchemaExtension):
 
 
 class _Schema(Schema):
-    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Log nothing: MaskUnexpected logs the errors that it masks, and the others are the client's own."""
+    def process_errors(
+        self,
+        errors: list[GraphQLError],
+        execution_context: ExecutionContext | None = None,  # noqa: ARG002 - Strawberry's interface
+    ) -> None:
+        """Mask the errors: MaskUnexpected does not see what is raised outside of all fields. Log nothing else."""
+        errors[:] = masked(errors)
 
 
 schema = _Schema(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterable, Iterator
 from contextvars import ContextVar
@@ -44,6 +45,8 @@ class ReadBudget:
             raise ClientError(message, ANSWER_TOO_LARGE)
 
 
+# Decoding takes up to 15 ms for each MiB.
+_BYTES_AT_ONCE = 512 * 1024
 _current: ContextVar[ReadBudget | None] = ContextVar("read budget", default=None)
 
 
@@ -87,7 +90,24 @@ async def documents(cursor: AsyncIterable[RawBSONDocument], budget: ReadBudget, 
         ClientError: the answer has read more than the limit.
     """
     found = []
+    pauses = Pauses()
     async for document in cursor:
-        budget.spend(len(document.raw), limit)
+        size = len(document.raw)
+        budget.spend(size, limit)
         found.append(decoded(document))
+        await pauses.after(size)
     return found
+
+
+class Pauses:
+    """Pauses between documents, which are decoded without any: MongoDB sends thousands of them at a time."""
+
+    def __init__(self) -> None:
+        self._decoded = 0
+
+    async def after(self, size: int) -> None:
+        """Let others run, if enough bytes were decoded since the last time."""
+        self._decoded += size
+        if self._decoded > _BYTES_AT_ONCE:
+            self._decoded = 0
+            await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from gql_api import values
 from gql_api.aio.batching import BatchedReads
-from gql_api.api.store.budget import ReadBudget, decoded, raw
+from gql_api.api.store.budget import Pauses, ReadBudget, decoded, raw
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.record import queries
 from gql_api.record.queries import Part
@@ -69,6 +69,7 @@ class PartialReads:
             if values.is_text(read.task_id):
                 readers[read.task_id].append(read.budget)
         found: dict[str, TaskRecord] = {}
+        pauses = Pauses()
         async for document in self._tasks.find(queries.by_ids(list(readers)), part.projection):
             record = part.record(decoded(document))
             budgets = readers[record.id]
@@ -77,4 +78,5 @@ class PartialReads:
             # What no reader can afford is not kept.
             if any(budget.read <= self._max_bytes for budget in budgets):
                 found[record.id] = record
+            await pauses.after(len(document.raw))
         return found

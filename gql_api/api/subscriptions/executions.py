@@ -16,7 +16,7 @@ from strawberry.types.execution import PreExecutionError
 
 from gql_api.aio.background import cancelled
 from gql_api.api.errors import ApiError
-from gql_api.api.execution.documents import subscription_field, syntax_error
+from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader, reader_of
 from gql_api.api.execution.encoding import encode, encode_result
 from gql_api.api.execution.masking import internal_error
 from gql_api.api.execution.operation import Operation, RefusedOperationError
@@ -41,6 +41,7 @@ class Executions:
         policies: the fields of the subscription type whose executions are shared, by name.
         context: creates the context of a shared execution, which belongs to no request.
         personal: the arguments with which an execution is not shared, for example to resume after a time.
+        documents: reads the documents of operations.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Executions:
         policies: Mapping[str, Policy],
         context: Callable[[Fanout], object],
         personal: frozenset[str] = frozenset(),
+        documents: DocumentReader = DEFAULT_READER,
     ) -> None:
         self._schema = schema
+        self._documents = documents
         self._policies = policies
         self._personal = personal
         self._context = context
@@ -81,7 +84,7 @@ class Executions:
 
     def policy(self, operation: Operation) -> Policy | None:
         """Return the policy of an operation that is shared, otherwise None."""
-        field = subscription_field(operation.query, operation.name)
+        field = self._documents.subscription_field(operation.query, operation.name)
         if field is None or any(argument.name.value in self._personal for argument in field.arguments or ()):
             return None
         return self._policies.get(field.name.value)
@@ -171,7 +174,7 @@ class Executions:
 
     async def _results(self, operation: Operation, context: object) -> AsyncGenerator[ExecutionResult, None]:
         # Strawberry's stream would raise the syntax error itself, not yield it.
-        if (error := syntax_error(operation.query)) is not None:
+        if (error := reader_of(context).refusal(operation.query)) is not None:
             raise RefusedOperationError(encode([error.formatted]))
         stream = await self._schema.stream(
             operation.query,

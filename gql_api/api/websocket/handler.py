@@ -19,17 +19,16 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 
 from gql_api.aio.background import cancelled
 from gql_api.api.context import Context
-from gql_api.api.errors import LimitExceededError
-from gql_api.api.execution.documents import is_subscription, syntax_error
+from gql_api.api.errors import ClientError, LimitExceededError
 from gql_api.api.execution.encoding import encode
-from gql_api.api.execution.operation import Operation, persisted_query_refusal
+from gql_api.api.execution.operation import Operation
 from gql_api.api.subscriptions.send_buffer import SendBuffer
 from gql_api.api.websocket.message_rate import MessageRate
 from gql_api.api.websocket.transport import transport_of
 from gql_api.api.websocket.writer import SocketWriter
 from gql_api.limits import LimitSettings
 
-_SUBSCRIBE_FIELDS = {"query": str, "variables": dict, "operationName": str, "extensions": dict}
+_SUBSCRIBE_FIELDS = {"query": str, "documentId": str, "variables": dict, "operationName": str, "extensions": dict}
 
 
 class _BoundedView(Protocol):
@@ -119,16 +118,21 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         """Join a shared execution, which needs no task of its own; Strawberry runs or rejects all other operations."""
         payload = message["payload"]
-        query = payload["query"] = payload.get("query") or ""  # a request with a hash has none
-        refusal = persisted_query_refusal(query, payload.get("extensions"))
-        if refusal is not None and self._can_start(message["id"]):
-            await self.send_message({"type": "error", "id": message["id"], "payload": [refusal.formatted]})
-            return
+        document_id: Any = payload.get("documentId")
+        try:
+            # A request with the id of a document has no query.
+            query = self.context.documents.requested(payload.get("query"), payload.get("extensions"), document_id)
+        except ClientError as refusal:
+            if self._can_start(message["id"]):
+                await self.send_message({"type": "error", "id": message["id"], "payload": [refusal.formatted]})
+                return
+            query = payload.get("query")
         if self.connection_acknowledged and self._is_full and message["id"] not in self.operations:
             error = LimitExceededError("operations per socket", len(self.operations) + 1, len(self.operations))
             await self.send_message({"type": "error", "id": message["id"], "payload": [error.formatted]})
             return
-        shared = Operation(query, payload.get("variables"), payload.get("operationName"))
+        payload["query"] = query or ""
+        shared = Operation(payload["query"], payload.get("variables"), payload.get("operationName"))
         policy = self._executions.policy(shared) if self._can_start(message["id"]) else None
         if policy is None:
             await super().handle_subscribe(message)
@@ -154,9 +158,9 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
     async def run_operation(self, operation: handlers.Operation[Context, None]) -> None:
         """Run an operation that is not shared, once all earlier subscriptions receive the events that it causes."""
         await self._wait_until_open()
-        if (error := syntax_error(operation.query)) is not None:
+        if (error := self.context.documents.refusal(operation.query)) is not None:
             await operation.send_initial_errors([error])
-        elif is_subscription(operation.query, operation.operation_name):
+        elif self.context.documents.is_subscription(operation.query, operation.operation_name):
             await super().run_operation(operation)
         else:
             async with self._turns:
@@ -224,6 +228,10 @@ def _subscribe_problem(payload: Any) -> str | None:
     for name, kind in _SUBSCRIBE_FIELDS.items():
         if payload.get(name) is not None and not isinstance(payload[name], kind):
             return f"{name} has the wrong type"
-    if payload.get("query") is None and persisted_query_refusal(None, payload.get("extensions")) is None:
+    if payload.get("query") is None and not payload.get("documentId") and not _has_hash(payload.get("extensions")):
         return "subscribe needs a query, a string"
     return None
+
+
+def _has_hash(extensions: dict[str, Any] | None) -> bool:
+    return bool((extensions or {}).get("persistedQuery"))

@@ -296,7 +296,13 @@ class Backend(MongoBackend):
                 raise Ignore("the task is gone")
             if token in record.metadata_tokens:
                 return record
-            metadata = apply_operations(record.metadata, operations, self.settings.metadata_max_bytes)
+            metadata = apply_operations(
+                record.metadata,
+                operations,
+                self.settings.metadata_max_bytes,
+                max_depth=self.settings.metadata_max_depth,
+                max_keys=self.settings.metadata_max_keys,
+            )
             write = control.replace_metadata(
                 request.id, metadata, record.metadata_revision, token=token, announced=announced, fence=fence
             )

@@ -102,7 +102,14 @@ def _metadata(backend: Backend, headers: dict[str, Any]) -> dict[str, Any]:
     metadata = backend.codec.plain_form(headers.get(METADATA_HEADER)) or {}
     if not isinstance(metadata, dict):
         raise ValueError("metadata must be a JSON object")  # noqa: TRY004 - the value is wrong, not its Python type
-    problems = values.check(metadata, (METADATA_HEADER,), backend.settings.metadata_max_bytes)
+    settings = backend.settings
+    problems = values.check(
+        metadata,
+        (METADATA_HEADER,),
+        settings.metadata_max_bytes,
+        max_depth=settings.metadata_max_depth,
+        max_keys=settings.metadata_max_keys,
+    )
     if problems:
         raise ValueError("; ".join(f"{'.'.join(map(str, p.path))} {p.message}" for p in problems))
     return metadata

@@ -22,6 +22,7 @@ from strawberry.permission import BasePermission
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from gql_api.api.admission.cache import weight_of
 from gql_api.api.execution.executor import PlannedExecutor
 from gql_api.api.execution.plan import Plans
 from gql_api.api.schema.build import schema as api_schema
@@ -348,8 +349,8 @@ def test_what_is_plain_never_comes_to_graphql_core(monkeypatch: pytest.MonkeyPat
 
 def test_only_so_many_plans_are_kept() -> None:
     """What clients write never fills the memory, and the plan that was used last is kept."""
-    plans = Plans(2)
     operations = [parse(f"{{ task {{ id a{number}: id }} }}").definitions[0] for number in range(3)]
+    plans = Plans(2 * weight_of(operations[0]))  # type: ignore[arg-type] # each document has one operation
 
     def plan(number: int) -> Any:
         operation = operations[number]

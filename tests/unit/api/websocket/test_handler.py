@@ -14,6 +14,7 @@ from support import wait_until_async
 
 from gql_api.aio.tick import TickQueue
 from gql_api.api.context import Context
+from gql_api.api.execution.documents import DEFAULT_READER
 from gql_api.api.execution.operation import Operation
 from gql_api.api.http.view import GraphQLView
 from gql_api.api.subscriptions.send_buffer import Policy, SendBuffer
@@ -89,7 +90,8 @@ async def _accepted(socket: _Socket, executions: _Executions | None = None) -> T
     websocket = WebSocket({"type": "websocket", "headers": [], "path": "/graphql"}, socket.receive, socket.send)
     await websocket.accept()
     view = GraphQLView(Settings())
-    context = Context(cast("Any", SimpleNamespace(tick_queue=TickQueue(), sockets=set(), executions=executions)))
+    services = SimpleNamespace(tick_queue=TickQueue(), sockets=set(), executions=executions, documents=DEFAULT_READER)
+    context = Context(cast("Any", services))
     adapter = ASGIWebSocketAdapter(cast("Any", view), websocket, websocket)
     handler = TransportHandler(view, adapter, context, None, view.schema, timedelta(milliseconds=10))
     handler.on_request_accepted()

@@ -1,0 +1,66 @@
+"""Blocks of the event loop are reported with the operation that caused them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import pytest
+from prometheus_client import REGISTRY
+from support import wait_until_async
+
+from gql_api.api.execution.documents import DocumentReader
+from gql_api.api.schema.build import schema
+from gql_api.limits import LimitSettings
+from gql_api.telemetry.watchdog import Watchdog, label_task
+
+
+def _sample(name: str) -> float:
+    return REGISTRY.get_sample_value(f"gql_api_event_loop_{name}") or 0.0
+
+
+async def test_a_block_is_reported_with_its_operation(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the operation, the histogram counts the block, and the gauge has the longest one."""
+    caplog.set_level(logging.WARNING, "gql_api.telemetry.watchdog")
+    before = _sample("block_seconds_count")
+
+    async def block() -> None:
+        label_task("ListEverything")
+        time.sleep(0.5)  # noqa: ASYNC251 - the block
+
+    async with Watchdog(0.1):
+        await asyncio.create_task(block())
+
+        async def is_reported() -> bool:
+            return bool(caplog.messages)
+
+        await wait_until_async(is_reported)
+    assert "the operation 'ListEverything'" in caplog.text
+    assert _sample("block_seconds_count") > before
+    assert _sample("longest_block_seconds") >= 0.4
+
+
+async def test_the_line_of_our_code_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """A block by no operation has its place in the code."""
+    caplog.set_level(logging.WARNING, "gql_api.telemetry.watchdog")
+    query = "{ tasks { nodes { " + "parent { id } " * 1000 + "} } }"
+    reader = DocumentReader(
+        LimitSettings(document_max_tokens=100_000, document_max_fields=10_000, document_max_pairs=10**6)
+    )
+    async with Watchdog(0.1):
+        await asyncio.sleep(0.06)
+        reader.read(schema._schema, query)  # noqa: SLF001 - the schema that operations run on
+
+        async def is_reported() -> bool:
+            return bool(caplog.messages)
+
+        await wait_until_async(is_reported)
+    assert "api/execution/documents.py, line " in caplog.text
+
+
+async def test_a_loop_that_is_not_blocked_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """Waiting is no block."""
+    async with Watchdog(5.0):
+        await asyncio.sleep(0.3)
+    assert caplog.messages == []
