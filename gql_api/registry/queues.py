@@ -8,6 +8,7 @@ from typing import Any
 
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
+from gql_api.record.fitness import rules
 from gql_api.record.reads import Document
 from gql_api.registry import workers
 
@@ -46,7 +47,7 @@ def depths() -> list[dict[str, Any]]:
     They are the queues in which tasks wait, those that live workers serve, and those of announced tasks.
     """
     return [
-        {"$match": {f.STATUS: Status.QUEUED}},
+        {"$match": rules.fitting({f.STATUS: Status.QUEUED})},
         {"$group": {f.ID: f"${f.QUEUE}", _DEPTH: {"$sum": 1}, _OLDEST: {"$min": _QUEUED_AT}}},
         {"$unionWith": {"coll": f.WORKERS, "pipeline": workers.queues_served()}},
         {"$unionWith": {"coll": f.DEFINITIONS, "pipeline": [{"$project": {f.ID: f"${f.QUEUE}"}}]}},

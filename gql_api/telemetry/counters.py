@@ -39,6 +39,9 @@ MERGED: Final = Tally("gql_api_merged", "Deliveries that a newer one replaced be
 LIMITS_EXCEEDED: Final = Counter(
     "gql_api_limits_exceeded", "Requests, frames and connections refused because of a limit.", ["limit"]
 )
+MISFITS: Final = Counter(
+    "gql_api_records_that_do_not_fit", "Records found that do not fit, each counted once. Stays 0 in health."
+)
 SLOW_CONSUMERS: Final = Counter("gql_api_slow_consumers", "Subscriptions ended because their client fell behind.")
 BACKSTOP_FOUND: Final = Counter(
     "gql_api_backstop_found", "Changes found in MongoDB without an event. Stays 0 in health."

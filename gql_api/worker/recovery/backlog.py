@@ -70,8 +70,12 @@ class Backlog:
             content = channel.client.lindex(key, -1)
         if content is None:
             return None
-        headers = json.loads(content)["headers"]
-        return QueuedMessage(str(headers.get("id")), sent_at_of(headers))
+        try:
+            headers = json.loads(content)["headers"]
+            return QueuedMessage(str(headers.get("id")), sent_at_of(headers))
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+            # Any program may send anything. A worker takes it from the queue.
+            return QueuedMessage("", None)
 
     @contextlib.contextmanager
     def _channel(self) -> Iterator[Any]:
