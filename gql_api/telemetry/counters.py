@@ -34,6 +34,9 @@ REQUEST_SECONDS: Final = Histogram("gql_api_http_request_seconds", "Time until a
 TASKS_CREATED: Final = Counter("gql_api_tasks_created", "Tasks created by this process.")
 TASKS_UNFINISHED: Final = Gauge("gql_api_tasks_unfinished", "Tasks that have not ended, in the store.", ["status"])
 EVENTS: Final = Tally("gql_api_events", "Events received for tasks and lists that a client watches.")
+REFUSED_EVENTS: Final = Counter(
+    "gql_api_events_refused", "Messages on the channels of events that were none. Stays 0 in health."
+)
 DELIVERIES: Final = Tally("gql_api_deliveries", "Results of shared executions handed to subscribers.")
 MERGED: Final = Tally("gql_api_merged", "Deliveries that a newer one replaced before they were sent.")
 LIMITS_EXCEEDED: Final = Counter(

@@ -21,6 +21,7 @@ from gql_api.aio.background import background
 from gql_api.api.pubsub.connection import PubSubConnection
 from gql_api.api.pubsub.list_feed import EVENT_GRACE, ListFeed
 from gql_api.api.pubsub.mailbox import LogMailbox, Mailbox
+from gql_api.api.pubsub.refusals import MAX_JUMP, contained
 from gql_api.api.pubsub.task_repair import TaskRepair
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record.reads import TaskRecord
@@ -120,7 +121,7 @@ class TaskFeed:
     def _receive(self, channel: str, payload: bytes) -> None:
         """Deliver an event to the watchers. Without watchers the payload is not decoded."""
         task_id, is_of_log = events.subject_of(channel)
-        try:
+        with contained(channel):
             if is_of_log:
                 if log_watchers := self._log_mailboxes.get(task_id):
                     EVENTS.count += 1
@@ -129,14 +130,13 @@ class TaskFeed:
                         mailbox.put_lines(batch)
             elif watchers := self._mailboxes.get(task_id):
                 EVENTS.count += 1
-                if _deliver(events.decode(payload), watchers):
+                if _deliver(events.decode(payload, task_id), watchers):
                     self._unclear.add(task_id)
                     self._contradicted.set()
-        except events.EventError:
-            logger.warning("A message on the channel %s is not an event", channel)
 
     def _receive_any(self, channel: str, payload: bytes) -> None:
-        self.lists.receive(channel, payload)
+        with contained(channel):
+            self.lists.receive(channel, payload)
 
     async def _keep_repaired(self) -> None:
         """Repair all mailboxes when a new connection has all subscriptions again, and on the backstop."""
@@ -240,13 +240,18 @@ def _leave(
 
 
 def _deliver(event: TaskRecord | events.Deletion, watchers: Iterable[Mailbox | LogMailbox]) -> bool:
-    """Deliver an event, and return whether it contradicts another one that a watcher has received."""
+    """Deliver an event, and return whether MongoDB has to decide.
+
+    It has to if the event contradicts another one that a watcher has received, or has a revision that is so much higher
+    that no event of the task would be news after it.
+    """
     if not isinstance(event, TaskRecord):
         for mailbox in watchers:
             mailbox.delete()
         return False
     version, is_unclear = event.version, False
     for mailbox in watchers:
-        if not mailbox.put(event, version) and version.contradicts(mailbox.version):
+        is_jump = version.revision - mailbox.version.revision > MAX_JUMP
+        if is_jump or (not mailbox.put(event, version) and version.contradicts(mailbox.version)):
             is_unclear = True
     return is_unclear

@@ -182,6 +182,8 @@ WHOLE = of()
 """The rules that a record has to keep to be shown to clients."""
 LIFECYCLE = Fitness(_LIFECYCLE)
 """The rules that a record has to keep to be run, and that the validator of the collection checks."""
+IN_EVENTS = of(frozenset(_ALL) - frozenset(f.LAZY))
+"""The rules for the fields that every event has decoded."""
 CORE = of(frozenset({f.REVISION, f.STATUS, f.UPDATED_AT}))
 """The rules for what no record can be read without."""
 
