@@ -155,6 +155,15 @@ class Fitness:
         broken = [name for name, accepts in self._checks if not accepts(document.get(name))]
         return [Misfit(name, _problem(document.get(name), self.rules[name])) for name in broken]
 
+    def fits(self, name: str, value: Any) -> bool:
+        """Return whether a value keeps the rule for a field."""
+        return dict(self._checks)[name](value)
+
+    @property
+    def optional(self) -> set[str]:
+        """The names of the fields that a record need not have."""
+        return {name for name in self.rules if name not in _MUST_EXIST}
+
     def misfit_among_present(self, document: Mapping[str, Any]) -> Misfit | None:
         """Do the same as :meth:`first_misfit`, but for the fields that the document has."""
         for name, accepts in self._checks:

@@ -13,7 +13,8 @@ from redis.exceptions import RedisError
 
 from gql_api.outage import is_outage
 from gql_api.record import fields
-from gql_api.record.fitness import repairs, rules
+from gql_api.record.fitness import rules
+from gql_api.record.protection import repairs
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Write
 
