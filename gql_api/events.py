@@ -8,6 +8,7 @@ clients watch them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -31,8 +32,11 @@ _DELETED_AT = "_deleted_at"
 _FIRST = "first"
 _UNTIL = "until"
 _LINES = "lines"
+_APPLICATION = "gql-api"
 _TASK_CHANNEL = "task"
 _LOG_CHANNEL = "log"
+_BRACKET = re.compile(r"[\[\]]")
+_ESCAPED = r"\\\g<0>"
 
 
 # What reading a payload of any bytes raises.
@@ -45,24 +49,36 @@ class EventError(ValueError):
     """A payload on a channel is not an event in our format."""
 
 
-def channel(task_id: str) -> str:
-    """Return the Redis channel of the events of one task."""
-    return f"{_TASK_CHANNEL}:{task_id}"
+class Channels:
+    """The names of the Redis channels of one deployment.
 
+    Redis delivers what is published to the clients of all of its databases. Deployments that share a server, and have
+    MongoDB databases of different names, do not receive each other's events.
+    """
 
-ALL_TASKS = f"{_TASK_CHANNEL}:*"
-"""The pattern of the channels of all tasks."""
+    def __init__(self, database: str) -> None:
+        self._prefix = f"{_APPLICATION}:{database}:"
+        self._task_prefix = f"{self._prefix}{_TASK_CHANNEL}:"
+        self._log_prefix = f"{self._prefix}{_LOG_CHANNEL}:"
 
+    def task(self, task_id: str) -> str:
+        """Return the channel of the events of one task."""
+        return f"{self._task_prefix}{task_id}"
 
-def log_channel(task_id: str) -> str:
-    """Return the Redis channel of the log lines of one task."""
-    return f"{_LOG_CHANNEL}:{task_id}"
+    def log(self, task_id: str) -> str:
+        """Return the channel of the log lines of one task."""
+        return f"{self._log_prefix}{task_id}"
 
+    @property
+    def all_tasks(self) -> str:
+        """The pattern of the channels of all tasks."""
+        # The name of a database may contain brackets, but none of the other characters that Redis gives a meaning to.
+        return f"{_BRACKET.sub(_ESCAPED, self._task_prefix)}*"
 
-def subject_of(channel_name: str) -> tuple[str, bool]:
-    """Return the task id of a channel, and whether it is the channel of its log lines."""
-    kind, _, task_id = channel_name.partition(":")
-    return task_id, kind == _LOG_CHANNEL
+    def subject_of(self, channel: str) -> tuple[str, bool]:
+        """Return the task id of a channel, and whether it is the channel of its log lines."""
+        kind, _, task_id = channel.removeprefix(self._prefix).partition(":")
+        return task_id, kind == _LOG_CHANNEL
 
 
 def encode(document: Document) -> bytes:

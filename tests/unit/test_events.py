@@ -132,8 +132,9 @@ def test_a_foreign_payload_is_refused(payload: bytes) -> None:
 
 def test_channels_name_their_task() -> None:
     """A channel leads back to its task, whatever the id."""
-    assert events.channel("a:b") == "task:a:b"
-    assert events.subject_of(events.channel("a:b")) == ("a:b", False)
+    channels = events.Channels("db")
+    assert channels.task("a:b") == "gql-api:db:task:a:b"
+    assert channels.subject_of(channels.task("a:b")) == ("a:b", False)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ class ListFeed:
     ) -> None:
         self._connection = connection
         self._records = records
+        self._channels = records.channels
         self._on_contradiction = on_contradiction
         self._watchers = ListWatchers()
         self._unclear: set[str] = set()
@@ -88,20 +89,20 @@ class ListFeed:
         mailbox = ListMailbox(predicate)
         watchers = self._watchers
         if not watchers:
-            self._connection.subscribe(events.ALL_TASKS, PATTERN)
+            self._connection.subscribe(self._channels.all_tasks, PATTERN)
         watchers.add(mailbox)
         try:
             if watchers.watched_since is None:
                 began = await self._records.now()
                 watchers.watched_since = watchers.watched_since or began
                 self._scanned_until = self._scanned_until or began
-            await self._connection.acknowledged(events.ALL_TASKS, kind=PATTERN)
+            await self._connection.acknowledged(self._channels.all_tasks, kind=PATTERN)
             watchers.listening_since = watchers.listening_since or await self._records.now()
             yield mailbox
         finally:
             watchers.remove(mailbox)
             if not watchers:
-                self._connection.unsubscribe(events.ALL_TASKS, PATTERN)
+                self._connection.unsubscribe(self._channels.all_tasks, PATTERN)
                 self._scanned_until = None
 
     async def changed_since(self, since: datetime, fields: dict[str, int] | None = None) -> AsyncIterator[TaskRecord]:
@@ -136,7 +137,7 @@ class ListFeed:
         """
         if not self._watchers:
             return
-        event = events.decode(payload, events.subject_of(channel)[0])
+        event = events.decode(payload, self._channels.subject_of(channel)[0])
         EVENTS.count += 1
         if isinstance(event, Deletion):
             self._watchers.delete(event)

@@ -25,7 +25,7 @@ def contained(channel: str) -> Iterator[None]:
     except Exception as error:
         REFUSED_EVENTS.inc()
         cause = error.__cause__ or error
-        kind = f"{type(cause).__name__} {channel.partition(':')[0]}"
+        kind = type(cause).__name__
         if kind not in _logged and len(_logged) < _MAX_KINDS:
             _logged.add(kind)
             message = "A message on the channel %s was refused, and others like it are only counted: %s"

@@ -62,6 +62,7 @@ class TaskFeed:
         self._unclear: set[str] = set()
         self.lists = ListFeed(self._connection, records, self._contradicted.set)
         self._records = records
+        self._channels = records.channels
         self._backstop_seconds = backstop_seconds
         # By the id of the task. The watcher of a log has its mailbox in both.
         self._mailboxes: dict[str, set[Mailbox | LogMailbox]] = {}
@@ -95,15 +96,15 @@ class TaskFeed:
         When the mailbox opens, Redis has acknowledged the subscription, so that no later change is missed. While Redis
         is down, the mailbox opens after a short wait, and the backstop finds the changes.
         """
-        return _Watch(self._connection, self._mailboxes, task_id)
+        return _Watch(self._connection, self._mailboxes, task_id, self._channels.task(task_id))
 
     @contextlib.asynccontextmanager
     async def watch_log(self, task_id: str) -> AsyncIterator[LogMailbox]:
         """Open a mailbox for the log of one task, and for the end of the task; see :meth:`watch`."""
         mailbox = LogMailbox()
         with (
-            self._joined(self._mailboxes, task_id, events.channel(task_id), mailbox) as of_task,
-            self._joined(self._log_mailboxes, task_id, events.log_channel(task_id), mailbox) as of_log,
+            self._joined(self._mailboxes, task_id, self._channels.task(task_id), mailbox) as of_task,
+            self._joined(self._log_mailboxes, task_id, self._channels.log(task_id), mailbox) as of_log,
         ):
             await self._connection.acknowledged(of_task, of_log)
             yield mailbox
@@ -120,7 +121,7 @@ class TaskFeed:
 
     def _receive(self, channel: str, payload: bytes) -> None:
         """Deliver an event to the watchers. Without watchers the payload is not decoded."""
-        task_id, is_of_log = events.subject_of(channel)
+        task_id, is_of_log = self._channels.subject_of(channel)
         with contained(channel):
             if is_of_log:
                 if log_watchers := self._log_mailboxes.get(task_id):
@@ -194,12 +195,16 @@ class _Watch(contextlib.AbstractAsyncContextManager[Mailbox]):
     __slots__ = ("_channel", "_connection", "_mailbox", "_mailboxes", "_task_id")
 
     def __init__(
-        self, connection: PubSubConnection, mailboxes: dict[str, set[Mailbox | LogMailbox]], task_id: str
+        self,
+        connection: PubSubConnection,
+        mailboxes: dict[str, set[Mailbox | LogMailbox]],
+        task_id: str,
+        channel: str,
     ) -> None:
         self._connection = connection
         self._mailboxes = mailboxes
         self._task_id = task_id
-        self._channel = events.channel(task_id)
+        self._channel = channel
         self._mailbox = Mailbox()
 
     async def __aenter__(self) -> Mailbox:

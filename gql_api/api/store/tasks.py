@@ -23,6 +23,7 @@ from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.api.store.lists import TaskLists
 from gql_api.api.store.logs import LogLines
 from gql_api.api.store.partial_reads import PartialReads
+from gql_api.events import Channels
 from gql_api.outage import found_only_duplicates
 from gql_api.record import control, due, fields, queries, reads, writes
 from gql_api.record.fitness import rules
@@ -56,6 +57,7 @@ class TaskStore:
 
     def __init__(self, settings: Settings) -> None:
         self._shares_queues = settings.shares_queues
+        self.channels = Channels(settings.mongodb_database)
         seconds = settings.store_timeout_seconds
         timeout_ms = round(seconds * 1000)
         self._client: AsyncMongoClient[Document] = AsyncMongoClient(

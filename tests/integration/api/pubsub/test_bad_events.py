@@ -56,8 +56,8 @@ async def test_malformed_events_cost_no_watcher_anything(
         feed.lists.watch(lambda _: True) as changes,
     ):
         for payload in _malformed(document, task_id) * 5:
-            await redis.publish(events.channel(task_id), payload)
-            await redis.publish(events.log_channel(task_id), payload)
+            await redis.publish(store.channels.task(task_id), payload)
+            await redis.publish(store.channels.log(task_id), payload)
         await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
 
         async def started() -> bool:
@@ -86,7 +86,7 @@ async def test_a_forged_revision_silences_no_task(
         mailbox.skip(record.version)
         for revision, status in itertools.product((2_000, 2**31 - 1), ("STARTED", "SUCCESS")):
             forged = events.encode({**document, fields.REVISION: revision, fields.STATUS: status})
-            await redis.publish(events.channel(task_id), forged)
+            await redis.publish(store.channels.task(task_id), forged)
         await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
         assert (await taken(mailbox)).revision == 2
 
@@ -102,7 +102,7 @@ async def test_a_real_jump_is_delivered(
     """When a thousand events were lost, the next one brings what MongoDB has."""
     async with feed.watch(task_id) as mailbox, feed.lists.watch(lambda _: True) as changes:
         await asyncio.to_thread(mute_worker.change, writes.change(task_id, {}, announced=5_000))
-        await redis.publish(events.channel(task_id), events.encode(await _stored(store, task_id)))
+        await redis.publish(store.channels.task(task_id), events.encode(await _stored(store, task_id)))
         assert (await taken(mailbox)).revision == 5_001
         [change] = await asyncio.wait_for(changes.take(), 10)
         assert getattr(change.latest, "revision", 0) == 5_001
