@@ -59,7 +59,7 @@ class Side:
 
 def channel_of(task_id: str) -> str:
     """Return the channel of a task, the same for all sides."""
-    return events.channel(task_id)
+    return events.Channels(_DATABASE).task(task_id)
 
 
 def _fill_ours(mongodb_url: str, redis_url: str, ids: list[str]) -> dict[str, Any]:

@@ -8,15 +8,19 @@ clients watch them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import bson
+from bson import Int64
 from bson.errors import BSONError
 
 from gql_api.record import fields, logs
+from gql_api.record.fitness import rules
 from gql_api.record.logs import LogBatch
+from gql_api.record.model import MAX_INT
 from gql_api.record.reads import CODEC, FAST_CODEC, Document, TaskRecord
 
 MAX_BYTES = 32 * 1024
@@ -28,32 +32,53 @@ _DELETED_AT = "_deleted_at"
 _FIRST = "first"
 _UNTIL = "until"
 _LINES = "lines"
+_APPLICATION = "gql-api"
 _TASK_CHANNEL = "task"
 _LOG_CHANNEL = "log"
+_BRACKET = re.compile(r"[\[\]]")
+_ESCAPED = r"\\\g<0>"
+
+
+# What reading a payload of any bytes raises.
+_MALFORMED = (BSONError, AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
+_NEVER_OMITTED = {fields.ID, fields.REVISION, fields.STATUS, fields.UPDATED_AT}
+_NUMBERS = (int, Int64)
 
 
 class EventError(ValueError):
     """A payload on a channel is not an event in our format."""
 
 
-def channel(task_id: str) -> str:
-    """Return the Redis channel of the events of one task."""
-    return f"{_TASK_CHANNEL}:{task_id}"
+class Channels:
+    """The names of the Redis channels of one deployment.
 
+    Redis delivers what is published to the clients of all of its databases. Deployments that share a server, and have
+    MongoDB databases of different names, do not receive each other's events.
+    """
 
-ALL_TASKS = f"{_TASK_CHANNEL}:*"
-"""The pattern of the channels of all tasks."""
+    def __init__(self, database: str) -> None:
+        self._prefix = f"{_APPLICATION}:{database}:"
+        self._task_prefix = f"{self._prefix}{_TASK_CHANNEL}:"
+        self._log_prefix = f"{self._prefix}{_LOG_CHANNEL}:"
 
+    def task(self, task_id: str) -> str:
+        """Return the channel of the events of one task."""
+        return f"{self._task_prefix}{task_id}"
 
-def log_channel(task_id: str) -> str:
-    """Return the Redis channel of the log lines of one task."""
-    return f"{_LOG_CHANNEL}:{task_id}"
+    def log(self, task_id: str) -> str:
+        """Return the channel of the log lines of one task."""
+        return f"{self._log_prefix}{task_id}"
 
+    @property
+    def all_tasks(self) -> str:
+        """The pattern of the channels of all tasks."""
+        # The name of a database may contain brackets, but none of the other characters that Redis gives a meaning to.
+        return f"{_BRACKET.sub(_ESCAPED, self._task_prefix)}*"
 
-def subject_of(channel_name: str) -> tuple[str, bool]:
-    """Return the task id of a channel, and whether it is the channel of its log lines."""
-    kind, _, task_id = channel_name.partition(":")
-    return task_id, kind == _LOG_CHANNEL
+    def subject_of(self, channel: str) -> tuple[str, bool]:
+        """Return the task id of a channel, and whether it is the channel of its log lines."""
+        kind, _, task_id = channel.removeprefix(self._prefix).partition(":")
+        return task_id, kind == _LOG_CHANNEL
 
 
 def encode(document: Document) -> bytes:
@@ -95,8 +120,8 @@ class Deletion:
     record: TaskRecord | None = None
 
 
-def decode(payload: bytes) -> TaskRecord | Deletion:
-    """Read an event.
+def decode(payload: bytes, task_id: str | None = None) -> TaskRecord | Deletion:
+    """Read an event; ``task_id`` is the task of its channel, if that is known.
 
     Raises:
         EventError: the payload is not an event.
@@ -104,22 +129,38 @@ def decode(payload: bytes) -> TaskRecord | Deletion:
     try:
         event = bson.decode(payload, FAST_CODEC)
         at = event.pop(_DELETED_AT, None)
-        record = TaskRecord(event, frozenset(event.pop(_OMITTED, ())), _bytes(event.pop(_LAZY)))
-        _check_time(event[fields.UPDATED_AT])  # a part of the version, which every mailbox reads
+        omitted, lazy = event.pop(_OMITTED, []), _bytes(event.pop(_LAZY))
+        _check(event, omitted, is_deletion=at is not None)
+        if task_id not in (None, event[fields.ID]):
+            raise ValueError("it is about another task than its channel")
+        record = TaskRecord(event, frozenset(omitted), lazy)
         return record if at is None else Deletion(record.id, at.replace(tzinfo=UTC), record)
-    except (BSONError, KeyError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise EventError(f"not an event: {error}") from error
+
+
+def _check(event: Document, omitted: object, *, is_deletion: bool) -> None:
+    """Check the types of what every reader of an event relies on.
+
+    Raises:
+        ValueError: a field does not fit.
+    """
+    # The event of a deletion has only those fields of the last record that filters read.
+    misfit = rules.CORE.first_misfit(event) or (
+        rules.IN_EVENTS.misfit_among_present(event) if is_deletion else rules.IN_EVENTS.first_misfit(event)
+    )
+    if misfit is not None:
+        raise rules.MisfitError(event.get(fields.ID), misfit)
+    if not isinstance(omitted, list) or not all(
+        isinstance(name, str) and name not in _NEVER_OMITTED for name in omitted
+    ):
+        raise ValueError(f"{_OMITTED} is {omitted!r:.200}")
 
 
 def _bytes(lazy: object) -> bytes:
     if not isinstance(lazy, bytes):
         raise TypeError(f"{_LAZY} is {type(lazy)}")
     return lazy
-
-
-def _check_time(time: object) -> None:
-    if not isinstance(time, datetime):
-        raise TypeError(f"{fields.UPDATED_AT} is {type(time)}")
 
 
 def encode_log(batch: LogBatch) -> bytes:
@@ -141,6 +182,18 @@ def decode_log(payload: bytes) -> LogBatch:
         event = bson.decode(payload, CODEC)
         documents = event.get(_LINES)
         lines = None if documents is None else tuple(map(logs.line_from, documents))
-        return LogBatch(int(event[_FIRST]), int(event[_UNTIL]), lines)
-    except (BSONError, KeyError, TypeError, ValueError) as error:
+        batch = LogBatch(event[_FIRST], event[_UNTIL], lines)
+        _check_batch(batch)
+    except _MALFORMED as error:
         raise EventError(f"not an event: {error}") from error
+    return batch
+
+
+def _check_batch(batch: LogBatch) -> None:
+    positions = [batch.first, *(line.position for line in batch.lines or ()), batch.until]
+    if not all(type(position) in _NUMBERS for position in positions) or positions != sorted(positions):
+        raise ValueError(f"the positions are {positions!r:.200}")
+    if not 0 <= batch.first <= batch.until <= MAX_INT:
+        raise ValueError(f"the lines are {batch.first} to {batch.until}")
+    if not all(isinstance(line.at, datetime) and isinstance(line.message, str) for line in batch.lines or ()):
+        raise TypeError("a line has no time or no text")

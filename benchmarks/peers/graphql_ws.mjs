@@ -48,7 +48,7 @@ async function stored(id) {
 
 const redis = createClient({ url: process.env.REDIS_URL });
 await redis.connect();
-await redis.pSubscribe('task:*', (message) => {
+await redis.pSubscribe('gql-api:*:task:*', (message) => {
   const { _id: id, ...rest } = JSON.parse(message);
   const task = { id, ...rest };
   for (const put of watchers.get(id) ?? []) put(task);

@@ -85,7 +85,7 @@ def _task(document: Any) -> Task:
 
 async def _listen() -> None:
     async with Redis.from_url(os.environ["REDIS_URL"]) as redis, redis.pubsub() as pubsub:
-        await pubsub.psubscribe("task:*")
+        await pubsub.psubscribe("gql-api:*:task:*")
         async for message in pubsub.listen():
             if message["type"] == "pmessage":
                 document = json.loads(message["data"])

@@ -25,12 +25,12 @@ class BatchedReads(Generic[Key, Value]):
     the first may wait on a dead connection.
 
     Args:
-        read: reads many values, in the order of their ids.
+        read: reads many values, in the order of their ids. An exception among them is raised for its caller.
         slow_seconds: the time after which another query may begin beside a running one.
     """
 
     def __init__(
-        self, read: Callable[[list[Key]], Awaitable[Sequence[Value]]], slow_seconds: float = _SLOW_SECONDS
+        self, read: Callable[[list[Key]], Awaitable[Sequence[Value | Exception]]], slow_seconds: float = _SLOW_SECONDS
     ) -> None:
         self._read = read
         self._slow_seconds = slow_seconds
@@ -80,5 +80,9 @@ class BatchedReads(Generic[Key, Value]):
                     future.set_exception(error)
         else:
             for (_, future), value in zip(pending, values, strict=True):
-                if not future.done():
+                if future.done():
+                    continue
+                if isinstance(value, Exception):
+                    future.set_exception(value)
+                else:
                     future.set_result(value)

@@ -10,6 +10,7 @@ from typing import Self
 from graphql import GraphQLError
 from pymongo.errors import WaitQueueTimeoutError
 
+from gql_api.record.fitness.rules import Misfit
 from gql_api.record.reads import TaskRecord
 from gql_api.telemetry.counters import LIMITS_EXCEEDED
 from gql_api.values import Problem
@@ -19,6 +20,7 @@ ANSWER_TOO_LARGE = "ANSWER_TOO_LARGE"
 BAD_INPUT = "BAD_USER_INPUT"
 CONFLICT = "CONFLICT"
 DOCUMENT_NOT_TRUSTED = "DOCUMENT_NOT_TRUSTED"
+INVALID_RECORD = "INVALID_RECORD"
 INTERNAL = "INTERNAL_SERVER_ERROR"
 LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
 NOT_FOUND = "NOT_FOUND"
@@ -54,6 +56,14 @@ class ClientError(ApiError, GraphQLError):
     def not_found(cls, task_id: str) -> Self:
         """Return the error of an operation that needs a task with this id."""
         return cls(_no_such_task(task_id), NOT_FOUND)
+
+
+class InvalidRecordError(ClientError):
+    """An error of an operation that needs a record that does not fit."""
+
+    def __init__(self, task_id: object, misfit: Misfit) -> None:
+        message = f'The record of task {_text(task_id)} does not fit: {misfit}. "gql-api doctor" lists such records'
+        super().__init__(message, INVALID_RECORD)
 
 
 class LimitExceededError(ClientError):

@@ -198,3 +198,33 @@ def setup_mongodb(admin_url: str, member: str, timeout: float) -> None:
         setup(Settings.load(), admin_url, member, timeout)
     except (SettingsError, SetupError) as error:
         raise click.ClickException(str(error)) from None
+
+
+class _UnableError(click.ClickException):
+    """An error of a command whose exit code 1 is a finding."""
+
+    exit_code = 2
+
+
+@main.command()
+@click.option("--repair", is_flag=True, help="Derive what is missing or wrong, where that is possible.")
+@click.option(
+    "--export",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the records to a new file, as they are found: one a line, in MongoDB's canonical Extended JSON.",
+)
+@click.option("--delete", is_flag=True, help="Delete the records that are exported, except repaired ones.")
+def doctor(*, repair: bool, export: Path | None, delete: bool) -> None:
+    """List records that do not fit: the id, the field and the problem of each.
+
+    The exit code is 0 when none is left, 1 when some are, and 2 when the command could not run.
+    """
+    from gql_api.cli.doctor import Actions, DoctorError, run  # noqa: PLC0415 - the other commands do not need it
+
+    if delete and export is None:
+        raise click.UsageError("--delete needs --export, which keeps what is deleted")
+    try:
+        left = run(Settings.load(), Actions(repair, export, delete), click.echo)
+    except (SettingsError, DoctorError) as error:
+        raise _UnableError(str(error)) from None
+    sys.exit(1 if left else 0)

@@ -9,6 +9,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from gql_api.record.protection import validator
 from gql_api.settings import Settings
 
 REPLICA_SET = "rs0"
@@ -57,6 +58,7 @@ def setup(settings: Settings, admin_url: str, member: str, timeout: float) -> No
     target: dict[str, Any] = parse_uri(settings.mongodb_url)
     options = target["options"]
     initiate(admin_url, member, options.get("replicaSet", REPLICA_SET), timeout)
+    _protect(admin_url, settings.mongodb_database)
     if not target["username"]:
         return
     if options.get("authSource") != "admin":
@@ -72,6 +74,18 @@ def setup(settings: Settings, admin_url: str, member: str, timeout: float) -> No
             if error.code != _USER_EXISTS:
                 raise SetupError(f"The user of MONGODB_URL could not be created: {error}") from error
             client.admin.command("updateUser", target["username"], **account)
+
+
+def _protect(admin_url: str, database: str) -> None:
+    """Set the validator of the tasks, which the user of ``MONGODB_URL`` may set for a new collection only."""
+    with MongoClient[dict[str, Any]](admin_url, directConnection=True) as client:
+        found = list(client[database].list_collections(filter=validator.FIND))
+        command = validator.command(found)
+        try:
+            if command is not None:
+                client[database].command(command)
+        except PyMongoError as error:
+            raise SetupError(f"The validator of the tasks could not be set: {error}") from error
 
 
 def _configure(client: MongoClient[dict[str, Any]], name: str, member: str) -> None:

@@ -82,7 +82,7 @@ def by_metadata(query: Document, path: str, first: int) -> list[dict[str, Any]]:
 
 def bucket_from(document: Document) -> Bucket:
     """Read one row."""
-    return Bucket(document[f.ID], document[_COUNT])
+    return Bucket(values.load_finite(document[f.ID]), document[_COUNT])
 
 
 def _counted(by: str) -> dict[str, Any]:

@@ -105,12 +105,16 @@ class PageRequest:
 
 
 def children(
-    parent_ids: list[str], page: PageRequest, projection: Mapping[str, int] | None = None
+    parent_ids: list[str],
+    page: PageRequest,
+    projection: Mapping[str, int] | None = None,
+    matching: Document | None = None,
 ) -> list[dict[str, Any]]:
     """Return the aggregation over TASKS that reads the same page of the children of each of some tasks, a child a row.
 
-    It begins at the parents and enters the index of children once for each.
+    It begins at the parents and enters the index of children once for each. ``matching`` is one more filter.
     """
+    query = {"$and": [page.query(), matching or {}]}
     # The children of one parent together may exceed the size of a document. MongoDB joins $lookup and $unwind, so that
     # it never makes that document.
     projected = [] if projection is None else [{"$project": projection}]
@@ -118,7 +122,7 @@ def children(
         "from": f.TASKS,
         "localField": f.ID,
         "foreignField": f.PARENT_ID,
-        "pipeline": [{"$match": page.query()}, {"$sort": dict(page.sort())}, {"$limit": page.limit}, *projected],
+        "pipeline": [{"$match": query}, {"$sort": dict(page.sort())}, {"$limit": page.limit}, *projected],
         "as": f.CHILDREN,
     }
     return [

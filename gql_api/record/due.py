@@ -13,9 +13,11 @@ from typing import Any
 from gql_api.record import claims, control
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
+from gql_api.record.fitness import rules
 from gql_api.record.reads import Document
 from gql_api.record.writes import NOW, REMOVE, Write, change, from_now, literal
 
+_OF_QUEUES = rules.of(frozenset({f.QUEUE, f.PRIORITY}))
 # The due time of a waiting task whose message has left its queue without a claim: no time comes after it.
 WITH_STOCK_WORKER = datetime(3000, 1, 1, tzinfo=UTC)
 
@@ -200,9 +202,17 @@ def queues_waiting(time: datetime, names: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def queue_from(group: Document) -> WaitingQueue:
-    """Read a row of :func:`queues_waiting`."""
-    return WaitingQueue(group[f.ID][f.QUEUE], group[f.ID][f.PRIORITY], group[f.DUE_AT])
+def queue_from(group: Document) -> WaitingQueue | None:
+    """Read a row of :func:`queues_waiting`; None for one of records that do not fit."""
+    if _OF_QUEUES.first_misfit({f.ID: "", **group[f.ID]}) is not None:
+        return None
+    return WaitingQueue(group[f.ID][f.QUEUE], int(group[f.ID][f.PRIORITY]), group[f.DUE_AT])
+
+
+def queued_in_group(group: Document, time: datetime, names: list[str]) -> Document:
+    """Return the filter that finds the tasks of a row that :func:`queue_from` cannot read."""
+    queue, priority = ({"$eq": group[f.ID].get(name)} for name in (f.QUEUE, f.PRIORITY))
+    return {**before(Status.QUEUED, time, names), f.QUEUE: queue, f.PRIORITY: priority}
 
 
 def queued_before(time: datetime, queue: WaitingQueue, names: list[str]) -> Document:

@@ -76,6 +76,8 @@ TAKEN_BY = "taken_by"
 # The token of the sender that created the record: a creation whose reply was lost recognises itself by it.
 SENDER_TOKEN = "sender_token"  # noqa: S105 - the name of a field
 DELETED_AT = "deleted_at"
+# What recovery has moved out of the way in a record that does not fit: its times, and the problem.
+SET_ASIDE = "set_aside"
 # The counts of logged lines and bytes; see gql_api.record.logs.
 LOGGED = "logged"
 # The parts of the message that no other field has: callbacks, chain, chord, limits.
@@ -171,5 +173,5 @@ LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 # The fields that clients do not see; events leave them out.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
-    REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID, UNSENT,
+    REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID, UNSENT, SET_ASIDE,
 )  # fmt: skip

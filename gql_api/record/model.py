@@ -8,6 +8,21 @@ from typing import Any, NamedTuple
 
 from gql_api.record.fields import FINAL, Status
 
+# GraphQL's Int has 32 bits.
+MAX_INT = 2**31 - 1
+
+
+def priority_of(value: Any) -> int:
+    """Return the priority that a message asks for, as a number that a record can have; 0 for anything else.
+
+    kombu reads the priorities of messages in the same way.
+    """
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return max(-MAX_INT - 1, min(MAX_INT, number))
+
 
 @dataclass(frozen=True, slots=True)
 class MessageParts:

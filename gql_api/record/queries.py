@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Self
 
 from gql_api.record import fields as f
+from gql_api.record.fitness import rules
+from gql_api.record.fitness.rules import Fitness
 from gql_api.record.model import Version
 from gql_api.record.reads import Document, Field, TaskRecord
 from gql_api.record.writes import NOW
@@ -105,6 +107,11 @@ class Part:
         if self.names == _STORED_NAMES.keys():
             return None
         return {**STATE_ONLY, **{_STORED_NAMES[name]: 1 for name in self.names}}
+
+    @cached_property
+    def fitness(self) -> Fitness:
+        """The rules for the fields of the part."""
+        return rules.of_projection(self.projection)
 
     @cached_property
     def omitted(self) -> frozenset[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,12 +15,16 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.fields import FINAL, WAITING, Status
+from gql_api.record.fitness import rules
 from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress, Transition, Version
 
 Document = dict[str, Any]
 
-# Times carry their offset. A time that Python cannot represent becomes the nearest one that it can.
-CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_CLAMP)
+# Times carry their offset. A time that Python cannot represent becomes the nearest one that it can. MongoDB stores
+# texts that are not UTF-8, if a program sends such: one of them must not fail the read of all records beside it.
+CODEC: CodecOptions[Document] = CodecOptions(
+    tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_CLAMP, unicode_decode_error_handler="replace"
+)
 # For documents that are read through TaskRecord only, which adds the offset to the times that are read.
 FAST_CODEC: CodecOptions[Document] = CODEC.with_options(tz_aware=False)
 
@@ -29,6 +35,7 @@ _FINAL = frozenset(map(str, FINAL))
 T = TypeVar("T")
 
 _REQUIRED: Any = object()
+_LAZY_RULES = rules.of(frozenset(f.LAZY))
 
 
 def _utc(time: Any) -> Any:
@@ -94,22 +101,35 @@ def _error(stored: Document) -> ErrorInfo:
     return ErrorInfo(
         type=stored[f.TYPE],
         message=stored[f.MESSAGE],
-        module=stored[f.MODULE],
-        args=values.load(stored[f.ARGS]),
-        traceback=stored[f.TRACEBACK],
+        module=stored.get(f.MODULE),
+        args=values.load(stored.get(f.ARGS)),
+        traceback=stored.get(f.TRACEBACK),
     )
 
 
 def _progress(stored: Document) -> Progress:
-    return Progress(stored[f.CURRENT], stored[f.TOTAL], stored[f.MESSAGE], values.load(stored[f.DATA]))
+    message = stored.get(f.MESSAGE)
+    return Progress(
+        _figure(stored.get(f.CURRENT)),
+        _figure(stored.get(f.TOTAL)),
+        message if isinstance(message, str) else None,
+        values.load(stored.get(f.DATA)),
+    )
+
+
+def _figure(stored: Any) -> float | None:
+    return stored if values.is_number(stored) and math.isfinite(stored) else None
 
 
 def _custom_state(stored: Document) -> tuple[str, Any]:
     return stored[f.NAME], values.load(stored[f.DATA])
 
 
+_MESSAGE_PARTS = {part.name for part in dataclasses.fields(MessageParts)}
+
+
 def _message_parts(stored: Document) -> MessageParts:
-    parts = values.load(stored)
+    parts = {name: value for name, value in values.load(stored).items() if name in _MESSAGE_PARTS}
     if "task" in parts:
         # A whole message. An earlier version left empty kwargs out.
         parts.setdefault("kwargs", {})
@@ -130,7 +150,7 @@ class TaskRecord:
     """The positional arguments, as JSON values."""
     kwargs: Field[dict[str, Any]] = Field(f.KWARGS, decode=values.load)
     """The keyword arguments, as JSON values."""
-    metadata: Field[dict[str, Any]] = Field(f.METADATA, decode=values.load)
+    metadata: Field[dict[str, Any]] = Field(f.METADATA, decode=values.load_finite)
     """The caller's own JSON object."""
     stored_metadata: Field[Any] = Field(f.METADATA, default=None)
     """The metadata in its form in MongoDB, which the paths of filters go by; see :mod:`gql_api.values`."""
@@ -307,6 +327,9 @@ class TaskRecord:
     def _load_lazy(self) -> Document:
         """Return the document with all of its fields."""
         if self._lazy is not None:
-            self._document.update(bson.decode(self._lazy, FAST_CODEC))
+            fields = bson.decode(self._lazy, FAST_CODEC)
+            if (misfit := _LAZY_RULES.misfit_among_present(fields)) is not None:
+                raise rules.MisfitError(self.id, misfit)
+            self._document.update(fields)
             self._lazy = None
         return self._document

@@ -15,7 +15,7 @@ from typing import Any
 from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.fields import FINAL_NAMES, Status
-from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress
+from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress, priority_of
 
 Filter = dict[str, Any]
 Update = list[dict[str, Any]]
@@ -34,15 +34,15 @@ def create(task: NewTask) -> Write:
     document = {
         f.SHAPE: f.SHAPE_VERSION,
         f.REVISION: 1,
-        f.NAME: task.name,
+        f.NAME: _text(task.name),
         f.ARGS: values.dump(task.args),
         f.KWARGS: values.dump(task.kwargs),
         f.METADATA: values.dump(task.metadata),
         f.ATTEMPTS: 0,
-        f.QUEUE: task.queue,
-        f.PRIORITY: task.priority,
-        f.PARENT_ID: task.parent_id,
-        f.ROOT_ID: task.root_id or task.id,
+        f.QUEUE: _text(task.queue),
+        f.PRIORITY: priority_of(task.priority),
+        f.PARENT_ID: _text(task.parent_id),
+        f.ROOT_ID: _text(task.root_id or task.id),
         f.IDEMPOTENCY_KEY: task.idempotency_key,
         f.INPUT_DIGEST: task.input_digest,
         f.REPLAY_OF: task.replay_of,
@@ -288,8 +288,8 @@ def next_message(task: NewTask) -> dict[str, Any]:
     parts = replace(task.message or MessageParts(), task=task.name, args=task.args, kwargs=task.kwargs)
     return {
         **message_parts(parts),
-        f.QUEUE: literal(task.queue),
-        f.PRIORITY: task.priority,
+        f.QUEUE: literal(_text(task.queue)),
+        f.PRIORITY: priority_of(task.priority),
         f.EXPIRES_AT: REMOVE if (expires_at := _expiry(task)) is None else expires_at,
     }
 
@@ -343,6 +343,11 @@ def _error(error: ErrorInfo | None) -> dict[str, Any]:
         f.TRACEBACK: None if error.traceback is None else storable(error.traceback),
     }
     return {f.ERROR: literal(document)}
+
+
+def _text(value: Any) -> str | None:
+    """Return the text of a name or an id, for which a message of another program may have anything."""
+    return None if value is None else storable(str(value))
 
 
 def storable(text: str) -> str:

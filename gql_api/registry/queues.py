@@ -46,7 +46,8 @@ def depths() -> list[dict[str, Any]]:
     They are the queues in which tasks wait, those that live workers serve, and those of announced tasks.
     """
     return [
-        {"$match": {f.STATUS: Status.QUEUED}},
+        # One record of another type would fail the aggregation, or have no name to show.
+        {"$match": {f.STATUS: Status.QUEUED, f.QUEUE: {"$type": "string"}, f.HISTORY: {"$type": "array"}}},
         {"$group": {f.ID: f"${f.QUEUE}", _DEPTH: {"$sum": 1}, _OLDEST: {"$min": _QUEUED_AT}}},
         {"$unionWith": {"coll": f.WORKERS, "pipeline": workers.queues_served()}},
         {"$unionWith": {"coll": f.DEFINITIONS, "pipeline": [{"$project": {f.ID: f"${f.QUEUE}"}}]}},

@@ -34,12 +34,18 @@ REQUEST_SECONDS: Final = Histogram("gql_api_http_request_seconds", "Time until a
 TASKS_CREATED: Final = Counter("gql_api_tasks_created", "Tasks created by this process.")
 TASKS_UNFINISHED: Final = Gauge("gql_api_tasks_unfinished", "Tasks that have not ended, in the store.", ["status"])
 EVENTS: Final = Tally("gql_api_events", "Events received for tasks and lists that a client watches.")
+REFUSED_EVENTS: Final = Counter(
+    "gql_api_events_refused", "Messages on the channels of events that were none. Stays 0 in health."
+)
 DELIVERIES: Final = Tally("gql_api_deliveries", "Results of shared executions handed to subscribers.")
 MERGED: Final = Tally("gql_api_merged", "Deliveries that a newer one replaced before they were sent.")
 LIMITS_EXCEEDED: Final = Counter(
     "gql_api_limits_exceeded", "Requests, frames and connections refused because of a limit.", ["limit"]
 )
 MESSAGES_REJECTED: Final = Counter("gql_api_messages_rejected", "Messages that this worker could not handle.")
+MISFITS: Final = Counter(
+    "gql_api_records_that_do_not_fit", "Records found that do not fit, each counted once. Stays 0 in health."
+)
 SLOW_CONSUMERS: Final = Counter("gql_api_slow_consumers", "Subscriptions ended because their client fell behind.")
 BACKSTOP_FOUND: Final = Counter(
     "gql_api_backstop_found", "Changes found in MongoDB without an event. Stays 0 in health."

@@ -7,7 +7,7 @@ changes them by path, ``problems`` has the report of what is wrong with a value 
 
 from __future__ import annotations
 
-from gql_api.values.encoding import MAX_DEPTH, MAX_KEYS, check, dump, escape_key, is_number, is_text, load
+from gql_api.values.encoding import MAX_DEPTH, MAX_KEYS, check, dump, escape_key, is_number, is_text, load, load_finite
 from gql_api.values.plain import plain
 from gql_api.values.problems import MAX_PROBLEMS, InvalidValueError, Path, Problem
 
@@ -24,5 +24,6 @@ __all__ = [
     "is_number",
     "is_text",
     "load",
+    "load_finite",
     "plain",
 ]

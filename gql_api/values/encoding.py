@@ -14,6 +14,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from bson import DBRef, json_util
+
+from gql_api.values.plain import finite
 from gql_api.values.problems import MAX_PROBLEMS, Path, Problem
 
 _ESCAPES = {"%": "%25", ".": "%2E", "$": "%24"}
@@ -22,12 +25,14 @@ _ESCAPABLE = re.compile(r"[%.$]")
 _ESCAPED = re.compile(r"%25|%2E|%24")
 _EMPTY_KEY = "%"
 _TEXT_KEY = "%json"
-_SCALARS = frozenset({bool, float, int, str, type(None)})
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
 # MongoDB refuses documents nested deeper than 100 levels; the record itself needs a few of them.
 _MAX_STORED_DEPTH = 80
+_JSON_TYPES: frozenset[type] = frozenset({str, int, float, bool, type(None)})
+_FINITE_TYPES = _JSON_TYPES - {float}
+_NO_JSON = object()
 _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 
 
@@ -37,18 +42,47 @@ def dump(value: Any) -> Any:
 
 
 def load(stored: Any) -> Any:
-    """Return the JSON value of a BSON form made by :func:`dump`."""
-    # No call for what needs no change: the values of an answer are loaded in one go.
+    """Return the JSON value of a BSON form made by :func:`dump`, or by another program: it never fails.
+
+    A value that JSON has not, like a Decimal128, is returned as MongoDB's relaxed Extended JSON. Numbers that are not
+    finite stay, for Celery makes the same values again; see :func:`load_finite`.
+    """
+    return _load(stored, _JSON_TYPES)
+
+
+def load_finite(stored: Any) -> Any:
+    """Do the same as :func:`load`, for values that go to clients: numbers that are not finite become texts."""
+    return _load(stored, _FINITE_TYPES)
+
+
+def _load(stored: Any, leaves: frozenset[type]) -> Any:
     if isinstance(stored, dict):
-        if _TEXT_KEY in stored:
-            return json.loads(stored[_TEXT_KEY])
+        if _TEXT_KEY in stored and (parsed := _from_text(stored[_TEXT_KEY])) is not _NO_JSON:
+            return parsed if leaves is _JSON_TYPES else finite(parsed)
+        # No call for what needs no change: the values of an answer are loaded in one go.
         return {
-            _unescape_key(key) if "%" in key else key: item if type(item) in _SCALARS else load(item)
+            _unescape_key(key) if "%" in key else key: item if type(item) in leaves else _load(item, leaves)
             for key, item in stored.items()
         }
     if isinstance(stored, list):
-        return [item if type(item) in _SCALARS else load(item) for item in stored]
-    return stored
+        return [item if type(item) in leaves else _load(item, leaves) for item in stored]
+    if type(stored) in leaves or isinstance(stored, int):
+        return stored
+    return finite(stored) if isinstance(stored, float) else _extended(stored)
+
+
+def _from_text(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return _NO_JSON
+
+
+def _extended(value: Any) -> Any:
+    if isinstance(value, DBRef):
+        return load(dict(value.as_doc()))
+    # Some of its forms contain BSON values again.
+    return load(json_util.default(value, json_util.RELAXED_JSON_OPTIONS))
 
 
 def escape_key(key: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 from support import ROOT, Api
 
-from gql_api.events import ALL_TASKS, channel
+from gql_api.events import Channels
 
 Run = Callable[..., str]
 
@@ -55,10 +55,11 @@ def run(api: Api, environment: dict[str, str], tmp_path_factory: pytest.TempPath
 def test_events_go_to_the_broker_of_the_application(environment: dict[str, str], run: Run) -> None:
     """Without REDIS_URL and CELERY_BROKER_URL, the API receives them from the Redis that the application uses."""
     with Redis.from_url(environment["CELERY_BROKER_URL"]) as client, client.pubsub() as pubsub:
-        pubsub.psubscribe(ALL_TASKS)
+        channels = Channels(environment["MONGODB_DATABASE"])
+        pubsub.psubscribe(channels.all_tasks)
         task_id = run("from shop import price; print(price.delay('tea').id)").strip()
         received = (pubsub.get_message(timeout=10) or {} for _ in range(1000))
-        assert any(message.get("channel") == channel(task_id).encode() for message in received)
+        assert any(message.get("channel") == channels.task(task_id).encode() for message in received)
 
 
 def test_redis_url_takes_precedence(run: Run) -> None:

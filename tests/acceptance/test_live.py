@@ -21,7 +21,6 @@ from support import ROOT, Api, process, wait_until, wait_until_async
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from gql_api import events
 from gql_api.cli.embedded_servers import free_port
 from gql_api.record import writes
 from gql_api.record.model import NewTask, Progress
@@ -153,8 +152,7 @@ async def test_every_watcher_ends_right_though_the_feed_is_cut(
 
 
 async def _subscribed(redis: Redis, task_id: str) -> bool:
-    channel = events.channel(task_id)
-    return bool(dict(redis.pubsub_numsub(channel))[channel])
+    return bool(redis.pubsub_channels(f"gql-api:*:task:{task_id}"))
 
 
 async def test_a_thousand_tasks_that_end_while_they_are_subscribed_to(

@@ -15,7 +15,6 @@ from pymongo import UpdateOne
 from redis import Redis
 from support import ROOT, Api, wait_until
 
-from gql_api import events
 from gql_api.record import fields, writes
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
@@ -268,7 +267,7 @@ def test_what_is_kept_long_enough_is_deleted(site: Site) -> None:
     waiting = site.record("work", 0.0, scheduled_for=datetime.now(UTC) + timedelta(hours=1))
     # Events are not text.
     with Redis.from_url(site.redis_url) as redis, redis.pubsub() as subscriber:
-        subscriber.psubscribe(events.ALL_TASKS)
+        subscriber.psubscribe(site.store._connections.channels.all_tasks)  # noqa: SLF001 - of the deployment
         site.worker("second", environment={"RETENTION_DAYS": "1"})
         wait_until(lambda: site.store.find(old) is None)
         wait_until(lambda: old in str(subscriber.get_message()))

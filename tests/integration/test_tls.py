@@ -19,7 +19,7 @@ from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.store.tasks import TaskStore
 from gql_api.app import open_services
 from gql_api.dispatch import Dispatcher
-from gql_api.events import channel
+from gql_api.events import Channels
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 from gql_api.worker.store.publisher import Publisher
@@ -82,5 +82,5 @@ def _publish(settings: Settings) -> None:
 
 def _publish_event(settings: Settings) -> None:
     publisher = Publisher(settings.redis_url, 5.0)
-    publisher.publish([(channel("secure"), b"")])
+    publisher.publish([(Channels(settings.mongodb_database).task("secure"), b"")])
     publisher.close()

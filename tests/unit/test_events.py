@@ -9,6 +9,7 @@ import pytest
 from gql_api import events
 from gql_api.record import fields
 from gql_api.record.fields import Status
+from gql_api.record.fitness.rules import MisfitError
 from gql_api.record.reads import TaskRecord
 
 
@@ -131,5 +132,46 @@ def test_a_foreign_payload_is_refused(payload: bytes) -> None:
 
 def test_channels_name_their_task() -> None:
     """A channel leads back to its task, whatever the id."""
-    assert events.channel("a:b") == "task:a:b"
-    assert events.subject_of(events.channel("a:b")) == ("a:b", False)
+    channels = events.Channels("db")
+    assert channels.task("a:b") == "gql-api:db:task:a:b"
+    assert channels.subject_of(channels.task("a:b")) == ("a:b", False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"revision": "3"}, {"revision": 2**60}, {"revision": -1}, {"revision": 1.5}, {"attempts": None},
+        {"created_at": "now"}, {"queue": 5}, {"priority": [1]}, {"error": "x"}, {"error": {"type": 1}},
+        {"_omitted": "revision"}, {"_omitted": ["updated_at"]}, {"_omitted": [{}]}, {"_deleted_at": 5},
+        {"_deleted_at": {"a": 1}}, {"_id": 5}, {"_id": "another"}, {"finished_at": 1},
+    ],
+)  # fmt: skip
+def test_an_event_with_a_wrong_type_is_refused(change: dict[str, Any]) -> None:
+    """The types of all fields are checked before a watcher receives them."""
+    event = {**bson.decode(events.encode(_document())), **change}
+    with pytest.raises(events.EventError):
+        events.decode(bson.encode(event), "t1")
+
+
+@pytest.mark.parametrize("lazy", [{"history": 5}, {"metadata": "x"}, {"kwargs": [1]}, {"history": [{"at": 1}]}])
+def test_a_lazy_field_of_a_wrong_type_is_refused_when_it_is_read(lazy: dict[str, Any]) -> None:
+    """It is checked when it is decoded."""
+    event = {**bson.decode(events.encode(_document())), "_folded": bson.encode(lazy)}
+    record = _record(bson.encode(event))
+    with pytest.raises(MisfitError):
+        getattr(record, next(iter(lazy)))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"first": "1", "until": 2}, {"first": 1}, {"first": 3, "until": 2}, {"first": 1, "until": 2**60},
+        {"first": 1, "until": 1, "lines": 5}, {"first": 1, "until": 1, "lines": [{}]}, {"first": -1, "until": 1},
+        {"first": 1, "until": 1, "lines": [{"position": 9, "at": datetime(2026, 1, 1, tzinfo=UTC), "level": 20,
+                                            "message": "m"}]},
+    ],
+)  # fmt: skip
+def test_lines_of_a_wrong_type_are_refused(event: dict[str, Any]) -> None:
+    """The same holds for events of log lines."""
+    with pytest.raises(events.EventError):
+        events.decode_log(bson.encode(event))

@@ -15,6 +15,7 @@ from gql_api.api.store.tasks import TaskStore
 from gql_api.query.lists import OLDEST_FIRST, PageRequest, Position
 from gql_api.record import bulk, queries
 from gql_api.record.bulk import Action
+from gql_api.record.fitness import rules
 from gql_api.record.reads import Document, TaskRecord
 
 # In one call.
@@ -51,7 +52,8 @@ class Bulk:
         Raises:
             ClientError: finding the tasks takes too long.
         """
-        matching = bulk.matched(action, query, await self._store.now())
+        # One record that does not fit would fail the write of all.
+        matching = rules.fitting(bulk.matched(action, query, await self._store.now()))
         outcome = Outcome(await self._store.lists.count(matching))
         if not dry_run:
             async for records in self._batches(action, matching):

@@ -64,7 +64,7 @@ class Changes:
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for task_id, event in messages:
-                    pipeline.publish(events.channel(task_id), event)
+                    pipeline.publish(self._store.channels.task(task_id), event)
                 await pipeline.execute()
         except RedisError as error:
             # The change is stored, and watchers find it when they read MongoDB again: the call must not fail.

@@ -23,9 +23,11 @@ def encode(value: object, *, sort_keys: bool = False) -> bytes:
     """Write a value as JSON, with times as :func:`write_time` writes them."""
     try:
         return orjson.dumps(value, option=_SORTED if sort_keys else orjson.OPT_NAIVE_UTC)
-    except TypeError:  # orjson refuses integers of more than 64 bits; json accepts them
-        # json writes NaN too, which is not JSON.
-        text = json.dumps(finite(value), separators=(",", ":"), sort_keys=sort_keys, default=write_time)
+    except TypeError:  # orjson refuses integers of more than 64 bits and lone surrogates; json accepts them
+        # json would write NaN too, which is not JSON.
+        text = json.dumps(
+            finite(value), separators=(",", ":"), sort_keys=sort_keys, default=write_time, allow_nan=False
+        )
         return text.encode()
 
 

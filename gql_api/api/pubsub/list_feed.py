@@ -19,6 +19,7 @@ from gql_api.api.errors import ClientError
 from gql_api.api.pubsub.connection import PATTERN, PubSubConnection
 from gql_api.api.pubsub.list_mailbox import ListMailbox, Predicate
 from gql_api.api.pubsub.list_watchers import ListWatchers
+from gql_api.api.pubsub.refusals import MAX_JUMP
 from gql_api.api.store.tasks import TaskStore
 from gql_api.events import Deletion
 from gql_api.query.lists import Order, OrderField, PageRequest, Position
@@ -60,9 +61,11 @@ class ListFeed:
     ) -> None:
         self._connection = connection
         self._records = records
+        self._channels = records.channels
         self._on_contradiction = on_contradiction
         self._watchers = ListWatchers()
         self._unclear: set[str] = set()
+        self._unconfirmed_jumps: set[str] = set()
         # By the clock of MongoDB: the end of the last scan.
         self._scanned_until: datetime | None = None
 
@@ -86,20 +89,20 @@ class ListFeed:
         mailbox = ListMailbox(predicate)
         watchers = self._watchers
         if not watchers:
-            self._connection.subscribe(events.ALL_TASKS, PATTERN)
+            self._connection.subscribe(self._channels.all_tasks, PATTERN)
         watchers.add(mailbox)
         try:
             if watchers.watched_since is None:
                 began = await self._records.now()
                 watchers.watched_since = watchers.watched_since or began
                 self._scanned_until = self._scanned_until or began
-            await self._connection.acknowledged(events.ALL_TASKS, kind=PATTERN)
+            await self._connection.acknowledged(self._channels.all_tasks, kind=PATTERN)
             watchers.listening_since = watchers.listening_since or await self._records.now()
             yield mailbox
         finally:
             watchers.remove(mailbox)
             if not watchers:
-                self._connection.unsubscribe(events.ALL_TASKS, PATTERN)
+                self._connection.unsubscribe(self._channels.all_tasks, PATTERN)
                 self._scanned_until = None
 
     async def changed_since(self, since: datetime, fields: dict[str, int] | None = None) -> AsyncIterator[TaskRecord]:
@@ -127,20 +130,23 @@ class ListFeed:
         return min(at, self._scanned_until - _OVERLAP + _REPLAY_MARGIN)
 
     def receive(self, channel: str, payload: bytes) -> None:
-        """Deliver an event to the watchers."""
+        """Deliver an event to the watchers.
+
+        Raises:
+            EventError: the payload is not an event.
+        """
         if not self._watchers:
             return
-        try:
-            event = events.decode(payload)
-            EVENTS.count += 1
-            if isinstance(event, Deletion):
-                self._watchers.delete(event)
-            elif not self._watchers.put(event) and event.version.contradicts(self._watchers.received.last(event.id)):
-                self._unclear.add(event.id)
-                self._on_contradiction()
-        except events.EventError:
-            logger.warning("A message on the channel %s is not an event", channel)
-            return
+        event = events.decode(payload, self._channels.subject_of(channel)[0])
+        EVENTS.count += 1
+        if isinstance(event, Deletion):
+            self._watchers.delete(event)
+        elif event.revision - self._watchers.received.last(event.id).revision > MAX_JUMP:
+            self._unconfirmed_jumps.add(event.id)
+            self._on_contradiction()
+        elif not self._watchers.put(event) and event.version.contradicts(self._watchers.received.last(event.id)):
+            self._unclear.add(event.id)
+            self._on_contradiction()
         if self._watchers.received.is_full:
             self._watchers.give_up()
 
@@ -159,16 +165,20 @@ class ListFeed:
             return 0
 
     async def settle(self) -> None:
-        """Let MongoDB decide between the events that contradicted each other."""
+        """Let MongoDB decide between the events that contradicted each other, and about very high revisions."""
         unclear, self._unclear = self._unclear, set()
+        jumps, self._unconfirmed_jumps = list(self._unconfirmed_jumps), set()
         held = {
             task_id: version for task_id, version in self._watchers.received.unconfirmed().items() if task_id in unclear
         }
-        if not held:
+        if not held and not jumps:
             return
         try:
             await self._records.committed.barrier()
             await self._check(held)  # a scan finds out whether a task that has vanished was deleted
+            for start in range(0, len(jumps), _PAGE):
+                for record in await self._records.committed.records(jumps[start : start + _PAGE]):
+                    self._watchers.put(record, is_sudden=True, is_certain=True)
         except PyMongoError as error:
             logger.warning("MongoDB does not answer, the next scan finds what it has lost: %s", error)
 

@@ -11,6 +11,8 @@ from gql_api.record.reads import TaskRecord
 
 # A batch may have 32 KiB.
 _MAX_BATCHES = 8
+# The highest LOG_MAX_LINES.
+_MAX_LINES = 100_000
 
 
 class Mailbox:
@@ -158,6 +160,10 @@ class LogMailbox:
     def put_lines(self, batch: LogBatch) -> None:
         """Add lines, in the order in which they were stored."""
         # Lines before the first batch may be missing, because MongoDB may have been read before they were stored.
+        if self._until is not None and batch.first - self._until > _MAX_LINES:
+            # No log has so many lines: MongoDB knows better.
+            self.read_again()
+            return
         follows = self._until is not None and batch.first <= self._until + 1
         self._until = max(self._until or 0, batch.until)
         if batch.lines is None or not follows or len(self._batches) == _MAX_BATCHES:

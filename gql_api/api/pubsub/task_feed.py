@@ -21,6 +21,7 @@ from gql_api.aio.background import background
 from gql_api.api.pubsub.connection import PubSubConnection
 from gql_api.api.pubsub.list_feed import EVENT_GRACE, ListFeed
 from gql_api.api.pubsub.mailbox import LogMailbox, Mailbox
+from gql_api.api.pubsub.refusals import MAX_JUMP, contained
 from gql_api.api.pubsub.task_repair import TaskRepair
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record.reads import TaskRecord
@@ -61,6 +62,7 @@ class TaskFeed:
         self._unclear: set[str] = set()
         self.lists = ListFeed(self._connection, records, self._contradicted.set)
         self._records = records
+        self._channels = records.channels
         self._backstop_seconds = backstop_seconds
         # By the id of the task. The watcher of a log has its mailbox in both.
         self._mailboxes: dict[str, set[Mailbox | LogMailbox]] = {}
@@ -94,15 +96,15 @@ class TaskFeed:
         When the mailbox opens, Redis has acknowledged the subscription, so that no later change is missed. While Redis
         is down, the mailbox opens after a short wait, and the backstop finds the changes.
         """
-        return _Watch(self._connection, self._mailboxes, task_id)
+        return _Watch(self._connection, self._mailboxes, task_id, self._channels.task(task_id))
 
     @contextlib.asynccontextmanager
     async def watch_log(self, task_id: str) -> AsyncIterator[LogMailbox]:
         """Open a mailbox for the log of one task, and for the end of the task; see :meth:`watch`."""
         mailbox = LogMailbox()
         with (
-            self._joined(self._mailboxes, task_id, events.channel(task_id), mailbox) as of_task,
-            self._joined(self._log_mailboxes, task_id, events.log_channel(task_id), mailbox) as of_log,
+            self._joined(self._mailboxes, task_id, self._channels.task(task_id), mailbox) as of_task,
+            self._joined(self._log_mailboxes, task_id, self._channels.log(task_id), mailbox) as of_log,
         ):
             await self._connection.acknowledged(of_task, of_log)
             yield mailbox
@@ -119,8 +121,8 @@ class TaskFeed:
 
     def _receive(self, channel: str, payload: bytes) -> None:
         """Deliver an event to the watchers. Without watchers the payload is not decoded."""
-        task_id, is_of_log = events.subject_of(channel)
-        try:
+        task_id, is_of_log = self._channels.subject_of(channel)
+        with contained(channel):
             if is_of_log:
                 if log_watchers := self._log_mailboxes.get(task_id):
                     EVENTS.count += 1
@@ -129,14 +131,13 @@ class TaskFeed:
                         mailbox.put_lines(batch)
             elif watchers := self._mailboxes.get(task_id):
                 EVENTS.count += 1
-                if _deliver(events.decode(payload), watchers):
+                if _deliver(events.decode(payload, task_id), watchers):
                     self._unclear.add(task_id)
                     self._contradicted.set()
-        except events.EventError:
-            logger.warning("A message on the channel %s is not an event", channel)
 
     def _receive_any(self, channel: str, payload: bytes) -> None:
-        self.lists.receive(channel, payload)
+        with contained(channel):
+            self.lists.receive(channel, payload)
 
     async def _keep_repaired(self) -> None:
         """Repair all mailboxes when a new connection has all subscriptions again, and on the backstop."""
@@ -194,12 +195,16 @@ class _Watch(contextlib.AbstractAsyncContextManager[Mailbox]):
     __slots__ = ("_channel", "_connection", "_mailbox", "_mailboxes", "_task_id")
 
     def __init__(
-        self, connection: PubSubConnection, mailboxes: dict[str, set[Mailbox | LogMailbox]], task_id: str
+        self,
+        connection: PubSubConnection,
+        mailboxes: dict[str, set[Mailbox | LogMailbox]],
+        task_id: str,
+        channel: str,
     ) -> None:
         self._connection = connection
         self._mailboxes = mailboxes
         self._task_id = task_id
-        self._channel = events.channel(task_id)
+        self._channel = channel
         self._mailbox = Mailbox()
 
     async def __aenter__(self) -> Mailbox:
@@ -240,13 +245,18 @@ def _leave(
 
 
 def _deliver(event: TaskRecord | events.Deletion, watchers: Iterable[Mailbox | LogMailbox]) -> bool:
-    """Deliver an event, and return whether it contradicts another one that a watcher has received."""
+    """Deliver an event, and return whether MongoDB has to decide.
+
+    It has to if the event contradicts another one that a watcher has received, or has a revision that is so much higher
+    that no event of the task would be news after it.
+    """
     if not isinstance(event, TaskRecord):
         for mailbox in watchers:
             mailbox.delete()
         return False
     version, is_unclear = event.version, False
     for mailbox in watchers:
-        if not mailbox.put(event, version) and version.contradicts(mailbox.version):
+        is_jump = version.revision - mailbox.version.revision > MAX_JUMP
+        if is_jump or (not mailbox.put(event, version) and version.contradicts(mailbox.version)):
             is_unclear = True
     return is_unclear

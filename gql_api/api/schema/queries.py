@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 from strawberry import UNSET
 
 from gql_api.api.context import Info
-from gql_api.api.errors import BAD_INPUT, ClientError
+from gql_api.api.errors import BAD_INPUT, ClientError, InvalidRecordError
 from gql_api.api.schema.filters import TaskFilter, TaskOrder, query_of
 from gql_api.api.schema.pagination import MAX_PAGE_SIZE, PageArgs
 from gql_api.api.schema.scalars import or_default
 from gql_api.api.schema.tasks import Task, TaskConnection, find_task, part_of_nodes
 from gql_api.api.schema.types import Node, Queue, TaskDefinition, Worker
 from gql_api.api.store.budget import current_budget
+
+
+async def _node(info: Info, task_id: str) -> Any:
+    """Find a task, or return the error of a record that does not fit: as an element of a list, it is raised there."""
+    try:
+        return await find_task(info, task_id)
+    except InvalidRecordError as error:
+        return error
 
 
 @strawberry.type(description="Reads: tasks, the task functions that can be called, queues and workers.")
@@ -49,7 +57,7 @@ class Query:
         """Find objects by their ids."""
         if len(ids) > MAX_PAGE_SIZE:
             raise ClientError(f"ids: at most {MAX_PAGE_SIZE} allowed, got {len(ids)}", BAD_INPUT)
-        return [*await asyncio.gather(*(find_task(info, task_id) for task_id in ids))]
+        return [*await asyncio.gather(*(_node(info, task_id) for task_id in ids))]
 
     @strawberry.field(
         description="A page of the tasks that match the filter, newest first unless orderBy says otherwise. Invalid "

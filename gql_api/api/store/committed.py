@@ -16,9 +16,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.read_concern import ReadConcern
 
 from gql_api.aio.batching import BatchedReads
+from gql_api.api.store import misfits
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.record import fields, queries, reads
-from gql_api.record.model import Version
+from gql_api.record.fitness import rules
+from gql_api.record.model import NO_VERSION, Version
 from gql_api.record.reads import TaskRecord
 
 MAJORITY = ReadConcern("majority")
@@ -68,17 +70,22 @@ class CommittedReads:
 
     @limited
     async def versions(self, task_ids: Collection[str]) -> dict[str, Version]:
-        """Read the versions of those of these tasks that exist, by id."""
+        """Read the versions of those of these tasks that exist, by id.
+
+        That of a record that does not fit is ``NO_VERSION``: it is neither news, nor deleted.
+        """
         async with self.session() as session:
             found = self._tasks.find(queries.by_ids(list(task_ids)), queries.CHANGE_ONLY, session=session)
-            return queries.versions_of(await found.to_list())
+            documents = await found.to_list()
+            versions = {document[fields.ID]: NO_VERSION for document in documents}
+            return versions | queries.versions_of(misfits.fitting(documents, rules.CORE))
 
     @limited
     async def records(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        """Read those of these tasks that exist, in any order."""
+        """Read those of these tasks that exist and fit, in any order."""
         async with self.session() as session:
             found = self._tasks.find(queries.by_ids(list(task_ids)), session=session)
-            return [TaskRecord(document) async for document in found]
+            return misfits.records(await found.to_list())
 
     @limited
     async def _pass(self, callers: Sequence[str]) -> Sequence[None]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from gql_api.api.store import misfits
 from gql_api.api.store.committed import MAJORITY, CommittedReads
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.record import canvas, fields, logs, queries, tombstones
-from gql_api.record.reads import TaskRecord
+from gql_api.record.fitness import rules
 
 _CHUNK = 100
 
@@ -45,13 +46,14 @@ class Deletions:
             of each deleted task the fields that filters read, and the time of its deletion; and how many tasks this
             call deleted, for another call may have deleted some of them.
         """
-        documents = await self._tasks.find(tombstones.deletable(task_ids), queries.DELETED_ONLY).to_list()
+        found_ = await self._tasks.find(tombstones.deletable(task_ids), queries.DELETED_ONLY).to_list()
+        documents = misfits.fitting(found_, rules.of_projection(queries.DELETED_ONLY))
         if chord_ids := tombstones.chords_of(documents):
             unfinished = await self._chords.find(canvas.unfinished_among(chord_ids), queries.ID_ONLY).to_list()
             documents = tombstones.without_members_of(documents, unfinished)
         if not documents:
             return [], 0
-        found = [TaskRecord(document).id for document in documents]
+        found = [document[fields.ID] for document in documents]
         await self._tombstones.bulk_write(tombstones.save_tombstones(found), ordered=False)
         saved = await self._tombstones.find(tombstones.tombstones_of(found)).to_list()
         await self._log_lines.delete_many(logs.of_tasks(found))

@@ -1,4 +1,4 @@
-"""The indexes of all collections, which the API creates when it starts."""
+"""The indexes of all collections, and the validator of the tasks, which the API creates when it starts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import pymongo
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
 from gql_api.record import canvas, fields, logs
+from gql_api.record.protection import validator
 from gql_api.standalone import initiation_hint, warn_if_standalone
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,19 @@ class Indexes:
         except TimeoutError as error:
             raise ServerSelectionTimeoutError("the indexes are not made yet") from error
 
+    async def _protect(self) -> None:
+        """Let MongoDB check the records. A user who may not change that goes on without."""
+        found = await (await self._database.list_collections(filter=validator.FIND)).to_list()
+        command = validator.command(found)
+        try:
+            if command is not None:
+                await self._database.command(command)
+        except OperationFailure as error:
+            if (hint := validator.hint(error)) is not None:
+                logger.warning(hint)
+
     async def _create(self) -> None:
+        await self._protect()
         tasks = self._database[fields.TASKS]
         await tasks.create_indexes(fields.UNIQUE_INDEXES)
         self._unique.set()

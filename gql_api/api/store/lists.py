@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import operator
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -16,12 +17,14 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
 from gql_api.api.errors import QUERY_TIMEOUT, ClientError
+from gql_api.api.store import misfits
 from gql_api.api.store.budget import ReadBudget, documents, raw
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.query import facets, lists
 from gql_api.query.facets import Bucket, FacetField
 from gql_api.query.lists import PageRequest
 from gql_api.record.fields import Status
+from gql_api.record.fitness import rules
 from gql_api.record.queries import Part
 from gql_api.record.reads import Document, TaskRecord
 
@@ -34,6 +37,10 @@ class ChildPage:
     request: PageRequest
     part: Part
     budget: ReadBudget
+
+
+def _itself(document: Document) -> Document:
+    return document
 
 
 class TaskLists:
@@ -74,9 +81,13 @@ class TaskLists:
             start_session: starts the session of the read, by default one without any guarantee.
         """
         async with self._bounded(), start_session() as session:
-            found = self._tasks.find({"$and": [request.query(), query]}, fields, session=session)
-            found = found.sort(request.sort()).limit(request.limit)
-            return [TaskRecord(document) async for document in found]
+
+            async def read(narrower: Document) -> list[Document]:
+                found = self._tasks.find({"$and": [request.query(), query, narrower]}, fields, session=session)
+                return await found.sort(request.sort()).limit(request.limit).to_list()
+
+            found = await misfits.read_page(read, rules.of_projection(fields), _itself)
+            return [TaskRecord(document) for document in found]
 
     @limited
     async def part_of_page(
@@ -88,9 +99,12 @@ class TaskLists:
             ClientError: the budget of the answer is spent.
         """
         async with self._bounded():
-            found = raw(self._tasks).find({"$and": [request.query(), query]}, part.projection)
-            found = found.sort(request.sort()).limit(request.limit)
-            return [part.record(document) for document in await documents(found, budget, self._max_bytes)]
+
+            async def read(narrower: Document) -> list[Document]:
+                found = raw(self._tasks).find({"$and": [request.query(), query, narrower]}, part.projection)
+                return await documents(found.sort(request.sort()).limit(request.limit), budget, self._max_bytes)
+
+            return [part.record(document) for document in await misfits.read_page(read, part.fitness, _itself)]
 
     async def count(self, query: Document) -> int:
         """Count the tasks that match a query."""
@@ -131,15 +145,21 @@ class TaskLists:
             parents[page.request, page.part, page.budget].append(page.parent_id)
         found: dict[ChildPage, list[TaskRecord]] = {page: [] for page in pages}
         for (request, part, budget), parent_ids in parents.items():
-            for row in await self._children(lists.children(parent_ids, request, part.projection), budget):
-                parent_id, child = lists.child_from(row)
+            for parent_id, child in await self._children(parent_ids, request, part, budget):
                 found[ChildPage(parent_id, request, part, budget)].append(part.record(child))
         return [found[page] for page in pages]
 
     @limited
-    async def _children(self, pipeline: list[dict[str, Any]], budget: ReadBudget) -> list[Document]:
+    async def _children(
+        self, parent_ids: list[str], request: PageRequest, part: Part, budget: ReadBudget
+    ) -> list[tuple[str, Document]]:
         async with self._bounded():
-            return await documents(await raw(self._tasks).aggregate(pipeline), budget, self._max_bytes)
+
+            async def read(narrower: Document) -> list[tuple[str, Document]]:
+                rows = await raw(self._tasks).aggregate(lists.children(parent_ids, request, part.projection, narrower))
+                return [lists.child_from(row) for row in await documents(rows, budget, self._max_bytes)]
+
+            return await misfits.read_page(read, part.fitness, operator.itemgetter(1))
 
     async def child_counts(self, parent_ids: Sequence[str]) -> list[int]:
         """Count the children of each of these tasks with one query."""

@@ -11,9 +11,11 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from gql_api import values
 from gql_api.aio.batching import BatchedReads
+from gql_api.api.errors import InvalidRecordError
+from gql_api.api.store import misfits
 from gql_api.api.store.budget import Pauses, ReadBudget, decoded, raw
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
-from gql_api.record import queries
+from gql_api.record import fields, queries
 from gql_api.record.queries import Part
 from gql_api.record.reads import Document, TaskRecord
 
@@ -47,12 +49,14 @@ class PartialReads:
 
         Raises:
             ClientError: the budget of the answer is spent.
+            InvalidRecordError: the record does not fit.
         """
-        record = await self._reads.load(read)
-        read.budget.check(self._max_bytes)
-        return record
+        try:
+            return await self._reads.load(read)
+        finally:
+            read.budget.check(self._max_bytes)
 
-    async def _by_id(self, reads: Sequence[TaskRead]) -> list[TaskRecord | None]:
+    async def _by_id(self, reads: Sequence[TaskRead]) -> list[TaskRecord | InvalidRecordError | None]:
         # One query for all parts would read the large fields that one answer needs for all others too.
         by_part: dict[Part, list[TaskRead]] = defaultdict(list)
         for read in reads:
@@ -62,21 +66,22 @@ class PartialReads:
         return [records[read.part].get(read.task_id) for read in reads]
 
     @limited
-    async def _read(self, part: Part, reads: Sequence[TaskRead]) -> dict[str, TaskRecord]:
+    async def _read(self, part: Part, reads: Sequence[TaskRead]) -> dict[str, TaskRecord | InvalidRecordError]:
         # A task that an answer reads in several places is in the answer as often.
         readers: dict[str, list[ReadBudget]] = defaultdict(list)
         for read in reads:
             if values.is_text(read.task_id):
                 readers[read.task_id].append(read.budget)
-        found: dict[str, TaskRecord] = {}
+        found: dict[str, TaskRecord | InvalidRecordError] = {}
         pauses = Pauses()
         async for document in self._tasks.find(queries.by_ids(list(readers)), part.projection):
-            record = part.record(decoded(document))
-            budgets = readers[record.id]
+            plain = decoded(document)
+            task_id, record = plain[fields.ID], misfits.record_or_error(plain, part)
+            budgets = readers[task_id]
             for budget in budgets:
                 budget.read += len(document.raw)
             # What no reader can afford is not kept.
             if any(budget.read <= self._max_bytes for budget in budgets):
-                found[record.id] = record
+                found[task_id] = record
             await pauses.after(len(document.raw))
         return found

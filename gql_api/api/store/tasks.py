@@ -15,6 +15,8 @@ from pymongo.write_concern import WriteConcern
 from gql_api import values
 from gql_api.aio.background import shielded
 from gql_api.aio.batching import BatchedReads
+from gql_api.api.errors import InvalidRecordError
+from gql_api.api.store import misfits
 from gql_api.api.store.committed import MAJORITY, CommittedReads
 from gql_api.api.store.deletions import Deletions
 from gql_api.api.store.indexes import Indexes
@@ -22,8 +24,10 @@ from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.api.store.lists import TaskLists
 from gql_api.api.store.logs import LogLines
 from gql_api.api.store.partial_reads import PartialReads
+from gql_api.events import Channels
 from gql_api.outage import found_only_duplicates
 from gql_api.record import control, due, fields, queries, reads, writes
+from gql_api.record.fitness import rules
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Write
@@ -55,6 +59,7 @@ class TaskStore:
 
     def __init__(self, settings: Settings) -> None:
         self._shares_queues = settings.shares_queues
+        self.channels = Channels(settings.mongodb_database)
         seconds = settings.store_timeout_seconds
         timeout_ms = round(seconds * 1000)
         self._client: AsyncMongoClient[Document] = AsyncMongoClient(
@@ -121,7 +126,7 @@ class TaskStore:
     async def by_idempotency_key(self, name: str, key: str) -> TaskRecord | None:
         """Read the task that has an idempotency key."""
         document = await self._tasks.find_one(control.with_key(name, key))
-        return None if document is None else TaskRecord(document)
+        return None if document is None else misfits.record(document)
 
     @limited
     async def release_key(self, task_id: str, age_seconds: float) -> bool:
@@ -191,11 +196,15 @@ class TaskStore:
 
     @limited
     async def get(self, task_id: str) -> TaskRecord | None:
-        """Read one task; None for an unknown id."""
+        """Read one task; None for an unknown id.
+
+        Raises:
+            InvalidRecordError: its record does not fit.
+        """
         if not values.is_text(task_id):
             return None
         document = await self._tasks.find_one(queries.by_id(task_id))
-        return None if document is None else TaskRecord(document)
+        return None if document is None else misfits.record(document)
 
     @limited
     async def revisions(self, task_ids: Collection[str]) -> dict[str, int]:
@@ -204,24 +213,26 @@ class TaskStore:
         return queries.revisions_of([document async for document in found])
 
     async def get_many(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        """Read those of these tasks that exist, in any order."""
-        return [TaskRecord(document) for document in await self.documents(task_ids)]
+        """Read those of these tasks that exist and fit, in any order."""
+        return misfits.records(await self.documents(task_ids))
 
     @limited
     async def documents(self, task_ids: Collection[str]) -> list[Document]:
         """Read the stored documents of those of these tasks that exist, in any order."""
         return await self._tasks.find(queries.by_ids(list(task_ids))).to_list()
 
-    async def by_ids(self, task_ids: list[str]) -> list[TaskRecord | None]:
+    async def by_ids(self, task_ids: list[str]) -> list[TaskRecord | InvalidRecordError | None]:
         """Read tasks in the order of their ids, with None for each id without a task."""
-        found = {record.id: record for record in await self.get_many(set(filter(values.is_text, task_ids)))}
+        documents = await self.documents(set(filter(values.is_text, task_ids)))
+        found = {document[fields.ID]: misfits.record_or_error(document) for document in documents}
         return [found.get(task_id) for task_id in task_ids]
 
     @limited
     async def children_of(self, task_ids: Collection[str]) -> list[TaskRecord]:
         """Read the children of these tasks, only their states, in any order."""
         found = self._tasks.find(queries.children_of_any(list(task_ids)), queries.STATE_ONLY)
-        return [TaskRecord(document) async for document in found]
+        fit = misfits.fitting(await found.to_list(), rules.of_projection(queries.STATE_ONLY))
+        return [TaskRecord(document) for document in fit]
 
     @limited
     async def definitions(self, names: list[str] | None = None) -> list[TaskDefinition]:

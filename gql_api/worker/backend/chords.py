@@ -21,7 +21,9 @@ from celery import states
 from celery.canvas import Signature, maybe_signature
 from celery.exceptions import ChordError
 from celery.result import GroupResult, ResultBase, result_from_tuple
+from kombu.exceptions import OperationalError
 
+from gql_api.outage import is_outage
 from gql_api.record import canvas
 from gql_api.record.canvas import Chord, ChordDefinition, Part
 from gql_api.record.reads import TaskRecord
@@ -82,6 +84,8 @@ class Chords:
         self._codec = codec
         self._retry = retry
         self._fail_body = fail_body
+        # Logged once each.
+        self._unrepairable: set[str] = set()
 
     def begin(self, header: GroupResult, body: Signature) -> None:
         """Store the definition of a chord before its members are sent."""
@@ -115,13 +119,23 @@ class Chords:
     def repair(self, unchanged_since: datetime) -> None:
         """Finish what workers that died left undone: members that were not counted, and bodies that were not sent."""
         for chord in self._store.take_unfinished(unchanged_since):
-            finished = {part.task_id for part in self._store.parts(chord.id)}
-            definition = self._store.definition(chord.id)
-            members = [*_leaves(self._header(definition)), *chord.joined]
-            for record in self._records.find_all([member for member in members if member not in finished]):
-                if record.is_final:
-                    self._store.add_part(chord.id, Part(record.id))
-            self._complete(self._recount(chord.id), definition.body)
+            try:
+                self._repair(chord)
+            except Exception as error:
+                if is_outage(error) or isinstance(error, OperationalError | OSError):
+                    raise
+                if chord.id not in self._unrepairable:
+                    self._unrepairable.add(chord.id)
+                    logger.exception("Chord %s cannot be repaired; the others are", chord.id)
+
+    def _repair(self, chord: Chord) -> None:
+        finished = {part.task_id for part in self._store.parts(chord.id)}
+        definition = self._store.definition(chord.id)
+        members = [*_leaves(self._header(definition)), *chord.joined]
+        for record in self._records.find_all([member for member in members if member not in finished]):
+            if record.is_final:
+                self._store.add_part(chord.id, Part(record.id))
+        self._complete(self._recount(chord.id), definition.body)
 
     def expire(self, seconds: float) -> None:
         """Delete the chords that were done so long ago."""

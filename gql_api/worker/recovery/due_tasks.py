@@ -16,6 +16,7 @@ from pymongo.errors import PyMongoError
 
 from gql_api.outage import is_outage
 from gql_api.record import due, fields
+from gql_api.record.fitness import rules
 from gql_api.worker.recovery import leader_lock
 
 if TYPE_CHECKING:
@@ -93,5 +94,5 @@ class DueTasks:
     def _next(self, now: datetime) -> datetime | None:
         """Return the earliest time at which a task is due, if that is soon."""
         filter_ = due.soon(now - self._behind, now + _AHEAD, self._names)
-        document = self._backend.collection.find_one(filter_, due.DUE_AT_ONLY, sort=[(fields.DUE_AT, 1)])
+        document = self._backend.collection.find_one(rules.fitting(filter_), due.DUE_AT_ONLY, sort=[(fields.DUE_AT, 1)])
         return None if document is None else due.due_at_from(document)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from pymongo.errors import ExecutionTimeout
 
-from gql_api.record import due
+from gql_api.record import due, queries
 from gql_api.record.due import WaitingQueue
 from gql_api.record.fields import Status
-from gql_api.record.reads import Document
+from gql_api.record.fitness import rules
+from gql_api.record.reads import Document, TaskRecord
 from gql_api.worker.recovery import leader_lock
 from gql_api.worker.recovery.backlog import Backlog, QueuedMessage
 
@@ -45,6 +46,8 @@ class LostMessages:
     def search(self, now: datetime) -> Iterator[Document]:
         """Yield, for each queue in which tasks have lost their messages, the filter that finds these tasks.
 
+        Yield one too for tasks whose queue cannot be read.
+
         Raises:
             OperationalError: the broker does not answer.
         """
@@ -53,7 +56,11 @@ class LostMessages:
         began, settled, found = time.monotonic(), now - self._lease, False
         groups = self._waiting(settled)
         rest = timedelta(seconds=_MIN_REST * (time.monotonic() - began)) - self._lease / 2
-        for queue in map(due.queue_from, groups):
+        for group in groups:
+            queue = due.queue_from(group)
+            if queue is None:
+                yield due.queued_in_group(group, settled, self._names)
+                continue
             lost_until = self._lost_until(queue, settled)
             if lost_until is not None and queue.oldest < lost_until:
                 found = True
@@ -78,10 +85,11 @@ class LostMessages:
         return None if sent_at is None else min(settled, sent_at - self._lease)
 
     def _first_sent_at(self, message: QueuedMessage) -> datetime | None:
-        """Return the earliest time at which a message can have been sent, if its task has a record."""
-        record = self._backend.store.find(message.task_id)
-        if record is None:
+        """Return the earliest time at which a message can have been sent, if its task has a record that fits."""
+        document = self._backend.collection.find_one(queries.by_id(message.task_id))
+        if document is None or rules.WHOLE.first_misfit(document) is not None:
             return None
+        record = TaskRecord(document)
         if record.due_at is None or record.status is not Status.QUEUED:
             # It was cancelled or began, and has still a message. No message is older than its record.
             return record.created_at

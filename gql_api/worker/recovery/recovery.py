@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 from gql_api.outage import is_outage
 from gql_api.record import claims, control, due, fields, queries
 from gql_api.record.fields import Status
+from gql_api.record.fitness import rules
 from gql_api.record.reads import CODEC, Document, TaskRecord
 from gql_api.record.writes import Write
 from gql_api.worker.attempts.lost import handle_lost_attempt
@@ -29,6 +30,7 @@ from gql_api.worker.recovery.backlog import Backlog
 from gql_api.worker.recovery.contact import Contacts
 from gql_api.worker.recovery.due_tasks import DueTasks
 from gql_api.worker.recovery.lost_messages import LostMessages
+from gql_api.worker.recovery.misfits import Misfits
 from gql_api.worker.recovery.retention import Retention
 from gql_api.worker.recovery.stock_results import StockResults
 from gql_api.worker.sending.republish import ids_of, publish, request_of
@@ -61,6 +63,7 @@ class Recovery:
         self.interval = backend.settings.recovery_interval_seconds
         backlog = Backlog(app)
         self._lost_messages = LostMessages(backend, backlog, self._names)
+        self._misfits = Misfits(backend)
         self._retention = Retention(backend)
         self.stock_results = StockResults(backend, stopping)
         """The results of stock workers, which another thread looks for."""
@@ -70,26 +73,28 @@ class Recovery:
     def scan(self) -> None:
         """Scan once, and send, expire or end the tasks that are found.
 
+        A step that fails is logged, and the others are done.
+
         Raises:
             PyMongoError: MongoDB does not answer.
             OperationalError: the broker has stopped answering.
         """
         now, lease, contacts = self.database_time(), self._lease, self.contacts
-        self._expire(now)
+        _step(self._expire, now)
         if contacts.broker.is_open():
-            self.send_due(now)
-        self._settle_revoked(now)
+            _step(self.send_due, now)
+        _step(self._settle_revoked, now)
         # While MongoDB was away, no worker could extend its leases or claim the tasks whose messages it had. All
         # workers get the time to do that first.
         if not contacts.is_store_steady:
             return
-        self._end_lost_attempts(now)
+        _step(self._end_lost_attempts, now)
         if leader_lock.take(self._backend, "recovery", now, lease / 2):
-            self._backend.repair_chords(now - lease)
-            self._retention.sweep(now)
+            _step(self._backend.repair_chords, now - lease)
+            _step(self._retention.sweep, now)
         # It comes last, for it may fail by the number of tasks that wait.
         if contacts.is_broker_steady:
-            self._send_lost_messages(now)
+            _step(self._send_lost_messages, now)
 
     def database_time(self) -> datetime:
         """Return the time by MongoDB's clock."""
@@ -99,8 +104,7 @@ class Recovery:
 
     def _expire(self, now: datetime) -> None:
         for ids in self._batches(due.expired(now), fields.EXPIRES_AT):
-            token = uuid.uuid4().hex
-            self._backend.store.change_many(due.take_expired(ids, token), due.taken(ids, token, Status.REVOKED))
+            self._take(ids, due.take_expired, Status.REVOKED)
 
     def _settle_revoked(self, now: datetime) -> None:
         """End what follows tasks that were revoked while they waited: steps of their chains, bodies of their chords."""
@@ -109,37 +113,42 @@ class Recovery:
             token = uuid.uuid4().hex
             self._backend.store.note(due.take_revoked(ids, token, self._lease.total_seconds()))
             for record in map(TaskRecord, self._backend.collection.find(due.taken(ids, token, Status.REVOKED))):
-                reason = control.NO_REASON if record.error is None else record.error.message
-                self._backend.end_what_follows(request_of(self._app, record), TaskRevokedError(reason))
-                self._backend.store.note(due.settled(record.id))
+                self._misfits.guard(record, self._settle)
+
+    def _settle(self, record: TaskRecord) -> None:
+        reason = control.NO_REASON if record.error is None else record.error.message
+        self._backend.end_what_follows(request_of(self._app, record), TaskRevokedError(reason))
+        self._backend.store.note(due.settled(record.id))
 
     def send_due(self, now: datetime, since: datetime | None = None) -> None:
         """Send the tasks that wait for a time before ``now``, and not before ``since``."""
         for status in (Status.SCHEDULED, Status.RETRY):
-            for ids in self._batches(due.before(status, now, self._names, since)):
-                token = uuid.uuid4().hex
-                taken = self._backend.store.change_many(self._unsent(due.take(ids, token)), due.taken(ids, token))
+            for ids in self._batches(due.before(status, now, self._names, since), sweep=since is None):
+                taken = self._take(ids, lambda ids, token: self._unsent(due.take(ids, token)))
                 if not self._publish(ids, taken):
                     return
 
     def _end_lost_attempts(self, now: datetime) -> None:
         lost = due.before(Status.STARTED, now, self._names)
         for ids in self._batches(lost):
-            token = uuid.uuid4().hex
-            write = due.take_lost_attempts(ids, token, _LOST, self._backend.settings.max_lost_workers)
-            taken = self._backend.store.change_many(self._unsent(write), due.taken(ids, token))
+            taken = self._take(ids, self._take_lost_attempts)
             for record in taken:
                 _log_lost_attempt(record)
             self._publish(ids, taken)
         # The tasks that are left end: they were cancelled, or too many of their attempts were lost.
-        with self._backend.collection.find(lost).sort(fields.DUE_AT) as cursor:
+        with self._backend.collection.find(rules.fitting(lost)).sort(fields.DUE_AT) as cursor:
             for record in map(TaskRecord, itertools.takewhile(lambda _: not self._stopping.is_set(), cursor)):
                 _log_lost_attempt(record)
-                fence = claims.lease_over(record.attempts)
-                request = request_of(self._app, record)
-                requeued = handle_lost_attempt(self._backend, record, request, fence, _LOST, claims.Loss.WORKER)
-                if requeued is not None:
-                    publish(self._app, requeued)
+                self._misfits.guard(record, self._end_lost_attempt)
+
+    def _take_lost_attempts(self, ids: list[str], token: str) -> Write:
+        return self._unsent(due.take_lost_attempts(ids, token, _LOST, self._backend.settings.max_lost_workers))
+
+    def _end_lost_attempt(self, record: TaskRecord) -> None:
+        fence, request = claims.lease_over(record.attempts), request_of(self._app, record)
+        requeued = handle_lost_attempt(self._backend, record, request, fence, _LOST, claims.Loss.WORKER)
+        if requeued is not None:
+            publish(self._app, requeued)
 
     def _send_lost_messages(self, now: datetime) -> None:
         for lost in self._lost_messages.search(now):
@@ -160,13 +169,23 @@ class Recovery:
     def _unsent(self, write: Write) -> Write:
         return unsent(self._backend, write)
 
-    def _batches(self, filter_: Document, order: str = fields.DUE_AT) -> Iterator[list[str]]:
-        """Yield the ids of the tasks that a filter finds, in an order.
+    def _take(
+        self, ids: list[str], write_of: Callable[[list[str], str], Write], status: Status = Status.QUEUED
+    ) -> list[TaskRecord]:
+        """Make one conditional change of many tasks, and return those that took it."""
+        token = uuid.uuid4().hex
+        return self._misfits.take(ids, lambda some: write_of(some, token), due.taken(ids, token, status))
+
+    def _batches(self, filter_: Document, order: str = fields.DUE_AT, *, sweep: bool = True) -> Iterator[list[str]]:
+        """Yield the ids of the tasks that a filter finds and whose records fit, in an order; note the others.
 
         It ends early when the worker stops, and after one lease, so that tasks of other kinds do not wait for these.
         """
         deadline = time.monotonic() + self._lease.total_seconds()
-        with self._backend.collection.find(filter_, queries.ID_ONLY).sort(order).batch_size(_BATCH) as cursor:
+        if sweep:
+            self._misfits.sweep(filter_)
+        found = self._backend.collection.find(rules.fitting(filter_), queries.ID_ONLY)
+        with found.sort(order).batch_size(_BATCH) as cursor:
             while ids := [document[fields.ID] for document in itertools.islice(cursor, _BATCH)]:
                 yield ids
                 if len(ids) < _BATCH or self._stopping.is_set() or time.monotonic() > deadline:
@@ -175,11 +194,33 @@ class Recovery:
     def _publish(self, ids: list[str], taken: Sequence[TaskRecord]) -> bool:
         """Publish the messages of tasks in the order of some ids, and return whether more can be published."""
         position = {task_id: number for number, task_id in enumerate(ids)}
-        if taken and not publish(self._app, *sorted(taken, key=lambda record: position[record.id])):
+        if taken and not self._send(sorted(taken, key=lambda record: position[record.id])):
             # Either it is away, or it refused a message, which says nothing about those that it has.
             self.contacts.ask_broker()
             return False
         return self.contacts.broker.is_open()
+
+    def _send(self, records: list[TaskRecord]) -> bool:
+        """Publish messages, or each by itself if one of them cannot be made; return whether the broker took them."""
+        if len(records) == 1:
+            taken: list[bool] = []
+            self._misfits.guard(records[0], lambda record: taken.append(publish(self._app, record)))
+            return all(taken)
+        try:
+            return publish(self._app, *records)
+        except (PyMongoError, OperationalError, OSError):
+            raise
+        except Exception:  # noqa: BLE001 - guard judges each
+            return all(self._send([record]) for record in records)
+
+
+def _step(call: Callable[[datetime], object], now: datetime) -> None:
+    try:
+        call(now)
+    except Exception as error:
+        if is_outage(error) or isinstance(error, OperationalError | OSError):
+            raise
+        logger.exception("A step of recovery failed; the others go on")
 
 
 def _log_lost_attempt(record: TaskRecord) -> None:

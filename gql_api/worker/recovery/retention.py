@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gql_api.query.lists import OLDEST_FIRST, PageRequest, Position
 from gql_api.record import control, queries
+from gql_api.record.fitness import rules
 from gql_api.record.reads import TaskRecord
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Retention:
             return
         for _ in range(_MAX_BATCHES):
             page = PageRequest(OLDEST_FIRST, _BATCH, after=self._last)
-            query = {"$and": [control.outlived(now, days), page.query()]}
+            query = rules.fitting({"$and": [control.outlived(now, days), page.query()]})
             found = self._backend.collection.find(query, queries.POSITION_ONLY).sort(page.sort()).limit(page.limit)
             records = [TaskRecord(document) for document in found]
             self._backend.store.delete([record.id for record in records])

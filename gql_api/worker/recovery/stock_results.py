@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from gql_api.record import due, fields
+from gql_api.record.fitness import rules
 from gql_api.record.reads import CODEC, Document, TaskRecord
 from gql_api.worker.recovery import leader_lock
 from gql_api.worker.sending.republish import request_of
@@ -51,7 +52,11 @@ class StockResults:
         if not leader_lock.take(self._backend, _LOCK, now, timedelta(seconds=self.interval)):
             return
         deadline = time.monotonic() + self.interval
-        found = self._backend.collection.find(due.with_stock_workers(self._after)).sort(fields.ID).limit(_BATCH)
+        found = (
+            self._backend.collection.find(rules.fitting(due.with_stock_workers(self._after)))
+            .sort(fields.ID)
+            .limit(_BATCH)
+        )
         records = [TaskRecord(document) for document in found]
         following = records[-1].id if len(records) == _BATCH else ""
         for record in records:

@@ -22,6 +22,7 @@ from gql_api.worker.registration.signatures import definitions_of
 from gql_api.worker.state.consumption import consumption
 from gql_api.worker.state.process import RUN
 from gql_api.worker.store.connections import Connections
+from gql_api.worker.store.validator import protect
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Announcer(bootsteps.StartStopStep):
             broker = _broker_of(worker.app) or broker
             try:
                 if not announced:
+                    protect(backend.database)
                     definitions = definitions_of(worker.app)
                     names = [definition.name for definition in definitions]
                     for definition in definitions:

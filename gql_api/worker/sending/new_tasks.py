@@ -10,7 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from gql_api import values
-from gql_api.record.model import NewTask
+from gql_api.record.model import NewTask, priority_of
 from gql_api.worker.backend.chords import parent_of_message
 from gql_api.worker.backend.messages import METADATA_HEADER, parts_of_message, queue_of
 from gql_api.worker.sending.recording_producer import Outgoing
@@ -117,7 +117,7 @@ def _metadata(backend: Backend, headers: dict[str, Any]) -> dict[str, Any]:
 
 def _priority(app: Celery, options: Mapping[str, Any]) -> int:
     given = options.get("priority")
-    return int((app.conf.task_default_priority if given is None else given) or 0)
+    return priority_of(app.conf.task_default_priority if given is None else given)
 
 
 def _queue_name(options: dict[str, Any]) -> str | None:

@@ -16,6 +16,7 @@ from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 from redis.exceptions import RedisError
 
+from gql_api.events import Channels
 from gql_api.outage import is_outage
 from gql_api.record.reads import CODEC, Document
 from gql_api.settings import Settings
@@ -80,6 +81,7 @@ class Connections:
 
     def __init__(self, settings: Settings, seconds: float | None = None) -> None:
         self._database_name = settings.mongodb_database
+        self.channels = Channels(settings.mongodb_database)
         self._mongo: PerProcess[MongoClient[Document]] = PerProcess(functools.partial(_connect, settings, seconds))
         self._publisher = PerProcess(lambda: Publisher(settings.redis_url, _EVENT_TIMEOUT_SECONDS))
 

@@ -68,7 +68,7 @@ class LogStore:
             documents = [logs.document_of(id_, task_id, line) for id_, line in zip(ids, lines, strict=False)]
             self._insert(documents, is_first=is_first)
             batch = LogBatch(reservation.lines + 1, reservation.lines + len(entries), tuple(lines))
-            self._connections.publish([(events.log_channel(task_id), events.encode_log(batch))])
+            self._connections.publish([(self._connections.channels.log(task_id), events.encode_log(batch))])
         return logs.is_full(entries, reservation, self._limits)
 
     def _insert(self, documents: list[Document], *, is_first: bool) -> None:

@@ -87,7 +87,7 @@ class Store:
         self._durable.get().delete_many(tombstones.deletable(found))
         self._connections.publish(
             [
-                (events.channel(document[fields.ID]), events.deleted(document, at))
+                (self._connections.channels.task(document[fields.ID]), events.deleted(document, at))
                 for document, at in tombstones.with_deletion_times(documents, saved)
             ]
         )
@@ -158,4 +158,5 @@ class Store:
 
     def _announce(self, documents: Sequence[Document]) -> None:
         if not self._internal:
-            self._connections.publish([(events.channel(each[fields.ID]), events.encode(each)) for each in documents])
+            channel = self._connections.channels.task
+            self._connections.publish([(channel(each[fields.ID]), events.encode(each)) for each in documents])

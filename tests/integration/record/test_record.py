@@ -53,12 +53,12 @@ def store(connections: Connections) -> Store:
 def published(settings: Settings, connections: Connections) -> Iterator[Callable[[], list[TaskRecord]]]:
     """Return the records published since the last call, on any task's channel."""
     with Redis.from_url(settings.celery_broker_url) as redis, redis.pubsub() as pubsub:
-        pubsub.psubscribe(events.channel("*"))
+        pubsub.psubscribe(connections.channels.all_tasks)
         assert pubsub.get_message(timeout=5) is not None
 
         def collect() -> list[TaskRecord]:
             # Behind what the store has sent, which Redis may not have read yet.
-            connections.publish([(events.channel("end"), b"end")])
+            connections.publish([(connections.channels.task("end"), b"end")])
             payloads = []
             while (message := pubsub.get_message(timeout=5)) and message["data"] != b"end":
                 payloads.append(message["data"])

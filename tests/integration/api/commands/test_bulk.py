@@ -45,7 +45,9 @@ async def bulk(store: TaskStore, settings: Settings, creator: Creator) -> AsyncI
 def _ended(number: int) -> dict[str, Any]:
     at = datetime.now(UTC) - timedelta(days=2) + timedelta(seconds=number)
     times = dict.fromkeys((fields.CREATED_AT, fields.UPDATED_AT, fields.FINISHED_AT), at)
-    return {fields.ID: f"t{number}", fields.REVISION: 3, fields.STATUS: "SUCCESS", fields.HISTORY: [], **times}
+    texts = dict.fromkeys((fields.ID, fields.ROOT_ID, fields.NAME, fields.QUEUE), f"t{number}")
+    numbers = {fields.REVISION: 3, fields.ATTEMPTS: 1, fields.PRIORITY: 0}
+    return {**texts, **numbers, fields.STATUS: "SUCCESS", fields.HISTORY: [], fields.METADATA: {}, **times}
 
 
 async def test_a_call_takes_ten_thousand_and_the_next_one_the_rest(

@@ -339,7 +339,7 @@ async def test_no_time_to_resume_from_runs_ahead_of_the_last_scan(
     an_hour = timedelta(hours=1)
     (document,) = await store.documents([late])
     later = {fields.REVISION: 2, fields.UPDATED_AT: (await store.now()).replace(tzinfo=None) + an_hour}
-    feed._receive_any(events.channel(late), events.encode({**document, **later}))  # noqa: SLF001 - an event of then
+    feed._receive_any(store.channels.task(late), events.encode({**document, **later}))  # noqa: SLF001 - an event of then
     change = await asyncio.wait_for(client.changes.get(), 10)
     assert (change.task_id, change.at < began + timedelta(seconds=20)) == (late, True)
     tasks.update_one({fields.ID: lost}, {"$set": {fields.REVISION: 2, fields.UPDATED_AT: await store.now()}})
@@ -457,7 +457,9 @@ async def test_a_lost_change_of_metadata_lets_a_task_leave(
     assert await client.next() == (LEFT, task_id)
 
 
-async def test_a_deletion_that_overtook_a_change_is_told(lists: Lists, redis: Redis, worker: Store, mark: str) -> None:
+async def test_a_deletion_that_overtook_a_change_is_told(
+    lists: Lists, store: TaskStore, redis: Redis, worker: Store, mark: str
+) -> None:
     """A deletion tells what the task was when it was looked at, which may be older than what was told of it."""
     task_id = _create(worker, mark, kind="b")
     _succeed(worker, task_id)
@@ -474,7 +476,7 @@ async def test_a_deletion_that_overtook_a_change_is_told(lists: Lists, redis: Re
         fields.METADATA: seen.stored_metadata,
         fields.UPDATED_AT: seen.updated_at,
     }
-    await redis.publish(events.channel(task_id), events.deleted(last, seen.updated_at))
+    await redis.publish(store.channels.task(task_id), events.deleted(last, seen.updated_at))
     assert await client.next() == (DELETED, task_id)
 
 

@@ -170,7 +170,7 @@ async def test_an_event_that_comes_late_does_not_bring_back_the_past(
         (document,) = await store.documents([loss.task_id])
         after = last.updated_at.replace(tzinfo=None).replace(year=2100)
         await redis.publish(
-            events.channel(loss.task_id),
+            store.channels.task(loss.task_id),
             events.encode({**document, fields.REVISION: late.revision, fields.UPDATED_AT: after}),
         )
         news = await _report(worker, loss.task_id, 3)

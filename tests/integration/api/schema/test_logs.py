@@ -17,7 +17,6 @@ from pymongo.errors import AutoReconnect, BulkWriteError, PyMongoError
 from redis.asyncio import Redis
 from support import own_pubsub, wait_until_async
 
-from gql_api import events
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.context import Services
 from gql_api.api.pubsub.task_feed import TaskFeed
@@ -357,7 +356,7 @@ async def test_following_uses_the_one_connection_and_leaves_nothing(
     """However many follow a log, there is one subscription of it, and the last to leave takes it along."""
     worker.write(task_id, 1, _entries("a"))
     async with Redis.from_url(settings.redis_url, decode_responses=True) as redis:
-        channels = [events.channel(task_id), events.log_channel(task_id)]
+        channels = [store.channels.task(task_id), store.channels.log(task_id)]
 
         async def watched_by(count: int) -> bool:
             return [number for _, number in await redis.pubsub_numsub(*channels)] == [count, count]

@@ -14,7 +14,6 @@ from redis.asyncio import Redis
 from strawberry import Schema
 from support import wait_until_async
 
-from gql_api import events
 from gql_api.api.context import Context, Services
 from gql_api.api.execution.executor import PlannedExecutor
 from gql_api.api.execution.operation import Operation, RefusedOperationError
@@ -22,6 +21,7 @@ from gql_api.api.subscriptions.executions import DrainedError, Executions
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Policy, SendBuffer, WaitingReader
 from gql_api.app import open_services
+from gql_api.events import Channels
 from gql_api.record import writes
 from gql_api.record.model import Progress
 from gql_api.record.reads import TaskRecord
@@ -89,7 +89,7 @@ def _watch(task_id: str) -> Operation:
 
 async def _has_subscribers(settings: Settings, task_id: str) -> bool:
     async with Redis.from_url(settings.redis_url) as redis:
-        ((_, count),) = await redis.pubsub_numsub(events.channel(task_id))
+        ((_, count),) = await redis.pubsub_numsub(Channels(settings.mongodb_database).task(task_id))
         return int(count) > 0
 
 

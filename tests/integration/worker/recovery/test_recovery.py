@@ -5,124 +5,26 @@ import functools
 import json
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from celery import Celery, chain, chord
-from pymongo import MongoClient, UpdateOne
-from redis import Redis
+from celery import chain, chord
+from pymongo import MongoClient
+from recovery_bench import HOUR_MS, LEASE_SECONDS, MAX_LOST_WORKERS, Bench, SteadyRecovery, recovery_bench
 from support import process, wait_until
 
-from gql_api.adopt import adopt
 from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
-from gql_api.record import fields, writes
+from gql_api.record import fields
 from gql_api.record.fields import Status
-from gql_api.record.model import NewTask
-from gql_api.record.reads import TaskRecord
 from gql_api.settings import Settings
-from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.messages import SENT_AT_HEADER
 from gql_api.worker.recovery import leader_lock
-from gql_api.worker.recovery.backlog import Backlog
-from gql_api.worker.recovery.contact import Contacts
 from gql_api.worker.recovery.recovery import Recovery
-from gql_api.worker.sending.republish import publish
 
-_HOUR_MS = 3_600_000
-_MAX_LOST_WORKERS = 3
 # Several batches, the last of which is not full.
 _MANY = 1_700
-# A scan takes less, on a busy machine too.
-_LEASE_SECONDS = 60.0
-
-
-class SteadyRecovery(Recovery):
-    """The recovery of one worker, for which no time passes between the answers of the servers but what a test adds."""
-
-    def __init__(self, app: Celery, backend: Backend) -> None:
-        super().__init__(app, backend, threading.Event())
-        self.seconds = 0.0
-        self.contacts = Contacts(backend, Backlog(app), lambda: self.seconds)
-
-    def keep_contact(self) -> None:
-        """Stay in contact with both servers for longer than a lease."""
-        for _ in range(4):
-            self.seconds += 0.4 * _LEASE_SECONDS
-            self.contacts.ask_store()
-            self.contacts.ask_broker()
-        assert self.contacts.is_store_steady
-        assert self.contacts.is_broker_steady
-
-
-@dataclass
-class Bench:
-    """An adopted app without workers, a queue of its own, and the recovery of one worker."""
-
-    app: Celery
-    backend: Backend
-    queue: str
-    redis: Redis
-    workers: ExitStack
-
-    def recovery(self) -> SteadyRecovery:
-        """Make a worker's recovery that has been in contact with both servers for long enough, and stays so."""
-        recovery = SteadyRecovery(self.app, self.backend)
-        recovery.keep_contact()
-        return recovery
-
-    def scan(self, recovery: Recovery) -> None:
-        """Scan once, with the locks that other workers may have."""
-        self.backend.database[fields.LEADER_LOCKS].delete_many({})
-        recovery.scan()
-
-    def create(self, number: int, *, priority: int = 0) -> list[str]:
-        """Create the records of tasks that were queued an hour ago, one after the other."""
-        ids = [str(uuid.uuid4()) for _ in range(number)]
-        tasks = [NewTask(id=id_, name="job", queue=self.queue, priority=priority) for id_ in ids]
-        self.backend.collection.bulk_write(
-            [UpdateOne(*writes.create(task), upsert=True) for task in tasks], ordered=False
-        )
-        self.backend.collection.bulk_write(
-            [UpdateOne({"_id": id_}, _set_back(_HOUR_MS - n)) for n, id_ in enumerate(ids)], ordered=False
-        )
-        return ids
-
-    def start(self, ids: Sequence[str], **more: Any) -> None:
-        """Make tasks STARTED, with leases that have expired."""
-        state = {fields.STATUS: Status.STARTED, fields.ATTEMPTS: 1, **more}
-        self.backend.collection.update_many({"_id": {"$in": list(ids)}}, {"$set": state})
-
-    def find(self, *ids: str) -> list[TaskRecord]:
-        """Read tasks, in order."""
-        records = {record.id: record for record in self.backend.store.find_all(list(ids))}
-        return [records[id_] for id_ in ids]
-
-    def send_as_a_caller(self, *ids: str) -> None:
-        """Publish the first messages of tasks, as the API does."""
-        with self.app.producer_or_acquire() as producer:
-            for record in self.find(*ids):
-                message = self.app.amqp.as_task_v2(record.id, record.name, [], {})
-                self.app.amqp.send_unrecorded(producer, message, queue=self.queue, priority=record.priority)
-
-    def send_again(self, task_id: str) -> None:
-        """Publish the message of a task once more, as recovery does."""
-        self.backend.collection.update_one({"_id": task_id}, [{"$set": {fields.DUE_AT: "$$NOW"}}])
-        publish(self.app, *self.find(task_id))
-
-    def take_message(self) -> str:
-        """Take the next message of priority 0 and return the id of its task."""
-        return _id_of(self.redis.rpop(self.queue))
-
-    def queued(self, priority: int = 0) -> list[str]:
-        """Return the ids in the queue, the oldest message first."""
-        key = self.queue if priority == 0 else f"{self.queue}\x06\x16{priority}"
-        messages: Any = self.redis.lrange(key, 0, -1)
-        return [_id_of(message) for message in reversed(messages)]
 
 
 @contextlib.contextmanager
@@ -138,43 +40,6 @@ def _repeated(call: Callable[[], object]) -> Iterator[None]:
     yield
     over.set()
     thread.join()
-
-
-def _id_of(message: Any) -> str:
-    return str(json.loads(message)["headers"]["id"])
-
-
-def _job() -> None:
-    """Do nothing: no worker runs."""
-
-
-def _set_back(milliseconds: int) -> list[dict[str, Any]]:
-    at = {"$subtract": ["$$NOW", milliseconds]}
-    entry = {fields.REVISION: 1, fields.STATUS: Status.QUEUED, fields.AT: at}
-    return [{"$set": {fields.DUE_AT: at, fields.CREATED_AT: at, fields.HISTORY: [entry]}}]
-
-
-@pytest.fixture
-def bench(settings: Settings) -> Iterator[Bench]:
-    """Start with an empty queue."""
-    with _bench(settings) as bench:
-        yield bench
-
-
-@contextlib.contextmanager
-def _bench(settings: Settings) -> Iterator[Bench]:
-    limits = {"lease_seconds": _LEASE_SECONDS, "max_lost_workers": _MAX_LOST_WORKERS}
-    settings = settings.model_copy(update=limits)
-    app = adopt(Celery("recovery-tests", set_as_current=False, broker=settings.celery_broker_url))
-    app.task(name="job", shared=False)(_job)
-    app.finalize()
-    backend = Backend(app, settings)
-    app._backend_cache = backend  # noqa: SLF001 - the backend would read the environment
-    backend.collection.create_indexes(fields.INDEXES)
-    with Redis.from_url(settings.celery_broker_url) as redis, ExitStack() as workers:
-        yield Bench(app, backend, f"q-{uuid.uuid4()}", redis, workers)
-    backend.connections.close()
-    app.close()
 
 
 def test_all_lost_messages_come_back_at_once(bench: Bench) -> None:
@@ -207,7 +72,7 @@ def test_a_message_that_was_sent_again_shows_when(bench: Bench) -> None:
 def test_a_task_that_does_not_wait_hides_no_lost_message(bench: Bench, status: Status) -> None:
     """A task was created after messages were lost, and does not wait any more: its message shows that they are."""
     lost, [head] = bench.create(2), bench.create(1)
-    later = {"$add": ["$$NOW", _HOUR_MS]}
+    later = {"$add": ["$$NOW", HOUR_MS]}
     bench.send_as_a_caller(head)
     change = {fields.STATUS: status, fields.CREATED_AT: "$$NOW", fields.DUE_AT: later}
     bench.backend.collection.update_one({"_id": head}, [{"$set": change}])
@@ -239,7 +104,7 @@ def test_a_search_that_takes_too_long_is_ended(
         wait_until(lambda: is_listening(server.port))
         server.initiate()
         own = settings.model_copy(update={"mongodb_url": server.url})
-        with _bench(own) as bench, MongoClient[dict[str, object]](server.url) as client:
+        with recovery_bench(own) as bench, MongoClient[dict[str, object]](server.url) as client:
             bench.create(2)
             recovery = bench.recovery()
             # It ends the commands that have a limit.
@@ -327,7 +192,7 @@ def test_all_lost_attempts_are_given_back_at_once(bench: Bench) -> None:
     bench.start(ids)
     cancelled, poison = bench.create(1), bench.create(1)
     bench.start(cancelled, **{fields.CANCEL_REQUESTED_AT: bench.find(*cancelled)[0].created_at})
-    bench.start(poison, **{fields.LOST_WORKERS: _MAX_LOST_WORKERS - 1})
+    bench.start(poison, **{fields.LOST_WORKERS: MAX_LOST_WORKERS - 1})
     unlucky = bench.create(1)
     bench.start(unlucky, **{fields.LOST_ATTEMPTS: 99})
     bench.scan(bench.recovery())
@@ -370,7 +235,7 @@ def test_what_follows_a_revoked_task_ends_though_no_worker_knows_its_function(be
     recovery = bench.recovery()
     bench.scan(recovery)
     assert {record.id for record in bench.backend.store.find_all(later) if record.is_final} == set()
-    overdue = [{"$set": {fields.DUE_AT: {"$subtract": ["$$NOW", 1000 * (_LEASE_SECONDS + 1)]}}}]
+    overdue = [{"$set": {fields.DUE_AT: {"$subtract": ["$$NOW", 1000 * (LEASE_SECONDS + 1)]}}}]
     bench.backend.collection.update_many({"_id": {"$in": revoked}}, overdue)
     bench.scan(recovery)
     assert [record.status for record in bench.find(*later)] == [Status.REVOKED, Status.FAILURE]

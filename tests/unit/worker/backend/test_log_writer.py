@@ -123,8 +123,9 @@ def test_a_foreign_payload_is_refused(payload: bytes) -> None:
 def test_channels_are_apart() -> None:
     """A task's changes and its log have channels of their own, whatever the id is."""
     for id_ in ("t", "log:t", "task:t"):
-        assert events.subject_of(events.channel(id_)) == (id_, False)
-        assert events.subject_of(events.log_channel(id_)) == (id_, True)
+        channels = events.Channels("db")
+        assert channels.subject_of(channels.task(id_)) == (id_, False)
+        assert channels.subject_of(channels.log(id_)) == (id_, True)
 
 
 def test_outside_a_worker_nothing_is_kept() -> None:
