@@ -354,3 +354,19 @@ def reports_nonsense(self: Task, last: str) -> str:
     else:
         self.report_progress("3", Decimal("4.5"), Unspeakable())
     return "done"
+
+
+@shared_task(bind=True)
+def ends_chain(self: Task, key: str) -> str:
+    """Wait for a key, then let nothing follow: a well-known use of the request."""
+    with Redis.from_url(os.environ["CELERY_BROKER_URL"]) as client:
+        client.blpop([key], timeout=30)
+    self.request.chain = None
+    return "enough"
+
+
+@shared_task(bind=True)
+def skips(self: Task) -> None:
+    """Set the result by hand, and raise ``Ignore``: Celery sends no later step."""
+    self.update_state(state="SUCCESS", meta="skipped")
+    raise Ignore

@@ -108,6 +108,7 @@ class Claiming:
         # Celery publishes callbacks and the next step of a chain before it stores the outcome.
         if request.callbacks or request.chain:
             _extend_lease(self.backend, request)
+        self.backend.end_dropped_steps(request)
         return result
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:

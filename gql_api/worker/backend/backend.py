@@ -8,7 +8,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from traceback import format_exception
@@ -32,7 +32,7 @@ from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Filter
 from gql_api.settings import Settings
 from gql_api.values.operations import Operation, apply_operations
-from gql_api.worker.backend.canvas import Groups, tasks_in
+from gql_api.worker.backend.canvas import Groups, LaterSteps, steps_after, steps_of_body, tasks_in
 from gql_api.worker.backend.chords import Chords
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.exceptions import for_caller, original_of, text_of
@@ -81,10 +81,15 @@ class Backend(MongoBackend):
         self.store = self._records.store
         self._groups = Groups(app, self.connections, self.codec)
         retry, chord_store = self.when_store_answers, ChordStore(self.connections, self.when_store_answers)
-        self._chords = Chords(app, chord_store, self._records, self.codec, retry, self.chord_error_from_stack)
         address = self.settings.stock_result_backend
         self.stock = None if address == "none" else StockBackend(app, address)
         """The backend of stock processes; None unless the application is being adopted."""
+        self.later_steps = LaterSteps(app, self.store, self.codec, retry)
+        """The records of tasks that are sent when others have ended."""
+        # The tasks that stock workers send and run have no record.
+        ahead = self.later_steps if self.stock is None else None
+        fail_body = self.chord_error_from_stack
+        self._chords = Chords(app, chord_store, self._records, self.codec, retry, fail_body, ahead)
         self._progress = progress_writer_for(self.settings)
         self._logs = log_writer_for(self.settings)
 
@@ -240,6 +245,7 @@ class Backend(MongoBackend):
         if request.chord:
             self.on_chord_part_return(request, state, exc)
         self._fail_chain(getattr(request, "chain", None), exc, traceback, store_result=store_result, state=state)
+        self.end_dropped_steps(request)
         if call_errbacks and request.errbacks:
             self._call_task_errbacks(request, exc, traceback)
 
@@ -268,7 +274,12 @@ class Backend(MongoBackend):
         """Count a revoked task in its chord, and revoke the remaining steps of its chain for the same reason."""
         if request.chord:
             self.on_chord_part_return(request, states.REVOKED, error)
+        self.end_later_steps(request, error)
+
+    def end_later_steps(self, request: Any, error: TaskRevokedError) -> None:
+        """Revoke the steps of a chain that a task of a request will not send."""
         self._fail_chain(request.chain, error, state=states.REVOKED)
+        self.end_dropped_steps(request)
 
     def process_cleanup(self) -> None:
         """Free what an ended attempt leaves behind: Celery calls this last."""
@@ -464,7 +475,10 @@ class Backend(MongoBackend):
     def chord_error_from_stack(self, callback: Signature, exc: BaseException | None = None) -> Any:
         """Fail the body of a chord in its members' place."""
         self._chords.create_body_records(callback)
-        return super().chord_error_from_stack(callback, exc)
+        failed = super().chord_error_from_stack(callback, exc)
+        if exc is not None:
+            self._end_unsent(steps_of_body(self.codec.json_form(callback), None), exc, None, states.FAILURE)
+        return failed
 
     def repair_chords(self, unchanged_since: datetime) -> None:
         """Finish chords that workers left undone; see :meth:`gql_api.worker.backend.chords.Chords.repair`."""
@@ -476,9 +490,37 @@ class Backend(MongoBackend):
             self._groups.expire(self.expires)
             self._chords.expire(self.expires)
 
-    def _fail_chain(self, chain: Any, *args: Any, **kwargs: Any) -> None:
+    def end_dropped_steps(self, request: Any) -> None:
+        """Revoke the later steps that the function has taken out of its own chain: they will not be sent."""
+        recorded, left = _chain_of_claim(request), request.chain or []
+        if recorded and recorded != left:
+            kept = {step["options"]["task_id"] for step, _ in steps_after(left, None)}
+            dropped = ((step, by) for step, by in steps_after(recorded, None) if step["options"]["task_id"] not in kept)
+            error = TaskRevokedError(f"task {request.id} has ended its chain")
+            self._end_unsent(dropped, error, None, states.REVOKED)
+
+    def _fail_chain(
+        self,
+        chain: Any,
+        exc: BaseException,
+        traceback: str | None = None,
+        store_result: bool = True,
+        state: str = states.FAILURE,
+    ) -> None:
         """Fail the tasks after a failed one, those in groups too: clients may wait for them."""
-        super()._fail_chain(list(tasks_in(chain)), *args, **kwargs)
+        super()._fail_chain(list(tasks_in(chain)), exc, traceback, store_result=store_result, state=state)
+        if chain:
+            # Celery leaves out parts of the bodies of chords.
+            self._end_unsent(steps_after(chain, None), exc, traceback, state)
+
+    def _end_unsent(
+        self, steps: Iterator[tuple[Any, str | None]], exc: BaseException, traceback: str | None, state: str
+    ) -> None:
+        ids = [text_id(step["options"]["task_id"]) for step, _ in steps]
+        if ids:
+            stored = self.encode_result(exc, state)
+            error = error_info(stored, traceback, self.codec.json_form, self.settings.error_max_bytes)
+            self.later_steps.end(ids, error, Status(state))
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
         self.when_store_answers(lambda: self._groups.save(group_id, result))
@@ -489,6 +531,12 @@ class Backend(MongoBackend):
 
     def _delete_group(self, group_id: str) -> None:
         self._groups.delete(group_id)
+
+
+def _chain_of_claim(request: Any) -> Any:
+    """Return the steps that follow the task of a request by its record, whatever its function has changed."""
+    claim = attempt_of(request).claim
+    return None if claim is None else claim.record.message.embed.get("chain")
 
 
 def _settings_of(app: Celery) -> Settings:

@@ -25,7 +25,7 @@ from celery.result import GroupResult, ResultBase, result_from_tuple
 from gql_api.record import canvas
 from gql_api.record.canvas import Chord, ChordDefinition, Part
 from gql_api.record.reads import TaskRecord
-from gql_api.worker.backend.canvas import tasks_waited_for
+from gql_api.worker.backend.canvas import LaterSteps, tasks_waited_for
 from gql_api.worker.backend.codec import Codec, Meta
 from gql_api.worker.backend.records import Records
 from gql_api.worker.backend.translation import unsent
@@ -65,6 +65,7 @@ class Chords:
         codec: between stored values and Celery's.
         retry: waits out outages in a worker.
         fail_body: fails a body in its members' place.
+        later_steps: records bodies that will be sent; None if some of those are not recorded at all.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Chords:
         codec: Codec,
         retry: Retry,
         fail_body: Callable[[Any, BaseException], object],
+        later_steps: LaterSteps | None,
     ) -> None:
         self._app = app
         self._store = store
@@ -82,6 +84,7 @@ class Chords:
         self._codec = codec
         self._retry = retry
         self._fail_body = fail_body
+        self._later_steps = later_steps
 
     def begin(self, header: GroupResult, body: Signature) -> None:
         """Store the definition of a chord before its members are sent."""
@@ -96,7 +99,11 @@ class Chords:
 
     def expect(self, chord_id: str, size: int) -> None:
         """Set how many members have to finish; Celery knows that before it sends the last of them."""
-        self._store.change(canvas.expect(chord_id, size))
+        chord = self._store.change(canvas.expect(chord_id, size))
+        # Not before: the sender may have stopped at an error of an earlier member.
+        body = None if self._later_steps is None else self._store.definition(chord_id).body
+        if self._later_steps is not None and body is not None:
+            self._later_steps.record_body(body, chord_id, chord.parent_id)
 
     def join(self, chord_id: str, task_id: str) -> None:
         """Add a member that has to finish too: ``Task.add_to_chord``."""

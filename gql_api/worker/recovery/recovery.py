@@ -110,6 +110,8 @@ class Recovery:
             self._backend.store.note(due.take_revoked(ids, token, self._lease.total_seconds()))
             for record in map(TaskRecord, self._backend.collection.find(due.taken(ids, token, Status.REVOKED))):
                 reason = control.NO_REASON if record.error is None else record.error.message
+                if record.waits_for is not None:
+                    self._backend.later_steps.end_after(record.id, record.error)
                 self._backend.end_what_follows(request_of(self._app, record), TaskRevokedError(reason))
                 self._backend.store.note(due.settled(record.id))
 

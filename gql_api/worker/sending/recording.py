@@ -7,11 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore
+from celery.app.task import Context
+from celery.exceptions import Ignore, TaskRevokedError
 from pymongo.errors import DuplicateKeyError
 
 from gql_api.dispatch import ATTEMPTS
-from gql_api.record import claims, writes
+from gql_api.record import canvas, claims, control, writes
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 from gql_api.worker.backend.messages import ORIGINAL
@@ -106,13 +107,33 @@ def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own:
             if known is not None and not is_own:
                 check_not_taken(sender, known)
             record = _continue(backend, task)
+            if record is None:
+                _end_what_follows_revoked(backend, task, known)
+                raise DroppedError from None
+            return None if record.status is Status.SCHEDULED else record.attempts
     if record is None:
         raise DroppedError
+    if backend.stock is None:
+        # The tasks that stock workers send and run have no record.
+        backend.later_steps.record(task)
     return None if record.status is Status.SCHEDULED else record.attempts
+
+
+def _end_what_follows_revoked(backend: Backend, task: NewTask, known: TaskRecord | None) -> None:
+    """End what follows a step that was revoked while it waited for the step before, in case that is not done yet."""
+    if known is None or known.status is not Status.REVOKED or known.attempts or task.message is None:
+        return
+    reason = control.NO_REASON if known.error is None else known.error.message
+    request = Context({**task.message.headers, **task.message.embed, "id": task.id})
+    backend.end_what_follows(request, TaskRevokedError(reason))
 
 
 def _continue(backend: Backend, task: NewTask) -> TaskRecord | None:
     """Store the next message of a task; return None when the task takes no other message any more."""
+    # A later step of a chain, for instance, was recorded when the first one was sent.
+    record = backend.store.change(unsent(backend, canvas.take_up(task)))
+    if record is not None:
+        return record
     if task.waits:
         return backend.store.change(claims.postpone(task))
     return backend.store.note_one(unsent(backend, claims.remember_message(task, backend.settings.lease_seconds)))
