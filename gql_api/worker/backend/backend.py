@@ -54,6 +54,7 @@ from gql_api.worker.backend.translation import (
 from gql_api.worker.state import tracebacks
 from gql_api.worker.state.attempt import AttemptState, attempt_of, fence_of
 from gql_api.worker.state.process import background_thread, in_event_loop, is_worker
+from gql_api.worker.state.unrecorded import UNRECORDED, is_unrecorded_function
 from gql_api.worker.store.chords import Answer, ChordStore
 from gql_api.worker.store.connections import connections_for, library_errors
 
@@ -152,6 +153,31 @@ class Backend(MongoBackend):
         """Return whether the id belongs to a task that clients see."""
         return self.when_store_answers(lambda: self.store.find(task_id)) is not None
 
+    def has_no_record(self, request: Any) -> bool:
+        """Return whether the task of a request is one that is not recorded; see :mod:`gql_api.worker.state.unrecorded`.
+
+        MongoDB is asked only about a message of a sender that did not know the function, or is not adopted.
+        """
+        attempt = attempt_of(request)
+        if attempt.is_unrecorded or attempt.number is not None:
+            return attempt.is_unrecorded
+        if not is_unrecorded_function(self.app, getattr(request, "task", None)):
+            return False
+        return bool(request.is_eager or getattr(request, UNRECORDED, False)) or not self.is_recorded(request.id)
+
+    def sends_without_record(self, name: str, task_id: str) -> bool:
+        """Return whether the message of a task is to be sent without a record."""
+        if not is_unrecorded_function(self.app, name):
+            return False
+        sender = self.app.current_worker_task
+        if sender is None or sender.request.is_eager:
+            # In a worker: the body of a chord, for instance, whose record another sender may have created.
+            return not is_worker() or not self.is_recorded(task_id)
+        attempt = attempt_of(sender.request)
+        if sender.request.id == task_id:
+            return attempt.is_unrecorded
+        return attempt.is_function_running or not self.is_recorded(task_id)
+
     def report_progress(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
         """Write a report soon; see :class:`gql_api.worker.backend.progress_writer.ProgressWriter`."""
         self._progress.report(task_id, limited(progress, self.settings.progress_max_bytes), fence)
@@ -180,6 +206,10 @@ class Backend(MongoBackend):
             EncodeError: the result cannot be stored; Celery then stores this error as the failure.
         """
         task_id = text_id(task_id)
+        if self._is_without_record(task_id, request):
+            if self.stock is not None and not kwargs.get("ignored"):
+                self.stock.store(task_id, result, state, traceback, request)
+            return result
         own = self._attempt_in_function(task_id, request)
         if own is not None and state in ENDS_ATTEMPT:
             # Its return decides how the attempt ends.
@@ -420,6 +450,12 @@ class Backend(MongoBackend):
             return None
         attempt = attempt_of(request)
         return attempt if attempt.is_in_function else None
+
+    def _is_without_record(self, task_id: str, request: Any) -> bool:
+        if request is None:
+            running = self.app.current_worker_task
+            request = None if running is None else running.request
+        return getattr(request, "id", None) == task_id and self.has_no_record(request)
 
     def _arrival(self, attempt: Attempt) -> NewTask:
         return arrival(attempt, self.codec.json_form, self.app)

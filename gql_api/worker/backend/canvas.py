@@ -20,6 +20,7 @@ from gql_api.record.model import ErrorInfo, NewTask
 from gql_api.record.reads import Document
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.messages import METADATA_HEADER, queue_of, text_id
+from gql_api.worker.state.unrecorded import is_unrecorded_function
 from gql_api.worker.store.chords import Retry
 from gql_api.worker.store.connections import Connections
 from gql_api.worker.store.tasks import Store
@@ -105,7 +106,13 @@ class LaterSteps:
 
     def _record(self, steps: Iterator[tuple[Any, str | None]], first_id: str, root_id: str | None) -> None:
         token, writes = uuid.uuid4().hex, {}
-        for step, parent_id in itertools.islice(steps, _MAX_LATER_STEPS):
+        # The tasks that are not recorded, and the nearest one before each that is.
+        before: dict[str | None, str | None] = {}
+        for step, sender_id in itertools.islice(steps, _MAX_LATER_STEPS):
+            parent_id = before.get(sender_id, sender_id)
+            if is_unrecorded_function(self._app, step["task"]):
+                before[text_id(step["options"]["task_id"])] = parent_id
+                continue
             new = self._new_task(step, parent_id, root_id, token)
             writes[new.id] = canvas.await_step(new, parent_id or first_id)
         if not writes:
@@ -161,6 +168,45 @@ def steps_of_body(body: Any, parent_id: str | None) -> Iterator[tuple[Any, str |
     """Yield the tasks of a chord's body and those that follow it, each with the id of the task that sends it."""
     yield from _tasks_of(body, parent_id)
     yield from steps_after(body["options"].get("chain") or (), _last_id(body))
+
+
+def check_chords(app: Celery, steps: Any) -> None:
+    """Check that the members of all chords among some steps have results, which their bodies need.
+
+    Raises:
+        ValueError: a member is not recorded.
+    """
+    for step in steps or ():
+        kind = step.get("subtask_type")
+        if kind == "chord":
+            for member in _members_of(step):
+                check_member(app, _last_name(member))
+            check_chords(app, [*_members_of(step), step["kwargs"]["body"]])
+        elif kind in {"group", "chain"}:
+            check_chords(app, step["kwargs"]["tasks"])
+
+
+def check_member(app: Celery, name: str | None) -> None:
+    """Check that the result of a task can be a part of the result of its chord.
+
+    Raises:
+        ValueError: the task is not recorded.
+    """
+    if is_unrecorded_function(app, name):
+        raise ValueError(
+            f"task {name}: it is not recorded (record=False), so the chord that it is a member of cannot get its "
+            "result: record it, or take it out of the chord, or out of the group before another step"
+        )
+
+
+def _last_name(step: Any) -> str | None:
+    kind = step.get("subtask_type")
+    if kind == "chord":
+        return _last_name(step["kwargs"]["body"])
+    if kind == "chain":
+        return _last_name(step["kwargs"]["tasks"][-1])
+    name: str | None = None if kind == "group" else step["task"]
+    return name
 
 
 def _tasks_of(step: Any, sender_id: str | None) -> Iterator[tuple[Any, str | None]]:
