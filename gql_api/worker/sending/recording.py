@@ -18,7 +18,7 @@ from gql_api.record.model import NewTask
 from gql_api.worker.backend.messages import ORIGINAL
 from gql_api.worker.sending.new_tasks import Times, new_task
 from gql_api.worker.sending.sent import note_sent, unsent
-from gql_api.worker.sending.task_ids import SenderTokens, check_not_deleted, check_not_taken
+from gql_api.worker.sending.task_ids import SenderTokens, check_not_deleted, check_not_taken, is_callers_choice
 from gql_api.worker.state.attempt import attempt_of
 
 if TYPE_CHECKING:
@@ -96,6 +96,11 @@ def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own:
         # For instance a step of a chain, sent again by a second attempt of the step before.
         logger.warning("Task %s was deleted: it is not sent", task.id)
         raise DroppedError
+    if not is_own and not is_callers_choice(sender):
+        # Mostly a later step of a chain, which was recorded when the first one was sent.
+        taken_up = backend.store.change(unsent(backend, canvas.take_up(task)))
+        if taken_up is not None:
+            return _attempts_of(taken_up)
     try:
         record = backend.store.change(unsent(backend, writes.create(task)), upsert=True)
     except DuplicateKeyError:
@@ -110,12 +115,17 @@ def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own:
             if record is None:
                 _end_what_follows_revoked(backend, task, known)
                 raise DroppedError from None
-            return None if record.status is Status.SCHEDULED else record.attempts
+            return _attempts_of(record)
     if record is None:
         raise DroppedError
     if backend.stock is None:
         # The tasks that stock workers send and run have no record.
         backend.later_steps.record(task)
+    return _attempts_of(record)
+
+
+def _attempts_of(record: TaskRecord) -> int | None:
+    """Return the number of attempts for the message of a task; None when the task waits for its time."""
     return None if record.status is Status.SCHEDULED else record.attempts
 
 
@@ -130,10 +140,6 @@ def _end_what_follows_revoked(backend: Backend, task: NewTask, known: TaskRecord
 
 def _continue(backend: Backend, task: NewTask) -> TaskRecord | None:
     """Store the next message of a task; return None when the task takes no other message any more."""
-    # A later step of a chain, for instance, was recorded when the first one was sent.
-    record = backend.store.change(unsent(backend, canvas.take_up(task)))
-    if record is not None:
-        return record
     if task.waits:
         return backend.store.change(claims.postpone(task))
     return backend.store.note_one(unsent(backend, claims.remember_message(task, backend.settings.lease_seconds)))
