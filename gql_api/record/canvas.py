@@ -1,4 +1,4 @@
-"""The documents of chords and groups: a chord's definition, its counters, and its finished members.
+"""The documents of chords and groups: a chord's definition, its counters, and its finished members; and later steps.
 
 The id of a finished member's document consists of the chord's id and its own, so that a member reported twice counts
 once. The chord's counter saves counting all of them each time. It is a hint, because a process may die, or lose a
@@ -19,8 +19,10 @@ from pymongo import IndexModel
 from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record import queries
+from gql_api.record.fields import Status
+from gql_api.record.model import ErrorInfo, NewTask
 from gql_api.record.reads import Document
-from gql_api.record.writes import NOW, REMOVE, Filter, Write, literal
+from gql_api.record.writes import NEXT_REVISION, NOW, REMOVE, Filter, Write, create, fail, literal
 
 _SIZE = "size"
 _HEADER = "header"
@@ -179,6 +181,61 @@ def save_group(group_id: str, members: Any) -> Write:
 def members_of(document: Document) -> Any:
     """Read the members that :func:`save_group` stored."""
     return values.load(document[_MEMBERS])
+
+
+# A later step of a chain, or the body of a chord, that was not sent yet.
+WAITING_STEP: Filter = {f.STATUS: Status.QUEUED, f.ATTEMPTS: 0, f.WAITS_FOR: {"$exists": True}, f.DUE_AT: None}
+
+
+def await_step(task: NewTask, step_id: str) -> Write:
+    """Create the record of a task that is sent when an earlier step has ended. Run as an upsert.
+
+    Recovery leaves it alone until it is sent: it has no due time.
+    """
+    filter_, [update] = create(task)
+    stage = update["$set"]
+    entry = {**stage[f.HISTORY][0], f.MESSAGE: literal(f.WAITS_FOR_STEP)}
+    stage = {**stage, f.HISTORY: [entry], f.WAITS_FOR: literal(step_id)}
+    return filter_, [{"$set": {name: value for name, value in stage.items() if name != f.DUE_AT}}]
+
+
+def take_up(task: NewTask) -> Write:
+    """Store the message of a waiting step, which is sent now. Metadata that a caller has changed meanwhile stay."""
+    _, [update] = create(task)
+    stage = update["$set"]
+    entry, metadata = {**stage[f.HISTORY][0], f.REVISION: NEXT_REVISION}, stage[f.METADATA]
+    is_callers = {"$gt": [f"${f.METADATA_REVISION}", None]}
+    stage = {
+        **{name: value for name, value in stage.items() if name != f.CREATED_AT},
+        f.REVISION: NEXT_REVISION,
+        f.HISTORY: {"$concatArrays": [f"${f.HISTORY}", [entry]]},
+        f.METADATA: {"$cond": [is_callers, f"${f.METADATA}", metadata]},
+        f.METADATA_REVISION: {
+            "$cond": [
+                {"$or": [is_callers, {"$eq": [f"${f.METADATA}", metadata]}]},
+                {"$ifNull": [f"${f.METADATA_REVISION}", REMOVE]},
+                NEXT_REVISION,
+            ]
+        },
+        f.WAITS_FOR: REMOVE,
+    }
+    return {f.ID: task.id, **WAITING_STEP}, [{"$set": stage}]
+
+
+def waiting_after(task_ids: list[str]) -> Filter:
+    """Return the filter that finds the steps that were to be sent by some waiting steps."""
+    return {f.PARENT_ID: {"$in": task_ids}, **WAITING_STEP}
+
+
+def end_waiting(task_ids: list[str], error: ErrorInfo | None, status: Status, by: str) -> Write:
+    """End those of some tasks that wait for an earlier step. Run over many."""
+    filter_, [update] = fail(task_ids, error, status=status, fence=WAITING_STEP)
+    return filter_, [{"$set": {**update["$set"], f.TAKEN_BY: by}}]
+
+
+def created_by(task_ids: list[str], token: str) -> Filter:
+    """Return the filter that finds those of some tasks that a sender has created."""
+    return {f.ID: {"$in": task_ids}, f.SENDER_TOKEN: token}
 
 
 INDEXES = [

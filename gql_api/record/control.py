@@ -98,7 +98,8 @@ def cancel_request_from(document: Document) -> CancelRequest:
 def reschedule(task_id: str, time: datetime) -> Write:
     """Move the start of a task that no worker has started; its expiry moves along.
 
-    A task that is queued already, and stays so, keeps its place in the queue.
+    A task that is queued already, and stays so, keeps its place in the queue. A later step of a chain, which has no due
+    time before it is sent, is left out.
     """
     later = {"$gt": [time, NOW]}
     starts = {"$max": [time, NOW]}
@@ -109,7 +110,7 @@ def reschedule(task_id: str, time: datetime) -> Write:
         f.EXPIRES_AT: {"$cond": [{"$gt": [f"${f.EXPIRES_AT}", None]}, {"$add": [starts, lifetime]}, REMOVE]},
     }
     status = {"$cond": [later, Status.SCHEDULED, Status.QUEUED]}
-    fence = {f.STATUS: {"$in": [Status.SCHEDULED, Status.QUEUED]}, f.ATTEMPTS: 0}
+    fence = {f.STATUS: {"$in": [Status.SCHEDULED, Status.QUEUED]}, f.ATTEMPTS: 0, f.DUE_AT: {"$exists": True}}
     return change(task_id, changes, status=status, message="rescheduled", fence=fence)
 
 

@@ -112,7 +112,7 @@ def take_revoked(task_ids: list[str], by: str, seconds: float) -> Write:
 
 def settled(task_id: str) -> Write:
     """Record that what follows a revoked task has been ended."""
-    return {f.ID: task_id, f.STATUS: Status.REVOKED}, [{"$unset": [f.DUE_AT, f.MESSAGE_PARTS]}]
+    return {f.ID: task_id, f.STATUS: Status.REVOKED}, [{"$unset": [f.DUE_AT, f.MESSAGE_PARTS, f.WAITS_FOR]}]
 
 
 def expired(now: datetime) -> Document:

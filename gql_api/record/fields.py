@@ -86,6 +86,9 @@ MESSAGE_PARTS = "message_parts"
 CHORD_ID = "chord_id"
 # The return value of a chord's member with ``ignore_result``, until the chord's body is sent.
 CHORD_RESULT = "chord_result"
+# The step that a later one of its chain, or the body of its chord, is sent after: such a task is QUEUED, has no message
+# and no due time, and is recorded so that clients find it. A worker of an earlier version sends it like any other.
+WAITS_FOR = "waits_for"
 QUEUE = "queue"
 PRIORITY = "priority"
 WORKER = "worker"
@@ -106,6 +109,10 @@ CURRENT = "current"
 TOTAL = "total"
 DATA = "data"
 AT = "at"
+
+
+# The message of the entry with which the history of such a task begins.
+WAITS_FOR_STEP = "waits for an earlier step"
 
 
 class Status(StrEnum):
@@ -173,5 +180,5 @@ LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 # The fields that clients do not see; events leave them out.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
-    REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID, UNSENT, SET_ASIDE,
+    REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID, UNSENT, SET_ASIDE, WAITS_FOR,
 )  # fmt: skip

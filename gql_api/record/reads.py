@@ -208,6 +208,8 @@ class TaskRecord:
     """The digest of the input that came with the key."""
     replay_of: Field[str | None] = Field(f.REPLAY_OF, default=None)
     """The task that this one repeats."""
+    waits_for: Field[str | None] = Field(f.WAITS_FOR, default=None)
+    """The step that this one is sent after, if it was not sent yet."""
     sender_token: Field[str | None] = Field(f.SENDER_TOKEN, default=None)
     """The token of the sender that created the record."""
     cancel_reason: Field[str | None] = Field(f.CANCEL_REASON, default=None)
@@ -316,6 +318,9 @@ class TaskRecord:
         began_before = self.attempts > (1 if status in WAITING and self.status is Status.STARTED else 0)
         if began_before and (status in WAITING or self.status in WAITING):
             unknown.add(f.QUEUE)
+        if len(document[f.HISTORY]) > 1 and document[f.HISTORY][-2].get(f.MESSAGE) == f.WAITS_FOR_STEP:
+            # A later step of a chain that was sent: its message may go elsewhere than was expected.
+            unknown |= {f.QUEUE, f.PARENT_ID}
         return TaskRecord(document, frozenset(unknown))
 
     def _find(self, name: str) -> Any:

@@ -237,7 +237,7 @@ def _transition(revision: Any, status: Any, worker: Any = None, message: str | N
 
 # RELEASED removes the fields that only a claimed task has, _ENDED also those that only an unfinished task has.
 RELEASED = {f.CLAIM: REMOVE, f.WORKER_RUN: REMOVE, f.PID: REMOVE}
-_ENDED = {**RELEASED, f.DUE_AT: REMOVE, f.MESSAGE_PARTS: REMOVE}
+_ENDED = {**RELEASED, f.DUE_AT: REMOVE, f.MESSAGE_PARTS: REMOVE, f.WAITS_FOR: REMOVE}
 
 
 def began(worker: str) -> dict[str, Any]:
@@ -259,12 +259,14 @@ def ended_by(error: ErrorInfo | None) -> dict[str, Any]:
 def revoked(error: ErrorInfo) -> dict[str, Any]:
     """Return the changes that revoke a waiting task.
 
-    A step of a chain, or a member of a chord, keeps its message and is due: a worker ends what follows it.
+    A step of a chain, or a member of a chord, keeps its message and is due: a worker ends what follows it. So is a step
+    that was not sent yet.
     """
     embedded = [f"${f.MESSAGE_PARTS}.embed.{name}" for name in ("chain", "chord")]
-    has_followers = {"$or": [{"$gt": [name, None]} for name in embedded]}
+    has_followers = {"$or": [{"$gt": [name, None]} for name in [*embedded, f"${f.WAITS_FOR}"]]}
     return {
         **ended_by(error),
+        f.WAITS_FOR: {"$ifNull": [f"${f.WAITS_FOR}", REMOVE]},
         f.MESSAGE_PARTS: {"$cond": [has_followers, f"${f.MESSAGE_PARTS}", REMOVE]},
         f.DUE_AT: {"$cond": [has_followers, NOW, REMOVE]},
     }

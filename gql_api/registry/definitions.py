@@ -24,7 +24,7 @@ class TaskDefinition:
     there is an ``*args``. Limits are in seconds. ``queues`` are the queues of the live workers that can run the task,
     ``unlimited`` those of them whose workers do not enforce time limits, with their pools. ``priority`` is that of its
     tasks by default. ``transport`` has the options of the broker that decide which lists of Redis are its queues, and
-    ``brokers`` the ids of the brokers of the live workers.
+    ``brokers`` the ids of the brokers of the live workers. Tasks that are not ``recorded`` cannot be created here.
     """
 
     name: str
@@ -43,6 +43,7 @@ class TaskDefinition:
     priority: int = 0
     transport: tuple[tuple[str, str], ...] = ()
     brokers: frozenset[str] = frozenset()
+    recorded: bool = True
 
     @cached_property
     def _validator(self) -> Draft202012Validator:

@@ -15,14 +15,20 @@ _DEPTH = "depth"
 _OLDEST = "oldest"
 
 # The time since which a task has waited: the first of the QUEUED entries that its history ends with. A task that was
-# rescheduled in its queue has several, and has kept its place; updated_at also rises when the metadata changes.
+# rescheduled in its queue has several, and has kept its place; updated_at also rises when the metadata changes. A later
+# step of a chain was not in its queue before it was sent.
 _QUEUED_AT = {
     "$reduce": {
         "input": f"${f.HISTORY}",
         "initialValue": None,
         "in": {
             "$cond": [
-                {"$eq": [f"$$this.{f.STATUS}", Status.QUEUED]},
+                {
+                    "$and": [
+                        {"$eq": [f"$$this.{f.STATUS}", Status.QUEUED]},
+                        {"$ne": [f"$$this.{f.MESSAGE}", f.WAITS_FOR_STEP]},
+                    ]
+                },
                 {"$ifNull": ["$$value", f"$$this.{f.AT}"]},
                 None,
             ]
@@ -46,8 +52,16 @@ def depths() -> list[dict[str, Any]]:
     They are the queues in which tasks wait, those that live workers serve, and those of announced tasks.
     """
     return [
-        # One record of another type would fail the aggregation, or have no name to show.
-        {"$match": {f.STATUS: Status.QUEUED, f.QUEUE: {"$type": "string"}, f.HISTORY: {"$type": "array"}}},
+        # A later step of a chain is due when it is sent. One record of another type would fail the aggregation, or have
+        # no name to show.
+        {
+            "$match": {
+                f.STATUS: Status.QUEUED,
+                f.DUE_AT: {"$exists": True},
+                f.QUEUE: {"$type": "string"},
+                f.HISTORY: {"$type": "array"},
+            }
+        },
         {"$group": {f.ID: f"${f.QUEUE}", _DEPTH: {"$sum": 1}, _OLDEST: {"$min": _QUEUED_AT}}},
         {"$unionWith": {"coll": f.WORKERS, "pipeline": workers.queues_served()}},
         {"$unionWith": {"coll": f.DEFINITIONS, "pipeline": [{"$project": {f.ID: f"${f.QUEUE}"}}]}},

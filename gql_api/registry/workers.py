@@ -26,6 +26,7 @@ _SOFT_TIME_LIMIT = "soft_time_limit"
 _WORKERS = "workers"
 _DEFAULT_PRIORITY = "default_priority"
 _TRANSPORT = "transport"
+_RECORDED = "recorded"
 
 # Several workers may have one name: each process is a run of its own. Workers of earlier versions have neither field.
 _HOSTNAME = "hostname"
@@ -61,6 +62,7 @@ def announce(definition: TaskDefinition) -> Write:
         _SOFT_TIME_LIMIT: definition.soft_time_limit,
         _DEFAULT_PRIORITY: definition.priority,
         _TRANSPORT: literal([list(option) for option in definition.transport]),
+        _RECORDED: definition.recorded,
         f.UPDATED_AT: NOW,
     }
     return {f.ID: definition.name}, [{"$set": stage}]
@@ -151,6 +153,7 @@ def definition_from(document: Document) -> TaskDefinition:
         soft_time_limit=document[_SOFT_TIME_LIMIT],
         # A worker of an earlier version announces neither.
         priority=document.get(_DEFAULT_PRIORITY, 0),
+        recorded=document.get(_RECORDED, True),
         transport=tuple((name, value) for name, value in document.get(_TRANSPORT, ())),
         brokers=frozenset(worker[_BROKER] for worker in document[_WORKERS] if worker.get(_BROKER)),
         workers=len(document[_WORKERS]),

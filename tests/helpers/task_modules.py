@@ -354,3 +354,49 @@ def reports_nonsense(self: Task, last: str) -> str:
     else:
         self.report_progress("3", Decimal("4.5"), Unspeakable())
     return "done"
+
+
+@shared_task(bind=True)
+def ends_chain(self: Task, key: str) -> str:
+    """Wait for a key, then let nothing follow: a well-known use of the request."""
+    with Redis.from_url(os.environ["CELERY_BROKER_URL"]) as client:
+        client.blpop([key], timeout=30)
+    self.request.chain = None
+    return "enough"
+
+
+@shared_task(bind=True)
+def skips(self: Task) -> None:
+    """Set the result by hand, and raise ``Ignore``: Celery sends no later step."""
+    self.update_state(state="SUCCESS", meta="skipped")
+    raise Ignore
+
+
+@shared_task(bind=True, record=False, max_retries=3, default_retry_delay=0)
+def unseen(self: Task, x: int, key: str | None = None, way: str = "return") -> Any:
+    """Add one, without a record."""
+    self.report_progress(1, 2)
+    self.log("nobody reads this")
+    logger.info("nor this")
+    self.update_metadata({"a": 1})
+    self.update_state(state="PROGRESS", meta={"current": 1})
+    if key is not None:
+        with Redis.from_url(os.environ["CELERY_BROKER_URL"]) as client:
+            client.rpush(key, f"{self.request.id} {self.request.retries}")
+    if way == "retry" and self.request.retries < 2:
+        raise self.retry(countdown=0.1)
+    if way == "fail":
+        raise ValueError("unseen")
+    if way == "exit":
+        os._exit(1)
+    if way == "replace":
+        return self.replace(add.si(x))
+    if way == "send":
+        return [add.delay(x).id, unseen.delay(x, key).id]
+    return x + 1
+
+
+@shared_task(bind=True)
+def replaced_by_unseen(self: Task, x: int) -> Any:
+    """Let a function without records do the work."""
+    return self.replace(unseen.si(x))

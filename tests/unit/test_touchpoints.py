@@ -275,6 +275,14 @@ _INTERNALS = {
     ("celery", "celery.canvas", "worker/backend"): {
         "_chain": "the tasks of a body are found",
     },
+    ("celery", "celery.app.task:Task", "worker/backend"): {
+        "_get_exec_options()": "a later step of a chain is recorded in the queue that it will be sent to",
+    },
+    ("celery", "celery.app.routes:Router", "worker/backend"): {
+        "route(options, name, args, kwargs, task_type, ...)": (
+            "a later step of a chain is recorded in the queue that it will be sent to"
+        ),
+    },
     ("kombu", "kombu.transport.redis:Channel", "worker/recovery"): {
         "_q_for_pri(queue, pri)": "the list of a priority is found",
         "global_keyprefix": "the list of a priority is found",

@@ -105,6 +105,9 @@ class Controller:
             current = await self._get(task_id)
             if current.is_final:
                 raise MutationRefusedError.already_final(current)
+            if current.waits_for is not None:
+                message = "id: the task is a later step of a chain or chord, which starts after the tasks before it"
+                raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=current)
             message = f"id: only a task that was never started can be rescheduled, got one with status {current.status}"
             raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=current)
         if (before.status, record.status) == (Status.SCHEDULED, Status.QUEUED):

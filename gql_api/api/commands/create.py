@@ -146,6 +146,11 @@ class Creator:
         if definition is None:
             message = f"name: no worker has announced a task named {task_input.name!r}; taskDefinitions lists all names"
             return MutationRefusedError.because(TaskErrorCode.UNKNOWN_TASK_NAME, message, "input", "name")
+        if not definition.recorded:
+            message = (
+                f"name: tasks of {task_input.name!r} are not recorded (record=False): send them from the application"
+            )
+            return MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "input", "name")
         parent = parents.get(task_input.parent_id or "")
         problems = check(task_input, definition, parent, self._settings)
         if problems:

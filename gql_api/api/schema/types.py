@@ -20,7 +20,8 @@ expose_enum(
     Status,
     {
         Status.SCHEDULED: "Waits for its start time, scheduledFor, or for its rate limit. It is in no queue meanwhile.",
-        Status.QUEUED: "Waits in its queue until a worker is free.",
+        Status.QUEUED: "Waits in its queue until a worker is free. A later step of a chain, or the body of a chord, "
+        "waits for the tasks before it first.",
         Status.STARTED: "A worker runs the task function.",
         Status.RETRY: "An attempt failed, and the task function asked for another one, which has not started yet.",
         Status.SUCCESS: "The task function returned; see result. Final.",
@@ -189,7 +190,7 @@ class Queue:
     """The tasks that wait in a queue, by their records."""
 
     name: str = strawberry.field(description="The name of the queue in Celery and in the broker.")
-    depth: int = strawberry.field(description="How many tasks in it have the status QUEUED.")
+    depth: int = strawberry.field(description="How many tasks wait in it; not those that wait for an earlier step.")
     oldest_queued_at: datetime | None = strawberry.field(
         description="Since when the task that has waited longest has been QUEUED; null when the queue is empty."
     )

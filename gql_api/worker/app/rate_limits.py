@@ -23,6 +23,7 @@ from gql_api.dispatch import ATTEMPTS, PIPELINED
 from gql_api.record import due
 from gql_api.record.fields import is_internal
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.state.unrecorded import is_unrecorded_function
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Limiter:
 
     def limit(self, request: Any, bucket: Any, tokens: int) -> None:
         """Run a task now if its limit allows that, and otherwise later."""
-        if is_internal(request.task.name):
+        if is_internal(request.task.name) or is_unrecorded_function(request.task.app, request.task.name):
             # It has no record.
             self._keep(request, bucket, tokens)
             return

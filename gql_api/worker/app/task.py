@@ -20,6 +20,9 @@ class Task(celery.Task):
     """A Celery task that can also report progress, log, and read and change its metadata (with ``bind=True``)."""
 
     backend: Backend
+    record: bool = True
+    """Whether the tasks of this function are recorded; if not, they are sent and run as stock Celery would, and the
+    methods below do nothing."""
 
     def is_cancelled(self) -> bool:
         """Return whether ``cancelTask`` or ``revoke`` asked this task to end, at least a second ago.
@@ -95,6 +98,8 @@ class Task(celery.Task):
         """
         request = self.request
         if request.id is None or request.called_directly or request.is_eager:
+            return
+        if attempt_of(request).is_unrecorded:
             return
         raise_if_cancelled(request)
         progress = Reporter(self.name).progress(current, total, message)

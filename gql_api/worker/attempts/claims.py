@@ -50,7 +50,7 @@ class Claiming:
     backend: Backend
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Claim the task, then call ``before_start`` of the task's own class.
+        """Claim the task, unless it has no record, then call ``before_start`` of the task's own class.
 
         Raises:
             Ignore: this worker must not run the task: another one does, or the task has ended.
@@ -58,8 +58,11 @@ class Claiming:
         request = self.request
         if not request.is_eager:
             time_limits.disable()
-            _claim(self.backend, request)
-            _restore_times(request)
+            if self.backend.has_no_record(request):
+                attempt_of(request).run_unrecorded()
+            else:
+                _claim(self.backend, request)
+                _restore_times(request)
         try:
             with attempt_of(request).in_before_start():
                 super().before_start(task_id, args, kwargs)  # type: ignore[misc] # the task's class comes after this one
@@ -82,6 +85,11 @@ class Claiming:
         """
         request = self.request
         attempt = attempt_of(request)
+        if attempt.enter_unrecorded_function():
+            try:
+                return self._run_within_time_limit(*args, **kwargs)
+            finally:
+                attempt.leave_function()
         if not attempt.enter_function():
             return super().__call__(*args, **kwargs)  # type: ignore[misc] # as above
         try:
@@ -108,6 +116,7 @@ class Claiming:
         # Celery publishes callbacks and the next step of a chain before it stores the outcome.
         if request.callbacks or request.chain:
             _extend_lease(self.backend, request)
+        self.backend.end_dropped_steps(request)
         return result
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:

@@ -6,7 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from celery import states
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, TaskRevokedError
 
 from gql_api.worker.state.attempt import AttemptState, OwnState, Phase, attempt_of
 
@@ -65,6 +65,8 @@ def _ignore(backend: Backend, request: Any, own_state: OwnState | None, reason: 
     failure: Any = text if meta is None else meta
     if name == states.SUCCESS:
         backend.mark_as_done(request.id, meta, request, store_result=not request.ignore_result)
+        # Celery sends no later step of such a task.
+        backend.end_later_steps(request, TaskRevokedError(text))
     elif name == states.FAILURE:
         backend.mark_as_failure(request.id, failure, request=request)
     else:

@@ -23,6 +23,7 @@ from gql_api.worker.backend.messages import text_id
 from gql_api.worker.errors import FunctionExitError
 from gql_api.worker.state.attempt import Phase, attempt_of
 from gql_api.worker.state.process import has_pool_processes
+from gql_api.worker.state.unrecorded import is_unrecorded_function
 
 if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend
@@ -88,6 +89,8 @@ class Request(request.Request):
             return super().on_failure(exc_info, send_failed_event, return_ok)
         if self.timed_out_after is not None:
             return self.on_timeout(soft=False, timeout=self.timed_out_after)
+        if self._is_of_unrecorded_function:
+            return super().on_failure(exc_info, send_failed_event, return_ok)
         task_ready(self)
         self.acknowledge()
         # A signal that ends the worker may reach its processes too: systemd sends it to all of them.
@@ -117,6 +120,11 @@ class Request(request.Request):
         if self.time_start is None and attempt.phase is Phase.RECEIVED:
             attempt.drop()
         super()._announce_revoked(reason, terminated, signum, expired)
+
+    @property
+    def _is_of_unrecorded_function(self) -> bool:
+        # If the task has a record all the same, its lease runs out: recovery handles it, and the message is dropped.
+        return is_unrecorded_function(self.task.app, self.task.name)
 
     @property
     def _backend(self) -> Backend:

@@ -8,7 +8,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from traceback import format_exception
@@ -32,7 +32,7 @@ from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Filter
 from gql_api.settings import Settings
 from gql_api.values.operations import Operation, apply_operations
-from gql_api.worker.backend.canvas import Groups, tasks_in
+from gql_api.worker.backend.canvas import Groups, LaterSteps, steps_after, steps_of_body, tasks_in
 from gql_api.worker.backend.chords import Chords
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.exceptions import for_caller, original_of, text_of
@@ -54,6 +54,7 @@ from gql_api.worker.backend.translation import (
 from gql_api.worker.state import tracebacks
 from gql_api.worker.state.attempt import AttemptState, attempt_of, fence_of
 from gql_api.worker.state.process import background_thread, in_event_loop, is_worker
+from gql_api.worker.state.unrecorded import UNRECORDED, is_unrecorded_function
 from gql_api.worker.store.chords import Answer, ChordStore
 from gql_api.worker.store.connections import connections_for, library_errors
 
@@ -81,10 +82,15 @@ class Backend(MongoBackend):
         self.store = self._records.store
         self._groups = Groups(app, self.connections, self.codec)
         retry, chord_store = self.when_store_answers, ChordStore(self.connections, self.when_store_answers)
-        self._chords = Chords(app, chord_store, self._records, self.codec, retry, self.chord_error_from_stack)
         address = self.settings.stock_result_backend
         self.stock = None if address == "none" else StockBackend(app, address)
         """The backend of stock processes; None unless the application is being adopted."""
+        self.later_steps = LaterSteps(app, self.store, self.codec, retry)
+        """The records of tasks that are sent when others have ended."""
+        # The tasks that stock workers send and run have no record.
+        ahead = self.later_steps if self.stock is None else None
+        fail_body = self.chord_error_from_stack
+        self._chords = Chords(app, chord_store, self._records, self.codec, retry, fail_body, ahead)
         self._progress = progress_writer_for(self.settings)
         self._logs = log_writer_for(self.settings)
 
@@ -147,6 +153,31 @@ class Backend(MongoBackend):
         """Return whether the id belongs to a task that clients see."""
         return self.when_store_answers(lambda: self.store.find(task_id)) is not None
 
+    def has_no_record(self, request: Any) -> bool:
+        """Return whether the task of a request is one that is not recorded; see :mod:`gql_api.worker.state.unrecorded`.
+
+        MongoDB is asked only about a message of a sender that did not know the function, or is not adopted.
+        """
+        attempt = attempt_of(request)
+        if attempt.is_unrecorded or attempt.number is not None:
+            return attempt.is_unrecorded
+        if not is_unrecorded_function(self.app, getattr(request, "task", None)):
+            return False
+        return bool(request.is_eager or getattr(request, UNRECORDED, False)) or not self.is_recorded(request.id)
+
+    def sends_without_record(self, name: str, task_id: str) -> bool:
+        """Return whether the message of a task is to be sent without a record."""
+        if not is_unrecorded_function(self.app, name):
+            return False
+        sender = self.app.current_worker_task
+        if sender is None or sender.request.is_eager:
+            # In a worker: the body of a chord, for instance, whose record another sender may have created.
+            return not is_worker() or not self.is_recorded(task_id)
+        attempt = attempt_of(sender.request)
+        if sender.request.id == task_id:
+            return attempt.is_unrecorded
+        return attempt.is_function_running or not self.is_recorded(task_id)
+
     def report_progress(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
         """Write a report soon; see :class:`gql_api.worker.backend.progress_writer.ProgressWriter`."""
         self._progress.report(task_id, limited(progress, self.settings.progress_max_bytes), fence)
@@ -175,6 +206,10 @@ class Backend(MongoBackend):
             EncodeError: the result cannot be stored; Celery then stores this error as the failure.
         """
         task_id = text_id(task_id)
+        if self._is_without_record(task_id, request):
+            if self.stock is not None and not kwargs.get("ignored"):
+                self.stock.store(task_id, result, state, traceback, request)
+            return result
         own = self._attempt_in_function(task_id, request)
         if own is not None and state in ENDS_ATTEMPT:
             # Its return decides how the attempt ends.
@@ -240,6 +275,7 @@ class Backend(MongoBackend):
         if request.chord:
             self.on_chord_part_return(request, state, exc)
         self._fail_chain(getattr(request, "chain", None), exc, traceback, store_result=store_result, state=state)
+        self.end_dropped_steps(request)
         if call_errbacks and request.errbacks:
             self._call_task_errbacks(request, exc, traceback)
 
@@ -268,7 +304,12 @@ class Backend(MongoBackend):
         """Count a revoked task in its chord, and revoke the remaining steps of its chain for the same reason."""
         if request.chord:
             self.on_chord_part_return(request, states.REVOKED, error)
+        self.end_later_steps(request, error)
+
+    def end_later_steps(self, request: Any, error: TaskRevokedError) -> None:
+        """Revoke the steps of a chain that a task of a request will not send."""
         self._fail_chain(request.chain, error, state=states.REVOKED)
+        self.end_dropped_steps(request)
 
     def process_cleanup(self) -> None:
         """Free what an ended attempt leaves behind: Celery calls this last."""
@@ -416,6 +457,12 @@ class Backend(MongoBackend):
         attempt = attempt_of(request)
         return attempt if attempt.is_in_function else None
 
+    def _is_without_record(self, task_id: str, request: Any) -> bool:
+        if request is None:
+            running = self.app.current_worker_task
+            request = None if running is None else running.request
+        return getattr(request, "id", None) == task_id and self.has_no_record(request)
+
     def _arrival(self, attempt: Attempt) -> NewTask:
         return arrival(attempt, self.codec.json_form, self.app)
 
@@ -470,7 +517,10 @@ class Backend(MongoBackend):
     def chord_error_from_stack(self, callback: Signature, exc: BaseException | None = None) -> Any:
         """Fail the body of a chord in its members' place."""
         self._chords.create_body_records(callback)
-        return super().chord_error_from_stack(callback, exc)
+        failed = super().chord_error_from_stack(callback, exc)
+        if exc is not None:
+            self._end_unsent(steps_of_body(self.codec.json_form(callback), None), exc, None, states.FAILURE)
+        return failed
 
     def repair_chords(self, unchanged_since: datetime) -> None:
         """Finish chords that workers left undone; see :meth:`gql_api.worker.backend.chords.Chords.repair`."""
@@ -482,9 +532,37 @@ class Backend(MongoBackend):
             self._groups.expire(self.expires)
             self._chords.expire(self.expires)
 
-    def _fail_chain(self, chain: Any, *args: Any, **kwargs: Any) -> None:
+    def end_dropped_steps(self, request: Any) -> None:
+        """Revoke the later steps that the function has taken out of its own chain: they will not be sent."""
+        recorded, left = _chain_of_claim(request), request.chain or []
+        if recorded and recorded != left:
+            kept = {step["options"]["task_id"] for step, _ in steps_after(left, None)}
+            dropped = ((step, by) for step, by in steps_after(recorded, None) if step["options"]["task_id"] not in kept)
+            error = TaskRevokedError(f"task {request.id} has ended its chain")
+            self._end_unsent(dropped, error, None, states.REVOKED)
+
+    def _fail_chain(
+        self,
+        chain: Any,
+        exc: BaseException,
+        traceback: str | None = None,
+        store_result: bool = True,
+        state: str = states.FAILURE,
+    ) -> None:
         """Fail the tasks after a failed one, those in groups too: clients may wait for them."""
-        super()._fail_chain(list(tasks_in(chain)), *args, **kwargs)
+        super()._fail_chain(list(tasks_in(chain)), exc, traceback, store_result=store_result, state=state)
+        if chain:
+            # Celery leaves out parts of the bodies of chords.
+            self._end_unsent(steps_after(chain, None), exc, traceback, state)
+
+    def _end_unsent(
+        self, steps: Iterator[tuple[Any, str | None]], exc: BaseException, traceback: str | None, state: str
+    ) -> None:
+        ids = [text_id(step["options"]["task_id"]) for step, _ in steps]
+        if ids:
+            stored = self.encode_result(exc, state)
+            error = error_info(stored, traceback, self.codec.json_form, self.settings.error_max_bytes)
+            self.later_steps.end(ids, error, Status(state))
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
         self.when_store_answers(lambda: self._groups.save(group_id, result))
@@ -495,6 +573,12 @@ class Backend(MongoBackend):
 
     def _delete_group(self, group_id: str) -> None:
         self._groups.delete(group_id)
+
+
+def _chain_of_claim(request: Any) -> Any:
+    """Return the steps that follow the task of a request by its record, whatever its function has changed."""
+    claim = attempt_of(request).claim
+    return None if claim is None else claim.record.message.embed.get("chain")
 
 
 def _settings_of(app: Celery) -> Settings:

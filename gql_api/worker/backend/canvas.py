@@ -1,22 +1,38 @@
-"""Celery's saved groups, and the tasks inside its signatures."""
+"""Celery's saved groups, the tasks inside its signatures, and the records of those that are sent later."""
 
 from __future__ import annotations
 
+import itertools
+import logging
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery.canvas import Signature, _chain, _chord, group
 from celery.result import GroupResult, result_from_tuple
+from kombu.exceptions import OperationalError
 from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
 
-from gql_api.record import canvas, fields, queries
-from gql_api.record.fields import is_internal
+from gql_api.record import canvas, due, fields, queries
+from gql_api.record.fields import Status, is_internal
+from gql_api.record.model import ErrorInfo, NewTask
 from gql_api.record.reads import Document
 from gql_api.worker.backend.codec import Codec
+from gql_api.worker.backend.messages import METADATA_HEADER, queue_of, text_id
+from gql_api.worker.state.unrecorded import is_unrecorded_function
+from gql_api.worker.store.chords import Retry
 from gql_api.worker.store.connections import Connections
+from gql_api.worker.store.tasks import Store
 
 if TYPE_CHECKING:
     from celery import Celery
+
+logger = logging.getLogger(__name__)
+
+# How many later steps of a chain are recorded when its first one is sent. Those behind them are recorded when they are
+# sent themselves.
+_MAX_LATER_STEPS = 1000
 
 
 class Groups:
@@ -54,6 +70,177 @@ class Groups:
         self.collection.delete_many(queries.untouched_for(seconds))
 
 
+class LaterSteps:
+    """The records of tasks that are sent when others have ended: later steps of chains, and the bodies of chords.
+
+    They are created when the first part is sent, so that clients find them by the ids that its sender knows.
+    """
+
+    def __init__(self, app: Celery, store: Store, codec: Codec, retry: Retry) -> None:
+        self._app = app
+        self._store = store
+        self._codec = codec
+        self._retry = retry
+
+    def record(self, task: NewTask) -> None:
+        """Create the records of the steps after a task that is sent now."""
+        chain = None if task.message is None else task.message.embed.get("chain")
+        if chain:
+            self._record(steps_after(chain, task.id), task.id, task.root_id or task.id)
+
+    def record_body(self, body: Any, chord_id: str, parent_id: str | None) -> None:
+        """Create the records of the body of a chord and of the steps after it, once its members are sent."""
+        self._record(steps_of_body(body, parent_id), chord_id, body["options"].get("root_id"))
+
+    def end(self, task_ids: list[str], error: ErrorInfo | None, status: Status) -> None:
+        """End those of some steps that were not sent."""
+        token = uuid.uuid4().hex
+        write, taken = canvas.end_waiting(task_ids, error, status, token), due.taken(task_ids, token, status)
+        self._retry(lambda: self._store.change_many(write, taken))
+
+    def end_after(self, task_id: str, error: ErrorInfo | None) -> None:
+        """Revoke the steps that were to follow a step that was revoked before it was sent."""
+        found = [task_id]
+        while found := self._store.ids(canvas.waiting_after(found)):
+            self.end(found, error, Status.REVOKED)
+
+    def _record(self, steps: Iterator[tuple[Any, str | None]], first_id: str, root_id: str | None) -> None:
+        token, writes = uuid.uuid4().hex, {}
+        # The tasks that are not recorded, and the nearest one before each that is.
+        before: dict[str | None, str | None] = {}
+        for step, sender_id in itertools.islice(steps, _MAX_LATER_STEPS):
+            parent_id = before.get(sender_id, sender_id)
+            if is_unrecorded_function(self._app, step["task"]):
+                before[text_id(step["options"]["task_id"])] = parent_id
+                continue
+            new = self._new_task(step, parent_id, root_id, token)
+            writes[new.id] = canvas.await_step(new, parent_id or first_id)
+        if not writes:
+            return
+        try:
+            self._retry(lambda: self._store.create_missing(writes, token))
+        except (PyMongoError, OperationalError) as error:
+            # The first one is accepted already. These get their records when they are sent.
+            logger.warning("The %d tasks that follow %s are not recorded yet: %s", len(writes), first_id, error)
+
+    def _new_task(self, step: Any, parent_id: str | None, root_id: str | None, token: str) -> NewTask:
+        options = step["options"]
+        metadata = self._codec.plain_form((options.get("headers") or {}).get(METADATA_HEADER))
+        return NewTask(
+            id=text_id(options["task_id"]),
+            name=step["task"],
+            args=list(step.get("args") or []),
+            kwargs=dict(step.get("kwargs") or {}),
+            # What is wrong with it is an error when the step is sent.
+            metadata=metadata if isinstance(metadata, dict) else {},
+            queue=self._queue(step),
+            parent_id=parent_id,
+            root_id=root_id,
+            sender_token=token,
+        )
+
+    def _queue(self, step: Any) -> str:
+        """Return the queue that a step will be sent to if nothing changes."""
+        app, name = self._app, step["task"]
+        task = app.tasks.get(name)
+        own = {} if task is None else task._get_exec_options()  # noqa: SLF001 - as in Celery's apply_async
+        try:
+            options = app.amqp.router.route({**own, **step["options"]}, name, step["args"], step["kwargs"], task)
+        except Exception:  # noqa: BLE001 - a router of the application's may expect the arguments of the real call
+            return str(app.conf.task_default_queue)
+        queue, exchange = (getattr(options.get(name), "name", options.get(name)) for name in ("queue", "exchange"))
+        return queue_of(app, queue, exchange, options.get("routing_key"))
+
+
+def steps_after(chain: Any, step_id: str | None) -> Iterator[tuple[Any, str | None]]:
+    """Yield the tasks that follow a step, each with the id of the task that sends it.
+
+    Args:
+        chain: the remaining steps, in the order of Celery's messages: the next step comes last.
+        step_id: the step.
+    """
+    for step in reversed(chain):
+        yield from _tasks_of(step, step_id)
+        step_id = _last_id(step)
+
+
+def steps_of_body(body: Any, parent_id: str | None) -> Iterator[tuple[Any, str | None]]:
+    """Yield the tasks of a chord's body and those that follow it, each with the id of the task that sends it."""
+    yield from _tasks_of(body, parent_id)
+    yield from steps_after(body["options"].get("chain") or (), _last_id(body))
+
+
+def check_chords(app: Celery, steps: Any) -> None:
+    """Check that the members of all chords among some steps have results, which their bodies need.
+
+    Raises:
+        ValueError: a member is not recorded.
+    """
+    for step in steps or ():
+        kind = step.get("subtask_type")
+        if kind == "chord":
+            for member in _members_of(step):
+                check_member(app, _last_name(member))
+            check_chords(app, [*_members_of(step), step["kwargs"]["body"]])
+        elif kind in {"group", "chain"}:
+            check_chords(app, step["kwargs"]["tasks"])
+
+
+def check_member(app: Celery, name: str | None) -> None:
+    """Check that the result of a task can be a part of the result of its chord.
+
+    Raises:
+        ValueError: the task is not recorded.
+    """
+    if is_unrecorded_function(app, name):
+        raise ValueError(
+            f"task {name}: it is not recorded (record=False), so the chord that it is a member of cannot get its "
+            "result: record it, or take it out of the chord, or out of the group before another step"
+        )
+
+
+def _last_name(step: Any) -> str | None:
+    kind = step.get("subtask_type")
+    if kind == "chord":
+        return _last_name(step["kwargs"]["body"])
+    if kind == "chain":
+        return _last_name(step["kwargs"]["tasks"][-1])
+    name: str | None = None if kind == "group" else step["task"]
+    return name
+
+
+def _tasks_of(step: Any, sender_id: str | None) -> Iterator[tuple[Any, str | None]]:
+    kind = step.get("subtask_type")
+    if kind == "group":
+        for member in step["kwargs"]["tasks"]:
+            yield from _tasks_of(member, sender_id)
+    elif kind == "chain":
+        for inner in step["kwargs"]["tasks"]:
+            yield from _tasks_of(inner, sender_id)
+            sender_id = _last_id(inner)
+    elif kind == "chord":
+        for part in (*_members_of(step), step["kwargs"]["body"]):
+            yield from _tasks_of(part, sender_id)
+    elif step["options"].get("task_id") is not None and not is_internal(step["task"]):
+        yield step, sender_id
+
+
+def _last_id(step: Any) -> str | None:
+    """Return the id of the task whose end is that of a step; None if there is no such one."""
+    kind = step.get("subtask_type")
+    if kind == "chord":
+        return _last_id(step["kwargs"]["body"])
+    if kind == "chain":
+        return _last_id(step["kwargs"]["tasks"][-1])
+    task_id: str | None = None if kind == "group" else text_id(step["options"].get("task_id"))
+    return task_id
+
+
+def _members_of(chord: Any) -> Any:
+    header = chord["kwargs"]["header"]
+    return header["kwargs"]["tasks"] if isinstance(header, Mapping) else header
+
+
 def tasks_in(chain: Any) -> Iterator[Any]:
     """Yield the tasks of a chain, those in its groups and chords included."""
     for step in chain or ():
@@ -61,8 +248,7 @@ def tasks_in(chain: Any) -> Iterator[Any]:
             yield from tasks_in(step["kwargs"]["tasks"])
             continue
         if step.get("subtask_type") == "chord":
-            header = step["kwargs"]["header"]
-            yield from tasks_in(header["kwargs"]["tasks"] if isinstance(header, Mapping) else header)
+            yield from tasks_in(_members_of(step))
         yield step
 
 

@@ -20,17 +20,18 @@ from typing import TYPE_CHECKING, Any
 from celery import states
 from celery.canvas import Signature, maybe_signature
 from celery.exceptions import ChordError
-from celery.result import GroupResult, ResultBase, result_from_tuple
+from celery.result import AsyncResult, GroupResult, ResultBase, result_from_tuple
 from kombu.exceptions import OperationalError
 
 from gql_api.outage import is_outage
 from gql_api.record import canvas
 from gql_api.record.canvas import Chord, ChordDefinition, Part
 from gql_api.record.reads import TaskRecord
-from gql_api.worker.backend.canvas import tasks_waited_for
+from gql_api.worker.backend.canvas import LaterSteps, check_member, tasks_waited_for
 from gql_api.worker.backend.codec import Codec, Meta
 from gql_api.worker.backend.records import Records
 from gql_api.worker.backend.translation import unsent
+from gql_api.worker.state.unrecorded import is_unrecorded_function, recorded_sender_id
 from gql_api.worker.store.chords import ChordStore, Retry
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Chords:
         codec: between stored values and Celery's.
         retry: waits out outages in a worker.
         fail_body: fails a body in its members' place.
+        later_steps: records bodies that will be sent; None if some of those are not recorded at all.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Chords:
         codec: Codec,
         retry: Retry,
         fail_body: Callable[[Any, BaseException], object],
+        later_steps: LaterSteps | None,
     ) -> None:
         self._app = app
         self._store = store
@@ -84,13 +87,20 @@ class Chords:
         self._codec = codec
         self._retry = retry
         self._fail_body = fail_body
+        self._later_steps = later_steps
         # Logged once each.
         self._unrepairable: set[str] = set()
 
     def begin(self, header: GroupResult, body: Signature) -> None:
-        """Store the definition of a chord before its members are sent."""
-        json_form, sender = self._codec.json_form, self._app.current_worker_task
-        parent_id = parent_of_message(None if sender is None else sender.request.id)
+        """Store the definition of a chord before its members are sent.
+
+        Raises:
+            ValueError: a member is not recorded.
+        """
+        for member in _results(header.results):
+            check_member(self._app, getattr(member, "function_name", None))
+        json_form = self._codec.json_form
+        parent_id = parent_of_message(recorded_sender_id(self._app))
         self._store.save_definition(header.id, ChordDefinition(json_form(header.as_tuple()), json_form(body)))
         self._store.change(canvas.begin(header.id, parent_id))
 
@@ -100,7 +110,11 @@ class Chords:
 
     def expect(self, chord_id: str, size: int) -> None:
         """Set how many members have to finish; Celery knows that before it sends the last of them."""
-        self._store.change(canvas.expect(chord_id, size))
+        chord = self._store.change(canvas.expect(chord_id, size))
+        # Not before: the sender may have stopped at an error of an earlier member.
+        body = None if self._later_steps is None else self._store.definition(chord_id).body
+        if self._later_steps is not None and body is not None:
+            self._later_steps.record_body(body, chord_id, chord.parent_id)
 
     def join(self, chord_id: str, task_id: str) -> None:
         """Add a member that has to finish too: ``Task.add_to_chord``."""
@@ -144,6 +158,8 @@ class Chords:
     def create_body_records(self, body: Signature) -> None:
         """Create the records of a body that will not be sent, for clients that wait for its tasks."""
         for task in tasks_waited_for(body):
+            if is_unrecorded_function(self._app, task.task):
+                continue
             parent_id, queue = parent_of_message(task.options.get("parent_id")), self._app.conf.task_default_queue
             new = unsent(task, self._codec.json_form, parent_id=parent_id, default_queue=queue)
             self._retry(functools.partial(self._records.create, self._records.store, new))
@@ -228,11 +244,16 @@ def _sent_for(parent_id: str | None) -> Iterator[None]:
 
 
 def _leaves(members: Iterable[ResultBase]) -> Iterator[str]:
+    for member in _results(members):
+        yield member.id
+
+
+def _results(members: Iterable[ResultBase]) -> Iterator[AsyncResult]:
     for member in members:
         if isinstance(member, GroupResult):
-            yield from _leaves(member.results)
+            yield from _results(member.results)
         else:
-            yield member.id
+            yield member
 
 
 def _value_of(member: ResultBase, metas: Mapping[str, Meta]) -> Any:

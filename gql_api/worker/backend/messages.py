@@ -11,6 +11,7 @@ from gql_api.dispatch import ATTEMPTS
 from gql_api.record.fields import Status
 from gql_api.record.model import MessageParts
 from gql_api.record.reads import TaskRecord
+from gql_api.worker.state.unrecorded import UNRECORDED
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -28,7 +29,7 @@ ORIGINAL = "original_"
 # How often the message was forwarded by a worker that did not know its function.
 HOPS_HEADER = "gql_api_hops"
 
-_OF_SENDING = {ATTEMPTS, SENT_AT_HEADER, HOPS_HEADER}
+_OF_SENDING = {ATTEMPTS, SENT_AT_HEADER, HOPS_HEADER, UNRECORDED}
 # Headers of one message, which the next message of its task does not inherit.
 OF_ONE_MESSAGE = {*_OF_SENDING, f"{ORIGINAL}eta", f"{ORIGINAL}expires"}
 

@@ -41,6 +41,11 @@ class StockBackend:
         self._is_disabled = address == "disabled"
         self._backend = PerProcess(lambda: _connect(app, address))
 
+    @property
+    def has_results(self) -> bool:
+        """True if stock workers store results."""
+        return not self._is_disabled
+
     def store(self, task_id: str, result: Any, state: str, traceback: str | None, request: Any) -> None:
         """Store the end of a task for the stock process that waits for it."""
         if self._is_disabled or state not in states.READY_STATES:

@@ -16,7 +16,7 @@ from pymongo.errors import ExecutionTimeout
 
 from gql_api.record import due, queries
 from gql_api.record.due import WaitingQueue
-from gql_api.record.fields import Status
+from gql_api.record.fields import WAITS_FOR_STEP, Status
 from gql_api.record.fitness import rules
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.worker.recovery import leader_lock
@@ -94,4 +94,5 @@ class LostMessages:
             # It was cancelled or began, and has still a message. No message is older than its record.
             return record.created_at
         # It may have been rescheduled and have come back: its message is as old as its first QUEUED state.
-        return min([record.due_at, *(entry.at for entry in record.history if entry.status is Status.QUEUED)])
+        queued = [entry for entry in record.history if entry.status is Status.QUEUED]
+        return min([record.due_at, *(entry.at for entry in queued if entry.message != WAITS_FOR_STEP)])

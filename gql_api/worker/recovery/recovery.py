@@ -117,6 +117,8 @@ class Recovery:
 
     def _settle(self, record: TaskRecord) -> None:
         reason = control.NO_REASON if record.error is None else record.error.message
+        if record.waits_for is not None:
+            self._backend.later_steps.end_after(record.id, record.error)
         self._backend.end_what_follows(request_of(self._app, record), TaskRevokedError(reason))
         self._backend.store.note(due.settled(record.id))
 

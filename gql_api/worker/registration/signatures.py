@@ -17,6 +17,7 @@ from gql_api.record.fields import is_internal
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.registry.formats import PYTHON_TYPE
 from gql_api.worker.backend.messages import queue_of
+from gql_api.worker.state.unrecorded import is_unrecorded_function
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -96,6 +97,7 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
         queue=queue,
         priority=priority,
         transport=_transport(app),
+        recorded=not is_unrecorded_function(app, task.name),
         max_retries=task.max_retries,
         time_limit=getattr(task, "hard_time_limit", None) or task.time_limit or app.conf.task_time_limit,
         soft_time_limit=task.soft_time_limit or app.conf.task_soft_time_limit,

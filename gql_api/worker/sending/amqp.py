@@ -15,6 +15,7 @@ from celery.app.amqp import AMQP
 from gql_api.dispatch import OperationalError, broker_errors
 from gql_api.record.fields import is_internal
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.backend.canvas import check_chords
 from gql_api.worker.backend.messages import (
     OF_ONE_MESSAGE,
     text_id,
@@ -24,6 +25,7 @@ from gql_api.worker.sending.new_tasks import note_relative_times, pop_relative_t
 from gql_api.worker.sending.purge import connection_class
 from gql_api.worker.sending.recording import DroppedError, note_message_sent, record_message
 from gql_api.worker.sending.recording_producer import Outgoing, RecordingProducer
+from gql_api.worker.state.unrecorded import UNRECORDED, skip_unrecorded_sender
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -72,11 +74,18 @@ class RecordingAMQP(AMQP):
         def record_and_send(producer: Any, name: str, message: Any, **options: Any) -> Any:
             if problem := encoding_problem(options.get("serializer"), options.get("compression")):
                 raise ValueError(f"task {name}: {problem}")
+            if "record" in options:
+                raise TypeError(f"task {name}: record belongs to the function, not to a call: @app.task(record=False)")
             backend = self.app.backend
             times = pop_relative_times(message.headers)
             if not isinstance(backend, Backend):
                 return send(producer, name, message, **options)
             if is_internal(name) and not backend.is_recorded(message.headers["id"]):
+                return send(producer, name, message, **options)
+            check_chords(self.app, message.body[2]["chain"])
+            skip_unrecorded_sender(self.app, message.headers)
+            if backend.sends_without_record(name, message.headers["id"]):
+                options["headers"] = {**(options.get("headers") or {}), UNRECORDED: True}
                 return send(producer, name, message, **options)
             own = {**_inherited_headers(self.app, message.headers["id"]), **(options.get("headers") or {})}
             options["headers"] = {name: value for name, value in own.items() if name not in OF_ONE_MESSAGE}

@@ -7,17 +7,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore
+from celery.app.task import Context
+from celery.exceptions import Ignore, TaskRevokedError
 from pymongo.errors import DuplicateKeyError
 
 from gql_api.dispatch import ATTEMPTS
-from gql_api.record import claims, writes
+from gql_api.record import canvas, claims, control, writes
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 from gql_api.worker.backend.messages import ORIGINAL
 from gql_api.worker.sending.new_tasks import Times, new_task
 from gql_api.worker.sending.sent import note_sent, unsent
-from gql_api.worker.sending.task_ids import SenderTokens, check_not_deleted, check_not_taken
+from gql_api.worker.sending.task_ids import SenderTokens, check_not_deleted, check_not_taken, is_callers_choice
 from gql_api.worker.state.attempt import attempt_of
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own:
         # For instance a step of a chain, sent again by a second attempt of the step before.
         logger.warning("Task %s was deleted: it is not sent", task.id)
         raise DroppedError
+    if not is_own and not is_callers_choice(sender):
+        # Mostly a later step of a chain, which was recorded when the first one was sent.
+        taken_up = backend.store.change(unsent(backend, canvas.take_up(task)))
+        if taken_up is not None:
+            return _attempts_of(taken_up)
     try:
         record = backend.store.change(unsent(backend, writes.create(task)), upsert=True)
     except DuplicateKeyError:
@@ -106,9 +112,30 @@ def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own:
             if known is not None and not is_own:
                 check_not_taken(sender, known)
             record = _continue(backend, task)
+            if record is None:
+                _end_what_follows_revoked(backend, task, known)
+                raise DroppedError from None
+            return _attempts_of(record)
     if record is None:
         raise DroppedError
+    if backend.stock is None:
+        # The tasks that stock workers send and run have no record.
+        backend.later_steps.record(task)
+    return _attempts_of(record)
+
+
+def _attempts_of(record: TaskRecord) -> int | None:
+    """Return the number of attempts for the message of a task; None when the task waits for its time."""
     return None if record.status is Status.SCHEDULED else record.attempts
+
+
+def _end_what_follows_revoked(backend: Backend, task: NewTask, known: TaskRecord | None) -> None:
+    """End what follows a step that was revoked while it waited for the step before, in case that is not done yet."""
+    if known is None or known.status is not Status.REVOKED or known.attempts or task.message is None:
+        return
+    reason = control.NO_REASON if known.error is None else known.error.message
+    request = Context({**task.message.headers, **task.message.embed, "id": task.id})
+    backend.end_what_follows(request, TaskRevokedError(reason))
 
 
 def _continue(backend: Backend, task: NewTask) -> TaskRecord | None:

@@ -44,7 +44,7 @@ def check_not_taken(sender: Any, known: TaskRecord) -> None:
     Raises:
         DuplicateTaskIdError: a caller has given the id of another task.
     """
-    if _is_callers_choice(sender) and not _was_sent_by_earlier_attempt(sender, known):
+    if is_callers_choice(sender) and not _was_sent_by_earlier_attempt(sender, known):
         raise DuplicateTaskIdError(
             f"task_id: {known.id!r} is the id of another task ({known.name}, {known.status}): "
             "give each task an id of its own, or none"
@@ -58,13 +58,13 @@ def check_not_deleted(sender: Any, task_id: str) -> None:
         DuplicateTaskIdError: a caller has given it.
     """
     # A later attempt of the sender may send once more what was sent, has ended and was deleted.
-    if _is_callers_choice(sender) and (sender is None or (attempt_of(sender.request).number or 1) == 1):
+    if is_callers_choice(sender) and (sender is None or (attempt_of(sender.request).number or 1) == 1):
         raise DuplicateTaskIdError(
             f"task_id: {task_id!r} is the id of a task that was deleted: give each task an id of its own, or none"
         )
 
 
-def _is_callers_choice(sender: Any) -> bool:
+def is_callers_choice(sender: Any) -> bool:
     """Return whether code of the application sends the task, not Celery as a consequence of another one."""
     if sender is None or sender.request.is_eager:
         # Without a running task, workers only continue what others have begun.

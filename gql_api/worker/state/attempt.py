@@ -27,7 +27,8 @@ class Phase(enum.Enum):
 
         main process:  RECEIVED ──▶ DISPATCHED | DROPPED
         where it runs: RECEIVED ──▶ CLAIMING ──▶ REFUSED | CLAIMED ──▶ RUNNING
-                                                           └──────────────┴──▶ REPLACED
+                           │                               └──────────────┴──▶ REPLACED
+                           └──▶ UNRECORDED ◀──▶ RUNNING_UNRECORDED
     """
 
     RECEIVED = enum.auto()
@@ -41,6 +42,9 @@ class Phase(enum.Enum):
     RUNNING = enum.auto()
     # The task is handed over to the one that replaces it.
     REPLACED = enum.auto()
+    # The task has no record, and no claim.
+    UNRECORDED = enum.auto()
+    RUNNING_UNRECORDED = enum.auto()
 
 
 @dataclass(slots=True)
@@ -230,14 +234,34 @@ class AttemptState:
             self._phase = Phase.RUNNING
         return True
 
+    @property
+    def is_unrecorded(self) -> bool:
+        """True if the task runs without a record."""
+        return self._phase in {Phase.UNRECORDED, Phase.RUNNING_UNRECORDED}
+
+    def run_unrecorded(self) -> None:
+        """Note that the task has no record and runs without a claim."""
+        self._go(Phase.UNRECORDED, Phase.RECEIVED)
+
+    def enter_unrecorded_function(self) -> bool:
+        """Note that the function of such a task begins. Return False for an inner call, and for any other task."""
+        if self._phase is not Phase.UNRECORDED:
+            return False
+        self._phase = Phase.RUNNING_UNRECORDED
+        return True
+
     def leave_function(self) -> None:
         """Note that the task function has ended: from here on Celery continues, not the function."""
         if self._claim is not None:
             self._claim.function_left = True
+        if self._phase is Phase.RUNNING_UNRECORDED:
+            self._phase = Phase.UNRECORDED
 
     @property
     def is_function_running(self) -> bool:
         """True while the task function runs, until it hands its task over."""
+        if self._phase is Phase.RUNNING_UNRECORDED:
+            return True
         return self._phase is Phase.RUNNING and self._claim is not None and not self._claim.function_left
 
     def note_error(self, error: BaseException) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 from pymongo.collection import Collection
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, BulkWriteError
 from pymongo.write_concern import WriteConcern
 
 from gql_api import events
+from gql_api.outage import found_only_duplicates
 from gql_api.record import canvas, control, due, fields, logs, queries, tombstones
 from gql_api.record.control import CancelRequest
 from gql_api.record.reads import Document, TaskRecord
@@ -64,6 +65,26 @@ class Store:
         documents = list(self._durable.get().find(taken))
         self._announce(documents)
         return [TaskRecord(document) for document in documents]
+
+    def create_missing(self, tasks: Mapping[str, Write], token: str) -> None:
+        """Create those of some records that do not exist and were not deleted, by one call, and publish their events.
+
+        Args:
+            tasks: the writes that create the records, by the ids of the tasks.
+            token: is left in the records by the writes.
+        """
+        ids = list(tasks)
+        tombstones_ = self._connections.database()[fields.TOMBSTONES]
+        deleted = {document[fields.ID] for document in tombstones_.find(tombstones.tombstones_of(ids))}
+        upserts = [UpdateOne(*write, upsert=True) for task_id, write in tasks.items() if task_id not in deleted]
+        if not upserts:
+            return
+        try:
+            self._durable.get().bulk_write(upserts, ordered=False)
+        except BulkWriteError as error:
+            if not found_only_duplicates(error):
+                raise
+        self._announce(list(self._durable.get().find(canvas.created_by(ids, token))))
 
     def delete(self, task_ids: list[str]) -> list[str]:
         """Delete the final ones among some tasks, except members of unfinished chords, and publish that.
@@ -131,6 +152,10 @@ class Store:
         """Return the requests to cancel tasks that a worker runs."""
         found = self._durable.get().find(*control.cancels_among(task_ids, run))
         return [control.cancel_request_from(document) for document in found]
+
+    def ids(self, filter_: Document) -> list[str]:
+        """Return the ids of the tasks that a filter finds."""
+        return [document[fields.ID] for document in self._durable.get().find(filter_, queries.ID_ONLY)]
 
     def find_all(self, task_ids: list[str]) -> list[TaskRecord]:
         """Read several tasks, in any order; an id without a record is left out."""

@@ -332,3 +332,14 @@ def limited_retry(self: Task) -> int:
         if self.request.retries < 2:
             raise self.retry(countdown=0)
     return int(self.request.retries)
+
+
+@shared_task(bind=True, record=False)
+def unseen(self: Task, way: str = "return", file: str = "") -> None:
+    """Run without a record, and perhaps take the process down the first time, or hang."""
+    with _written_down(self):
+        if way == "die" and not os.path.exists(file):  # noqa: PTH110 - the cheapest call
+            Path(file).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if way == "hang":
+            time.sleep(600)

@@ -35,11 +35,12 @@ _STEPS: dict[str, Callable[[AttemptState], object]] = {
     "sending_retry": lambda state: state.sending_retry().__enter__(),
     "retry_being_sent": lambda state: state.retry_being_sent,
     "act_under": lambda state: state.act_under(_FENCE),
+    "run_unrecorded": lambda state: state.run_unrecorded(),
 }
 
 _CLAIMED = {"replace", "update_record", "sending_retry"}
 _ALLOWED = {
-    Phase.RECEIVED: {"dispatch", "drop", "begin_claim", "act_under"},
+    Phase.RECEIVED: {"dispatch", "drop", "begin_claim", "act_under", "run_unrecorded"},
     Phase.DISPATCHED: {"act_under"},
     Phase.DROPPED: {"dispatch", "drop", "act_under"},
     Phase.CLAIMING: {"refuse_claim", "take_claim", "act_under"},
@@ -47,6 +48,8 @@ _ALLOWED = {
     Phase.CLAIMED: _CLAIMED,
     Phase.RUNNING: _CLAIMED,
     Phase.REPLACED: _CLAIMED - {"replace"},
+    Phase.UNRECORDED: {"act_under"},
+    Phase.RUNNING_UNRECORDED: {"act_under"},
 }
 
 
@@ -56,6 +59,8 @@ def _state_in(phase: Phase) -> AttemptState:
         state.dispatch(7)
     elif phase is Phase.DROPPED:
         state.drop()
+    elif phase in {Phase.UNRECORDED, Phase.RUNNING_UNRECORDED}:
+        state.run_unrecorded()
     elif phase is not Phase.RECEIVED:
         state.begin_claim()
     if phase is Phase.REFUSED:
@@ -64,6 +69,8 @@ def _state_in(phase: Phase) -> AttemptState:
         state.take_claim(_TOKEN, _record())
     if phase is Phase.RUNNING:
         assert state.enter_function()
+    elif phase is Phase.RUNNING_UNRECORDED:
+        assert state.enter_unrecorded_function()
     elif phase is Phase.REPLACED:
         state.replace()
     assert state.phase is phase
@@ -198,3 +205,12 @@ def test_a_cancel_request_reaches_the_claim_that_it_is_for() -> None:
     finally:
         cancellation.clear(_TOKEN)
     raise_if_cancelled(request)
+
+
+def test_the_function_of_a_task_without_a_record_is_entered_once() -> None:
+    """Without a claim it runs until it returns; what Celery sends then is not the function's own."""
+    state = _state_in(Phase.RUNNING_UNRECORDED)
+    assert (state.enter_unrecorded_function(), state.is_function_running, state.number) == (False, True, None)
+    state.leave_function()
+    assert (state.is_function_running, state.is_unrecorded) == (False, True)
+    assert not _state_in(Phase.CLAIMED).enter_unrecorded_function()
