@@ -15,6 +15,7 @@ from gql_api import values
 from gql_api.aio.background import shielded
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.store.committed import MAJORITY, CommittedReads
+from gql_api.api.store.definitions import Definitions
 from gql_api.api.store.deletions import Deletions
 from gql_api.api.store.indexes import Indexes
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
@@ -75,6 +76,7 @@ class TaskStore:
         self.indexes = Indexes(self._database, seconds)
         self.committed = CommittedReads(self._database, self.limiter)
         self.deletions = Deletions(self._database, self.limiter, self.committed)
+        self.definition_reads = Definitions(self._database, self.limiter)
         self.log_lines = LogLines(self._database, self.limiter, self.committed)
         longest = settings.query_timeout_seconds
         # Lists show no task whose creation a failover can roll back, and every write that was acknowledged as durable.
@@ -207,12 +209,9 @@ class TaskStore:
         found = self._tasks.find(queries.children_of_any(list(task_ids)), queries.STATE_ONLY)
         return [TaskRecord(document) async for document in found]
 
-    @limited
     async def definitions(self, names: list[str] | None = None) -> list[TaskDefinition]:
         """Read the announced task definitions, by name."""
-        pipeline = workers.definitions_with_workers(names)
-        rows = await self._database[fields.DEFINITIONS].aggregate(pipeline)
-        return [workers.definition_from(row) async for row in rows]
+        return await self.definition_reads.all(names)
 
     @limited
     async def queues(self) -> list[queues.Queue]:

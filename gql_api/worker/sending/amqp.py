@@ -19,6 +19,7 @@ from gql_api.worker.backend.messages import (
     OF_ONE_MESSAGE,
     text_id,
 )
+from gql_api.worker.registration.versions import version_header
 from gql_api.worker.sending.configuration import check, check_connection, encoding_problem
 from gql_api.worker.sending.new_tasks import note_relative_times, pop_relative_times
 from gql_api.worker.sending.purge import connection_class
@@ -79,7 +80,8 @@ class RecordingAMQP(AMQP):
             if is_internal(name) and not backend.is_recorded(message.headers["id"]):
                 return send(producer, name, message, **options)
             own = {**_inherited_headers(self.app, message.headers["id"]), **(options.get("headers") or {})}
-            options["headers"] = {name: value for name, value in own.items() if name not in OF_ONE_MESSAGE}
+            options["headers"] = {key: value for key, value in own.items() if key not in OF_ONE_MESSAGE}
+            options["headers"].update(version_header(self.app, name))
             record = functools.partial(record_message, backend, options, times)
             recording = RecordingProducer(producer, record, functools.partial(note_message_sent, backend))
             try:
