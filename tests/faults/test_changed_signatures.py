@@ -22,10 +22,11 @@ def _worker(site: Site, version: str, *options: str) -> Worker:
     return site.worker(version, *options, environment=environment)
 
 
-def _send(site: Site, version: str, call: str) -> str:
-    """Let an adopted program that has a version send a task, and return its id."""
+def _send(site: Site, version: str, *calls: str) -> list[str]:
+    """Let an adopted program that has a version send tasks, and return their ids."""
     site.environment.update(TASK_MODULES="changed_tasks", CHANGED_TASKS=version)
-    return site.python(f"import changed_tasks\nprint(changed_tasks.{call}.id)").split()[-1]
+    imports = "from celery import chain, chord\nfrom changed_tasks import renamed, widened\n"
+    return site.python(f"{imports}print(*(sent.id for sent in [{', '.join(calls)}]))").split()[-len(calls) :]
 
 
 def _parameters(api: Api, name: str = "renamed") -> list[str]:
@@ -89,13 +90,12 @@ def test_a_task_for_a_version_that_comes_later_waits(site: Site) -> None:
     api = site.api()
     old = _worker(site, "old")
     wait_until(lambda: api.data(_DEFINITIONS)["taskDefinitions"])
-    early = _send(site, "new", "renamed.delay(1, unit='kg')")
-    # Its new parameter has a default.
-    fitting = _send(site, "new", "widened.delay(1)")
+    # The new parameter of the second has a default.
+    early, fitting = _send(site, "new", "renamed.delay(1, unit='kg')", "widened.delay(1)")
     assert site.finished(fitting).result == "either 1"
     assert _waits(api, early)["workers"] == 0
     site.celery("control", "time_limit", "changed_tasks.renamed", "100", "200")
-    late = _send(site, "new", "renamed.delay(2, unit='kg')")
+    (late,) = _send(site, "new", "renamed.delay(2, unit='kg')")
     assert _waits(api, late)["workers"] == 0
     new = _worker(site, "new")
     assert [site.finished(task_id).result for task_id in (early, late)] == ["new 1 kg", "new 2 kg"]
@@ -105,10 +105,31 @@ def test_a_task_for_a_version_that_comes_later_waits(site: Site) -> None:
     assert _parameters(api) == ["count", "unit"]
     new.kill()
     wait_until(lambda: _parameters(api) == ["number"], 60)
-    again = _send(site, "new", "renamed.delay(3, unit='kg')")
+    (again,) = _send(site, "new", "renamed.delay(3, unit='kg')")
     waiting = wait_until(lambda: _waits(api, again))
     assert (waiting["workers"], sorted(waiting["inputSchema"]["properties"])) == (0, ["count", "unit"])
     assert api.data(_DEFINITIONS)["taskDefinitions"][0]["workers"] == 1
     _worker(site, "new")
     assert site.finished(again).result == "new 3 kg"
     assert old.process.poll() is None
+
+
+def test_a_worker_sends_on_what_does_not_fit_its_own_version(site: Site) -> None:
+    """The next step of a chain, the body of a chord and a callback wait for a worker with their sender's version."""
+    api = site.api()
+    _worker(site, "old")
+    tasks = _send(
+        site,
+        "new",
+        "chain(widened.s(1), widened.si(2), renamed.si(1, unit='kg'), renamed.si(2, unit='kg')).delay()",
+        "chord([widened.s(1), widened.s(2)], renamed.si(3, unit='kg')).delay()",
+        "chain(widened.s(1), chord([widened.si(2), widened.si(3)], renamed.si(4, unit='kg'))).delay()",
+        "widened.apply_async([9], link=renamed.si(5, unit='kg').set(task_id='linked'))",
+    )
+    assert site.finished(tasks[3]).result == "either 9"
+    wait_until(lambda: site.store.find("linked"))
+    wait_until(lambda: site.store.find(tasks[1]))
+    assert _waits(api, tasks[1])["workers"] == 0
+    _worker(site, "new")
+    results = [site.finished(task_id).result for task_id in (*tasks[:3], "linked")]
+    assert results == [f"new {n} kg" for n in (2, 3, 4, 5)]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
+from celery.exceptions import InvalidTaskError
 from kombu.transport.virtual import QoS
 from pymongo.errors import PyMongoError
 
@@ -23,8 +24,8 @@ from gql_api.record import fields
 from gql_api.record.fields import VERSION_HEADER, is_internal
 from gql_api.registry import workers
 from gql_api.worker.app import requeue
-from gql_api.worker.app.other_versions import OtherVersion, Strategies, Versions, start
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.registration.other_versions import OtherVersion, Strategies, Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -283,8 +284,12 @@ class Forwarder:
             each.prefetch.decrement_eventually()
         if each.message.channel.closed or each.receive is None:
             self.add(each.name, each.message, each.other, each.receive)
-        else:
-            start(self.consumer, each.message, each.receive)
+            return
+        try:
+            each.receive()
+        except InvalidTaskError as error:
+            # As Celery's consumer does.
+            self.consumer.on_invalid_task(None, each.message, error)
 
     def _release(self, each: _Waiting) -> None:
         """Make room for another message; run by the consumer's own thread."""

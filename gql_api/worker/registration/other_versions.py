@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import InvalidTaskError
-
 from gql_api.record import fields
 from gql_api.record.fields import VERSION_HEADER
 from gql_api.registry import stored_versions, versions
@@ -101,11 +99,3 @@ class Versions:
     def is_left_over(self, other: OtherVersion | None) -> bool:
         """Return whether the worker runs the calls of a version, as the last :meth:`note` has found."""
         return other is not None and time.monotonic() < self._left_over_until.get(other, 0.0)
-
-
-def start(consumer: Any, message: Any, receive: Callable[[], Any]) -> None:
-    """Hand a message to its strategy, as Celery's consumer does."""
-    try:
-        receive()
-    except InvalidTaskError as error:
-        consumer.on_invalid_task(None, message, error)
