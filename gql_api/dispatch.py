@@ -6,6 +6,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from celery import Celery
@@ -13,6 +14,7 @@ from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.utils import json as kombu_json
 from redis.exceptions import RedisError
 
+from gql_api.record.fields import VERSION_HEADER
 from gql_api.record.model import MessageParts, NewTask
 from gql_api.settings import Settings
 
@@ -29,6 +31,7 @@ __all__ = [
     "broker_errors",
     "broker_id",
     "can_carry",
+    "for_version",
     "message_of",
     "protocol_config",
     "time_limited",
@@ -84,6 +87,14 @@ def can_carry(value: Any) -> bool:
 def time_limited(seconds: float | None) -> MessageParts | None:
     """Return the message parts for a hard time limit of the task's own, or None without one."""
     return None if seconds is None else MessageParts(headers={"timelimit": [seconds, None]})
+
+
+def for_version(parts: MessageParts | None, version: str | None) -> MessageParts | None:
+    """Return the message parts of a call that was checked against a version of its function."""
+    if version is None:
+        return parts
+    parts = parts or MessageParts()
+    return replace(parts, headers={**parts.headers, VERSION_HEADER: version})
 
 
 def message_of(app: Celery, task: NewTask, *, with_expiry: bool = False, **shown: str) -> Any:

@@ -20,6 +20,7 @@ from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader
 from gql_api.api.pubsub.task_feed import TaskFeed
+from gql_api.api.store.definitions import DefinitionRead
 from gql_api.api.store.lists import ChildPage, TaskLists
 from gql_api.api.store.tasks import TaskStore
 from gql_api.api.subscriptions.executions import Executions
@@ -106,13 +107,9 @@ class Context:
         return DataLoader(self.lists.child_counts, cache=False)
 
     @cached_property
-    def definitions(self) -> DataLoader[str, TaskDefinition | None]:
-        """The reads of task definitions by name."""
-        return DataLoader(self._definitions_of, cache=False)
-
-    async def _definitions_of(self, names: list[str]) -> list[TaskDefinition | None]:
-        found = {definition.name: definition for definition in await self.store.definitions(sorted(set(names)))}
-        return [found.get(name) for name in names]
+    def definitions(self) -> DataLoader[DefinitionRead, TaskDefinition | None]:
+        """The reads of task definitions."""
+        return DataLoader(self.store.definition_reads.read, cache=False)
 
 
 Info: TypeAlias = StrawberryInfo[Context, None]

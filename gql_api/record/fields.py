@@ -82,6 +82,8 @@ SET_ASIDE = "set_aside"
 LOGGED = "logged"
 # The parts of the message that no other field has: callbacks, chain, chord, limits.
 MESSAGE_PARTS = "message_parts"
+# The header, kept among those, with the version of the function that the message was made for.
+VERSION_HEADER = "gql_api_version"
 # The chord that the task is a member of.
 CHORD_ID = "chord_id"
 # The return value of a chord's member with ``ignore_result``, until the chord's body is sent.

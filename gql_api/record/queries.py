@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 from gql_api.record import fields as f
 from gql_api.record.fitness import rules
@@ -52,6 +52,12 @@ FILTERED_ONLY = {
     **CHANGE_ONLY,
     **dict.fromkeys((f.NAME, f.QUEUE, f.METADATA, f.CREATED_AT, f.FINISHED_AT, f.PARENT_ID), 1),
 }
+# The version of the function that a task was made for, and its arguments.
+VERSION_ONLY = {**STATE_ONLY, f"{f.MESSAGE_PARTS}.headers.{f.VERSION_HEADER}": 1}
+CALL_ONLY = {
+    **STATE_ONLY,
+    **dict.fromkeys((f.ARGS, f.KWARGS, f"{f.MESSAGE_PARTS}.{f.ARGS}", f"{f.MESSAGE_PARTS}.{f.KWARGS}"), 1),
+}
 
 # Of tasks that are to be deleted.
 DELETED_ONLY = {**FILTERED_ONLY, f.CHORD_ID: 1}
@@ -74,6 +80,21 @@ def barrier() -> tuple[Document, Document]:
     even on a server that has lost its majority since the last one, and need not be the primary any more.
     """
     return {f.ID: "barrier"}, {"$inc": {f.REVISION: 1}}
+
+
+def version_of(record: TaskRecord) -> str | None:
+    """Read the version of the function from a record found with :data:`VERSION_ONLY`."""
+    version = record.message.headers.get(f.VERSION_HEADER)
+    return version if isinstance(version, str) else None
+
+
+def call_of(record: TaskRecord) -> tuple[list[Any], dict[str, Any]]:
+    """Read the arguments of the next message from a record found with :data:`CALL_ONLY`."""
+    parts = record.message
+    return (
+        record.args if parts.args is None else parts.args,
+        record.kwargs if parts.kwargs is None else parts.kwargs,
+    )
 
 
 def children_of(task_id: str) -> Document:

@@ -14,6 +14,9 @@ from jsonschema.exceptions import ValidationError
 from gql_api.registry import formats
 from gql_api.values import MAX_PROBLEMS, Problem
 
+# Between the name of a function and the digest of its signature.
+VERSION_SEPARATOR = "#"
+
 
 @dataclass(frozen=True)
 class TaskDefinition:
@@ -25,6 +28,9 @@ class TaskDefinition:
     ``unlimited`` those of them whose workers do not enforce time limits, with their pools. ``priority`` is that of its
     tasks by default. ``transport`` has the options of the broker that decide which lists of Redis are its queues, and
     ``brokers`` the ids of the brokers of the live workers. Tasks that are not ``recorded`` cannot be created here.
+
+    ``digest`` is that of the signature. ``versions`` are the announced ones of the function, the newest first, each
+    with the number of its live workers. Of the ``workers``, ``unversioned`` have announced none.
     """
 
     name: str
@@ -44,6 +50,19 @@ class TaskDefinition:
     transport: tuple[tuple[str, str], ...] = ()
     brokers: frozenset[str] = frozenset()
     recorded: bool = True
+    digest: str | None = None
+    versions: tuple[TaskDefinition, ...] = ()
+    unversioned: int = 0
+
+    @property
+    def version(self) -> str | None:
+        """The text for the function with this signature; None when its workers announced no digest."""
+        return None if self.digest is None else f"{self.name}{VERSION_SEPARATOR}{self.digest}"
+
+    @property
+    def takes_everything(self) -> bool:
+        """True for a function with ``*args, **kwargs``."""
+        return self.extra_args and bool(self.input_schema.get("additionalProperties"))
 
     @cached_property
     def _validator(self) -> Draft202012Validator:

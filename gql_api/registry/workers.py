@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,9 @@ from gql_api.record import fields as f
 from gql_api.record.fields import Status
 from gql_api.record.reads import Document
 from gql_api.record.writes import NOW, Write, literal
-from gql_api.registry.definitions import TaskDefinition
+from gql_api.registry import stored_versions
+from gql_api.registry.definitions import VERSION_SEPARATOR, TaskDefinition
+from gql_api.registry.versions import digest_in
 
 _DESCRIPTION = "description"
 _INPUT_SCHEMA = "input_schema"
@@ -49,7 +51,7 @@ _ALIVE = {"$match": {"$expr": {"$gt": [_GOOD_UNTIL, NOW]}}}
 
 
 def announce(definition: TaskDefinition) -> Write:
-    """Store the definition of a task. Run as an upsert; the last announcement counts."""
+    """Store the definition of a task. Run as an upsert; of several versions, the newest one counts."""
     stage: dict[str, Any] = {
         _DESCRIPTION: literal(definition.description),
         _INPUT_SCHEMA: literal(values.dump(definition.input_schema)),
@@ -65,7 +67,9 @@ def announce(definition: TaskDefinition) -> Write:
         _RECORDED: definition.recorded,
         f.UPDATED_AT: NOW,
     }
-    return {f.ID: definition.name}, [{"$set": stage}]
+    digest = definition.digest
+    update = [{"$set": stage}] if digest is None else stored_versions.announced(digest, stage)
+    return {f.ID: definition.name}, update
 
 
 def beat(
@@ -126,11 +130,14 @@ def by_hostname(hostname: str) -> Document:
 
 def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, Any]]:
     """Return the aggregation over DEFINITIONS that reads them by name, each with its live workers."""
+    starts_with_name = {"$eq": [{"$indexOfBytes": ["$$this", {"$concat": ["$$name", VERSION_SEPARATOR]}]}, 0]}
+    versions = {"$filter": {"input": f"${_TASK_NAMES}", "cond": starts_with_name}}
     able = {
         "from": f.WORKERS,
         "localField": f.ID,
         "foreignField": _TASK_NAMES,
-        "pipeline": [_ALIVE, {"$project": {_QUEUES: 1, _POOL: 1, _BROKER: 1}}],
+        "let": {"name": f"${f.ID}"},
+        "pipeline": [_ALIVE, {"$project": {_QUEUES: 1, _POOL: 1, _BROKER: 1, _TASK_NAMES: versions}}],
         "as": _WORKERS,
     }
     named = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
@@ -138,9 +145,31 @@ def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, A
 
 
 def definition_from(document: Document) -> TaskDefinition:
-    """Read one row of :func:`definitions_with_workers`."""
+    """Read one row of :func:`definitions_with_workers`.
+
+    It is the newest version that a live worker has; with no live worker, the newest one of all.
+    """
+    name, entries = document[f.ID], document[_WORKERS]
+    live = Counter(digest for entry in entries for text in entry[_TASK_NAMES] if (digest := digest_in(text, name)))
+    # Workers of an earlier version announce none.
+    unversioned = sum(not entry[_TASK_NAMES] for entry in entries)
+    stored = {stored_versions.digest_of(version): version for version in stored_versions.versions_of(document)}
+    is_unversioned = not stored or (not live and unversioned > 0)
+    digest = None if is_unversioned else next((digest for digest in stored if live[digest]), next(iter(stored)))
+    return replace(
+        _definition_from(name, document if digest is None else stored[digest], entries),
+        digest=digest,
+        versions=tuple(
+            replace(_definition_from(name, version, entries), digest=each, workers=live[each])
+            for each, version in stored.items()
+        ),
+        unversioned=unversioned,
+    )
+
+
+def _definition_from(name: str, document: Document, entries: list[Document]) -> TaskDefinition:
     return TaskDefinition(
-        name=document[f.ID],
+        name=name,
         description=document[_DESCRIPTION],
         input_schema=values.load(document[_INPUT_SCHEMA]),
         positional=tuple(document[_POSITIONAL]),
@@ -155,10 +184,10 @@ def definition_from(document: Document) -> TaskDefinition:
         priority=document.get(_DEFAULT_PRIORITY, 0),
         recorded=document.get(_RECORDED, True),
         transport=tuple((name, value) for name, value in document.get(_TRANSPORT, ())),
-        brokers=frozenset(worker[_BROKER] for worker in document[_WORKERS] if worker.get(_BROKER)),
-        workers=len(document[_WORKERS]),
-        queues=tuple(sorted({queue for worker in document[_WORKERS] for queue in worker.get(_QUEUES, [])})),
-        unlimited=tuple(sorted(_unlimited(document[_WORKERS]))),
+        brokers=frozenset(worker[_BROKER] for worker in entries if worker.get(_BROKER)),
+        workers=len(entries),
+        queues=tuple(sorted({queue for worker in entries for queue in worker.get(_QUEUES, [])})),
+        unlimited=tuple(sorted(_unlimited(entries))),
     )
 
 

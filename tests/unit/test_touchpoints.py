@@ -212,6 +212,7 @@ _INTERNALS = {
         "hub": "a gevent worker is recognised by having no event loop",
         "on_unknown_task(body, message, exc)": "tasks that this worker does not know are left to others",
         "on_unknown_message(body, message)": "messages that no Celery program sends are rejected",
+        "on_invalid_task(body, message, exc)": "a message that was received late is refused like any other",
         "call_soon(p, args, kwargs)": "a message is acknowledged by the thread that received it",
         "update_strategies()": "time limits are changed in a running worker",
         "_limit_task(request, bucket, tokens)": "tasks with used-up rate limits wait in their records",
@@ -807,6 +808,14 @@ _BEHAVIOUR = [
         "our step replaces the handler before the loop reads it, and its error names the task",
         source="on_unknown_task = self.on_unknown_task",
         ours="on_unknown_task",
+    ),
+    TouchPoint(
+        "celery",
+        "celery.worker.consumer.consumer:Consumer.update_strategies()",
+        "worker/app",
+        "a message for another version of a task function is left to other workers",
+        source="self.strategies[name] = task.start_strategy(self.app, self)",
+        ours="strategies",
     ),
     TouchPoint(
         "celery",

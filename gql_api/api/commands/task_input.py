@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gql_api import values
-from gql_api.dispatch import PRIORITIES, can_carry, time_limited
+from gql_api.dispatch import PRIORITIES, can_carry, for_version, time_limited
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
 from gql_api.registry.definitions import TaskDefinition
@@ -67,7 +67,7 @@ class TaskInput:
             priority=definition.priority if self.priority is None else self.priority,
             parent_id=self.parent_id,
             root_id=None if parent is None else parent.root_id,
-            message=time_limited(self.time_limit_seconds),
+            message=for_version(time_limited(self.time_limit_seconds), definition.version),
             scheduled_for=self.scheduled_for,
             delay=self.delay_seconds,
             expires_in=self.expires_in_seconds,

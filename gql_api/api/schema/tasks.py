@@ -30,11 +30,13 @@ from gql_api.api.schema.types import (
     attribute,
 )
 from gql_api.api.store.budget import current_budget
+from gql_api.api.store.definitions import DefinitionRead
 from gql_api.api.store.lists import ChildPage
 from gql_api.api.store.partial_reads import TaskRead
 from gql_api.query.facets import FacetField
 from gql_api.query.lists import Order, PageRequest
 from gql_api.record import queries
+from gql_api.record.fields import Status
 from gql_api.record.logs import LogLevel
 from gql_api.record.queries import WHOLE, Part
 from gql_api.record.reads import Document, TaskRecord, Time
@@ -193,12 +195,16 @@ class Task(Node):
         return await find_task(info, self.record.parent_id)
 
     @strawberry.field(
-        description="The task function, as workers announced it; null when none has. A QUEUED task does not start "
-        "while its workers are 0."
+        description="The task function, as workers announced it; null when none has. For a task that waits, it is the "
+        "version of the function that the task was created for, and workers counts those that would run the task: a "
+        "QUEUED task does not start while its workers are 0."
     )
     async def definition(self, info: Info) -> TaskDefinition | None:
         """Find the announcement, together with those of the other tasks of the answer."""
-        found = await info.context.definitions.load(self.record.name)
+        record = self.record
+        is_waiting = not record.is_final and record.status is not Status.STARTED
+        read = DefinitionRead(record.name, record.id if is_waiting else None)
+        found = await info.context.definitions.load(read)
         return None if found is None else TaskDefinition.of(found)
 
     @strawberry.field(

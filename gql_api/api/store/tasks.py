@@ -18,6 +18,7 @@ from gql_api.aio.batching import BatchedReads
 from gql_api.api.errors import InvalidRecordError
 from gql_api.api.store import misfits
 from gql_api.api.store.committed import MAJORITY, CommittedReads
+from gql_api.api.store.definitions import Definitions
 from gql_api.api.store.deletions import Deletions
 from gql_api.api.store.indexes import Indexes
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
@@ -83,6 +84,7 @@ class TaskStore:
         self.indexes = Indexes(self._database, seconds)
         self.committed = CommittedReads(self._database, self.limiter)
         self.deletions = Deletions(self._database, self.limiter, self.committed)
+        self.definition_reads = Definitions(self._database, self.limiter)
         self.log_lines = LogLines(self._database, self.limiter, self.committed)
         longest = settings.query_timeout_seconds
         # Lists show no task whose creation a failover can roll back, and every write that was acknowledged as durable.
@@ -234,12 +236,9 @@ class TaskStore:
         fit = misfits.fitting(await found.to_list(), rules.of_projection(queries.STATE_ONLY))
         return [TaskRecord(document) for document in fit]
 
-    @limited
     async def definitions(self, names: list[str] | None = None) -> list[TaskDefinition]:
         """Read the announced task definitions, by name."""
-        pipeline = workers.definitions_with_workers(names)
-        rows = await self._database[fields.DEFINITIONS].aggregate(pipeline)
-        return [workers.definition_from(row) async for row in rows]
+        return await self.definition_reads.all(names)
 
     @limited
     async def queues(self) -> list[queues.Queue]:

@@ -1,8 +1,12 @@
-"""Messages of task functions that this worker does not know: they go back to the end of their queue, for others."""
+"""Messages of task functions, or of versions of them, that this worker does not have: it leaves them to others.
+
+They go back to the end of their queue.
+"""
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import logging
 import random
 import threading
@@ -11,18 +15,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
+from celery.exceptions import InvalidTaskError
 from kombu.transport.virtual import QoS
 from pymongo.errors import PyMongoError
 
 from gql_api.dispatch import PIPELINED, OperationalError, broker_errors
 from gql_api.record import fields
-from gql_api.record.fields import is_internal
+from gql_api.record.fields import VERSION_HEADER, is_internal
 from gql_api.registry import workers
 from gql_api.worker.app import requeue
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.registration.other_versions import OtherVersion, Strategies, Versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +63,7 @@ class UnknownTasks(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
+        parent.strategies = Strategies(self._leave)
         self._fail = parent.on_unknown_task
         self._reject = parent.on_unknown_message
         self._forwarder: Forwarder | None = None
@@ -74,6 +81,17 @@ class UnknownTasks(bootsteps.StartStopStep):
         """Stop passing messages on: a worker that stops restores those that it has not acknowledged."""
         if self._forwarder is not None:
             self._forwarder.stop()
+
+    def _leave(self, name: str, message: Any, receive: Callable[[], Any]) -> bool:
+        forwarder = self._forwarder
+        # Nearly all messages are for the worker's version, and no other bootstep decodes them.
+        if forwarder is None or VERSION_HEADER not in message.headers:
+            return False
+        other = forwarder.versions.other_version(name, message)
+        if other is None or requeue.is_broadcast(message):
+            return False
+        forwarder.add(other.version, message, other, receive)
+        return True
 
     def _receive(self, body: Any, message: Any, error: KeyError) -> None:
         (name,), task_id = error.args, requeue.task_id_of(message)
@@ -100,6 +118,9 @@ class _Waiting:
     message: Any = field(compare=False)
     # Kept, because each connection has its own.
     prefetch: Any = field(compare=False)
+    # Of a message for another version of a known function.
+    other: OtherVersion | None = field(compare=False)
+    receive: Callable[[], Any] | None = field(compare=False)
 
 
 class Forwarder:
@@ -113,6 +134,7 @@ class Forwarder:
         self.consumer = consumer
         self._app = consumer.app
         self._backend = backend
+        self.versions = Versions(consumer.app, backend)
         self._max_seconds = min(_MAX_SECONDS, backend.settings.lease_seconds / _WAITS_PER_LEASE)
         self._waiting: list[_Waiting] = []
         self._changed = threading.Condition()
@@ -136,8 +158,17 @@ class Forwarder:
             self._running += 1
             self._changed.notify()
 
-    def add(self, name: str, message: Any) -> None:
-        """Forward a message after a while. Called by the consumer's own thread, which does not wait."""
+    def add(
+        self,
+        name: str,
+        message: Any,
+        other: OtherVersion | None = None,
+        receive: Callable[[], Any] | None = None,
+    ) -> None:
+        """Forward a message after a while. Called by the consumer's own thread, which does not wait.
+
+        One with an ``other`` version is received by this worker if no worker has that version, or will have it.
+        """
         is_known = name in self._known
         prefetch = None
         with self._changed:
@@ -150,7 +181,9 @@ class Forwarder:
             doublings = 0 if is_known else min(requeue.hops_of(message), _MAX_DOUBLINGS)
             wait = min(max(_MIN_SECONDS * 2**doublings, self._count / _PER_SECOND), self._max_seconds)
             at = time.monotonic() + wait * random.uniform(0.5, 1.0)  # noqa: S311 - messages do not come in waves
-            heapq.heappush(self._waiting, _Waiting(at, name, requeue.task_id_of(message), message, prefetch))
+            heapq.heappush(
+                self._waiting, _Waiting(at, name, requeue.task_id_of(message), message, prefetch, other, receive)
+            )
             self._changed.notify()
 
     def _run(self, number: int) -> None:
@@ -190,16 +223,23 @@ class Forwarder:
         # Recovery takes a message for lost that is older than the oldest of its queue. These are new again.
         over, sent_at = self._backend.store.note_sent_again(ids)
         self._note_workers({each.name for each in batch})
+        self.versions.note([each.other for each in batch if each.other is not None], self._known)
+        # A message of a connection that was lost comes back by the next one.
+        stays = [self.versions.is_left_over(each.other) and not each.message.channel.closed for each in batch]
+        here = list(itertools.compress(batch, stays))
+        moved = [each for each, is_here in zip(batch, stays, strict=True) if not is_here]
         channel, consumed = self._channel(), self._app.amqp.queues.consume_from
         with broker_errors(), channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipeline:
-            for each in batch:
+            for each in moved:
                 if each.task_id in over:
                     channel.qos._remove_from_indices(each.message.delivery_tag, pipeline)  # noqa: SLF001 - kombu's name
                 else:
                     requeue.move_to_end(pipeline, channel, each.message, consumed, sent_at.get(each.task_id or ""))
             pipeline.execute()
-        for each in batch:
+        for each in moved:
             self.consumer.call_soon(self._release, each)
+        for each in here:
+            self.consumer.call_soon(self._start, each)
         with self._changed:
             self._count -= len(batch)
             self._bytes -= sum(len(each.message.body) for each in batch)
@@ -233,10 +273,23 @@ class Forwarder:
             self._log_at = time.monotonic() + _LOG_SECONDS
             unknown = sorted(names - known)
             logger.warning(
-                "This worker does not know %s and leaves the messages to others%s",
+                "This worker does not know %s and leaves the messages to others (#: a version of a signature)%s",
                 ", ".join(sorted(names)),
                 f"; no live worker knows {', '.join(unknown)}" if unknown else "",
             )
+
+    def _start(self, each: _Waiting) -> None:
+        """Let this worker receive a message after all; run by the consumer's own thread."""
+        if each.prefetch is not None:
+            each.prefetch.decrement_eventually()
+        if each.message.channel.closed or each.receive is None:
+            self.add(each.name, each.message, each.other, each.receive)
+            return
+        try:
+            each.receive()
+        except InvalidTaskError as error:
+            # As Celery's consumer does.
+            self.consumer.on_invalid_task(None, each.message, error)
 
     def _release(self, each: _Waiting) -> None:
         """Make room for another message; run by the consumer's own thread."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import threading
 import traceback
 import uuid
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,7 @@ from gql_api.worker.attempts import function_errors, outcomes, request, time_lim
 from gql_api.worker.attempts.lost import revoke_cancelled
 from gql_api.worker.backend.messages import ORIGINAL
 from gql_api.worker.errors import TaskCancelledError
+from gql_api.worker.registration.versions import is_for_another_version
 from gql_api.worker.sending.sent import unsent
 from gql_api.worker.state import cancellation
 from gql_api.worker.state.attempt import AttemptState, attempt_of, raise_if_cancelled
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend
 
 logger = logging.getLogger(__name__)
+
+# Held while the arguments of a call are not checked.
+_unchecked = threading.RLock()
 
 _TAKEN_AWAY = "was taken away while it ran"
 
@@ -131,6 +138,9 @@ class Claiming:
         task_id = rest[0] if rest else options.get("task_id")
         attempt = attempt_of(request)
         if not attempt.number or task_id != request.id or options.get("retries") != request.retries + 1:
+            if is_for_another_version(self.app, self.name, options.get("headers"), args, kwargs):  # type: ignore[attr-defined] # as above
+                with self._without_check():
+                    return super().apply_async(args, kwargs, *rest, **options)  # type: ignore[misc] # as above
             return super().apply_async(args, kwargs, *rest, **options)  # type: ignore[misc] # as above
         with attempt.sending_retry():
             try:
@@ -140,6 +150,16 @@ class Claiming:
                 self.backend.mark_as_failure(task_id, error, traceback.format_exc(), request=request)
                 attempt.note_end()
                 raise
+
+    @contextlib.contextmanager
+    def _without_check(self) -> Iterator[None]:
+        """Let Celery send arguments that do not fit the function of this process."""
+        with _unchecked:
+            vars(self)["typing"] = False
+            try:
+                yield
+            finally:
+                vars(self).pop("typing", None)
 
     def on_replace(self, sig: Signature) -> Any:
         """Hand the task over before its replacement is sent, whose last part runs under the same id."""

@@ -495,7 +495,7 @@ class Backend(MongoBackend):
 
     def apply_chord(self, header_result_args: Any, body: Signature, **_: Any) -> None:
         """Prepare for the members of a chord, which are sent next. Celery's options for polling have no effect."""
-        self._chords.begin(self.app.GroupResult(*header_result_args), body)
+        self._chords.begin(self.app.GroupResult(*header_result_args), self.app.amqp.with_versions(body))
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
         """Set how many members of a chord have to finish."""

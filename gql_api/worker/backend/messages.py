@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gql_api.dispatch import ATTEMPTS
-from gql_api.record.fields import Status
+from gql_api.record.fields import VERSION_HEADER, Status
 from gql_api.record.model import MessageParts
 from gql_api.record.reads import TaskRecord
 from gql_api.worker.state.unrecorded import UNRECORDED
@@ -31,7 +31,7 @@ HOPS_HEADER = "gql_api_hops"
 
 _OF_SENDING = {ATTEMPTS, SENT_AT_HEADER, HOPS_HEADER, UNRECORDED}
 # Headers of one message, which the next message of its task does not inherit.
-OF_ONE_MESSAGE = {*_OF_SENDING, f"{ORIGINAL}eta", f"{ORIGINAL}expires"}
+OF_ONE_MESSAGE = {*_OF_SENDING, f"{ORIGINAL}eta", f"{ORIGINAL}expires", VERSION_HEADER}
 
 # Fields of the record, and headers that a second message does not need.
 _NOT_KEPT = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -15,7 +16,7 @@ from gql_api.dispatch import OperationalError, broker_id
 from gql_api.outage import is_outage
 from gql_api.record import fields
 from gql_api.record.writes import Write
-from gql_api.registry import workers
+from gql_api.registry import stored_versions, workers
 from gql_api.standalone import initiation_hint, warn_if_standalone
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.registration.signatures import definitions_of
@@ -23,6 +24,9 @@ from gql_api.worker.state.consumption import consumption
 from gql_api.worker.state.process import RUN
 from gql_api.worker.store.connections import Connections
 from gql_api.worker.store.validator import protect
+
+if TYPE_CHECKING:
+    from pymongo.collection import Collection
 
 logger = logging.getLogger(__name__)
 
@@ -65,21 +69,14 @@ class Announcer(bootsteps.StartStopStep):
             return
         interval = backend.settings.worker_heartbeat_seconds
         entry = _Entry(backend.connections, worker.hostname)
-        names: list[str] = []
-        announced, broker = False, None
+        functions = _Functions(backend.connections)
+        broker = None
         while True:
             # A broker that came back empty has another id.
             broker = _broker_of(worker.app) or broker
             try:
-                if not announced:
-                    protect(backend.database)
-                    definitions = definitions_of(worker.app)
-                    names = [definition.name for definition in definitions]
-                    for definition in definitions:
-                        _upsert(backend.connections, fields.DEFINITIONS, workers.announce(definition))
-                    announced = True
-                    warn_if_standalone(backend.connections.mongo().topology_description)
-                entry.store(functools.partial(_beat, worker, names, interval, broker))
+                functions.announce(worker.app)
+                entry.store(functools.partial(_beat, worker, functions.names, interval, broker))
             except Exception as error:
                 if is_outage(error):
                     hint = initiation_hint(backend.connections.mongo().topology_description)
@@ -89,6 +86,51 @@ class Announcer(bootsteps.StartStopStep):
             if self._stopping.wait(interval):
                 break
         entry.withdraw()
+        functions.report()
+
+
+class _Functions:
+    """The task functions of this worker, each in the version that it has.
+
+    ``names`` are those that the worker's entry has: their names, and those with their versions.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._seen: Write | None = None
+        self._report_at = 0.0
+        self.names: list[str] = []
+
+    def announce(self, app: Any) -> None:
+        """Store the definitions, once, and report from time to time that this worker still has them."""
+        if self._seen is not None:
+            if time.monotonic() >= self._report_at:
+                self.report()
+            return
+        protect(self._connections.database())
+        definitions = definitions_of(app)
+        for definition in definitions:
+            filter_, update = workers.announce(definition)
+            self._collection().update_one(filter_, update, upsert=True)
+        versions = [each.version for each in definitions if each.version is not None]
+        names = [each.name for each in definitions]
+        self._seen = stored_versions.seen(names, [each.digest for each in definitions if each.digest is not None])
+        self.names = [*names, *versions]
+        self._report_at = time.monotonic() + stored_versions.REPORT_SECONDS
+        warn_if_standalone(self._connections.mongo().topology_description)
+
+    def report(self) -> None:
+        """Report that this worker has its versions: one that comes back soon is not a new one."""
+        if self._seen is None:
+            return
+        self._report_at = time.monotonic() + stored_versions.REPORT_SECONDS
+        try:
+            self._collection().update_many(*self._seen)
+        except PyMongoError as error:
+            logger.warning("MongoDB does not answer, this worker could not report its versions: %s", error)
+
+    def _collection(self) -> Collection[dict[str, Any]]:
+        return self._connections.database()[fields.DEFINITIONS]
 
 
 class _Entry:
@@ -159,8 +201,3 @@ def _concurrency(worker: Any) -> int:
     autoscaler = getattr(worker, "autoscaler", None)
     # Of a pool that grows with the number of tasks, each process more is ready when it is needed.
     return int(worker.pool.num_processes if autoscaler is None else autoscaler.max_concurrency)
-
-
-def _upsert(connections: Connections, collection: str, write: Write) -> None:
-    filter_, update = write
-    connections.database()[collection].update_one(filter_, update, upsert=True)

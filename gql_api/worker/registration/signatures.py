@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from gql_api.dispatch import TRANSPORT_OPTIONS
 from gql_api.record.fields import is_internal
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.registry.formats import PYTHON_TYPE
+from gql_api.registry.versions import digest_of
 from gql_api.worker.backend.messages import queue_of
 from gql_api.worker.state.unrecorded import is_unrecorded_function
 
@@ -85,15 +87,11 @@ def definitions_of(app: Celery) -> list[TaskDefinition]:
 
 def define(task: celery.Task, app: Celery) -> TaskDefinition:
     """Return the definition of one task function: signature, docstring, queue and limits."""
-    parameters = list(_signature(task).parameters.values())
+    signature = define_signature(task)
     queue, priority = _destination(task, app)
-    return TaskDefinition(
-        name=task.name,
+    return replace(
+        signature,
         description=inspect.cleandoc(task.run.__doc__) if task.run.__doc__ else None,
-        input_schema=input_schema(parameters),
-        positional=tuple(p.name for p in parameters if p.kind in _BY_POSITION),
-        positional_only=sum(p.kind is Parameter.POSITIONAL_ONLY for p in parameters),
-        extra_args=any(p.kind is Parameter.VAR_POSITIONAL for p in parameters),
         queue=queue,
         priority=priority,
         transport=_transport(app),
@@ -101,6 +99,23 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
         max_retries=task.max_retries,
         time_limit=getattr(task, "hard_time_limit", None) or task.time_limit or app.conf.task_time_limit,
         soft_time_limit=task.soft_time_limit or app.conf.task_soft_time_limit,
+    )
+
+
+def define_signature(task: celery.Task) -> TaskDefinition:
+    """Return the definition of one task function without anything but its signature."""
+    parameters = list(_signature(task).parameters.values())
+    schema = input_schema(parameters)
+    positional = tuple(p.name for p in parameters if p.kind in _BY_POSITION)
+    positional_only = sum(p.kind is Parameter.POSITIONAL_ONLY for p in parameters)
+    extra_args = any(p.kind is Parameter.VAR_POSITIONAL for p in parameters)
+    return TaskDefinition(
+        name=task.name,
+        input_schema=schema,
+        positional=positional,
+        positional_only=positional_only,
+        extra_args=extra_args,
+        digest=digest_of(task.name, schema, positional, positional_only, extra_args),
     )
 
 

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from celery import signals
 from celery.app.amqp import AMQP
+from celery.canvas import Signature, maybe_signature
 
 from gql_api.dispatch import OperationalError, broker_errors
-from gql_api.record.fields import is_internal
+from gql_api.record.fields import VERSION_HEADER, is_internal
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.canvas import check_chords
 from gql_api.worker.backend.messages import (
     OF_ONE_MESSAGE,
     text_id,
 )
+from gql_api.worker.registration.versions import is_for_another_version, version_header, with_versions
 from gql_api.worker.sending.configuration import check, check_connection, encoding_problem
 from gql_api.worker.sending.new_tasks import note_relative_times, pop_relative_times
 from gql_api.worker.sending.purge import connection_class
@@ -88,7 +90,12 @@ class RecordingAMQP(AMQP):
                 options["headers"] = {**(options.get("headers") or {}), UNRECORDED: True}
                 return send(producer, name, message, **options)
             own = {**_inherited_headers(self.app, message.headers["id"]), **(options.get("headers") or {})}
-            options["headers"] = {name: value for name, value in own.items() if name not in OF_ONE_MESSAGE}
+            options["headers"] = {key: value for key, value in own.items() if key not in OF_ONE_MESSAGE}
+            if is_for_another_version(self.app, name, own, *message.body[:2]):
+                options["headers"][VERSION_HEADER] = own[VERSION_HEADER]
+            else:
+                options["headers"].update(version_header(self.app, name))
+            message.body[2].update(with_versions(self.app, message.body[2]))
             record = functools.partial(record_message, backend, options, times)
             recording = RecordingProducer(producer, record, functools.partial(note_message_sent, backend))
             try:
@@ -105,6 +112,10 @@ class RecordingAMQP(AMQP):
                 return None
 
         return record_and_send
+
+    def with_versions(self, signature: Signature) -> Signature:
+        """Return a signature that is stored and sent later, with the versions of functions that this process has."""
+        return maybe_signature(with_versions(self.app, signature), app=self.app)
 
     def send_unrecorded(self, producer: Any, message: Any, *, queue: str, priority: int) -> Any:
         """Send the message of a task that has a record already.

@@ -58,7 +58,7 @@ async def test_definitions_count_the_workers_that_are_alive(
 
     async def count() -> int:
         (definition,) = await store.definitions(["add"])
-        assert replace(definition, workers=0, queues=()) == announced
+        assert replace(definition, workers=0, unversioned=0, queues=()) == announced
         return definition.workers
 
     with MongoClient[dict[str, object]](settings.mongodb_url) as client:

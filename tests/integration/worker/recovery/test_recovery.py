@@ -17,7 +17,7 @@ from support import process, wait_until
 
 from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
 from gql_api.record import fields
-from gql_api.record.fields import Status
+from gql_api.record.fields import VERSION_HEADER, Status
 from gql_api.settings import Settings
 from gql_api.worker.backend.messages import SENT_AT_HEADER
 from gql_api.worker.recovery import leader_lock
@@ -140,7 +140,8 @@ def test_a_retry_has_no_time_of_the_message_before(bench: Bench) -> None:
     task_id = bench.app.tasks["job"].apply_async(queue=bench.queue, headers=headers).id
     sent = json.loads(bench.redis.rpop(bench.queue))["headers"]  # type: ignore[arg-type] # not None, and not awaitable
     assert (sent["id"], sent["mine"], SENT_AT_HEADER in sent) == (task_id, 1, False)
-    assert bench.find(task_id)[0].message.headers == {"mine": 1, "ignore_result": False}
+    kept = bench.find(task_id)[0].message.headers
+    assert kept == {"mine": 1, "ignore_result": False, VERSION_HEADER: sent[VERSION_HEADER]}
 
 
 def test_each_priority_is_a_queue(bench: Bench) -> None:
