@@ -13,7 +13,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.fields import FINAL, WAITING, Status
-from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress, Transition, Version
+from gql_api.record.model import Arguments, ErrorInfo, MessageParts, NewTask, Progress, Transition, Version
 
 Document = dict[str, Any]
 
@@ -108,6 +108,10 @@ def _custom_state(stored: Document) -> tuple[str, Any]:
     return stored[f.NAME], values.load(stored[f.DATA])
 
 
+def _arguments(stored: Document) -> Arguments:
+    return Arguments(values.load(stored[f.ARGS]), values.load(stored[f.KWARGS]))
+
+
 def _message_parts(stored: Document) -> MessageParts:
     parts = values.load(stored)
     if "task" in parts:
@@ -127,9 +131,11 @@ class TaskRecord:
     name: Field[str] = Field(f.NAME)
     """The Celery task name."""
     args: Field[list[Any]] = Field(f.ARGS, decode=values.load)
-    """The positional arguments, as JSON values."""
+    """The positional arguments that clients see, as JSON values."""
     kwargs: Field[dict[str, Any]] = Field(f.KWARGS, decode=values.load)
-    """The keyword arguments, as JSON values."""
+    """The keyword arguments that clients see, as JSON values."""
+    hidden: Field[Arguments | None] = Field(f.HIDDEN, default=None, decode=_arguments)
+    """The arguments that the function receives, if clients see others."""
     metadata: Field[dict[str, Any]] = Field(f.METADATA, decode=values.load)
     """The caller's own JSON object."""
     stored_metadata: Field[Any] = Field(f.METADATA, default=None)
@@ -243,13 +249,19 @@ class TaskRecord:
         """True if the task ignores its result, and it is kept for the body of the task's chord."""
         return f.CHORD_RESULT in self._document
 
+    @property
+    def arguments(self) -> Arguments:
+        """The arguments that the function receives, which no client may see."""
+        return self.hidden or Arguments(self.args, self.kwargs)
+
     def as_sent(self) -> NewTask:
         """Return the task as its next message carries it, callbacks, chain and chord included."""
         return NewTask(
             id=self.id,
             name=self.name,
-            args=self.args,
-            kwargs=self.kwargs,
+            args=self.arguments.args,
+            kwargs=self.arguments.kwargs,
+            shown=None if self.hidden is None else Arguments(self.args, self.kwargs),
             queue=self.queue,
             priority=self.priority,
             parent_id=self.parent_id,

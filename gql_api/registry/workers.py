@@ -14,6 +14,7 @@ from gql_api.record.fields import Status
 from gql_api.record.reads import Document
 from gql_api.record.writes import NOW, Write, literal
 from gql_api.registry.definitions import TaskDefinition
+from gql_api.registry.redaction import Redaction
 
 _DESCRIPTION = "description"
 _INPUT_SCHEMA = "input_schema"
@@ -26,6 +27,7 @@ _SOFT_TIME_LIMIT = "soft_time_limit"
 _WORKERS = "workers"
 _DEFAULT_PRIORITY = "default_priority"
 _TRANSPORT = "transport"
+_REDACT = "redact"
 
 # Several workers may have one name: each process is a run of its own. Workers of earlier versions have neither field.
 _HOSTNAME = "hostname"
@@ -61,6 +63,7 @@ def announce(definition: TaskDefinition) -> Write:
         _SOFT_TIME_LIMIT: definition.soft_time_limit,
         _DEFAULT_PRIORITY: definition.priority,
         _TRANSPORT: literal([list(option) for option in definition.transport]),
+        _REDACT: literal(list(definition.redact)),
         f.UPDATED_AT: NOW,
     }
     return {f.ID: definition.name}, [{"$set": stage}]
@@ -156,7 +159,19 @@ def definition_from(document: Document) -> TaskDefinition:
         workers=len(document[_WORKERS]),
         queues=tuple(sorted({queue for worker in document[_WORKERS] for queue in worker.get(_QUEUES, [])})),
         unlimited=tuple(sorted(_unlimited(document[_WORKERS]))),
+        # A worker of an earlier version does not announce it.
+        redact=tuple(document.get(_REDACT, ())),
     )
+
+
+REDACTION_ONLY = {_REDACT: 1, _POSITIONAL: 1, _INPUT_SCHEMA: 1}
+
+
+def redaction_from(document: Document) -> Redaction | None:
+    """Read the redaction of a definition found with :data:`REDACTION_ONLY`."""
+    schema = values.load(document[_INPUT_SCHEMA])
+    positional, redact = tuple(document[_POSITIONAL]), tuple(document.get(_REDACT, ()))
+    return TaskDefinition(document[f.ID], schema, positional=positional, redact=redact).redaction
 
 
 def _unlimited(entries: list[Document]) -> set[tuple[str, str]]:

@@ -20,6 +20,8 @@ class Task(celery.Task):
     """A Celery task that can also report progress, log, and read and change its metadata (with ``bind=True``)."""
 
     backend: Backend
+    redact: Sequence[str] = ()
+    """The parameters whose values records, events, logs and the API do not show, as ``@app.task(redact=[...])``."""
 
     def is_cancelled(self) -> bool:
         """Return whether ``cancelTask`` or ``revoke`` asked this task to end, at least a second ago.

@@ -28,7 +28,7 @@ from gql_api.record.reads import TaskRecord
 from gql_api.worker.backend.canvas import tasks_waited_for
 from gql_api.worker.backend.codec import Codec, Meta
 from gql_api.worker.backend.records import Records
-from gql_api.worker.backend.translation import unsent
+from gql_api.worker.backend.translation import RedactionOf, unsent
 from gql_api.worker.store.chords import ChordStore, Retry
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Chords:
         codec: between stored values and Celery's.
         retry: waits out outages in a worker.
         fail_body: fails a body in its members' place.
+        redaction_of: the redactions of functions by their names.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Chords:
         codec: Codec,
         retry: Retry,
         fail_body: Callable[[Any, BaseException], object],
+        redaction_of: RedactionOf,
     ) -> None:
         self._app = app
         self._store = store
@@ -82,6 +84,7 @@ class Chords:
         self._codec = codec
         self._retry = retry
         self._fail_body = fail_body
+        self._redaction_of = redaction_of
 
     def begin(self, header: GroupResult, body: Signature) -> None:
         """Store the definition of a chord before its members are sent."""
@@ -131,7 +134,8 @@ class Chords:
         """Create the records of a body that will not be sent, for clients that wait for its tasks."""
         for task in tasks_waited_for(body):
             parent_id, queue = parent_of_message(task.options.get("parent_id")), self._app.conf.task_default_queue
-            new = unsent(task, self._codec.json_form, parent_id=parent_id, default_queue=queue)
+            json_form, redaction = self._codec.json_form, self._redaction_of(task.task)
+            new = unsent(task, json_form, redaction, parent_id=parent_id, default_queue=queue)
             self._retry(functools.partial(self._records.create, self._records.store, new))
 
     def _recount(self, chord_id: str) -> Chord:

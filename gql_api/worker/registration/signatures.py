@@ -17,6 +17,7 @@ from gql_api.record.fields import is_internal
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.registry.formats import PYTHON_TYPE
 from gql_api.worker.backend.messages import queue_of
+from gql_api.worker.store.redactions import redaction_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -86,6 +87,7 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
     """Return the definition of one task function: signature, docstring, queue and limits."""
     parameters = list(_signature(task).parameters.values())
     queue, priority = _destination(task, app)
+    redaction = redaction_of(task)
     return TaskDefinition(
         name=task.name,
         description=inspect.cleandoc(task.run.__doc__) if task.run.__doc__ else None,
@@ -99,6 +101,7 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
         max_retries=task.max_retries,
         time_limit=getattr(task, "hard_time_limit", None) or task.time_limit or app.conf.task_time_limit,
         soft_time_limit=task.soft_time_limit or app.conf.task_soft_time_limit,
+        redact=() if redaction is None else redaction.entries,
     )
 
 

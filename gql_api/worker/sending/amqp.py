@@ -20,6 +20,7 @@ from gql_api.worker.backend.messages import (
     text_id,
 )
 from gql_api.worker.sending.configuration import check, check_connection, encoding_problem
+from gql_api.worker.sending.hidden_arguments import inherited_texts, note_texts, pop_own_texts, redact_texts
 from gql_api.worker.sending.new_tasks import note_relative_times, pop_relative_times
 from gql_api.worker.sending.purge import connection_class
 from gql_api.worker.sending.recording import DroppedError, note_message_sent, record_message
@@ -57,13 +58,16 @@ class RecordingAMQP(AMQP):
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
         """Create a message as Celery does, and note the times in it that are relative to now.
 
-        Celery makes absolute times of them by the clock of this process, which may be wrong.
+        Celery makes absolute times of them by the clock of this process, which may be wrong. The next message of a task
+        has the texts for arguments that its first sender gave, and the message notes which texts no sender gave.
         """
         bound = _AS_TASK.bind(self, *args, **kwargs)
         given = bound.arguments
         given.update({name: text_id(given[name]) for name in _IDS if name in given})
+        given.update(inherited_texts(self.app, given))
         message = super().as_task_v2(*bound.args[1:], **bound.kwargs)
         note_relative_times(message.headers, given)
+        note_texts(message.headers, given)
         return message
 
     def _create_task_sender(self) -> Callable[..., Any]:
@@ -73,14 +77,15 @@ class RecordingAMQP(AMQP):
             if problem := encoding_problem(options.get("serializer"), options.get("compression")):
                 raise ValueError(f"task {name}: {problem}")
             backend = self.app.backend
-            times = pop_relative_times(message.headers)
+            times, own_texts = pop_relative_times(message.headers), pop_own_texts(message.headers)
             if not isinstance(backend, Backend):
                 return send(producer, name, message, **options)
             if is_internal(name) and not backend.is_recorded(message.headers["id"]):
                 return send(producer, name, message, **options)
+            redact_texts(backend, message, own_texts)
             own = {**_inherited_headers(self.app, message.headers["id"]), **(options.get("headers") or {})}
             options["headers"] = {name: value for name, value in own.items() if name not in OF_ONE_MESSAGE}
-            record = functools.partial(record_message, backend, options, times)
+            record = functools.partial(record_message, backend, options, times, own_texts)
             recording = RecordingProducer(producer, record, functools.partial(note_message_sent, backend))
             try:
                 with broker_errors():
