@@ -10,20 +10,24 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from celery import Celery
+from celery.utils.saferepr import saferepr
 from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.utils import json as kombu_json
 from redis.exceptions import RedisError
 
+from gql_api import values
 from gql_api.record.fields import VERSION_HEADER
-from gql_api.record.model import MessageParts, NewTask
+from gql_api.record.model import Arguments, MessageParts, NewTask
 from gql_api.settings import Settings
 
 __all__ = [
     "ATTEMPTS",
+    "HIDDEN_HEADER",
     "JSON_ONLY",
     "PIPELINED",
     "PRIORITIES",
     "PRIORITY_STEPS",
+    "TEXTS",
     "TRANSPORT_OPTIONS",
     "Dispatcher",
     "OperationalError",
@@ -32,8 +36,10 @@ __all__ = [
     "broker_id",
     "can_carry",
     "for_version",
+    "hiding",
     "message_of",
     "protocol_config",
+    "texts_of",
     "time_limited",
 ]
 
@@ -42,6 +48,14 @@ JSON_ONLY = {"task_serializer": "json", "result_serializer": "json", "accept_con
 
 # The header with the number of attempts that had begun when the message was made; a message without it follows none.
 ATTEMPTS = "gql_api_attempts"
+
+# The header of a message whose texts for its arguments hide some. It lists those of the parts, ``args`` and ``kwargs``,
+# for which the sender has given a text of its own.
+HIDDEN_HEADER = "gql_api_hidden"
+# The headers with the texts that Celery shows for arguments.
+TEXTS = {"args": "argsrepr", "kwargs": "kwargsrepr"}
+# As Celery cuts them.
+_MAX_TEXT = 1024
 
 # Every priority has a list of its own in Redis, 0 first; kombu's default has four for all ten.
 PRIORITIES = range(10)
@@ -97,12 +111,26 @@ def for_version(parts: MessageParts | None, version: str | None) -> MessageParts
     return replace(parts, headers={**parts.headers, VERSION_HEADER: version})
 
 
+def hiding(parts: MessageParts | None) -> MessageParts:
+    """Return the parts of a message whose texts for arguments are made of what clients see."""
+    parts = parts or MessageParts()
+    return replace(parts, headers={**parts.headers, HIDDEN_HEADER: []})
+
+
+def texts_of(shown: Arguments) -> dict[str, str]:
+    """Return the headers with the texts that Celery shows for arguments, made of what clients see of them."""
+    parts = (tuple(values.plain(shown.args)), values.plain(shown.kwargs))
+    return {text: saferepr(part, _MAX_TEXT) for text, part in zip(TEXTS.values(), parts, strict=True)}
+
+
 def message_of(app: Celery, task: NewTask, *, with_expiry: bool = False, **shown: str) -> Any:
     """Return the message of a task, made by Celery's ``as_task_v2``. ``shown`` are its texts for arguments.
 
     ``with_expiry`` is for stock workers, which read the expiry from the message only.
     """
     parts = task.message or MessageParts()
+    if task.shown is not None and not shown:
+        shown = texts_of(task.shown)
     message = app.amqp.as_task_v2(
         task.id,
         parts.task or task.name,

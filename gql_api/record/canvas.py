@@ -217,6 +217,7 @@ def take_up(task: NewTask) -> Write:
                 NEXT_REVISION,
             ]
         },
+        f.HIDDEN: stage.get(f.HIDDEN, REMOVE),
         f.WAITS_FOR: REMOVE,
     }
     return {f.ID: task.id, **WAITING_STEP}, [{"$set": stage}]

@@ -30,6 +30,8 @@ NAME = "name"
 ARGS = "args"
 KWARGS = "kwargs"
 METADATA = "metadata"
+# The arguments as the function receives them, if those above have hidden values.
+HIDDEN = "hidden"
 RESULT = "result"
 ERROR = "error"
 PROGRESS = "progress"
@@ -182,5 +184,5 @@ LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 # The fields that clients do not see; events leave them out.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
-    REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID, UNSENT, SET_ASIDE, WAITS_FOR,
+    REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID, UNSENT, SET_ASIDE, WAITS_FOR, HIDDEN,
 )  # fmt: skip

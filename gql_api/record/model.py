@@ -40,8 +40,16 @@ class MessageParts:
 
 
 @dataclass(frozen=True, slots=True)
+class Arguments:
+    """The arguments of a task, as JSON values."""
+
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task before it has a record."""
+    """A task before it has a record. ``args`` and ``kwargs`` are those that its function receives."""
 
     id: str
     name: str
@@ -66,6 +74,8 @@ class NewTask:
     input_digest: str | None = None
     replay_of: str | None = None
     sender_token: str | None = None
+    # The arguments that clients see, if some are hidden from them.
+    shown: Arguments | None = None
 
     @property
     def waits(self) -> bool:

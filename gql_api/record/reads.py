@@ -16,7 +16,7 @@ from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.fields import FINAL, WAITING, Status
 from gql_api.record.fitness import rules
-from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress, Transition, Version
+from gql_api.record.model import Arguments, ErrorInfo, MessageParts, NewTask, Progress, Transition, Version
 
 Document = dict[str, Any]
 
@@ -128,6 +128,10 @@ def _custom_state(stored: Document) -> tuple[str, Any]:
 _MESSAGE_PARTS = {part.name for part in dataclasses.fields(MessageParts)}
 
 
+def _arguments(stored: Document) -> Arguments:
+    return Arguments(values.load(stored[f.ARGS]), values.load(stored[f.KWARGS]))
+
+
 def _message_parts(stored: Document) -> MessageParts:
     parts = {name: value for name, value in values.load(stored).items() if name in _MESSAGE_PARTS}
     if "task" in parts:
@@ -147,9 +151,11 @@ class TaskRecord:
     name: Field[str] = Field(f.NAME)
     """The Celery task name."""
     args: Field[list[Any]] = Field(f.ARGS, decode=values.load)
-    """The positional arguments, as JSON values."""
+    """The positional arguments that clients see, as JSON values."""
     kwargs: Field[dict[str, Any]] = Field(f.KWARGS, decode=values.load)
-    """The keyword arguments, as JSON values."""
+    """The keyword arguments that clients see, as JSON values."""
+    hidden: Field[Arguments | None] = Field(f.HIDDEN, default=None, decode=_arguments)
+    """The arguments that the function receives, if clients see others."""
     metadata: Field[dict[str, Any]] = Field(f.METADATA, decode=values.load_finite)
     """The caller's own JSON object."""
     stored_metadata: Field[Any] = Field(f.METADATA, default=None)
@@ -265,13 +271,19 @@ class TaskRecord:
         """True if the task ignores its result, and it is kept for the body of the task's chord."""
         return f.CHORD_RESULT in self._document
 
+    @property
+    def arguments(self) -> Arguments:
+        """The arguments that the function receives, which no client may see."""
+        return self.hidden or Arguments(self.args, self.kwargs)
+
     def as_sent(self) -> NewTask:
         """Return the task as its next message carries it, callbacks, chain and chord included."""
         return NewTask(
             id=self.id,
             name=self.name,
-            args=self.args,
-            kwargs=self.kwargs,
+            args=self.arguments.args,
+            kwargs=self.arguments.kwargs,
+            shown=None if self.hidden is None else Arguments(self.args, self.kwargs),
             queue=self.queue,
             priority=self.priority,
             parent_id=self.parent_id,

@@ -15,7 +15,7 @@ from typing import Any
 from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.fields import FINAL_NAMES, Status
-from gql_api.record.model import ErrorInfo, MessageParts, NewTask, Progress, priority_of
+from gql_api.record.model import Arguments, ErrorInfo, MessageParts, NewTask, Progress, priority_of
 
 Filter = dict[str, Any]
 Update = list[dict[str, Any]]
@@ -35,8 +35,8 @@ def create(task: NewTask) -> Write:
         f.SHAPE: f.SHAPE_VERSION,
         f.REVISION: 1,
         f.NAME: _text(task.name),
-        f.ARGS: values.dump(task.args),
-        f.KWARGS: values.dump(task.kwargs),
+        **_arguments(task.shown or Arguments(task.args, task.kwargs)),
+        f.HIDDEN: None if task.shown is None else _arguments(Arguments(task.args, task.kwargs)),
         f.METADATA: values.dump(task.metadata),
         f.ATTEMPTS: 0,
         f.QUEUE: _text(task.queue),
@@ -65,7 +65,7 @@ def create(task: NewTask) -> Write:
         stage[f.EXPIRES_AT] = {"$add": [due_at, round(task.expires_in * 1000)]}
     elif (expires_at := _expiry(task)) is not None:
         stage[f.EXPIRES_AT] = expires_at
-    stage.update(message_parts(task.message))
+    stage.update(message_parts(task.message if task.shown is None else _with_arguments(task)))
     return {f.ID: task.id, f.REVISION: {"$exists": False}}, [{"$set": stage}]
 
 
@@ -215,6 +215,15 @@ def next_revision(announced: int) -> dict[str, Any]:
     return {"$add": [{"$max": [f"${f.REVISION}", announced]}, 1]} if announced else NEXT_REVISION
 
 
+def _arguments(arguments: Arguments) -> dict[str, Any]:
+    return {f.ARGS: values.dump(arguments.args), f.KWARGS: values.dump(arguments.kwargs)}
+
+
+def _with_arguments(task: NewTask) -> MessageParts:
+    """Return the parts of a message with its arguments, which processes of an earlier version read there only."""
+    return replace(task.message or MessageParts(), args=task.args, kwargs=task.kwargs)
+
+
 def _chord_of(message: MessageParts | None) -> str | None:
     """Return the chord that a task is a member of."""
     return message.headers.get("group") if message is not None and message.embed.get("chord") else None
@@ -287,7 +296,7 @@ def message_parts(parts: MessageParts | None) -> dict[str, Any]:
 
 def next_message(task: NewTask) -> dict[str, Any]:
     """Return the changes that keep a message other than the one the task was created with."""
-    parts = replace(task.message or MessageParts(), task=task.name, args=task.args, kwargs=task.kwargs)
+    parts = replace(_with_arguments(task), task=task.name)
     return {
         **message_parts(parts),
         f.QUEUE: literal(_text(task.queue)),

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from gql_api.registry import formats
-from gql_api.values import MAX_PROBLEMS, Problem
+from gql_api.registry.redaction import Redaction
+from gql_api.values import MAX_PROBLEMS, Path, Problem
 
 # Between the name of a function and the digest of its signature.
 VERSION_SEPARATOR = "#"
@@ -28,6 +29,7 @@ class TaskDefinition:
     ``unlimited`` those of them whose workers do not enforce time limits, with their pools. ``priority`` is that of its
     tasks by default. ``transport`` has the options of the broker that decide which lists of Redis are its queues, and
     ``brokers`` the ids of the brokers of the live workers. Tasks that are not ``recorded`` cannot be created here.
+    ``redact`` has the entries of the function's redaction.
 
     ``digest`` is that of the signature. ``versions`` are the announced ones of the function, the newest first, each
     with the number of its live workers. Of the ``workers``, ``unversioned`` have announced none.
@@ -50,6 +52,7 @@ class TaskDefinition:
     transport: tuple[tuple[str, str], ...] = ()
     brokers: frozenset[str] = frozenset()
     recorded: bool = True
+    redact: tuple[str, ...] = ()
     digest: str | None = None
     versions: tuple[TaskDefinition, ...] = ()
     unversioned: int = 0
@@ -67,6 +70,13 @@ class TaskDefinition:
     @cached_property
     def _validator(self) -> Draft202012Validator:
         return Draft202012Validator(self.input_schema, format_checker=formats.CHECKER)
+
+    @cached_property
+    def redaction(self) -> Redaction | None:
+        """The arguments that clients do not see; None if they see all."""
+        if not self.redact:
+            return None
+        return Redaction(self.redact, self.positional, frozenset(self.input_schema.get("properties", {})))
 
     def typed(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments of a valid call with the types of the function's annotations, in kombu's JSON form."""
@@ -130,11 +140,33 @@ class TaskDefinition:
             yield from (
                 Problem(("kwargs", name), f"is not a parameter of {self.name}") for name in given if name not in known
             )
-        elif path and path[0] in by_position:
-            position = by_position.index(str(path[0]))
-            yield Problem(("args", position, *path[1:]), _brief(error))
         else:
-            yield Problem(("kwargs", *path), _brief(error))
+            place = by_position.index(str(path[0])) if path and path[0] in by_position else None
+            problem_path: Path = ("kwargs", *path) if place is None else ("args", place, *path[1:])
+            # The messages quote values.
+            is_hidden = self.redaction is not None and self.redaction.touches(problem_path)
+            yield Problem(problem_path, _without_value(error) if is_hidden else _brief(error))
+
+
+def _without_value(error: ValidationError) -> str:
+    """Return a message that quotes no part of the value."""
+    if error.validator == "type":
+        return _expected_type(error.validator_value)
+    expected = formats.describe(error.schema)
+    if expected is not None:
+        return f"expected {expected}"
+    if error.validator in {"anyOf", "oneOf"}:
+        return _expected_kinds(error.validator_value)
+    return f"does not satisfy {error.validator!r}"
+
+
+def _expected_type(rule: Any) -> str:
+    return f"expected {rule if isinstance(rule, str) else ' or '.join(rule)}"
+
+
+def _expected_kinds(options: Any) -> str:
+    kinds = [formats.describe(option) or str(option.get("type", "another form")) for option in options]
+    return f"expected {' or '.join(kinds)}"
 
 
 def _brief(error: ValidationError) -> str:
@@ -144,7 +176,7 @@ def _brief(error: ValidationError) -> str:
     if isinstance(error.instance, str) and expected is not None:
         return f"expected {expected}, got {_brief_value(error.instance)}"
     if error.validator == "type":
-        return f"expected {rule if isinstance(rule, str) else ' or '.join(rule)}"
+        return _expected_type(rule)
     if error.validator in {"anyOf", "oneOf"}:
         # The value has the type of an option, and violates its other rules.
         for option in error.context or ():
@@ -152,8 +184,7 @@ def _brief(error: ValidationError) -> str:
                 return _brief(option)
         if expected is not None:
             return f"expected {expected}, got {_brief_value(error.instance)}"
-        kinds = [formats.describe(option) or str(option.get("type", "another form")) for option in rule]
-        return f"expected {' or '.join(kinds)}"
+        return _expected_kinds(rule)
     return error.message if len(error.message) <= _MAX_MESSAGE else f"does not satisfy {error.validator!r}"
 
 

@@ -15,6 +15,7 @@ from gql_api.record.reads import Document
 from gql_api.record.writes import NOW, Write, literal
 from gql_api.registry import stored_versions
 from gql_api.registry.definitions import VERSION_SEPARATOR, TaskDefinition
+from gql_api.registry.redaction import Redaction
 from gql_api.registry.versions import digest_in
 
 _DESCRIPTION = "description"
@@ -29,6 +30,7 @@ _WORKERS = "workers"
 _DEFAULT_PRIORITY = "default_priority"
 _TRANSPORT = "transport"
 _RECORDED = "recorded"
+_REDACT = "redact"
 
 # Several workers may have one name: each process is a run of its own. Workers of earlier versions have neither field.
 _HOSTNAME = "hostname"
@@ -65,6 +67,7 @@ def announce(definition: TaskDefinition) -> Write:
         _DEFAULT_PRIORITY: definition.priority,
         _TRANSPORT: literal([list(option) for option in definition.transport]),
         _RECORDED: definition.recorded,
+        _REDACT: literal(list(definition.redact)),
         f.UPDATED_AT: NOW,
     }
     digest = definition.digest
@@ -188,7 +191,19 @@ def _definition_from(name: str, document: Document, entries: list[Document]) -> 
         workers=len(entries),
         queues=tuple(sorted({queue for worker in entries for queue in worker.get(_QUEUES, [])})),
         unlimited=tuple(sorted(_unlimited(entries))),
+        # A worker of an earlier version does not announce it.
+        redact=tuple(document.get(_REDACT, ())),
     )
+
+
+REDACTION_ONLY = {_REDACT: 1, _POSITIONAL: 1, _INPUT_SCHEMA: 1}
+
+
+def redaction_from(document: Document) -> Redaction | None:
+    """Read the redaction of a definition found with :data:`REDACTION_ONLY`."""
+    schema = values.load(document[_INPUT_SCHEMA])
+    positional, redact = tuple(document[_POSITIONAL]), tuple(document.get(_REDACT, ()))
+    return TaskDefinition(document[f.ID], schema, positional=positional, redact=redact).redaction
 
 
 def _unlimited(entries: list[Document]) -> set[tuple[str, str]]:

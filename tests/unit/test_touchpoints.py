@@ -30,6 +30,8 @@ _INTERNALS = {
         "as_task_v2(task_id, name, args, kwargs, countdown, eta, expires, ...)": "relative times stay relative",
     },
     ("celery", "celery.app.amqp:AMQP", "worker/backend"): {
+        "argsrepr_maxsize": "a text for arguments that is not Celery's own hides something",
+        "kwargsrepr_maxsize": "a text for arguments that is not Celery's own hides something",
         "_retry_publish(publish, args, ...)": "the body of a chord is sent",
     },
     ("celery", "celery.app.amqp:AMQP", "dispatch.py"): {
@@ -40,6 +42,11 @@ _INTERNALS = {
     ("celery", "celery.app.amqp:task_message", "dispatch.py"): {
         "headers": "headers of a record are added",
         "body": "callbacks of a record are added",
+    },
+    ("celery", "celery.app.amqp:task_message", "worker/sending"): {
+        "headers": "texts for arguments hide some",
+        "body": "hidden arguments are found",
+        "sent_event": "the event of a sent task hides arguments",
     },
     ("celery", "celery.app.control:Control", "worker/app"): {
         "revoke(task_id, destination, terminate, signal, kwargs)": "revoke also ends the record of a task",
@@ -134,6 +141,9 @@ _INTERNALS = {
     },
     ("celery", "celery.worker.request:Request", "worker/attempts"): {
         "_request_dict": "the ids of a task are texts",
+        "_argsrepr": "hidden arguments are not logged",
+        "_kwargsrepr": "hidden arguments are not logged",
+        "info(safe)": "remote control does not report hidden arguments",
         "_context": "the request carries the state of the attempt",
         "cancel(pool, signal, emit_retry)": "a cold shutdown does not fail the task of a solo worker",
         "_already_revoked": "a revoked task is not given back",

@@ -16,7 +16,9 @@ from gql_api.api.errors import ConflictError, MutationRefusedError, TaskErrorCod
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record import bulk, control
 from gql_api.record.fields import Status
+from gql_api.record.model import Arguments
 from gql_api.record.reads import TaskRecord
+from gql_api.registry.redaction import HIDDEN_VALUE
 from gql_api.settings import Settings
 from gql_api.values.operations import MetadataError, Operation, apply_operations
 
@@ -46,11 +48,16 @@ class ReplayOverrides:
 
 
 def replay_input(record: TaskRecord, overrides: ReplayOverrides, new_id: str | None = None) -> TaskInput:
-    """Return the input that creates a replay of a task."""
+    """Return the input that creates a replay of a task, whose hidden arguments are hidden again."""
+    real, shown = record.arguments, None
+    if record.hidden is not None:
+        is_repeated = overrides.kwargs is None
+        shown = Arguments(record.args, record.kwargs if is_repeated else _shown_kwargs(record, overrides.kwargs))
     return TaskInput(
         name=record.name,
-        args=record.args,
-        kwargs=record.kwargs if overrides.kwargs is None else overrides.kwargs,
+        args=real.args,
+        kwargs=real.kwargs if overrides.kwargs is None else overrides.kwargs,
+        shown=shown,
         metadata=record.metadata if overrides.metadata is None else overrides.metadata,
         queue=record.queue,
         priority=record.priority,
@@ -58,6 +65,15 @@ def replay_input(record: TaskRecord, overrides: ReplayOverrides, new_id: str | N
         task_id=new_id,
         as_stored=frozenset({"args"} if overrides.kwargs is not None else {"args", "kwargs"}),
     )
+
+
+def _shown_kwargs(record: TaskRecord, given: Any) -> Any:
+    """Return what clients see of new kwargs for a task with hidden ones: values whose names had visible ones."""
+    if not isinstance(given, dict):
+        return given
+    shown, real = record.kwargs, record.arguments.kwargs
+    visible = {name for name, value in shown.items() if name in real and real[name] == value}
+    return {name: value if name in visible else HIDDEN_VALUE for name, value in given.items()}
 
 
 class Controller:

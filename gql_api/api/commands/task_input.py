@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gql_api import values
-from gql_api.dispatch import PRIORITIES, can_carry, for_version, time_limited
-from gql_api.record.model import NewTask
+from gql_api.dispatch import PRIORITIES, can_carry, for_version, hiding, time_limited
+from gql_api.record.model import Arguments, NewTask
 from gql_api.record.reads import TaskRecord
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.settings import Settings
@@ -21,7 +21,7 @@ from gql_api.values import Problem
 
 _MAX_KEY = 255
 _MAX_SECONDS = 10 * 366 * 86400
-_NOT_CONTENT = {"idempotency_key", "task_id", "as_stored"}
+_NOT_CONTENT = {"idempotency_key", "task_id", "as_stored", "shown"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class TaskInput:
     task_id: str | None = None
     # Those of args and kwargs that are another task's, as its record has them.
     as_stored: frozenset[str] = frozenset()
+    # What clients see of that task's arguments, if some are hidden from them.
+    shown: Arguments | None = None
 
     def digest(self) -> str:
         """Return a hash by which inputs with the same idempotency key are compared."""
@@ -57,17 +59,25 @@ class TaskInput:
         # Those of another task may have any form, whatever the annotations are.
         given = dict(_given(self))
         args, kwargs = definition.typed(given.get("args", []), given.get("kwargs", {}))
+        real = Arguments(
+            self.args if "args" in self.as_stored else args, self.kwargs if "kwargs" in self.as_stored else kwargs
+        )
+        shown = self.shown or real
+        if definition.redaction is not None:
+            shown = definition.redaction.apply(shown.args, shown.kwargs)
+        limited = time_limited(self.time_limit_seconds)
         return NewTask(
             id=task_id,
             name=self.name,
-            args=self.args if "args" in self.as_stored else args,
-            kwargs=self.kwargs if "kwargs" in self.as_stored else kwargs,
+            args=real.args,
+            kwargs=real.kwargs,
+            shown=None if shown == real else shown,
             metadata=self.metadata,
             queue=self.queue or definition.queue,
             priority=definition.priority if self.priority is None else self.priority,
             parent_id=self.parent_id,
             root_id=None if parent is None else parent.root_id,
-            message=for_version(time_limited(self.time_limit_seconds), definition.version),
+            message=for_version(limited if shown == real else hiding(limited), definition.version),
             scheduled_for=self.scheduled_for,
             delay=self.delay_seconds,
             expires_in=self.expires_in_seconds,

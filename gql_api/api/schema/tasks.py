@@ -115,12 +115,12 @@ class Task(Node):
     def __init__(self, record: TaskRecord) -> None:
         self.record = record
 
-    @strawberry.field(description="The positional arguments of the function, a JSON array.")
+    @strawberry.field(description="The positional arguments of the function, a JSON array. Hidden ones are [REDACTED].")
     def args(self, as_text: AsText = False) -> JSON:
         """Read the positional arguments."""
         return as_json(values.plain(self.record.args), as_text)
 
-    @strawberry.field(description="The keyword arguments of the function, a JSON object.")
+    @strawberry.field(description="The keyword arguments of the function, a JSON object. Hidden ones are [REDACTED].")
     def kwargs(self, as_text: AsText = False) -> JSON:
         """Read the keyword arguments."""
         return as_json(values.plain(self.record.kwargs), as_text)

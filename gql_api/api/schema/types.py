@@ -158,6 +158,9 @@ class TaskDefinition:
         description="The JSON Schema of the function's parameters, as one object with a property for each. "
         "x-python-type is the type that the function receives for a string in a format, like date or decimal."
     )
+    redact: list[str] = strawberry.field(
+        description="The parameters, and paths below them, whose values tasks show as [REDACTED]."
+    )
     queue: str = strawberry.field(description="The queue of tasks that are created without a queue of their own.")
     max_retries: int | None = strawberry.field(
         description="How often a task may retry before it fails; null without a limit."
@@ -175,6 +178,7 @@ class TaskDefinition:
             description=definition.description,
             # A default may be a number that JSON cannot write.
             input_schema=JSON(values.plain(definition.input_schema)),
+            redact=list(definition.redact),
             queue=definition.queue,
             max_retries=definition.max_retries,
             time_limit=definition.time_limit,

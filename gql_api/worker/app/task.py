@@ -23,6 +23,8 @@ class Task(celery.Task):
     record: bool = True
     """Whether the tasks of this function are recorded; if not, they are sent and run as stock Celery would, and the
     methods below do nothing."""
+    redact: Sequence[str] = ()
+    """The parameters whose values records, events, logs and the API do not show, as ``@app.task(redact=[...])``."""
 
     def is_cancelled(self) -> bool:
         """Return whether ``cancelTask`` or ``revoke`` asked this task to end, at least a second ago.

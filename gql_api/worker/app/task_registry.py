@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from gql_api.record.fields import is_internal
 from gql_api.worker.app.task import Task, metadata_of
 from gql_api.worker.state import coroutines, greenlets
+from gql_api.worker.store.redactions import redaction_of
 
 _OURS = f"{Task.__module__}:{Task.__name__}"
 
@@ -43,6 +44,8 @@ class _AddingMethods:
 
     def __setitem__(self, name: str, task: celery.Task) -> None:
         if not is_internal(name):
+            # A wrong one is an error now.
+            redaction_of(task)
             add_methods(task)
             run_coroutines(task)
         super().__setitem__(name, task)  # type: ignore[misc] # the registry's own class comes after this one

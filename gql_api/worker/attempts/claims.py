@@ -21,7 +21,7 @@ from gql_api.record import claims
 from gql_api.record.fields import is_internal
 from gql_api.record.model import Claim
 from gql_api.record.reads import TaskRecord
-from gql_api.worker.attempts import function_errors, outcomes, request, time_limits
+from gql_api.worker.attempts import argument_errors, function_errors, outcomes, request, time_limits
 from gql_api.worker.attempts.lost import revoke_cancelled
 from gql_api.worker.backend.messages import ORIGINAL
 from gql_api.worker.errors import TaskCancelledError
@@ -129,6 +129,7 @@ class Claiming:
     def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:
         """Ask for a retry as Celery does, unless the task was cancelled."""
         raise_if_cancelled(self.request)
+        exc = argument_errors.shown_error(self.request, exc)
         attempt_of(self.request).ask_for_retry(exc)
         return super().retry(args, kwargs, exc, **options)  # type: ignore[misc] # as above
 
@@ -201,8 +202,14 @@ class Claiming:
         own = super().__call__  # type: ignore[misc] # as above
         if own.__func__ is celery.Task.__call__:
             # Celery's would make another request, as for a call by the function.
-            return self.run(*args, **kwargs)  # type: ignore[attr-defined] # as above
-        return own(*args, **kwargs)
+            own = self.run  # type: ignore[attr-defined] # as above
+        try:
+            return own(*args, **kwargs)
+        except argument_errors.REPEATING as error:
+            shown = argument_errors.shown_error(self.request, error)
+            if shown is error and not isinstance(error, argument_errors.WithoutInputError):
+                raise
+            raise shown from None
 
 
 def cover(app: Celery, default_time_limit: float | None = None) -> None:

@@ -15,15 +15,17 @@ from celery.platforms import EX_FAILURE
 from celery.worker import request, state
 from celery.worker.request import task_ready
 
+from gql_api.dispatch import HIDDEN_HEADER, TEXTS, texts_of
 from gql_api.record.claims import Loss
 from gql_api.worker.attempts import lost
 from gql_api.worker.attempts.outcomes import SettledReject
 from gql_api.worker.attempts.time_limits import bounds, hard_limits, pool_limits
-from gql_api.worker.backend.messages import text_id
+from gql_api.worker.backend.messages import UNKNOWN_TEXT, guessed_texts, text_id
 from gql_api.worker.errors import FunctionExitError
 from gql_api.worker.state.attempt import Phase, attempt_of
 from gql_api.worker.state.process import has_pool_processes
 from gql_api.worker.state.unrecorded import is_unrecorded_function
+from gql_api.worker.store.redactions import redaction_of
 
 if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend
@@ -40,6 +42,7 @@ class Request(request.Request):
         ids = {name: text_id(self._request_dict.get(name)) for name in ("id", "root_id", "parent_id")}
         self._request_dict.update(ids)
         self.id: str = ids["id"]
+        self._hide_arguments()
         self.timed_out_after: float | None = None
         self._hard_limit: float | None = None
         pool_limits.receive(self.task.name, *self.time_limits)
@@ -55,6 +58,13 @@ class Request(request.Request):
         # A message can come while a cold shutdown requeues what runs, for kombu ends its last read first: mostly that
         # of a task just requeued. It stays unacknowledged, and the end of the worker puts it back.
         return state.should_terminate is not None or bool(super().revoked())
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """Return what ``inspect`` reports: not the arguments that the sender or the function hides."""
+        headers = self._request_dict
+        is_hidden = HIDDEN_HEADER in headers or guessed_texts(headers, self.args, self.kwargs)
+        found: dict[str, Any] = super().info(safe=safe or bool(is_hidden))
+        return found
 
     def end_for_time_limit(self, pid: int, seconds: float) -> None:
         """End the process whose function has run too long; the outcome is stored when the process is gone."""
@@ -120,6 +130,19 @@ class Request(request.Request):
         if self.time_start is None and attempt.phase is Phase.RECEIVED:
             attempt.drop()
         super()._announce_revoked(reason, terminated, signum, expired)
+
+    def _hide_arguments(self) -> None:
+        """Let log lines and events show what the redaction of the function leaves, if the sender did not do so."""
+        headers, redaction = self._request_dict, redaction_of(self.task)
+        if redaction is None or HIDDEN_HEADER in headers:
+            return
+        json_form = self._backend.codec.json_form
+        args, kwargs = json_form(list(self.args)), json_form(dict(self.kwargs))
+        # A text of the sender may hide more, and may hide nothing.
+        guessed = guessed_texts(headers, self.args, self.kwargs)
+        texts = {**texts_of(redaction.apply(args, kwargs)), **{TEXTS[part]: UNKNOWN_TEXT for part in guessed}}
+        headers.update(texts, **{HIDDEN_HEADER: list(guessed)})
+        self._argsrepr, self._kwargsrepr = (texts[text] for text in TEXTS.values())
 
     @property
     def _is_of_unrecorded_function(self) -> bool:

@@ -25,11 +25,12 @@ from pymongo.database import Database
 
 from gql_api.outage import is_outage
 from gql_api.record import claims, control, fields
-from gql_api.record.fields import Status
+from gql_api.record.fields import Status, is_internal
 from gql_api.record.logs import Entry
 from gql_api.record.model import NewTask, Progress
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Filter
+from gql_api.registry.redaction import Redaction
 from gql_api.settings import Settings
 from gql_api.values.operations import Operation, apply_operations
 from gql_api.worker.backend.canvas import Groups, LaterSteps, steps_after, steps_of_body, tasks_in
@@ -57,6 +58,7 @@ from gql_api.worker.state.process import background_thread, in_event_loop, is_wo
 from gql_api.worker.state.unrecorded import UNRECORDED, is_unrecorded_function
 from gql_api.worker.store.chords import Answer, ChordStore
 from gql_api.worker.store.connections import connections_for, library_errors
+from gql_api.worker.store.redactions import AnnouncedRedactions, redaction_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -80,17 +82,18 @@ class Backend(MongoBackend):
         self.codec = Codec(self.encode, self.decode, self.meta_from_decoded)
         self._records = Records(self.connections)
         self.store = self._records.store
+        self._announced_redactions = AnnouncedRedactions(self.connections)
         self._groups = Groups(app, self.connections, self.codec)
         retry, chord_store = self.when_store_answers, ChordStore(self.connections, self.when_store_answers)
         address = self.settings.stock_result_backend
         self.stock = None if address == "none" else StockBackend(app, address)
         """The backend of stock processes; None unless the application is being adopted."""
-        self.later_steps = LaterSteps(app, self.store, self.codec, retry)
+        self.later_steps = LaterSteps(app, self.store, self.codec, retry, self.redaction_of)
         """The records of tasks that are sent when others have ended."""
         # The tasks that stock workers send and run have no record.
         ahead = self.later_steps if self.stock is None else None
         fail_body = self.chord_error_from_stack
-        self._chords = Chords(app, chord_store, self._records, self.codec, retry, fail_body, ahead)
+        self._chords = Chords(app, chord_store, self._records, self.codec, retry, fail_body, ahead, self.redaction_of)
         self._progress = progress_writer_for(self.settings)
         self._logs = log_writer_for(self.settings)
 
@@ -177,6 +180,13 @@ class Backend(MongoBackend):
         if sender.request.id == task_id:
             return attempt.is_unrecorded
         return attempt.is_function_running or not self.is_recorded(task_id)
+
+    def redaction_of(self, name: str) -> Redaction | None:
+        """Return the redaction of a task function, by its name."""
+        task = self.app.tasks.get(name)
+        if task is not None or is_internal(name):
+            return None if task is None else redaction_of(task)
+        return self.when_store_answers(lambda: self._announced_redactions.find(name))
 
     def report_progress(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
         """Write a report soon; see :class:`gql_api.worker.backend.progress_writer.ProgressWriter`."""
@@ -464,7 +474,7 @@ class Backend(MongoBackend):
         return getattr(request, "id", None) == task_id and self.has_no_record(request)
 
     def _arrival(self, attempt: Attempt) -> NewTask:
-        return arrival(attempt, self.codec.json_form, self.app)
+        return arrival(attempt, self.codec.json_form, self.app, self.redaction_of)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         # A worker recognises the errors of MongoDB.

@@ -20,6 +20,7 @@ from gql_api.record.model import ErrorInfo, NewTask
 from gql_api.record.reads import Document
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.messages import METADATA_HEADER, queue_of, text_id
+from gql_api.worker.backend.translation import RedactionOf, arguments_of
 from gql_api.worker.state.unrecorded import is_unrecorded_function
 from gql_api.worker.store.chords import Retry
 from gql_api.worker.store.connections import Connections
@@ -76,11 +77,12 @@ class LaterSteps:
     They are created when the first part is sent, so that clients find them by the ids that its sender knows.
     """
 
-    def __init__(self, app: Celery, store: Store, codec: Codec, retry: Retry) -> None:
+    def __init__(self, app: Celery, store: Store, codec: Codec, retry: Retry, redaction_of: RedactionOf) -> None:
         self._app = app
         self._store = store
         self._codec = codec
         self._retry = retry
+        self._redaction_of = redaction_of
 
     def record(self, task: NewTask) -> None:
         """Create the records of the steps after a task that is sent now."""
@@ -126,11 +128,13 @@ class LaterSteps:
     def _new_task(self, step: Any, parent_id: str | None, root_id: str | None, token: str) -> NewTask:
         options = step["options"]
         metadata = self._codec.plain_form((options.get("headers") or {}).get(METADATA_HEADER))
+        real, shown = arguments_of(step, self._codec.json_form, self._redaction_of(step["task"]))
         return NewTask(
             id=text_id(options["task_id"]),
             name=step["task"],
-            args=list(step.get("args") or []),
-            kwargs=dict(step.get("kwargs") or {}),
+            args=real.args,
+            kwargs=real.kwargs,
+            shown=shown,
             # What is wrong with it is an error when the step is sent.
             metadata=metadata if isinstance(metadata, dict) else {},
             queue=self._queue(step),

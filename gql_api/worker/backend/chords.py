@@ -30,7 +30,7 @@ from gql_api.record.reads import TaskRecord
 from gql_api.worker.backend.canvas import LaterSteps, check_member, tasks_waited_for
 from gql_api.worker.backend.codec import Codec, Meta
 from gql_api.worker.backend.records import Records
-from gql_api.worker.backend.translation import unsent
+from gql_api.worker.backend.translation import RedactionOf, unsent
 from gql_api.worker.state.unrecorded import is_unrecorded_function, recorded_sender_id
 from gql_api.worker.store.chords import ChordStore, Retry
 
@@ -69,6 +69,7 @@ class Chords:
         retry: waits out outages in a worker.
         fail_body: fails a body in its members' place.
         later_steps: records bodies that will be sent; None if some of those are not recorded at all.
+        redaction_of: the redactions of functions by their names.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Chords:
         retry: Retry,
         fail_body: Callable[[Any, BaseException], object],
         later_steps: LaterSteps | None,
+        redaction_of: RedactionOf,
     ) -> None:
         self._app = app
         self._store = store
@@ -88,6 +90,7 @@ class Chords:
         self._retry = retry
         self._fail_body = fail_body
         self._later_steps = later_steps
+        self._redaction_of = redaction_of
         # Logged once each.
         self._unrepairable: set[str] = set()
 
@@ -161,7 +164,8 @@ class Chords:
             if is_unrecorded_function(self._app, task.task):
                 continue
             parent_id, queue = parent_of_message(task.options.get("parent_id")), self._app.conf.task_default_queue
-            new = unsent(task, self._codec.json_form, parent_id=parent_id, default_queue=queue)
+            json_form, redaction = self._codec.json_form, self._redaction_of(task.task)
+            new = unsent(task, json_form, redaction, parent_id=parent_id, default_queue=queue)
             self._retry(functools.partial(self._records.create, self._records.store, new))
 
     def _recount(self, chord_id: str) -> Chord:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
-from collections.abc import Callable, Mapping
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from gql_api.dispatch import ATTEMPTS
+from celery.app.amqp import AMQP
+from celery.utils.saferepr import saferepr
+
+from gql_api.dispatch import ATTEMPTS, HIDDEN_HEADER, TEXTS
 from gql_api.record.fields import VERSION_HEADER, Status
-from gql_api.record.model import MessageParts
+from gql_api.record.model import Arguments, MessageParts
 from gql_api.record.reads import TaskRecord
+from gql_api.registry.redaction import Redaction
 from gql_api.worker.state.unrecorded import UNRECORDED
 
 if TYPE_CHECKING:
@@ -23,6 +31,9 @@ METADATA_HEADER = "metadata"
 # shows which other messages cannot be in the queue any more.
 SENT_AT_HEADER = "gql_api_sent_at"
 
+# Celery's text for arguments that are not shown.
+UNKNOWN_TEXT = "..."
+
 # The prefix of a time that was moved from the message to the record.
 ORIGINAL = "original_"
 
@@ -31,7 +42,7 @@ HOPS_HEADER = "gql_api_hops"
 
 _OF_SENDING = {ATTEMPTS, SENT_AT_HEADER, HOPS_HEADER, UNRECORDED}
 # Headers of one message, which the next message of its task does not inherit.
-OF_ONE_MESSAGE = {*_OF_SENDING, f"{ORIGINAL}eta", f"{ORIGINAL}expires", VERSION_HEADER}
+OF_ONE_MESSAGE = {*_OF_SENDING, HIDDEN_HEADER, f"{ORIGINAL}eta", f"{ORIGINAL}expires", VERSION_HEADER}
 
 # Fields of the record, and headers that a second message does not need.
 _NOT_KEPT = {
@@ -47,6 +58,9 @@ _OF_REQUEST = [
     "stamped_headers", "stamps",
 ]  # fmt: skip
 _EMBEDDED = ["callbacks", "errbacks", "chain", "chord"]
+# The longest text that is read as Python values; Celery's own have 1,024 characters at most.
+_MAX_LITERAL = 10_000
+_ENDS = re.compile(r",?\)")
 _OF_CELERY = {*_OF_REQUEST, *_EMBEDDED} - {"ignore_result"}
 
 
@@ -72,6 +86,45 @@ def parts_of_request(request: Any, json_form: Callable[[Any], Any]) -> MessagePa
     return parts_of_message(headers, {name: getattr(request, name, None) for name in _EMBEDDED}, json_form)
 
 
+def given_texts(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts with which the sender of a message has hidden parts of its arguments, by part."""
+    hidden = headers.get(HIDDEN_HEADER)
+    parts = hidden if isinstance(hidden, list) else []
+    return {part: str(headers.get(text)) for part, text in TEXTS.items() if part in parts}
+
+
+def guessed_texts(headers: Mapping[str, Any], args: Any, kwargs: Any) -> dict[str, str]:
+    """Return the texts that hide parts of the arguments in a message of a sender that is not adopted, by part.
+
+    It says nowhere whether a text is Celery's own, so each is compared with that.
+    """
+    if ATTEMPTS in headers or SENT_AT_HEADER in headers:
+        # A worker of ours has made the message, and says nothing in its texts.
+        return {}
+    own = {"args": saferepr(args, AMQP.argsrepr_maxsize), "kwargs": saferepr(kwargs, AMQP.kwargsrepr_maxsize)}
+    texts = {part: headers.get(name) for part, name in TEXTS.items()}
+    return {
+        part: text
+        for part, text in texts.items()
+        if isinstance(text, str) and text and _comparable(text) != _comparable(own[part])
+    }
+
+
+def shown_of(
+    real: Arguments, texts: Mapping[str, str], redaction: Redaction | None, shifts: Collection[int] = (0,)
+) -> Arguments | None:
+    """Return the arguments that clients see in place of the real ones; None if they see these.
+
+    ``texts`` are the sender's for parts of them, ``shifts`` those of :meth:`Redaction.apply`.
+    """
+    shown = real if redaction is None else redaction.apply(real.args, real.kwargs, shifts)
+    if "args" in texts:
+        shown = replace(shown, args=_args_from(texts["args"]))
+    if "kwargs" in texts:
+        shown = replace(shown, kwargs=_kwargs_from(texts["kwargs"]))
+    return None if shown == real else shown
+
+
 def sent_at_header(record: TaskRecord) -> dict[str, str]:
     """Return the header with the time at which a queued task is sent; none for a task that is not queued."""
     if record.status is not Status.QUEUED or record.due_at is None:
@@ -85,6 +138,33 @@ def sent_at_of(headers: Mapping[str, Any]) -> datetime | None:
         time = datetime.fromisoformat(headers[SENT_AT_HEADER])
         return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     return None
+
+
+def _args_from(text: str) -> list[Any]:
+    """Return what a text shows of positional arguments: values if it is a Python tuple or list, else the text."""
+    shown = _literal(text)
+    return list(shown) if isinstance(shown, list | tuple) else [text]
+
+
+def _kwargs_from(text: str) -> dict[str, Any]:
+    """Return what a text shows of keyword arguments: values if it is a Python dictionary, else the text."""
+    shown = _literal(text)
+    return shown if isinstance(shown, dict) else {TEXTS["kwargs"]: text}
+
+
+def _literal(text: str) -> Any:
+    """Return the JSON value that a text is in Python; None if it is none."""
+    if len(text) > _MAX_LITERAL:
+        return None
+    try:
+        return json.loads(json.dumps(ast.literal_eval(text), allow_nan=False))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+
+
+def _comparable(text: str) -> str:
+    """Return a text in which tuples and lists look alike: a message carries lists only."""
+    return _ENDS.sub("]", text.replace("(", "["))
 
 
 def queue_of(app: Celery, queue: str | None, exchange: str | None, routing_key: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,21 +12,34 @@ from celery import Celery, states
 from celery.canvas import Signature
 
 from gql_api import values
+from gql_api.dispatch import HIDDEN_HEADER, TEXTS
 from gql_api.record import writes
 from gql_api.record.fields import Status
-from gql_api.record.model import ErrorInfo, NewTask, Progress
+from gql_api.record.model import Arguments, ErrorInfo, NewTask, Progress
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Filter, Write
+from gql_api.registry.redaction import Redaction
 from gql_api.values import texts
-from gql_api.worker.backend.messages import METADATA_HEADER, parts_of_request, queue_of, text_id
+from gql_api.worker.backend.messages import (
+    METADATA_HEADER,
+    given_texts,
+    guessed_texts,
+    parts_of_request,
+    queue_of,
+    shown_of,
+    text_id,
+)
 
 JsonForm = Callable[[Any], Any]
 PythonForm = Callable[[Any], Any]
+RedactionOf = Callable[[str], Redaction | None]
 
 # The state of ``update_state`` that is not a state but a report.
 PROGRESS = "PROGRESS"
 ENDS_ATTEMPT = states.READY_STATES | {states.RETRY}
 _PENDING = {Status.SCHEDULED, Status.QUEUED}
+# The result of the step before may come first among the arguments of a task that was not sent.
+_SHIFTS = (0, 1)
 _KNOWN_META = {"current", "total", "message"}
 
 
@@ -148,17 +161,24 @@ def worker_of(meta: Any, request: Any) -> str:
     return str(hostname or getattr(request, "hostname", None) or "unknown")
 
 
-def arrival(attempt: Attempt, json_form: JsonForm, app: Celery) -> NewTask:
+def arrival(attempt: Attempt, json_form: JsonForm, app: Celery, redaction_of: RedactionOf) -> NewTask:
     """Return the task that a message describes; without a request, little more than its id is known."""
     request = attempt.request
     if request is None:
         return NewTask(id=attempt.task_id, name="unknown", queue=app.conf.task_default_queue)
     delivery = getattr(request, "delivery_info", None) or {}
+    name = getattr(request, "task", None) or "unknown"
+    real = _arguments(getattr(request, "args", None), getattr(request, "kwargs", None), json_form)
+    given = vars(request)
+    texts = given_texts(given) if HIDDEN_HEADER in given else guessed_texts(given, real.args, real.kwargs)
+    # A later step of a chain, which says so, was not sent.
+    shifts = _SHIFTS if given.get("immutable") is False else (0,)
     return NewTask(
         id=attempt.task_id,
-        name=getattr(request, "task", None) or "unknown",
-        args=list(json_form(getattr(request, "args", None)) or []),
-        kwargs=dict(json_form(getattr(request, "kwargs", None)) or {}),
+        name=name,
+        args=real.args,
+        kwargs=real.kwargs,
+        shown=shown_of(real, texts, redaction_of(name), shifts),
         queue=queue_of(app, None, delivery.get("exchange"), delivery.get("routing_key")),
         metadata=_metadata_of(request, json_form),
         priority=delivery.get("priority") or 0,
@@ -168,18 +188,36 @@ def arrival(attempt: Attempt, json_form: JsonForm, app: Celery) -> NewTask:
     )
 
 
-def unsent(signature: Signature, json_form: JsonForm, *, parent_id: str | None, default_queue: str) -> NewTask:
+def unsent(
+    signature: Signature, json_form: JsonForm, redaction: Redaction | None, *, parent_id: str | None, default_queue: str
+) -> NewTask:
     """Return the task that a signature describes, which will never be sent."""
     options = signature.options
+    real, shown = arguments_of(signature, json_form, redaction)
     return NewTask(
         id=text_id(signature.id),
         name=signature.task,
-        args=list(json_form(signature.args) or []),
-        kwargs=dict(json_form(signature.kwargs) or {}),
+        args=real.args,
+        kwargs=real.kwargs,
+        shown=shown,
         queue=options.get("queue") or default_queue,
         parent_id=parent_id,
         root_id=text_id(options.get("root_id")),
     )
+
+
+def arguments_of(
+    signature: Mapping[str, Any], json_form: JsonForm, redaction: Redaction | None
+) -> tuple[Arguments, Arguments | None]:
+    """Return the arguments of a signature that was not sent, and those that clients see if they are others."""
+    options = signature["options"]
+    real = _arguments(signature.get("args"), signature.get("kwargs"), json_form)
+    texts = {part: options[text] for part, text in TEXTS.items() if options.get(text) is not None}
+    return real, shown_of(real, texts, redaction, (0,) if signature.get("immutable") else _SHIFTS)
+
+
+def _arguments(args: Any, kwargs: Any, json_form: JsonForm) -> Arguments:
+    return Arguments(list(json_form(args) or []), dict(json_form(kwargs) or {}))
 
 
 def _metadata_of(request: Any, json_form: JsonForm) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from gql_api.registry.formats import PYTHON_TYPE
 from gql_api.registry.versions import digest_of
 from gql_api.worker.backend.messages import queue_of
 from gql_api.worker.state.unrecorded import is_unrecorded_function
+from gql_api.worker.store.redactions import redaction_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -89,6 +90,7 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
     """Return the definition of one task function: signature, docstring, queue and limits."""
     signature = define_signature(task)
     queue, priority = _destination(task, app)
+    redaction = redaction_of(task)
     return replace(
         signature,
         description=inspect.cleandoc(task.run.__doc__) if task.run.__doc__ else None,
@@ -99,6 +101,7 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
         max_retries=task.max_retries,
         time_limit=getattr(task, "hard_time_limit", None) or task.time_limit or app.conf.task_time_limit,
         soft_time_limit=task.soft_time_limit or app.conf.task_soft_time_limit,
+        redact=() if redaction is None else redaction.entries,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from gql_api.worker.backend.messages import (
 )
 from gql_api.worker.registration.versions import is_for_another_version, version_header, with_versions
 from gql_api.worker.sending.configuration import check, check_connection, encoding_problem
+from gql_api.worker.sending.hidden_arguments import inherited_texts, note_texts, pop_own_texts, redact_texts
 from gql_api.worker.sending.new_tasks import note_relative_times, pop_relative_times
 from gql_api.worker.sending.purge import connection_class
 from gql_api.worker.sending.recording import DroppedError, note_message_sent, record_message
@@ -61,13 +62,16 @@ class RecordingAMQP(AMQP):
     def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
         """Create a message as Celery does, and note the times in it that are relative to now.
 
-        Celery makes absolute times of them by the clock of this process, which may be wrong.
+        Celery makes absolute times of them by the clock of this process, which may be wrong. The next message of a task
+        has the texts for arguments that its first sender gave, and the message notes which texts no sender gave.
         """
         bound = _AS_TASK.bind(self, *args, **kwargs)
         given = bound.arguments
         given.update({name: text_id(given[name]) for name in _IDS if name in given})
+        given.update(inherited_texts(self.app, given))
         message = super().as_task_v2(*bound.args[1:], **bound.kwargs)
         note_relative_times(message.headers, given)
+        note_texts(message.headers, given)
         return message
 
     def _create_task_sender(self) -> Callable[..., Any]:
@@ -79,24 +83,20 @@ class RecordingAMQP(AMQP):
             if "record" in options:
                 raise TypeError(f"task {name}: record belongs to the function, not to a call: @app.task(record=False)")
             backend = self.app.backend
-            times = pop_relative_times(message.headers)
+            times, own_texts = pop_relative_times(message.headers), pop_own_texts(message.headers)
             if not isinstance(backend, Backend):
                 return send(producer, name, message, **options)
             if is_internal(name) and not backend.is_recorded(message.headers["id"]):
                 return send(producer, name, message, **options)
+            redact_texts(backend, message, own_texts)
             check_chords(self.app, message.body[2]["chain"])
             skip_unrecorded_sender(self.app, message.headers)
             if backend.sends_without_record(name, message.headers["id"]):
                 options["headers"] = {**(options.get("headers") or {}), UNRECORDED: True}
                 return send(producer, name, message, **options)
-            own = {**_inherited_headers(self.app, message.headers["id"]), **(options.get("headers") or {})}
-            options["headers"] = {key: value for key, value in own.items() if key not in OF_ONE_MESSAGE}
-            if is_for_another_version(self.app, name, own, *message.body[:2]):
-                options["headers"][VERSION_HEADER] = own[VERSION_HEADER]
-            else:
-                options["headers"].update(version_header(self.app, name))
+            options["headers"] = _own_headers(self.app, name, message, options.get("headers") or {})
             message.body[2].update(with_versions(self.app, message.body[2]))
-            record = functools.partial(record_message, backend, options, times)
+            record = functools.partial(record_message, backend, options, times, own_texts)
             recording = RecordingProducer(producer, record, functools.partial(note_message_sent, backend))
             try:
                 with broker_errors():
@@ -136,6 +136,15 @@ class RecordingAMQP(AMQP):
             delivery_mode=entity.exchange.delivery_mode or conf.task_default_delivery_mode,
             **message.properties,
         )
+
+
+def _own_headers(app: Celery, name: str, message: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the headers of a message beside Celery's own: the sender's, inherited ones, and the function's version."""
+    own = {**_inherited_headers(app, message.headers["id"]), **given}
+    headers = {key: value for key, value in own.items() if key not in OF_ONE_MESSAGE}
+    if is_for_another_version(app, name, own, *message.body[:2]):
+        return {**headers, VERSION_HEADER: own[VERSION_HEADER]}
+    return {**headers, **version_header(app, name)}
 
 
 def _inherited_headers(app: Celery, task_id: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from gql_api import values
-from gql_api.record.model import NewTask, priority_of
+from gql_api.record.model import Arguments, NewTask, priority_of
 from gql_api.worker.backend.chords import parent_of_message
-from gql_api.worker.backend.messages import METADATA_HEADER, parts_of_message, queue_of
+from gql_api.worker.backend.messages import METADATA_HEADER, given_texts, parts_of_message, queue_of, shown_of
 from gql_api.worker.sending.recording_producer import Outgoing
 
 if TYPE_CHECKING:
@@ -65,11 +65,13 @@ def new_task(backend: Backend, outgoing: Outgoing, options: dict[str, Any], time
     eta, expires = headers.get("eta"), headers.get("expires")
     countdown = times.countdown if eta == times.eta else None
     expires_after = times.expires if expires == times.expires_at else None
+    real = Arguments(list(backend.codec.json_form(args) or []), dict(backend.codec.json_form(kwargs) or {}))
     return NewTask(
         id=headers["id"],
         name=headers["task"],
-        args=list(backend.codec.json_form(args) or []),
-        kwargs=dict(backend.codec.json_form(kwargs) or {}),
+        args=real.args,
+        kwargs=real.kwargs,
+        shown=shown_of(real, given_texts(headers), backend.redaction_of(headers["task"])),
         metadata=_metadata(backend, headers),
         queue=queue_of(backend.app, _queue_name(options), _name(options.get("exchange")), options.get("routing_key")),
         priority=_priority(backend.app, outgoing.options),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from gql_api.record import canvas, claims, control, writes
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 from gql_api.worker.backend.messages import ORIGINAL
+from gql_api.worker.sending.hidden_arguments import with_hidden_header
 from gql_api.worker.sending.new_tasks import Times, new_task
 from gql_api.worker.sending.sent import note_sent, unsent
 from gql_api.worker.sending.task_ids import SenderTokens, check_not_deleted, check_not_taken, is_callers_choice
@@ -40,9 +42,10 @@ class DroppedError(Exception):
 
 
 def record_message(
-    backend: Backend, options: dict[str, Any], times: Times, outgoing: Outgoing
+    backend: Backend, options: dict[str, Any], times: Times, own_texts: Mapping[str, str], outgoing: Outgoing
 ) -> dict[str, Any] | None:
     """Store the record of a message, and return the headers to publish; None when it is not to be published now."""
+    outgoing = with_hidden_header(backend, outgoing, own_texts)
     attempts = _record(backend, new_task(backend, outgoing, options, times))
     if attempts is None:
         return None

@@ -10,7 +10,7 @@ from celery.app.task import Context
 
 from gql_api.dispatch import PIPELINED, OperationalError, broker_errors, message_of
 from gql_api.record.reads import TaskRecord
-from gql_api.worker.backend.messages import sent_at_header
+from gql_api.worker.backend.messages import UNKNOWN_TEXT, sent_at_header
 from gql_api.worker.sending.sent import note_sent
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Celery shows these texts to people. The first sender may have hidden the arguments.
-_HIDDEN = "..."
 _MAX_LOGGED = 10
 
 
@@ -61,4 +59,4 @@ def _send(app: Celery, producer: Any, record: TaskRecord) -> None:
 
 
 def _message_of(app: Celery, record: TaskRecord, *, with_expiry: bool = False) -> Any:
-    return message_of(app, record.as_sent(), with_expiry=with_expiry, argsrepr=_HIDDEN, kwargsrepr=_HIDDEN)
+    return message_of(app, record.as_sent(), with_expiry=with_expiry, argsrepr=UNKNOWN_TEXT, kwargsrepr=UNKNOWN_TEXT)
