@@ -88,7 +88,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         changes = Changes(store, redis)
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
-        executions = Executions(schema, SHARED, lambda fanout: Context(services, fanout), PERSONAL)
+        subscriptions = settings.subscriptions_max
+        executions = Executions(schema, SHARED, lambda fanout: Context(services, fanout), PERSONAL, subscriptions)
         services = Services(
             store=store,
             tasks=BatchedReads(store.by_ids),

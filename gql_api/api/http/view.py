@@ -16,7 +16,7 @@ from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import MissingQueryError
@@ -28,6 +28,7 @@ from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
 
 from gql_api.api.context import Context, context_of
+from gql_api.api.errors import OverloadedError
 from gql_api.api.execution.documents import operation_name
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError, persisted_query_refusal
@@ -44,6 +45,7 @@ from gql_api.api.http.stream_formats import FORMATS
 from gql_api.api.http.streaming import StreamedResponse
 from gql_api.api.schema.build import schema
 from gql_api.api.store.slots import one_requester
+from gql_api.api.subscriptions.admission import Admission
 from gql_api.api.websocket.handler import TransportHandler
 from gql_api.limits import LimitSettings
 
@@ -70,6 +72,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     def __init__(self, limits: LimitSettings) -> None:
         self.limits = limits
+        self._admission = Admission("connections", limits.connections_max, limits.connections_per_address)
         super().__init__(
             schema,
             graphql_ide="graphiql",
@@ -82,14 +85,30 @@ class GraphQLView(GraphQL[Context, None]):
         """Answer a request; a rejected one gets a GraphQL error too."""
         with one_requester():
             if scope["type"] != "http":
-                await super().__call__(scope, receive, send)
+                await self._admit(super().__call__, scope, receive, send)
                 return
             request = Request(scope, receive)
             try:
                 response = await self.run(request)
             except HTTPException as error:
                 response = self._error_response(request, error)
-            await response(scope, receive, send)
+            if isinstance(response, StreamedResponse):
+                await self._admit(response, scope, receive, send)
+            else:
+                await response(scope, receive, send)
+
+    async def _admit(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket or a streamed answer if there is room for it."""
+        host = (scope.get("client") or ("",))[0]
+        try:
+            self._admission.enter(host)
+        except OverloadedError as error:
+            await _refusal(error)(scope, receive, send)
+            return
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._admission.leave(host)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         """Return the context of one request."""
@@ -239,6 +258,12 @@ class GraphQLView(GraphQL[Context, None]):
         )
 
 
+def _refusal(error: OverloadedError) -> Response:
+    formatted: dict[str, Any] = dict(error.formatted)
+    headers = retry_after([formatted])
+    return Response(encode({"errors": [formatted]}), _UNAVAILABLE, headers, JSON)
+
+
 async def _results(operation: Operation, context: Context) -> AsyncGenerator[bytes, None]:
     """Yield the results of a subscription; an operation that cannot be executed has one result, its errors."""
     executions = context.services.executions
@@ -248,6 +273,8 @@ async def _results(operation: Operation, context: Context) -> AsyncGenerator[byt
                 yield result
     except RefusedOperationError as error:
         yield b'{"errors":%b}' % error.errors
+    except OverloadedError as error:
+        yield encode({"errors": [error.formatted]})
 
 
 def _parameter(parameters: dict[str, Any], name: str, kind: type) -> Any:
