@@ -105,7 +105,14 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
         documents = documents or _documents(settings)
-        executions = Executions(schema, SHARED, lambda fanout: Context(services, fanout), PERSONAL, documents)
+        executions = Executions(
+            schema,
+            SHARED,
+            lambda fanout: Context(services, fanout),
+            PERSONAL,
+            documents,
+            settings.subscriptions_max,
+        )
         services = Services(
             store=store,
             tasks=BatchedReads(store.by_ids),

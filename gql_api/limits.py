@@ -290,6 +290,32 @@ class LimitSettings(BaseSettings):
         description="How much a process keeps at most for clients that read more slowly than it writes. Above it, the "
         "connections that leave the most unread are closed.",
     )
+    connections_max: int = Field(
+        default=50_000,
+        ge=1,
+        le=10_000_000,
+        description="How many connections a process has at most: under `gql-api serve` all of them, but not more than "
+        "its limit of open files allows; under another server WebSockets and streamed answers.",
+    )
+    connections_per_address: int = Field(
+        default=1000,
+        ge=1,
+        le=10_000_000,
+        description="How many of them one public address has at most.",
+    )
+    subscriptions_max: int = Field(
+        default=100_000,
+        ge=1,
+        le=10_000_000,
+        description="How many subscriptions a process carries at most.",
+    )
+    watched_conditions_max: int = Field(
+        default=20_000,
+        ge=1,
+        le=10_000_000,
+        description="How many conditions the filters of all different taskChanges in a process have at most, each "
+        "filter counting one more: every event is compared with all of them.",
+    )
 
     # Task functions.
     rejected_messages_max: int = Field(

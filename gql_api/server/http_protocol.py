@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from asyncio import BaseTransport, TimerHandle, Transport
+from collections.abc import Callable
 from enum import Enum
 from http import HTTPStatus
 from typing import ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gql_api.api.errors import OverloadedError
 from gql_api.api.http.streaming import STREAMED
+from gql_api.api.subscriptions.admission import Admission
 from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.limits import LimitSettings
+from gql_api.server.files import log_refusal
 from gql_api.server.handshake import acceptance
 from gql_api.server.websocket_protocol import WebSocketProtocol
 from gql_api.telemetry.counters import LIMITS_EXCEEDED
 
+_OVERLOADED = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 # A body of the largest size may come in small chunks, each with a line of its own.
 _MAX_FRAMING = 8
 
@@ -47,6 +54,11 @@ class HttpProtocol(HttpToolsProtocol):
     limits: ClassVar[LimitSettings] = LimitSettings.model_construct()
     """The limits, the default ones. :func:`with_limits` returns a protocol with others."""
 
+    admission: ClassVar[Admission] = Admission("connections", sys.maxsize, sys.maxsize)
+    """The open connections of the process."""
+
+    # Counts the end of the connection; None if there is no room for it.
+    _leave: Callable[[], None] | None = None
     _abort_timer: TimerHandle | None = None
     # The part of a request that the client is sending; None between requests.
     _part: _Part | None = None
@@ -57,12 +69,22 @@ class HttpProtocol(HttpToolsProtocol):
     _message_bytes = 0
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Start to wait for a request."""
+        """Start to wait for a request, if there is room for the connection."""
         super().connection_made(cast(Transport, transport))
+        try:
+            self.admission.enter(host := self.client[0] if self.client else "")
+        except OverloadedError as error:
+            log_refusal(error)
+            self.transport.write(_OVERLOADED)
+            self.transport.close()
+            return
+        self._leave = functools.partial(self.admission.leave, host)
         self._await()
 
     def data_received(self, data: bytes) -> None:
         """Parse what the client sent, and wait for the rest of the request."""
+        if self._leave is None:  # there is no room for the connection
+            return
         super().data_received(data)
         if self.parser is None or self.transport.is_closing():  # handed over to a WebSocket, or refused
             return
@@ -132,6 +154,8 @@ class HttpProtocol(HttpToolsProtocol):
         BACKLOG.discard(self)
         self._cancel_abort()
         self._cancel_deadline()
+        if self._leave is not None:
+            self._leave()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection of a plain handshake over to :class:`WebSocketProtocol`.
@@ -149,6 +173,7 @@ class HttpProtocol(HttpToolsProtocol):
             websocket.connection_made(self.transport)
             websocket.start(self.url, self.headers, accept)
             self.transport.set_protocol(websocket)
+        cast(WebSocketProtocol, self.transport.get_protocol()).on_lost = self._leave
         # The parser refers to this protocol. Without it reference counting frees the request at once.
         self.parser = None  # type: ignore[assignment]  # as uvicorn does when the connection is lost
 
@@ -218,6 +243,13 @@ class HttpProtocol(HttpToolsProtocol):
             self._abort_timer = None
 
 
-def with_limits(limits: LimitSettings) -> type[HttpProtocol]:
-    """Return the protocol with other limits than the default ones."""
-    return type("HttpProtocol", (HttpProtocol,), {"limits": limits})
+def with_limits(limits: LimitSettings, max_connections: int = sys.maxsize) -> type[HttpProtocol]:
+    """Return the protocol with other limits than the default ones.
+
+    Args:
+        limits: the limits.
+        max_connections: how many connections the limit of open files allows.
+    """
+    most = min(limits.connections_max, max_connections)
+    admission = Admission("connections", most, limits.connections_per_address)
+    return type("HttpProtocol", (HttpProtocol,), {"limits": limits, "admission": admission})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import socket
@@ -12,6 +13,7 @@ from starlette.applications import Starlette
 
 from gql_api.api.context import Services
 from gql_api.app import create_app
+from gql_api.server import files
 from gql_api.server.http_protocol import with_limits
 from gql_api.server.request_log import LogRequests, log_config
 from gql_api.server.websocket_protocol import WebSocketProtocol
@@ -22,6 +24,7 @@ _PING_SECONDS = 20.0
 # Python's own thresholds are for small programs: here the collector would traverse all connections again and again.
 # The youngest generation has to fit in a processor's cache: with 50,000 objects each of them takes twice as long.
 _GC_THRESHOLDS = (5_000, 200, 100)
+_TICKS_PER_CHECK = 10
 
 
 class _Server(uvicorn.Server):
@@ -31,9 +34,16 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        asyncio.get_running_loop().set_exception_handler(files.handle_exception)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Check once a second that there are file descriptors left; uvicorn calls this ten times a second."""
+        if counter % _TICKS_PER_CHECK == 0:
+            files.check()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         services: Services = self._app.state.services
@@ -61,6 +71,7 @@ def run(
         root_path: the path below which a proxy publishes the API, and which it removes from requests.
         forwarded_allow_ips: the addresses of proxies whose X-Forwarded headers are trusted, separated by commas.
     """
+    files.raise_limit()
     app = create_app(settings)
     server = _Server(
         app,
@@ -73,7 +84,7 @@ def run(
             access_log=False,
             log_config=log_config(log_level),
             server_header=False,
-            http=with_limits(settings),
+            http=with_limits(settings, files.max_connections()),
             timeout_keep_alive=settings.keep_alive_seconds,
             ws=WebSocketProtocol,
             ws_max_size=settings.frame_max_bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import BaseTransport, TimerHandle
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -41,6 +42,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         # The bytes that the client sent before that answer.
         self._early = b""
         self._abort_timer: TimerHandle | None = None
+        self.on_lost: Callable[[], None] | None = None
         super().__init__(*args, **options)
 
     @property
@@ -169,6 +171,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._abort_timer.cancel()
         super().connection_lost(exc)
         self._direct.resume()
+        if self.on_lost is not None:
+            self.on_lost()
 
     def keepalive_timeout(self) -> None:
         """Close the socket of a client that has not answered a ping, without waiting for it to read."""

@@ -518,6 +518,7 @@ _INTERNALS = {
     },
     ("uvicorn", "uvicorn.server:Server", "server"): {
         "startup(sockets)": "the collector is set up after it",
+        "on_tick(counter)": "the limit of open files is checked once a second",
     },
     ("uvicorn", "uvicorn.protocols.websockets.websockets_sansio_impl", "server"): {
         "WebSocketsSansIOProtocol.__init__(config, server_state, app_state, _loop)": "our HTTP protocol creates it",

@@ -31,6 +31,7 @@ async def metrics(request: Request) -> Response:
     socket_operations = sum(socket.operation_count for socket in services.sockets)
     counters.SUBSCRIPTIONS.set(socket_operations + services.executions.streams)
     counters.EXECUTIONS.set(len(services.executions))
+    counters.WATCHED_CONDITIONS.set(services.feed.lists.watched_conditions)
     counters.UNREAD.set(BACKLOG.size)
     counters.WATCHED.set(services.feed.watched)
     await _count_unfinished(services.store.lists)

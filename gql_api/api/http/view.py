@@ -17,7 +17,7 @@ from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import MissingQueryError
@@ -29,7 +29,7 @@ from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
 
 from gql_api.api.context import Context, context_of
-from gql_api.api.errors import ClientError
+from gql_api.api.errors import ClientError, OverloadedError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.http.bodies import check_large_body, retry_after
@@ -47,6 +47,7 @@ from gql_api.api.http.stream_formats import FORMATS
 from gql_api.api.http.streaming import StreamedResponse
 from gql_api.api.schema.build import schema
 from gql_api.api.store.slots import one_requester
+from gql_api.api.subscriptions.admission import Admission
 from gql_api.api.websocket.handler import TransportHandler
 from gql_api.limits import LimitSettings
 from gql_api.settings import Settings
@@ -84,6 +85,7 @@ class GraphQLView(GraphQL[Context, None]):
     def __init__(self, settings: Settings) -> None:
         self.limits: LimitSettings = settings
         self._production = settings.production
+        self._admission = Admission("connections", settings.connections_max, settings.connections_per_address)
         super().__init__(
             schema,
             graphql_ide=None if settings.production else "graphiql",
@@ -96,14 +98,30 @@ class GraphQLView(GraphQL[Context, None]):
         """Answer a request; a rejected one gets a GraphQL error too."""
         with one_requester():
             if scope["type"] != "http":
-                await super().__call__(scope, receive, send)
+                await self._admit(super().__call__, scope, receive, send)
                 return
             request = Request(scope, receive)
             try:
                 response = await self.run(request)
             except HTTPException as error:
                 response = self._error_response(request, error)
-            await response(scope, receive, send)
+            if isinstance(response, StreamedResponse):
+                await self._admit(response, scope, receive, send)
+            else:
+                await response(scope, receive, send)
+
+    async def _admit(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket or a streamed answer if there is room for it."""
+        host = (scope.get("client") or ("",))[0]
+        try:
+            self._admission.enter(host)
+        except OverloadedError as error:
+            await _refusal(error)(scope, receive, send)
+            return
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._admission.leave(host)
 
     async def render_graphql_ide(self, request: Request) -> Response:  # noqa: ARG002 - every request gets the same page
         """Return GraphiQL with a policy of its own."""
@@ -280,6 +298,12 @@ class GraphQLView(GraphQL[Context, None]):
         )
 
 
+def _refusal(error: OverloadedError) -> Response:
+    formatted: dict[str, Any] = dict(error.formatted)
+    headers = retry_after([formatted])
+    return Response(encode({"errors": [formatted]}), _UNAVAILABLE, headers, JSON)
+
+
 async def _results(operation: Operation, context: Context) -> AsyncGenerator[bytes, None]:
     """Yield the results of a subscription; an operation that cannot be executed has one result, its errors."""
     executions = context.services.executions
@@ -289,6 +313,8 @@ async def _results(operation: Operation, context: Context) -> AsyncGenerator[byt
                 yield result
     except RefusedOperationError as error:
         yield b'{"errors":%b}' % error.errors
+    except OverloadedError as error:
+        yield encode({"errors": [error.formatted]})
 
 
 def _parameter(parameters: dict[str, Any], name: str, kind: type) -> Any:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from pymongo.errors import PyMongoError
 
 from gql_api import events
-from gql_api.api.errors import ClientError
+from gql_api.api.errors import ClientError, OverloadedError
 from gql_api.api.pubsub.connection import PATTERN, PubSubConnection
 from gql_api.api.pubsub.list_mailbox import ListMailbox, Predicate
 from gql_api.api.pubsub.list_watchers import ListWatchers
@@ -42,6 +43,14 @@ _PAGE = 500
 _BY_CHANGE = Order(OrderField.UPDATED_AT, descending=False)
 
 
+def conditions_in(query: object) -> int:
+    """Return how many conditions a filter has, from its query: the work to compare it with a record."""
+    if isinstance(query, dict):
+        return sum(map(conditions_in, query.values())) or 1
+    # A list of values is one condition, a list of filters as many as they have.
+    return sum(map(conditions_in, query)) if isinstance(query, list) and query and isinstance(query[0], dict) else 1
+
+
 def start_of_replay(since: datetime) -> datetime:
     """Return the time from which on a replay reads changes, for a client whose last change was at ``since``."""
     return max(since, _MIN_TIME + _REPLAY_MARGIN) - _REPLAY_MARGIN
@@ -54,11 +63,18 @@ class ListFeed:
         connection: the pub/sub connection of the process.
         records: reads MongoDB.
         on_contradiction: called when MongoDB has to decide between events, by :meth:`settle`.
+        max_conditions: how many conditions the filters of all watchers may have.
     """
 
     def __init__(
-        self, connection: PubSubConnection, records: TaskStore, on_contradiction: Callable[[], object]
+        self,
+        connection: PubSubConnection,
+        records: TaskStore,
+        on_contradiction: Callable[[], object],
+        max_conditions: int = sys.maxsize,
     ) -> None:
+        self.watched_conditions = 0
+        self._max_conditions = max_conditions
         self._connection = connection
         self._records = records
         self._channels = records.channels
@@ -80,17 +96,24 @@ class ListFeed:
         return self._watchers.listening_since is not None
 
     @contextlib.asynccontextmanager
-    async def watch(self, predicate: Predicate) -> AsyncIterator[ListMailbox]:
+    async def watch(self, predicate: Predicate, conditions: int = 1) -> AsyncIterator[ListMailbox]:
         """Open a mailbox for the changes from now on.
+
+        Args:
+            predicate: the filter.
+            conditions: how many conditions it has, for the limit of all filters.
 
         When the mailbox opens, Redis has acknowledged the subscription. While Redis is down, the mailbox opens after a
         short wait, and scans of MongoDB find the changes.
         """
+        if self.watched_conditions + conditions > self._max_conditions:
+            raise OverloadedError("watched conditions", "The API watches lists with too many conditions")
         mailbox = ListMailbox(predicate)
         watchers = self._watchers
         if not watchers:
             self._connection.subscribe(self._channels.all_tasks, PATTERN)
         watchers.add(mailbox)
+        self.watched_conditions += conditions
         try:
             if watchers.watched_since is None:
                 began = await self._records.now()
@@ -101,6 +124,7 @@ class ListFeed:
             yield mailbox
         finally:
             watchers.remove(mailbox)
+            self.watched_conditions -= conditions
             if not watchers:
                 self._connection.unsubscribe(self._channels.all_tasks, PATTERN)
                 self._scanned_until = None

@@ -60,7 +60,8 @@ class TaskFeed:
         # Set when MongoDB has to decide between events.
         self._contradicted = asyncio.Event()
         self._unclear: set[str] = set()
-        self.lists = ListFeed(self._connection, records, self._contradicted.set)
+        most = settings.watched_conditions_max
+        self.lists = ListFeed(self._connection, records, self._contradicted.set, most)
         self._records = records
         self._channels = records.channels
         self._backstop_seconds = backstop_seconds

@@ -11,7 +11,7 @@ import strawberry
 
 from gql_api.api.context import Services
 from gql_api.api.errors import ClientError
-from gql_api.api.pubsub.list_feed import start_of_replay
+from gql_api.api.pubsub.list_feed import conditions_in, start_of_replay
 from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox, PendingChange
 from gql_api.api.schema.tasks import Task
 from gql_api.api.subscriptions.send_buffer import SLOW_CONSUMER
@@ -72,7 +72,9 @@ class ListWatch:
         Raises:
             ClientError: the client reads too slowly, and resumes with ``since``.
         """
-        async with self.services.feed.lists.watch(self.filter.matches) as mailbox:
+        # Each filter counts one more, for the work that every event is for every list.
+        conditions = 1 + conditions_in(self.filter.query)
+        async with self.services.feed.lists.watch(self.filter.matches, conditions) as mailbox:
             opened()
             if since is not None:
                 async for change in self._replay(since, mailbox):

@@ -1,4 +1,4 @@
-"""What clients of the process have yet to read: bounded by closing the connections that leave the most unread."""
+"""The bytes that clients have yet to read, bounded by closing the connections that leave the most unread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Unread(Protocol):
 
     @property
     def unread_bytes(self) -> int:
-        """What the process keeps for the client, the transport's buffer included."""
+        """The bytes that the process keeps for the client, the transport's buffer included."""
 
     def abort(self) -> None:
         """Close the connection without waiting for the client."""

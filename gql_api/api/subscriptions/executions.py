@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,7 +16,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from gql_api.aio.background import cancelled
-from gql_api.api.errors import ApiError
+from gql_api.api.errors import ApiError, OverloadedError
 from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader, reader_of
 from gql_api.api.execution.encoding import encode, encode_result
 from gql_api.api.execution.masking import internal_error
@@ -42,6 +43,7 @@ class Executions:
         context: creates the context of a shared execution, which belongs to no request.
         personal: the arguments with which an execution is not shared, for example to resume after a time.
         documents: reads the documents of operations.
+        maximum: how many subscriptions there may be.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Executions:
         context: Callable[[Fanout], object],
         personal: frozenset[str] = frozenset(),
         documents: DocumentReader = DEFAULT_READER,
+        maximum: int = sys.maxsize,
     ) -> None:
         self._schema = schema
         self._documents = documents
@@ -62,6 +65,8 @@ class Executions:
         self._ending: set[asyncio.Task[None]] = set()
         self.executed = 0
         self.streams = 0  # calls of subscribe that are under way
+        self._maximum = maximum
+        self._personal_count = 0
 
     async def __aenter__(self) -> Self:
         self._draining = asyncio.get_running_loop().create_future()
@@ -82,6 +87,21 @@ class Executions:
         if not self._draining.done():
             self._draining.set_result(None)
 
+    def lack_of_room(self) -> OverloadedError | None:
+        """Return the error of another subscription, if there are too many already."""
+        if len(self._by_buffer) + self._personal_count < self._maximum:
+            return None
+        return OverloadedError("subscriptions", f"The API carries {self._maximum:,} subscriptions, its maximum")
+
+    @contextlib.asynccontextmanager
+    async def personal(self) -> AsyncIterator[None]:
+        """Count a subscription that is not shared, for the time of the block."""
+        self._personal_count += 1
+        try:
+            yield
+        finally:
+            self._personal_count -= 1
+
     def policy(self, operation: Operation) -> Policy | None:
         """Return the policy of an operation that is shared, otherwise None."""
         field = self._documents.subscription_field(operation.query, operation.name)
@@ -101,8 +121,11 @@ class Executions:
 
         Raises:
             RefusedOperationError: the operation was not executed.
+            OverloadedError: there are too many subscriptions.
             DrainedError: the process is about to stop; the client resumes at another one.
         """
+        if (full := self.lack_of_room()) is not None:
+            raise full
         policy = self.policy(operation)
         results = self._unshared(operation, context) if policy is None else self._shared(operation, policy, principal)
         self.streams += 1
@@ -213,7 +236,7 @@ class Executions:
             self.leave(buffer)
 
     async def _unshared(self, operation: Operation, context: object) -> AsyncGenerator[bytes, None]:
-        async with contextlib.aclosing(self._results(operation, context)) as results:
+        async with contextlib.aclosing(self._results(operation, context)) as results, self.personal():
             while True:
                 result = asyncio.ensure_future(anext(results, None))
                 try:

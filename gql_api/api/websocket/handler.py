@@ -137,6 +137,9 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         if policy is None:
             await super().handle_subscribe(message)
             return
+        if (full := self._executions.lack_of_room()) is not None:
+            await self.send_message({"type": "error", "id": message["id"], "payload": [full.formatted]})
+            return
         self.operations[message["id"]] = handlers.Operation(
             self, message["id"], shared.query, shared.variables, shared.name
         )
@@ -157,14 +160,19 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
 
     async def run_operation(self, operation: handlers.Operation[Context, None]) -> None:
         """Run an operation that is not shared, once all earlier subscriptions receive the events that it causes."""
-        await self._wait_until_open()
-        if (error := self.context.documents.refusal(operation.query)) is not None:
-            await operation.send_initial_errors([error])
-        elif self.context.documents.is_subscription(operation.query, operation.operation_name):
-            await super().run_operation(operation)
-        else:
+        if not self.context.documents.is_subscription(operation.query, operation.operation_name):
+            await self._wait_until_open()
+            if (error := self.context.documents.refusal(operation.query)) is not None:
+                await operation.send_initial_errors([error])
+                return
             async with self._turns:
                 await self._writer.writable()  # the answers before it may be more than the client reads
+                await super().run_operation(operation)
+        elif (full := self._executions.lack_of_room()) is not None:
+            await operation.send_initial_errors([full])
+        else:
+            async with self._executions.personal():
+                await self._wait_until_open()
                 await super().run_operation(operation)
 
     async def cleanup_operation(self, operation_id: str) -> None:

@@ -45,7 +45,7 @@ class Transport(ABC):
     @property
     @abstractmethod
     def unread_bytes(self) -> int:
-        """What was written and has not left the process."""
+        """The bytes that were written and have not left the process."""
 
     @abstractmethod
     def abort(self) -> None:

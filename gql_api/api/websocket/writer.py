@@ -48,7 +48,7 @@ class SocketWriter:
 
     @property
     def unread_bytes(self) -> int:
-        """What the socket keeps for its client; payloads that many sockets share count for each."""
+        """The bytes that the socket keeps for its client; payloads that many sockets share count for each."""
         return self._transport.unread_bytes + self._sending + sum(buffer.size for buffer in self._waiting)
 
     def abort(self) -> None:

@@ -74,6 +74,9 @@ class _Executions:
         """Return a policy for subscriptions only."""
         return Policy.EVERY if operation.query.startswith("subscription") else None
 
+    def lack_of_room(self) -> None:
+        """Return None: there is room."""
+
     def join(self, operation: Operation, buffer: SendBuffer) -> None:
         """Do nothing."""
 
