@@ -180,7 +180,7 @@ def broker_address(url: str) -> str:
         ValueError: the address can never work.
     """
     given, url = url, _checked(url, ("redis", _TLS, "redis+socket"))
-    if not any(character in url for character in "?@;"):
+    if "?" not in url:
         return url
     from kombu.connection import Connection  # noqa: PLC0415 - see above
 
