@@ -132,11 +132,6 @@ class DocumentReader:
             if errors:
                 raise TrustedDocumentsError(f"the document {id_!r} cannot be run: {errors[0].message}")
 
-    def is_mutation(self, query: str, name: str | None) -> bool:
-        """Return whether a request runs a mutation."""
-        operation = self._operation(query, name)
-        return operation is not None and operation.operation is OperationType.MUTATION
-
     def _is_introspection(self, query: str) -> bool:
         node = self._parse(query)
         return isinstance(node, DocumentNode) and is_introspection(node)
@@ -179,19 +174,15 @@ class DocumentReader:
 
     def subscription_field(self, query: str, name: str | None) -> FieldNode | None:
         """Return the only field of a subscription; None for all other operations, and for an invalid document."""
-        operation = self._operation(query, name)
+        operation = self.operation(query, name)
         if operation is None or operation.operation is not OperationType.SUBSCRIPTION:
             return None
         selections = operation.selection_set.selections
         only = selections[0] if len(selections) == 1 else None
         return only if isinstance(only, FieldNode) else None
 
-    def operation_name(self, query: str, name: str | None) -> str | None:
-        """Return the name of the operation that a request runs; None if it has none, or there is no such operation."""
-        operation = self._operation(query, name)
-        return None if operation is None or operation.name is None else operation.name.value
-
-    def _operation(self, query: str, name: str | None) -> OperationDefinitionNode | None:
+    def operation(self, query: str, name: str | None) -> OperationDefinitionNode | None:
+        """Return the operation that a request runs; None if there is no such operation."""
         node = self._parse(query)
         return get_operation_ast(node, name) if isinstance(node, DocumentNode) else None
 

@@ -156,8 +156,9 @@ class GraphQLView(GraphQL[Context, None]):
             query = context.documents.requested(request_data.query, request_data.extensions, request_data.document_id)
         except ClientError as refusal:
             return ExecutionResult(data=None, errors=[refusal])
-        request.scope[OPERATION] = context.documents.operation_name(query or "", request_data.operation_name)
-        is_mutation = context.documents.is_mutation(query or "", request_data.operation_name)
+        node = context.documents.operation(query or "", request_data.operation_name)
+        request.scope[OPERATION] = None if node is None or node.name is None else node.name.value
+        is_mutation = node is not None and node.operation.value == "mutation"
         mutations = {OperationType.MUTATION} if request_adapter.method == "POST" else set[OperationType]()
         try:
             executing = self.schema.execute(
