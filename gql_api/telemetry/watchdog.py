@@ -9,8 +9,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
-from weakref import WeakKeyDictionary
+from typing import Self
 
 from gql_api.telemetry import counters
 
@@ -19,14 +18,14 @@ logger = logging.getLogger(__name__)
 _BEAT_SECONDS = 0.05
 _NAME_LENGTH = 100
 _PACKAGE = str(Path(__file__).parents[1])
-_labels: WeakKeyDictionary[asyncio.Task[Any], str] = WeakKeyDictionary()
+_LABEL = "operation "
 
 
 def label_task(name: str) -> None:
     """Name the operation that the running task executes, for reports; its document serves too."""
     task = asyncio.current_task()
     if task is not None:
-        _labels[task] = name
+        task.set_name(_LABEL + name)
 
 
 class Watchdog:
@@ -77,11 +76,11 @@ class Watchdog:
     def _running(self) -> str:
         """Return the operation that the event loop executes, and the line of our code."""
         task = asyncio.current_task(self._loop)
-        operation = None if task is None else _labels.get(task)
+        name = "" if task is None else task.get_name()
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented, for this purpose
-        return (
-            f"the operation {operation[:_NAME_LENGTH]!r}{_place(frame)}" if operation else f"a callback{_place(frame)}"
-        )
+        if not name.startswith(_LABEL):
+            return f"a callback{_place(frame)}"
+        return f"the operation {name.removeprefix(_LABEL)[:_NAME_LENGTH]!r}{_place(frame)}"
 
 
 def _place(frame: FrameType | None) -> str:

@@ -95,7 +95,10 @@ def is_nested_deeper(value: Any, levels: int) -> bool:
         return False
     if levels == 0:
         return True
-    return any(is_nested_deeper(item, levels - 1) for item in value if type(item) is dict or type(item) is list)
+    for item in value:  # noqa: SIM110 - a generator takes longer than the check of most values
+        if (type(item) is dict or type(item) is list) and is_nested_deeper(item, levels - 1):
+            return True
+    return False
 
 
 def is_introspection(document: DocumentNode) -> bool:

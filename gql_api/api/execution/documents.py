@@ -142,11 +142,6 @@ class DocumentReader:
             if errors:
                 raise TrustedDocumentsError(f"the document {id_!r} cannot be run: {errors[0].message}")
 
-    def is_mutation(self, query: str, name: str | None) -> bool:
-        """Return whether a request runs a mutation."""
-        operation = self.operation(query, name)
-        return operation is not None and operation.operation is OperationType.MUTATION
-
     def is_subscription(self, query: str, name: str | None) -> bool:
         """Return whether a request runs a subscription, however it selects its field."""
         operation = self.operation(query, name)
@@ -200,11 +195,6 @@ class DocumentReader:
         selections = operation.selection_set.selections
         only = selections[0] if len(selections) == 1 else None
         return only if isinstance(only, FieldNode) else None
-
-    def operation_name(self, query: str, name: str | None) -> str | None:
-        """Return the name of the operation that a request runs; None if it has none, or there is no such operation."""
-        operation = self.operation(query, name)
-        return None if operation is None or operation.name is None else operation.name.value
 
     def operation(self, query: str, name: str | None) -> OperationDefinitionNode | None:
         """Return the operation that a request runs; None if there is no such operation."""

@@ -189,9 +189,10 @@ class GraphQLView(GraphQL[Context, None]):
             query = documents.requested(request_data.query, request_data.extensions, request_data.document_id)
         except ClientError as refusal:
             return ExecutionResult(data=None, errors=[refusal])
-        check_large_body(request.scope, self.limits, documents.operation(query or "", request_data.operation_name))
-        request.scope[OPERATION] = documents.operation_name(query or "", request_data.operation_name)
-        is_mutation = documents.is_mutation(query or "", request_data.operation_name)
+        node = documents.operation(query or "", request_data.operation_name)
+        check_large_body(request.scope, self.limits, node)
+        request.scope[OPERATION] = None if node is None or node.name is None else node.name.value
+        is_mutation = node is not None and node.operation.value == "mutation"
         try:
             executing = self.schema.execute(
                 query,
