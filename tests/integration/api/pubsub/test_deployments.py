@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from pymongo import MongoClient
-from support import taken
+from support import taken, wait_until_async
 
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.store.tasks import TaskStore
@@ -45,16 +45,19 @@ async def test_a_deployment_receives_its_own_events_only(deployments: list[Setti
     for worker in workers:
         Store(worker).change(writes.create(NewTask(id="t", name="add")), upsert=True)
     store = TaskStore(mine)
-    async with (
-        TaskFeed(mine, store, backstop_seconds=600) as feed,
-        feed.watch("t") as mailbox,
-        feed.lists.watch(lambda _: True) as changes,
-    ):
-        for worker in reversed(workers):
-            await asyncio.to_thread(Store(worker).change, writes.start("t", worker=str(workers.index(worker))))
-        assert (await taken(mailbox)).worker == "0"
-        received = await asyncio.wait_for(changes.take(), 10)
-        assert [getattr(each.latest, "worker", None) for each in received] == ["0"]
+    async with TaskFeed(mine, store, backstop_seconds=600) as feed:
+
+        async def connected() -> bool:
+            return feed.connected
+
+        # A new connection would read MongoDB.
+        await wait_until_async(connected)
+        async with feed.watch("t") as mailbox, feed.lists.watch(lambda _: True) as changes:
+            for worker in reversed(workers):
+                await asyncio.to_thread(Store(worker).change, writes.start("t", worker=str(workers.index(worker))))
+            assert (await taken(mailbox)).worker == "0"
+            received = await asyncio.wait_for(changes.take(), 10)
+            assert [getattr(each.latest, "worker", None) for each in received] == ["0"]
     await store.close()
     for worker in workers:
         worker.close()
