@@ -212,7 +212,7 @@ class TaskStore:
         """Read the announced task definitions, by name."""
         pipeline = workers.definitions_with_workers(names)
         rows = await self._database[fields.DEFINITIONS].aggregate(pipeline)
-        return [workers.definition_from(row) async for row in rows]
+        return workers.definitions_from([row async for row in rows])
 
     @limited
     async def queues(self) -> list[queues.Queue]:
