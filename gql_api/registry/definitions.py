@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from gql_api.registry import formats
+from gql_api.registry import formats, schemas
 from gql_api.registry.redaction import Redaction
 from gql_api.values import MAX_PROBLEMS, Path, Problem
 
@@ -69,7 +69,8 @@ class TaskDefinition:
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
-        return Draft202012Validator(self.input_schema, format_checker=formats.CHECKER)
+        validator: Draft202012Validator = schemas.validator_of(self.input_schema)
+        return validator
 
     @cached_property
     def redaction(self) -> Redaction | None:
@@ -80,22 +81,36 @@ class TaskDefinition:
 
     def typed(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments of a valid call with the types of the function's annotations, in kombu's JSON form."""
-        schemas = self.input_schema.get("properties", {})
+        formats.begin()
+        try:
+            return self._typed(args, kwargs)
+        except Exception as error:  # noqa: BLE001 - a schema may be anything
+            schemas.skipped(self.name, error)
+            return args, kwargs
+
+    def _typed(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        named = self.input_schema.get("properties", {})
         names = itertools.chain(self.positional, itertools.repeat(None))
         return (
-            [
-                formats.typed(value, schemas.get(name), self._validator)
-                for name, value in zip(names, args, strict=False)
-            ],
-            {name: formats.typed(value, schemas.get(name), self._validator) for name, value in kwargs.items()},
+            [formats.typed(value, named.get(name), self._validator) for name, value in zip(names, args, strict=False)],
+            {name: formats.typed(value, named.get(name), self._validator) for name, value in kwargs.items()},
         )
 
     def check(self, args: list[Any], kwargs: dict[str, Any], unchecked: Collection[str] = frozenset()) -> list[Problem]:
         """Return the problems of a call; their paths begin with ``args`` or ``kwargs``.
 
         Types are JSON's: ``"3"`` is not an integer. ``unchecked`` names those of ``args`` and ``kwargs`` whose values
-        another task was given: a function that has taken them may take them again.
+        another task was given: a function that has taken them may take them again. A schema that cannot be used is not
+        checked.
         """
+        formats.begin()
+        try:
+            return self._check(args, kwargs, unchecked)
+        except Exception as error:  # noqa: BLE001 - a schema may be anything
+            schemas.skipped(self.name, error)
+            return []
+
+    def _check(self, args: list[Any], kwargs: dict[str, Any], unchecked: Collection[str]) -> list[Problem]:
         if len(args) > len(self.positional) and not self.extra_args:
             count = len(self.positional)
             message = f"{self.name} takes at most {count} positional argument{'' if count == 1 else 's'}"

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import math
 import re
+import threading
 import uuid
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from time import thread_time as time_of_thread
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -40,6 +43,30 @@ _DESCRIPTIONS = {
     "ipv4": "an IPv4 address",
     "ipv6": "an IPv6 address",
 }
+
+
+# A schema may refer to itself twice, and so on.
+_MAX_SECONDS = 1.0
+_budget = threading.local()
+
+
+class UncheckableError(Exception):
+    """Raised for a schema, or a part of one, that cannot be checked; the message says why."""
+
+
+def begin() -> None:
+    """Begin to check one call in this thread."""
+    _budget.end = time_of_thread() + _MAX_SECONDS
+
+
+def follow_reference() -> None:
+    """Note that a check follows a reference.
+
+    Raises:
+        UncheckableError: the check has taken too long, by the time of its own thread.
+    """
+    if time_of_thread() > getattr(_budget, "end", math.inf):
+        raise UncheckableError(f"its references take more than {_MAX_SECONDS:g} s")
 
 
 def _parser(kind: type, pattern: re.Pattern[str] | None = None) -> Callable[[str], Any]:
@@ -114,6 +141,7 @@ def typed(value: Any, schema: Any, validator: Draft202012Validator) -> Any:
         return _typed(_TYPES[kind], value)
     if "$ref" in schema:
         definitions: Any = validator.schema
+        follow_reference()
         name = str(schema["$ref"]).removeprefix(_DEFINITIONS)
         return typed(value, definitions.get("$defs", {}).get(name), validator)
     options = schema.get("anyOf") or schema.get("oneOf")

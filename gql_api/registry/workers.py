@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,6 +18,15 @@ from gql_api.registry import stored_versions
 from gql_api.registry.definitions import VERSION_SEPARATOR, TaskDefinition
 from gql_api.registry.redaction import Redaction
 from gql_api.registry.versions import digest_in
+from gql_api.telemetry import counters
+
+logger = logging.getLogger(__name__)
+
+_MAX_NAME = 1024
+_MAX_SHOWN = 200
+# More and larger definitions than programs have.
+_MAX_DEFINITIONS = 10_000
+_MAX_BYTES = 1024 * 1024
 
 _DESCRIPTION = "description"
 _INPUT_SCHEMA = "input_schema"
@@ -144,7 +154,45 @@ def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, A
         "as": _WORKERS,
     }
     named = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
-    return [*named, {"$sort": {f.ID: 1}}, {"$lookup": able}]
+    usable = {"$match": {"$expr": {"$lte": [{"$bsonSize": "$$ROOT"}, _MAX_BYTES]}}}
+    return [*named, usable, {"$sort": {f.ID: 1}}, {"$limit": _MAX_DEFINITIONS}, {"$lookup": able}]
+
+
+def definitions_from(documents: Iterable[Document]) -> list[TaskDefinition]:
+    """Read the rows of :func:`definitions_with_workers`, and leave out those that no worker has announced so."""
+    found = []
+    for document in documents:
+        try:
+            definition = definition_from(document)
+            if not _is_usable(definition):
+                raise TypeError("a value has another type")  # noqa: TRY301 - as for values that raise it themselves
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            counters.LIMITS_EXCEEDED.labels("definition").inc()
+            logger.warning("A task definition is left out: %s: %r", ascii(document.get(f.ID))[:_MAX_SHOWN], error)
+        else:
+            found.append(definition)
+    return found
+
+
+def _is_usable(definition: TaskDefinition) -> bool:
+    """Return whether the parts of a definition have their types."""
+    texts = [
+        definition.name,
+        definition.queue,
+        definition.description or "",
+        *definition.positional,
+        *definition.redact,
+    ]
+    numbers = [definition.max_retries, definition.time_limit, definition.soft_time_limit, definition.priority]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and 0 < len(definition.name) <= _MAX_NAME
+        and definition.name.isprintable()
+        and all(isinstance(number, int | float | None) for number in numbers)
+        and isinstance(definition.positional_only, int)
+        and isinstance(definition.extra_args, bool)
+        and isinstance(definition.input_schema, dict)
+    )
 
 
 def definition_from(document: Document) -> TaskDefinition:

@@ -41,7 +41,7 @@ class Definitions:
     async def all(self, names: list[str] | None = None) -> list[TaskDefinition]:
         """Read the definitions of all functions, or of those with some names, by name."""
         rows = await self._definitions.aggregate(workers.definitions_with_workers(names))
-        return [workers.definition_from(row) async for row in rows]
+        return workers.definitions_from([row async for row in rows])
 
     async def read(self, definition_reads: list[DefinitionRead]) -> list[TaskDefinition | None]:
         """Read definitions, with None for each function that no worker has announced."""
