@@ -56,7 +56,7 @@ FILTERED_ONLY = {
 VERSION_ONLY = {**STATE_ONLY, f"{f.MESSAGE_PARTS}.headers.{f.VERSION_HEADER}": 1}
 CALL_ONLY = {
     **STATE_ONLY,
-    **dict.fromkeys((f.ARGS, f.KWARGS, f"{f.MESSAGE_PARTS}.{f.ARGS}", f"{f.MESSAGE_PARTS}.{f.KWARGS}"), 1),
+    **dict.fromkeys((f.ARGS, f.KWARGS, f.HIDDEN, f"{f.MESSAGE_PARTS}.{f.ARGS}", f"{f.MESSAGE_PARTS}.{f.KWARGS}"), 1),
 }
 
 # Of tasks that are to be deleted.
@@ -90,11 +90,8 @@ def version_of(record: TaskRecord) -> str | None:
 
 def call_of(record: TaskRecord) -> tuple[list[Any], dict[str, Any]]:
     """Read the arguments of the next message from a record found with :data:`CALL_ONLY`."""
-    parts = record.message
-    return (
-        record.args if parts.args is None else parts.args,
-        record.kwargs if parts.kwargs is None else parts.kwargs,
-    )
+    parts, real = record.message, record.arguments
+    return real.args if parts.args is None else parts.args, real.kwargs if parts.kwargs is None else parts.kwargs
 
 
 def children_of(task_id: str) -> Document:

@@ -85,7 +85,7 @@ def test_wrong_entries_are_refused_when_a_task_is_registered(entries: Any, why: 
     """The error names the task, the entry and the parameters."""
     app = adopt(Celery("shop", broker="redis://broker", set_as_current=False))
     with pytest.raises(ValueError, match="redact") as caught:
-        app.task(fixed, name="fixed", redact=entries, lazy=False)
+        app.task(fixed, name="fixed", redact=entries, lazy=False, shared=False)
     assert str(caught.value).startswith("task fixed: redact: ")
     assert why in str(caught.value)
 

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from gql_api.api.http.guard import SECURITY_HEADERS
+from gql_api.api.guard.guard import SECURITY_HEADERS
 from gql_api.app import create_app, open_services
 from gql_api.server.http_protocol import HttpProtocol
 from gql_api.settings import Settings

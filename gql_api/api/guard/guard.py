@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gql_api.addresses import is_loopback
 from gql_api.api.execution.encoding import encode
-from gql_api.api.http.hosts import Hosts
-from gql_api.api.http.origins import Origins, path_of
+from gql_api.api.guard.hosts import Hosts
+from gql_api.api.guard.origins import Origins, path_of
 
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
