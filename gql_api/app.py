@@ -23,13 +23,13 @@ from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.context import Context, Services
 from gql_api.api.execution.documents import DocumentReader
+from gql_api.api.guard.guard import Guard, internal_server_error, without_slash
+from gql_api.api.guard.hosts import Hosts
+from gql_api.api.guard.origins import Origins
 from gql_api.api.http import rest
 from gql_api.api.http.bodies import BoundBodies
-from gql_api.api.guard.guard import Guard, internal_server_error, without_slash
 from gql_api.api.http.health import alive, ready
-from gql_api.api.guard.hosts import Hosts
 from gql_api.api.http.metrics import metrics
-from gql_api.api.guard.origins import Origins
 from gql_api.api.http.view import GraphQLView
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.schema.build import schema

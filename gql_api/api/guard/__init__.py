@@ -1,1 +1,1 @@
-"""What a request must have before it reaches the API: a known host, and no foreign page behind it."""
+"""Middleware that refuses requests for unknown hosts and of foreign pages, before anything else sees them."""
