@@ -56,7 +56,7 @@ _TASK = """
 """
 _ONE = f'query ($id: ID!) {{ task(id: $id) {{ {_TASK} }} node(id: $id) {{ id }} good: task(id: "good") {{ id }} }}'
 _FACETS = " ".join(f"{by}: facet(by: {by}) {{ value count }}" for by in ("STATUS", "NAME", "QUEUE", "WORKER"))
-_ALL = f"{{ tasks(first: 500) {{ nodes {{ {_TASK} }} totalCount {_FACETS} }} queues {{ name depth }} }}"
+_ALL = f"{{ tasks(first: 65) {{ nodes {{ {_TASK} }} totalCount {_FACETS} }} queues {{ name depth }} }}"
 
 
 @pytest.fixture
