@@ -19,6 +19,7 @@ from gql_api.api.errors import INVALID_RECORD
 from gql_api.record import fields as f
 from gql_api.record.fitness import rules
 from gql_api.record.reads import Document
+from gql_api.settings import Settings
 from gql_api.telemetry.counters import MISFITS
 
 _TASK = """
@@ -54,6 +55,12 @@ def document(task_id: str, **others: Any) -> Document:
 def _strange_documents() -> list[Document]:
     pairs = itertools.product(_FIELDS, STRANGE)
     return [document(f"{number:03}", **{name: value}) for number, (name, value) in enumerate(pairs)]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Allow queries of all records at once, and an error for each."""
+    return settings.model_copy(update={"request_max_cost": 10**6, "answer_max_errors": 1000})
 
 
 @pytest.fixture
