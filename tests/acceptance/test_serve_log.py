@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 from support import Api, process, wait_until
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
-from websockets.typing import Subprotocol
+from websockets.typing import Origin, Subprotocol
 
 from gql_api.cli.embedded_servers import free_port
 
@@ -61,6 +62,8 @@ def test_each_request_has_a_line(served: Api) -> None:
     with connect(served.websocket, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
         socket.send('{"type": "connection_init"}')
         assert json.loads(socket.recv())["type"] == "connection_ack"
+    with pytest.raises(InvalidStatus):
+        connect(f"{served.websocket}?token=secret", origin=Origin("https://foreign.example.com"))
     home = "127.0.0.1"
     expected = [
         (home, "POST", "/graphql", "200", "B"),
@@ -72,10 +75,12 @@ def test_each_request_has_a_line(served: Api) -> None:
         (home, "GET", "/task/nope", "404", ""),
         (home, "POST", "/graphql", "200", "Watch"),
         (home, "WEBSOCKET", "/graphql", "101", ""),
+        (home, "WEBSOCKET", "/graphql", "403", ""),
     ]
     wait_until(lambda: len(_requests(served)) >= len(expected))
     assert _requests(served) == expected
     assert {"uvicorn.error"} <= {name for _, name, _ in _lines(served)}
+    assert "secret" not in served.log.read_text()
 
 
 @pytest.mark.parametrize("served", [["--log-level=warning"]], indirect=True, ids=["warnings only"])
