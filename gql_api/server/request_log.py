@@ -44,7 +44,12 @@ def log_config(level: str) -> dict[str, Any]:
         "formatters": {"utc": {"()": UtcFormatter}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "utc"}},
         "root": {"level": libraries, "handlers": ["stderr"]},
-        "loggers": {"gql_api": {"level": ours}, "uvicorn": {"level": ours}},
+        "loggers": {
+            "gql_api": {"level": ours},
+            "uvicorn": {"level": ours},
+            # The lines of uvicorn and websockets about handshakes, which have the query.
+            "gql_api.server.websocket_protocol": {"level": libraries},
+        },
     }
 
 

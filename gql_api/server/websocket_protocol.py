@@ -110,6 +110,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             or self.disconnected
         ):
             await super().send(message)
+            if self.initial_response is not None and self.close_sent:
+                # The application has refused the handshake. uvicorn would log that as an error of the application.
+                self.handshake_complete = True
         elif not self.transport.is_closing():
             self._accept_plain(self._accept, message)
 

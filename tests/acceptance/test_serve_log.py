@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 from support import Api, process, wait_until
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
-from websockets.typing import Subprotocol
+from websockets.typing import Origin, Subprotocol
 
 from gql_api.cli.embedded_servers import free_port
 
@@ -61,6 +62,8 @@ def test_each_request_has_a_line(served: Api) -> None:
     with connect(served.websocket, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
         socket.send('{"type": "connection_init"}')
         assert json.loads(socket.recv())["type"] == "connection_ack"
+    with pytest.raises(InvalidStatus):
+        connect(f"{served.websocket}?token=secret", origin=Origin("https://foreign.example.com"))
     home = "127.0.0.1"
     expected = [
         (home, "POST", "/graphql", "200", "B"),
@@ -72,10 +75,12 @@ def test_each_request_has_a_line(served: Api) -> None:
         (home, "GET", "/task/nope", "404", ""),
         (home, "POST", "/graphql", "200", "Watch"),
         (home, "WEBSOCKET", "/graphql", "101", ""),
+        (home, "WEBSOCKET", "/graphql", "403", ""),
     ]
     wait_until(lambda: len(_requests(served)) >= len(expected))
     assert _requests(served) == expected
     assert {"uvicorn.error"} <= {name for _, name, _ in _lines(served)}
+    assert "secret" not in served.log.read_text()
 
 
 @pytest.mark.parametrize("served", [["--log-level=warning"]], indirect=True, ids=["warnings only"])
@@ -93,11 +98,11 @@ def test_health_checks_are_logged_for_debugging(served: Api) -> None:
 
 @pytest.mark.parametrize("served", [["--root-path=/tasks-api/"]], indirect=True, ids=["below a path"])
 def test_links_lead_below_the_root_path(served: Api) -> None:
-    """Redirects and links have the path that the proxy removes, and everything else works as without it."""
+    """Redirects have the path that the proxy removes, links are relative, and everything else works as without it."""
     assert httpx.get(served.url).headers["location"].endswith("/tasks-api/graphql")
     served.create("task_modules.add", args=[1])
     served.create("task_modules.add", args=[1])
-    assert "/tasks-api/tasks?" in httpx.get(f"{served.url}/tasks?first=1").headers["link"]
+    assert httpx.get(f"{served.url}/tasks?first=1").headers["link"].startswith("<?first=1&after=")
     with connect(served.websocket, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
         socket.send('{"type": "connection_init"}')
         assert json.loads(socket.recv())["type"] == "connection_ack"

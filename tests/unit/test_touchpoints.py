@@ -536,7 +536,7 @@ _INTERNALS = {
         "on_task_complete(task)": "the task of the application ends",
         "close_sent": "a property of ours sees every close",
         "handshake_initiated": "a plain handshake sets it",
-        "handshake_complete": "a plain handshake sets it",
+        "handshake_complete": "a plain handshake sets it, and so does a refusal",
         "initial_response": "a refusal is left to uvicorn",
         "close_timer": "a closed socket does not linger",
         "read_paused": "a paused client can still close",

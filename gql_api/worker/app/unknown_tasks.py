@@ -273,8 +273,9 @@ class Forwarder:
             self._log_at = time.monotonic() + _LOG_SECONDS
             unknown = sorted(names - known)
             logger.warning(
-                "This worker does not know %s and leaves the messages to others (#: a version of a signature)%s",
+                "This worker does not know %s and leaves the messages to others%s%s",
                 ", ".join(sorted(names)),
+                " (a # precedes the version of a signature)" if any("#" in name for name in names) else "",
                 f"; no live worker knows {', '.join(unknown)}" if unknown else "",
             )
 

@@ -54,7 +54,7 @@ async def test_the_process_has_a_maximum(settings: Settings) -> None:
         _api(settings) as app,
         served(app, http=with_limits(limits), ws=WebSocketProtocol, ws_per_message_deflate=False) as port,
     ):
-        handshake = HANDSHAKE.replace(b"GET /", b"GET /graphql")
+        handshake = HANDSHAKE.replace(b"GET /", b"GET /graphql").replace(b"Host: test", b"Host: localhost")
         (kept, first), (opened, second) = await _first_line(port, _GET), await _first_line(port, handshake)
         refused, third = await _first_line(port, _GET)
         assert [line[9:12] for line in (kept, opened, refused)] == [b"200", b"101", b"503"]

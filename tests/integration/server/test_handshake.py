@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 
 import pytest
 from sockets import HANDSHAKE, PROTOCOLS, socket_of
@@ -323,8 +324,10 @@ async def test_an_application_may_not_add_lines_to_the_answer(caplog: pytest.Log
         ],
     ],
 )
-async def test_an_application_may_refuse_a_plain_handshake(answer: list[Message]) -> None:
-    """The client gets the application's HTTP answer."""
+async def test_an_application_may_refuse_a_plain_handshake(
+    answer: list[Message], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client gets the application's HTTP answer, which is no error of the server."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -334,6 +337,7 @@ async def test_an_application_may_refuse_a_plain_handshake(answer: list[Message]
     async with socket_of(app) as port:
         with pytest.raises(InvalidStatus, match="403"):
             await connect(f"ws://127.0.0.1:{port}")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_an_application_may_fail_at_a_plain_handshake(caplog: pytest.LogCaptureFixture) -> None:
