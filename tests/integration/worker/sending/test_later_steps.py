@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,16 +14,19 @@ from celery import Celery, chain, chord, group
 from celery._state import _task_stack
 from celery.canvas import Signature
 from front import Commands
+from kombu.exceptions import OperationalError
 from pymongo import MongoClient
 
 from gql_api.adopt import DuplicateTaskIdError, adopt
 from gql_api.record import canvas, claims, control, due, fields, queries, writes
 from gql_api.record.fields import Status
-from gql_api.record.model import Claim, NewTask
+from gql_api.record.model import Arguments, Claim, MessageParts, NewTask
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.registry import queues
+from gql_api.registry.redaction import Redaction
 from gql_api.settings import Settings
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.backend.canvas import LaterSteps
 
 
 def _app(settings: Settings) -> Celery:
@@ -157,6 +161,27 @@ def test_a_step_that_cannot_be_recorded_does_not_keep_the_first_back(app: Celery
     last = chain(_step(app), _step(app), app=app)()
     assert _record(app, last.parent.id).status is Status.QUEUED
     assert app.backend.store.find(last.id) is None
+
+
+def test_an_outage_while_a_step_is_described_does_not_keep_the_first_back(app: Celery) -> None:
+    """MongoDB may be away when the sender looks up what a function that it does not know hides."""
+    steps = LaterSteps(app, app.backend.store, app.backend.codec, app.backend.when_store_answers, _no_answer)
+    chain_ = json.loads(json.dumps([_step(app).set(task_id="second")]))
+    steps.record(NewTask(id="first", name="t", message=MessageParts(embed={"chain": chain_})))
+    assert app.backend.store.find("second") is None
+
+
+def _no_answer(name: str) -> Redaction | None:
+    raise OperationalError(name)
+
+
+def test_the_message_of_a_step_that_hides_no_more_is_its_own(app: Celery) -> None:
+    """The process that sends it may have a version of the function without ``redact``: the record waits with others."""
+    step = NewTask(id="step", name="t", args=[2], shown=Arguments(["hidden"], {}))
+    app.backend.store.change(canvas.await_step(step, "first"), upsert=True)
+    sent = app.backend.store.change(canvas.take_up(NewTask(id="step", name="t", args=[1, 2])))
+    assert sent is not None
+    assert (sent.hidden, sent.message.args, sent.args) == (None, None, [1, 2])
 
 
 def test_the_body_of_a_chord_is_recorded_when_its_members_are_sent(app: Celery) -> None:
