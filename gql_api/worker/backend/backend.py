@@ -542,6 +542,11 @@ class Backend(MongoBackend):
             self._groups.expire(self.expires)
             self._chords.expire(self.expires)
 
+    def is_own_later_step(self, sender: Any, record: TaskRecord) -> bool:
+        """Return whether a task that was not sent yet is a later step of the chain of the running task."""
+        chain = None if sender is None or record.waits_for is None else _chain_of_claim(sender.request)
+        return any(text_id(step["options"]["task_id"]) == record.id for step, _ in steps_after(chain or (), None))
+
     def end_dropped_steps(self, request: Any) -> None:
         """Revoke the later steps that the function has taken out of its own chain: they will not be sent."""
         recorded, left = _chain_of_claim(request), request.chain or []

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from celery import Celery, chain, chord, group
+from celery import Celery, chain, chord, group, signature
 from celery._state import _task_stack
 from celery.canvas import Signature
 from front import Commands
@@ -27,6 +27,7 @@ from gql_api.registry.redaction import Redaction
 from gql_api.settings import Settings
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.canvas import LaterSteps
+from gql_api.worker.state.attempt import attempt_of
 
 
 def _app(settings: Settings) -> Celery:
@@ -226,3 +227,32 @@ def test_what_follows_a_cancelled_step_ends_at_the_latest_when_that_would_be_sen
     ended = _record(app, last.id)
     assert ended.error is not None
     assert (ended.status, ended.error.message) == (Status.REVOKED, "enough")
+
+
+def test_a_function_sends_a_later_step_of_its_own_chain(app: Celery) -> None:
+    """It skips the steps before, as Celery programs do with ``signature(self.request.chain[0])``."""
+    last = chain(_step(app), _step(app), _step(app, 2), app=app)()
+    first, second = last.parent.parent, last.parent
+    claimed = app.backend.store.change(claims.claim(first.id, Claim("m" * 32, "w", "run", 1, 60.0)))
+    assert claimed is not None
+    # Any function that this process has.
+    sender = app.tasks["celery.accumulate"]
+    sender.push_request(id=first.id, called_directly=False, chain=list(claimed.message.embed["chain"]))
+    _task_stack.push(sender)
+    attempt = attempt_of(sender.request)
+    attempt.begin_claim()
+    attempt.take_claim("m" * 32, claimed)
+    attempt.enter_function()
+    try:
+        signature(sender.request.chain[0], app=app).apply_async((1,))
+        with pytest.raises(DuplicateTaskIdError):
+            app.send_task("t", task_id=app.send_task("t").id)
+        sender.request.chain = None
+        attempt.leave_function()
+        app.backend.end_dropped_steps(sender.request)
+    finally:
+        _task_stack.pop()
+        sender.pop_request()
+    sent = _record(app, last.id)
+    assert (sent.status, sent.args, sent.due_at is not None) == (Status.QUEUED, [1, 2], True)
+    assert _record(app, second.id).status is Status.REVOKED
