@@ -391,6 +391,10 @@ def unseen(self: Task, x: int, key: str | None = None, way: str = "return") -> A
         os._exit(1)
     if way == "replace":
         return self.replace(add.si(x))
+    if way == "ignore":
+        raise Ignore
+    if way == "end":
+        self.request.chain.pop()
     if way == "send":
         return [add.delay(x).id, unseen.delay(x, key).id]
     return x + 1

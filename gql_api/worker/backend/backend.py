@@ -547,9 +547,12 @@ class Backend(MongoBackend):
         chain = None if sender is None or record.waits_for is None else _chain_of_claim(sender.request)
         return any(text_id(step["options"]["task_id"]) == record.id for step, _ in steps_after(chain or (), None))
 
-    def end_dropped_steps(self, request: Any) -> None:
-        """Revoke the later steps that the function has taken out of its own chain: they will not be sent."""
-        recorded, left = _chain_of_claim(request), request.chain or []
+    def end_dropped_steps(self, request: Any, chain: Any = None) -> None:
+        """Revoke the later steps that the function has taken out of its own chain: they will not be sent.
+
+        ``chain`` is that of the message, for a task without a record.
+        """
+        recorded, left = chain or _chain_of_claim(request), request.chain or []
         if recorded and recorded != left:
             kept = {step["options"]["task_id"] for step, _ in steps_after(left, None)}
             dropped = ((step, by) for step, by in steps_after(recorded, None) if step["options"]["task_id"] not in kept)
