@@ -544,8 +544,11 @@ class Backend(MongoBackend):
 
     def is_own_later_step(self, sender: Any, record: TaskRecord) -> bool:
         """Return whether a task that was not sent yet is a later step of the chain of the running task."""
-        chain = None if sender is None or record.waits_for is None else _chain_of_claim(sender.request)
-        return any(text_id(step["options"]["task_id"]) == record.id for step, _ in steps_after(chain or (), None))
+        if sender is None or record.waits_for is None:
+            return False
+        # A task without a record has no other than that of its request.
+        chain = _chain_of_claim(sender.request) or sender.request.chain or ()
+        return any(text_id(step["options"]["task_id"]) == record.id for step, _ in steps_after(chain, None))
 
     def end_dropped_steps(self, request: Any, chain: Any = None) -> None:
         """Revoke the later steps that the function has taken out of its own chain: they will not be sent.
