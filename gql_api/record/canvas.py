@@ -218,6 +218,8 @@ def take_up(task: NewTask) -> Write:
             ]
         },
         f.HIDDEN: stage.get(f.HIDDEN, REMOVE),
+        # Those of a step with hidden arguments have its arguments, without the result of the step before.
+        f.MESSAGE_PARTS: stage.get(f.MESSAGE_PARTS, REMOVE),
         f.WAITS_FOR: REMOVE,
     }
     return {f.ID: task.id, **WAITING_STEP}, [{"$set": stage}]

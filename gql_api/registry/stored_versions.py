@@ -18,6 +18,10 @@ _GONE_MS = 3600 * 1000
 # Workers report the versions that they run so often: some times within that.
 REPORT_SECONDS = 600.0
 _MAX_VERSIONS = 20
+# A definition that is larger with them has so many: the API leaves out one of more than MAX_BYTES.
+_FEW_VERSIONS = 3
+MAX_BYTES = 1024 * 1024
+"""The maximum size of a definition with its versions, in BSON."""
 
 
 def announced(digest: str, changes: Document) -> Update:
@@ -36,7 +40,13 @@ def announced(digest: str, changes: Document) -> Update:
     # The last one is the one that was just announced.
     is_newest = {"$eq": [{"$max": f"${_VERSIONS}.{_SINCE}"}, {"$last": f"${_VERSIONS}.{_SINCE}"}]}
     counts = {name: {"$cond": [is_newest, value, f"${name}"]} for name, value in changes.items()}
-    return [{"$set": {_VERSIONS: {"$slice": [added, -_MAX_VERSIONS]}}}, {"$set": counts}]
+    is_large = {"$gt": [{"$bsonSize": "$$ROOT"}, MAX_BYTES // 2]}
+    kept = {"$slice": [f"${_VERSIONS}", {"$cond": [is_large, -_FEW_VERSIONS, -_MAX_VERSIONS]}]}
+    return [
+        {"$set": {_VERSIONS: {"$slice": [added, -_MAX_VERSIONS]}}},
+        {"$set": counts},
+        {"$set": {_VERSIONS: kept}},
+    ]
 
 
 def seen(names: list[str], digests: list[str]) -> Write:

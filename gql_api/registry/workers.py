@@ -24,9 +24,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_NAME = 1024
 _MAX_SHOWN = 200
-# More and larger definitions than programs have.
+# More definitions than programs have.
 _MAX_DEFINITIONS = 10_000
-_MAX_BYTES = 1024 * 1024
 
 _DESCRIPTION = "description"
 _INPUT_SCHEMA = "input_schema"
@@ -154,7 +153,7 @@ def definitions_with_workers(names: list[str] | None = None) -> list[dict[str, A
         "as": _WORKERS,
     }
     named = [] if names is None else [{"$match": {f.ID: {"$in": names}}}]
-    usable = {"$match": {"$expr": {"$lte": [{"$bsonSize": "$$ROOT"}, _MAX_BYTES]}}}
+    usable = {"$match": {"$expr": {"$lte": [{"$bsonSize": "$$ROOT"}, stored_versions.MAX_BYTES]}}}
     return [*named, usable, {"$sort": {f.ID: 1}}, {"$limit": _MAX_DEFINITIONS}, {"$lookup": able}]
 
 

@@ -135,6 +135,14 @@ report(chain(add.si(1), broken, unseen.s(), add.s(1))().id)
     assert unseen() == 0
 
 
+@pytest.mark.parametrize("way", ["ignore", "end", "jump"])
+def test_the_later_steps_that_it_prevents_are_revoked(api: Api, run: Run, way: str) -> None:
+    """They are recorded already: it raises ``Ignore``, takes them out of its chain, or sends the last one by itself."""
+    ids = run(f"report(ids(chain(add.si(1), unseen.si(1, None, {way!r}), add.si(1), add.si(2))()))")
+    assert api.finished(ids[2])["status"] == "REVOKED"
+    assert api.finished(ids[3])["status"] == ("REVOKED" if way == "ignore" else "SUCCESS")
+
+
 def test_its_result_cannot_be_part_of_a_chord(run: Run, redis: Redis, key: str, unseen: Callable[[], int]) -> None:
     """The sender is refused before anything is sent; such a body is fine, and so is the middle of a member."""
     refused = run("""

@@ -122,5 +122,4 @@ def _wrong_headers() -> Iterator[Change]:
     counts = "headers/retries headers/gql_api_attempts headers/replaced_task_nesting headers/gql_api_hops"
     yield from _each(counts, "x", -1, _HUGE, [1], {"a": 1})
     yield from _each("headers/stamped_headers headers/stamps", 1, [1])
-    yield from _each("headers/metadata", [1])
     yield from _each("headers/compression", "unknown", [1], "application/x-gzip")

@@ -8,7 +8,7 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
-from celery import group, shared_task
+from celery import group, shared_task, signature
 from celery.exceptions import Ignore
 from celery.utils.log import get_task_logger
 from redis import Redis
@@ -391,6 +391,13 @@ def unseen(self: Task, x: int, key: str | None = None, way: str = "return") -> A
         os._exit(1)
     if way == "replace":
         return self.replace(add.si(x))
+    if way == "ignore":
+        raise Ignore
+    if way == "end":
+        self.request.chain.pop()
+    if way == "jump":
+        signature(self.request.chain[0]).apply_async()
+        self.request.chain = None
     if way == "send":
         return [add.delay(x).id, unseen.delay(x, key).id]
     return x + 1

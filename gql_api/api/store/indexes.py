@@ -67,9 +67,9 @@ class Indexes:
 
     async def _protect(self) -> None:
         """Let MongoDB check the records. A user who may not change that goes on without."""
-        found = await (await self._database.list_collections(filter=validator.FIND)).to_list()
-        command = validator.command(found)
         try:
+            found = await (await self._database.list_collections(filter=validator.FIND)).to_list()
+            command = validator.command(found)
             if command is not None:
                 await self._database.command(command)
         except OperationFailure as error:

@@ -20,7 +20,7 @@ from kombu.utils.json import loads
 
 from gql_api import values
 from gql_api.dispatch import ATTEMPTS
-from gql_api.worker.backend.messages import HOPS_HEADER, METADATA_HEADER
+from gql_api.worker.backend.messages import HOPS_HEADER
 
 _MAX_ID = 1024
 _MAX_NAME = 1024
@@ -163,8 +163,6 @@ def _option_problems(headers: Mapping[str, Any], timezone: Any) -> Iterator[str]
     stamped = headers.get("stamped_headers")
     if stamped and not (isinstance(stamped, list | tuple) and all(isinstance(each, str) for each in stamped)):
         yield "stamped_headers: must be a list of texts"
-    if not isinstance(headers.get(METADATA_HEADER), dict | None):
-        yield f"{METADATA_HEADER}: must be an object"
 
 
 def _argument_problems(args: Any, kwargs: Any, embed: Any) -> Iterator[str]:

@@ -45,6 +45,10 @@ _unchecked = threading.RLock()
 _TAKEN_AWAY = "was taken away while it ran"
 
 
+class ReplacedError(Ignore):
+    """The end of a task without a record that was replaced: its chain belongs to its replacement."""
+
+
 class Claiming:
     """The mixin that stands before every task class of a worker, so that no base class can bypass the claim."""
 
@@ -93,10 +97,7 @@ class Claiming:
         request = self.request
         attempt = attempt_of(request)
         if attempt.enter_unrecorded_function():
-            try:
-                return self._run_within_time_limit(*args, **kwargs)
-            finally:
-                attempt.leave_function()
+            return self._run_unrecorded(*args, **kwargs)
         if not attempt.enter_function():
             return super().__call__(*args, **kwargs)  # type: ignore[misc] # as above
         try:
@@ -166,7 +167,10 @@ class Claiming:
         """Hand the task over before its replacement is sent, whose last part runs under the same id."""
         request, backend, attempt = self.request, self.backend, attempt_of(self.request)
         if not attempt.number:
-            return super().on_replace(sig)  # type: ignore[misc] # as above
+            try:
+                return super().on_replace(sig)  # type: ignore[misc] # as above
+            except Ignore as error:
+                raise ReplacedError(str(error)) from error
         raise_if_cancelled(request)
         hand_over = claims.requeue(
             request.id, claims.held_by(attempt.number), f"replaced by {sig.name}", due_in=backend.settings.lease_seconds
@@ -183,6 +187,20 @@ class Claiming:
                 alone = claims.exclude_from_recovery(request.id, claims.returned_by(attempt.number))
                 backend.when_store_answers(lambda: backend.store.note(alone))
             raise
+
+    def _run_unrecorded(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function of a task without a record, and end the later steps of its chain that will not be sent."""
+        request, chain = self.request, list(self.request.chain or ())
+        try:
+            return self._run_within_time_limit(*args, **kwargs)
+        except ReplacedError:
+            raise
+        except (Ignore, Reject) as error:
+            outcomes.end_after_unrecorded(self.backend, request, error)
+            raise
+        finally:
+            attempt_of(request).leave_function()
+            self.backend.end_dropped_steps(request, chain)
 
     def _run_within_time_limit(self, *args: Any, **kwargs: Any) -> Any:
         # The signal can come between the return of the function and ``disable``: the function was in time.

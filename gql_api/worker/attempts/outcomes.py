@@ -49,6 +49,12 @@ def _end(backend: Backend, request: Any, attempt: AttemptState, error: Ignore | 
         _ignore(backend, request, attempt.own_state, str(error))
 
 
+def end_after_unrecorded(backend: Backend, request: Any, error: Ignore | Reject) -> None:
+    """Revoke the later steps of the chain of a task without a record, which Celery does not send."""
+    if isinstance(error, Ignore) or not error.requeue:
+        backend.end_later_steps(request, TaskRevokedError(f"task {request.id} raised {type(error).__name__}"))
+
+
 def end_stopped(backend: Backend, request: Any, default_reason: str) -> None:
     """Revoke a task whose function stopped because it was cancelled, for the reason that the caller gave."""
     record = backend.when_store_answers(lambda: backend.store.find(request.id))

@@ -542,9 +542,20 @@ class Backend(MongoBackend):
             self._groups.expire(self.expires)
             self._chords.expire(self.expires)
 
-    def end_dropped_steps(self, request: Any) -> None:
-        """Revoke the later steps that the function has taken out of its own chain: they will not be sent."""
-        recorded, left = _chain_of_claim(request), request.chain or []
+    def is_own_later_step(self, sender: Any, record: TaskRecord) -> bool:
+        """Return whether a task that was not sent yet is a later step of the chain of the running task."""
+        if sender is None or record.waits_for is None:
+            return False
+        # A task without a record has no other than that of its request.
+        chain = _chain_of_claim(sender.request) or sender.request.chain or ()
+        return any(text_id(step["options"]["task_id"]) == record.id for step, _ in steps_after(chain, None))
+
+    def end_dropped_steps(self, request: Any, chain: Any = None) -> None:
+        """Revoke the later steps that the function has taken out of its own chain: they will not be sent.
+
+        ``chain`` is that of the message, for a task without a record.
+        """
+        recorded, left = chain or _chain_of_claim(request), request.chain or []
         if recorded and recorded != left:
             kept = {step["options"]["task_id"] for step, _ in steps_after(left, None)}
             dropped = ((step, by) for step, by in steps_after(recorded, None) if step["options"]["task_id"] not in kept)

@@ -18,6 +18,7 @@ from gql_api.record import canvas, due, fields, queries
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.model import ErrorInfo, NewTask
 from gql_api.record.reads import Document
+from gql_api.record.writes import Write
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.messages import METADATA_HEADER, queue_of, text_id
 from gql_api.worker.backend.translation import RedactionOf, arguments_of
@@ -107,7 +108,23 @@ class LaterSteps:
             self.end(found, error, Status.REVOKED)
 
     def _record(self, steps: Iterator[tuple[Any, str | None]], first_id: str, root_id: str | None) -> None:
-        token, writes = uuid.uuid4().hex, {}
+        token = uuid.uuid4().hex
+        try:
+            writes = self._writes(steps, first_id, root_id, token)
+            if writes:
+                self._retry(lambda: self._store.create_missing(writes, token))
+        except (PyMongoError, OperationalError) as error:
+            # The first one is accepted already. These get their records when they are sent.
+            logger.warning("The tasks that follow %s are not recorded yet: %s", first_id, error)
+
+    def _writes(
+        self, steps: Iterator[tuple[Any, str | None]], first_id: str, root_id: str | None, token: str
+    ) -> dict[str, Write]:
+        """Return the writes that create the records of some steps, by their ids.
+
+        It reads what workers have announced of functions that this process does not know.
+        """
+        writes: dict[str, Write] = {}
         # The tasks that are not recorded, and the nearest one before each that is.
         before: dict[str | None, str | None] = {}
         for step, sender_id in itertools.islice(steps, _MAX_LATER_STEPS):
@@ -117,13 +134,7 @@ class LaterSteps:
                 continue
             new = self._new_task(step, parent_id, root_id, token)
             writes[new.id] = canvas.await_step(new, parent_id or first_id)
-        if not writes:
-            return
-        try:
-            self._retry(lambda: self._store.create_missing(writes, token))
-        except (PyMongoError, OperationalError) as error:
-            # The first one is accepted already. These get their records when they are sent.
-            logger.warning("The %d tasks that follow %s are not recorded yet: %s", len(writes), first_id, error)
+        return writes
 
     def _new_task(self, step: Any, parent_id: str | None, root_id: str | None, token: str) -> NewTask:
         options = step["options"]

@@ -112,9 +112,12 @@ def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own:
             # An earlier try was taken, and its reply was lost.
             record = backend.store.confirm(known)
         else:
-            if known is not None and not is_own:
+            # A function sends a step of its own chain by itself.
+            is_own_step = known is not None and backend.is_own_later_step(sender, known)
+            if known is not None and not (is_own or is_own_step):
                 check_not_taken(sender, known)
-            record = _continue(backend, task)
+            taken_up = backend.store.change(unsent(backend, canvas.take_up(task))) if is_own_step else None
+            record = taken_up or _continue(backend, task)
             if record is None:
                 _end_what_follows_revoked(backend, task, known)
                 raise DroppedError from None

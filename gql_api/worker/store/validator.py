@@ -19,8 +19,8 @@ def protect(database: Database[Document]) -> None:
     Raises:
         PyMongoError: MongoDB does not answer.
     """
-    command = validator.command(list(database.list_collections(filter=validator.FIND)))
     try:
+        command = validator.command(list(database.list_collections(filter=validator.FIND)))
         if command is not None:
             database.command(command)
     except OperationFailure as error:

@@ -78,6 +78,21 @@ def test_a_user_who_may_not_set_it_goes_on(
     assert "\n" not in line.getMessage()
 
 
+@pytest.mark.parametrize("start", [_by_api, _by_worker])
+async def test_a_user_who_may_not_list_collections_goes_on(
+    store: TaskStore,
+    tasks: Collection[Document],
+    start: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The API makes its indexes, and a worker announces its functions, without a validator."""
+    # The server of the tests has no users: it refuses a filter that it does not know.
+    monkeypatch.setattr(validator, "FIND", {"$unknown": 1})
+    await start(store, tasks)
+    assert "setup-mongodb" in caplog.text
+
+
 def test_an_outage_is_not_a_refusal() -> None:
     """The caller tries again."""
     with pytest.raises(OperationFailure):

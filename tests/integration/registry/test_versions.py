@@ -29,9 +29,15 @@ class _Deployment:
         self.definitions = database[fields.DEFINITIONS]
         self.store = store
 
-    def start(self, version: str) -> None:
+    def start(self, version: str, description: str = "") -> None:
         """Start a worker with a version."""
-        schema = {"type": "object", "properties": {version: {}}, "additionalProperties": False, "required": [version]}
+        parameter = {"description": description}
+        schema = {
+            "type": "object",
+            "properties": {version: parameter},
+            "additionalProperties": False,
+            "required": [version],
+        }
         definition = TaskDefinition("add", schema, positional=(version,), digest=version)
         filter_, update = workers.announce(definition)
         self.definitions.update_one(filter_, update, upsert=True)
@@ -141,3 +147,11 @@ async def test_the_workers_of_a_waiting_task_are_those_that_would_run_it(deploym
     deployment.stop("two")
     assert await deployment.able("g", "one", args=[1]) == ("one", 0)
     assert await deployment.able("h", "two", args=[1]) == ("two", 0)
+
+
+async def test_a_function_with_a_large_schema_keeps_fewer_versions(deployment: _Deployment) -> None:
+    """Else the API would leave the function out, whose definition is larger with each version."""
+    for number in range(21):
+        deployment.start(f"v{number}", "x" * 100_000)
+        deployment.stop(f"v{number - 1}")
+    assert await deployment.current() == ("v20", ["v20"], 1)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import functools
+import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from celery import Celery, chain, chord, group
+from celery import Celery, chain, chord, group, signature
 from celery._state import _task_stack
 from celery.canvas import Signature
 from front import Commands
+from kombu.exceptions import OperationalError
 from pymongo import MongoClient
 
 from gql_api.adopt import DuplicateTaskIdError, adopt
 from gql_api.record import canvas, claims, control, due, fields, queries, writes
 from gql_api.record.fields import Status
-from gql_api.record.model import Claim, NewTask
+from gql_api.record.model import Arguments, Claim, MessageParts, NewTask
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.registry import queues
+from gql_api.registry.redaction import Redaction
 from gql_api.settings import Settings
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.backend.canvas import LaterSteps
+from gql_api.worker.state.attempt import attempt_of
 
 
 def _app(settings: Settings) -> Celery:
@@ -159,6 +164,27 @@ def test_a_step_that_cannot_be_recorded_does_not_keep_the_first_back(app: Celery
     assert app.backend.store.find(last.id) is None
 
 
+def test_an_outage_while_a_step_is_described_does_not_keep_the_first_back(app: Celery) -> None:
+    """MongoDB may be away when the sender looks up what a function that it does not know hides."""
+    steps = LaterSteps(app, app.backend.store, app.backend.codec, app.backend.when_store_answers, _no_answer)
+    chain_ = json.loads(json.dumps([_step(app).set(task_id="second")]))
+    steps.record(NewTask(id="first", name="t", message=MessageParts(embed={"chain": chain_})))
+    assert app.backend.store.find("second") is None
+
+
+def _no_answer(name: str) -> Redaction | None:
+    raise OperationalError(name)
+
+
+def test_the_message_of_a_step_that_hides_no_more_is_its_own(app: Celery) -> None:
+    """The process that sends it may have a version of the function without ``redact``: the record waits with others."""
+    step = NewTask(id="step", name="t", args=[2], shown=Arguments(["hidden"], {}))
+    app.backend.store.change(canvas.await_step(step, "first"), upsert=True)
+    sent = app.backend.store.change(canvas.take_up(NewTask(id="step", name="t", args=[1, 2])))
+    assert sent is not None
+    assert (sent.hidden, sent.message.args, sent.args) == (None, None, [1, 2])
+
+
 def test_the_body_of_a_chord_is_recorded_when_its_members_are_sent(app: Celery) -> None:
     """So are the steps after it; a chord with a member that cannot be sent leaves no body behind."""
     last = chain(group(_step(app), _step(app)), _step(app, "body"), _step(app, "last"), app=app)()
@@ -201,3 +227,32 @@ def test_what_follows_a_cancelled_step_ends_at_the_latest_when_that_would_be_sen
     ended = _record(app, last.id)
     assert ended.error is not None
     assert (ended.status, ended.error.message) == (Status.REVOKED, "enough")
+
+
+def test_a_function_sends_a_later_step_of_its_own_chain(app: Celery) -> None:
+    """It skips the steps before, as Celery programs do with ``signature(self.request.chain[0])``."""
+    last = chain(_step(app), _step(app), _step(app, 2), app=app)()
+    first, second = last.parent.parent, last.parent
+    claimed = app.backend.store.change(claims.claim(first.id, Claim("m" * 32, "w", "run", 1, 60.0)))
+    assert claimed is not None
+    # Any function that this process has.
+    sender = app.tasks["celery.accumulate"]
+    sender.push_request(id=first.id, called_directly=False, chain=list(claimed.message.embed["chain"]))
+    _task_stack.push(sender)
+    attempt = attempt_of(sender.request)
+    attempt.begin_claim()
+    attempt.take_claim("m" * 32, claimed)
+    attempt.enter_function()
+    try:
+        signature(sender.request.chain[0], app=app).apply_async((1,))
+        with pytest.raises(DuplicateTaskIdError):
+            app.send_task("t", task_id=app.send_task("t").id)
+        sender.request.chain = None
+        attempt.leave_function()
+        app.backend.end_dropped_steps(sender.request)
+    finally:
+        _task_stack.pop()
+        sender.pop_request()
+    sent = _record(app, last.id)
+    assert (sent.status, sent.args, sent.due_at is not None) == (Status.QUEUED, [1, 2], True)
+    assert _record(app, second.id).status is Status.REVOKED
