@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,9 @@ def _examine(tasks: Collection[Document], actions: Actions, show: Callable[[str]
             if file is not None:
                 file.write(json_util.dumps(document, json_options=json_util.CANONICAL_JSON_OPTIONS) + "\n")
                 file.flush()
+                if actions.delete:
+                    # The file is soon the only copy.
+                    os.fsync(file.fileno())
             left += not _act(tasks, document, actions, show)
     show(f"{found} records do not fit, {left} are left")
     return left
