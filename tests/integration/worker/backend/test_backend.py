@@ -1,21 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.app.task import Context
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import SecurityError, TaskRevokedError
 from kombu.exceptions import EncodeError
 from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure, ServerSelectionTimeoutError
 from support import wait_until
 
-from gql_api.record import writes
+from gql_api.record import fields, writes
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask, Progress
 from gql_api.record.reads import TaskRecord
@@ -101,6 +103,25 @@ def test_an_exception_comes_back_as_itself(app: Celery, backend: Backend, task_i
     error = _record(backend, task_id).error
     assert error is not None
     assert (error.type, error.message, error.module) == ("KeyError", "'missing'", "builtins")
+
+
+@pytest.mark.parametrize(("module", "name"), [("os", "mkdir"), ("posix", "mkdir"), ("pathlib", "Path.mkdir")])
+def test_a_crafted_error_runs_nothing(
+    app: Celery, backend: Backend, task_id: TaskId, tmp_path: Path, module: str, name: str
+) -> None:
+    """What a record names as the class of its error is called only if it is an exception."""
+    made = tmp_path / "made"
+    error = {
+        fields.TYPE: name,
+        fields.MODULE: module,
+        fields.ARGS: [str(made)],
+        fields.MESSAGE: "",
+        fields.TRACEBACK: None,
+    }
+    backend.collection.update_one({"_id": task_id}, {"$set": {fields.STATUS: "FAILURE", fields.ERROR: error}})
+    with contextlib.suppress(SecurityError):
+        assert isinstance(app.AsyncResult(task_id).result, Exception)
+    assert not made.exists()
 
 
 def test_a_revoked_task_is_final(app: Celery, backend: Backend, task_id: TaskId) -> None:
