@@ -32,7 +32,7 @@ from gql_api.api.context import Context, context_of
 from gql_api.api.errors import ClientError, OverloadedError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError
-from gql_api.api.http.bodies import check_large_body, retry_after
+from gql_api.api.http.bodies import check_large_body, release_body, retry_after
 from gql_api.api.http.disconnects import DisconnectedError, unless_disconnected
 from gql_api.api.http.graphiql import graphiql
 from gql_api.api.http.negotiation import (
@@ -106,6 +106,7 @@ class GraphQLView(GraphQL[Context, None]):
             except HTTPException as error:
                 response = self._error_response(request, error)
             if isinstance(response, StreamedResponse):
+                release_body(request)
                 await self._admit(response, scope, receive, send)
             else:
                 await response(scope, receive, send)

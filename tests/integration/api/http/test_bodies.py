@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,7 +16,7 @@ from gql_api.app import create_app, open_services
 from gql_api.settings import Settings
 
 _CREATE = "mutation ($input: CreateTaskInput!) { createTask(input: $input) { userErrors { code } } }"
-_HEAD = b"POST %b HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_HEAD = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 _KB = 1024
 
 
@@ -23,6 +24,7 @@ _KB = 1024
 async def port(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[int]:
     """Serve the API with small limits, under either of uvicorn's own HTTP protocols."""
     limits = {"body_max_bytes": 4 * _KB, "create_body_max_bytes": 16 * _KB, "bodies_max_bytes": 20 * _KB}
+    limits["frame_max_bytes"] = 3 * _KB
     limited = settings.model_copy(update=limits)
     app = create_app(limited)
     async with open_services(limited) as services:
@@ -105,6 +107,23 @@ async def test_bodies_of_all_requests_are_bounded_together(port: int) -> None:
     writer.close()
     expected = 200
     assert await wait_until_async(answer)
+
+
+async def test_the_bodies_of_streams_are_not_held(port: int) -> None:
+    """Streams that stay open take no room of the bodies of others, and their own bodies are small."""
+    stream = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    watch = json.dumps({"query": "subscription { taskChanges { __typename } }", "variables": {"x": "y" * 2 * _KB}})
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        contextlib.AsyncExitStack() as streams,
+    ):
+        for _ in range(12):
+            opening = client.stream("POST", "/graphql", content=watch, headers=stream)
+            assert (await streams.enter_async_context(opening)).status_code == 200
+        assert (await _post(port, "/graphql", _body(_CREATE, 8 * _KB))).status_code == 200
+        refused = await client.post("/graphql", content=watch + " " * _KB, headers=stream)
+    assert refused.status_code == 413
+    assert refused.json()["errors"][0]["extensions"]["max"] == 3 * _KB
 
 
 @pytest.mark.parametrize("path", [b"/graphql", b"/create-task"])
