@@ -77,7 +77,7 @@ def _code(answer: dict[str, Any]) -> str:
 
 async def test_only_trusted_documents_run_over_http(app: Starlette) -> None:
     """A request by POST, by GET or for a stream runs what the file has, by any id or by its text."""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         for request in _TRUSTED:
             query = {name: each if isinstance(each, str) else json.dumps(each) for name, each in request.items()}
             assert (await client.post("/graphql", json=request)).json() == _EMPTY
@@ -118,7 +118,7 @@ async def test_only_trusted_documents_run_over_a_socket(app: Starlette) -> None:
 
 async def test_introspection_and_the_rest_routes_need_no_trust(app: Starlette) -> None:
     """Tools can read the schema, and the REST routes run documents of their own."""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         answer = await client.post("/graphql", json={"query": get_introspection_query()})
         assert answer.json()["data"]["__schema"]
         assert (await client.get("/tasks")).json() == []
