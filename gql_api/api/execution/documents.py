@@ -40,7 +40,7 @@ _HIDING_RULES = [*_RULES, NoSchemaIntrospectionCustomRule]
 _REFUSAL_WEIGHT = 1024
 _MAX_MESSAGE = 1000
 # The message of an error may print the literal around it, however large: graphql-core's 100 errors take half a second.
-_MAX_ERRORS = 10
+_MAX_ERRORS = 5
 _ADVICE = "; use sys.set_int_max_str_digits() to increase the limit"
 # graphql-core has no class of its own for these.
 _TOO_MANY = re.compile(r"contains more than \d+ (tokens|comments)")
