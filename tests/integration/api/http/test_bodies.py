@@ -14,6 +14,7 @@ from support import served, wait_until_async
 
 from gql_api.app import create_app, open_services
 from gql_api.settings import Settings
+from gql_api.telemetry.counters import LIMITS_EXCEEDED
 
 _CREATE = "mutation ($input: CreateTaskInput!) { createTask(input: $input) { userErrors { code } } }"
 _HEAD = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -124,6 +125,18 @@ async def test_the_bodies_of_streams_are_not_held(port: int) -> None:
         refused = await client.post("/graphql", content=watch + " " * _KB, headers=stream)
     assert refused.status_code == 413
     assert refused.json()["errors"][0]["extensions"]["max"] == 3 * _KB
+
+
+async def test_a_stream_that_costs_too_much_is_counted_once(port: int) -> None:
+    """Its only result is the error, and the counter rises by one."""
+    children = "children(first: 500) { nodes { children(first: 500) { nodes { id } } } }"
+    watch = {"query": f"subscription {{ taskChanges {{ task {{ {children} }} }} }}"}
+    counter = LIMITS_EXCEEDED.labels("cost")._value  # noqa: SLF001 - the client library has no other way to read it
+    before = counter.get()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        answer = await client.post("/graphql", json=watch, headers={"Accept": "text/event-stream"})
+    assert '"limit":"cost"' in answer.text
+    assert counter.get() == before + 1
 
 
 @pytest.mark.parametrize("path", [b"/graphql", b"/create-task"])
