@@ -262,7 +262,7 @@ class LimitSettings(BaseSettings):
         ge=1024,
         le=64 * 1024 * 1024,
         description="The maximum size of a WebSocket message under `gql-api serve`. A larger one closes its socket "
-        "with 1009.",
+        "with 1009. A streamed subscription may have a body of this size.",
     )
     messages_per_second: float = Field(
         default=100.0,

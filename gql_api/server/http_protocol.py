@@ -163,6 +163,10 @@ class HttpProtocol(HttpToolsProtocol):
         uvicorn writes the request as bytes again, for the websockets library to parse a second time.
         """
         self._cancel_deadline()
+        if self._is_answering or self.flow.write_paused:
+            # The rest of that answer would be taken for frames, and what is unread of it would count for ever.
+            self.transport.close()
+            return
         accept = acceptance(self.scope["method"], self.scope["http_version"], self.url, self.headers)
         may_hand_over = self.ws_protocol_class is WebSocketProtocol and not self.config.ws_per_message_deflate
         if accept is None or not may_hand_over:

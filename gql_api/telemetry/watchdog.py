@@ -21,11 +21,11 @@ _PACKAGE = str(Path(__file__).parents[1])
 _LABEL = "operation "
 
 
-def label_task(name: str) -> None:
-    """Name the operation that the running task executes, for reports; its document serves too."""
+def label_task(name: str | None) -> None:
+    """Name the operation that the running task executes, for reports; its document may have arguments."""
     task = asyncio.current_task()
     if task is not None:
-        task.set_name(_LABEL + name)
+        task.set_name(_LABEL + (name or "without a name"))
 
 
 class Watchdog:

@@ -12,7 +12,7 @@ from gql_api.server.http_protocol import HttpProtocol
 from gql_api.server.websocket_protocol import WebSocketProtocol
 
 HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 """The bytes of a request, for a client library waits for the answer and ignores what follows a close frame."""

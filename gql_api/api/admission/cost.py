@@ -185,8 +185,8 @@ def _length(coordinate: str, type_: GraphQLNamedType) -> int:
 
 
 def _size(value: object, default: int) -> int:
-    # A larger page is refused by its field, which says why.
-    return max(0, min(value, MAX_PAGE_SIZE)) if isinstance(value, int) else default
+    # A larger page is refused by its field, which says why. The type Int accepts 500.0 for 500.
+    return int(max(0, min(value, MAX_PAGE_SIZE))) if isinstance(value, int | float) else default
 
 
 def _item_count(value: object) -> int:

@@ -73,17 +73,18 @@ def check_shape(document: DocumentNode, limits: LimitSettings) -> None:
         ShapeError: the document exceeds a limit.
     """
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    definitions = [node for node in document.definitions if isinstance(node, FragmentDefinitionNode)]
+    fragments = {node.name.value: node for node in definitions}
     _allow("operations", len(operations), limits.document_max_operations)
-    _allow("fragments", len(fragments), limits.document_max_fragments)
+    _allow("fragments", len(definitions), limits.document_max_fragments)
     for operation in operations:
         root_fields = _Counts(operation, fragments, limits).check()
         if operation.operation is OperationType.MUTATION:
             _allow("mutations", len(root_fields), limits.request_max_mutations)
             bulk = sum(name in _BULK for name in root_fields)
             _allow("bulk mutations", bulk, limits.request_max_bulk_mutations)
-    # Validation examines the fragments that no operation uses too.
-    for fragment in fragments.values():
+    # Validation also examines fragments that no operation uses, and several fragments of one name.
+    for fragment in definitions:
         _Counts(fragment, fragments, limits).check()
 
 

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from gql_api import values
+from gql_api.aio.background import shielded
 from gql_api.api.commands import fail_points
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.task_input import TaskInput, check
@@ -54,7 +55,11 @@ class Creation:
 
 
 class Creator:
-    """A creator of tasks, with a cache of task definitions and threads that publish messages."""
+    """A creator of tasks, with a cache of task definitions and threads that publish messages.
+
+    A call goes on when its caller is cancelled, for example because its WebSocket was closed: a task that is stored
+    has to be announced and published too.
+    """
 
     def __init__(self, settings: Settings, store: TaskStore, dispatcher: Dispatcher, changes: Changes) -> None:
         self._settings = settings
@@ -71,6 +76,7 @@ class Creator:
         await asyncio.gather(*self._publishing)
         await asyncio.to_thread(self._publishers.shutdown)
 
+    @shielded
     async def create(self, task_input: TaskInput) -> Creation:
         """Create a task: when this returns it is stored durably, and published unless the broker was away.
 
@@ -92,6 +98,7 @@ class Creator:
         fail_points.reached(fail_points.PUBLISHED)
         return Creation(TaskRecord(document), created=True)
 
+    @shielded
     async def create_many(self, inputs: Sequence[TaskInput]) -> list[Creation | MutationRefusedError]:
         """Create tasks, each with its own outcome, by one insert and one pipelined publish.
 

@@ -39,6 +39,8 @@ _HIDING_RULES = [*_RULES, NoSchemaIntrospectionCustomRule]
 # What a cached refusal takes, beside the text of the document.
 _REFUSAL_WEIGHT = 1024
 _MAX_MESSAGE = 1000
+# The message of an error may print the literal around it, however large: graphql-core's 100 errors take half a second.
+_MAX_ERRORS = 5
 _ADVICE = "; use sys.set_int_max_str_digits() to increase the limit"
 # graphql-core has no class of its own for these.
 _TOO_MANY = re.compile(r"contains more than \d+ (tokens|comments)")
@@ -233,7 +235,7 @@ class Documents(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         """Set the document of the operation, and its errors."""
         context = self.execution_context
-        label_task(context._provided_operation_name or context.query or "")  # noqa: SLF001
+        label_task(context._provided_operation_name)  # noqa: SLF001
         reader = reader_of(context.context)
         document = reader.read(context.schema._schema, context.query or "")  # noqa: SLF001 - as Strawberry's own cache
         context.graphql_document = document.node
@@ -293,7 +295,7 @@ def _validated(schema: GraphQLSchema, node: DocumentNode, *, hides_schema: bool)
     # An exception that a literal causes in the parser of its type is the client's error, as for a variable.
     try:
         rules = _HIDING_RULES if hides_schema else _RULES
-        errors = validate(schema, node, rules, hide_suggestions=hides_schema)
+        errors = validate(schema, node, rules, _MAX_ERRORS, hide_suggestions=hides_schema)
     except RecursionError:
         return [GraphQLError(_TOO_DEEP)]
     return [GraphQLError(_message(error), error.nodes) for error in errors]

@@ -48,7 +48,7 @@ async def publish_results(
 
 def _executor(schema: Schema, operation: Operation, context: object) -> Executor[Any]:
     core = schema._schema  # noqa: SLF001 - as Strawberry's own integrations do
-    label_task(operation.name or operation.query)
+    label_task(operation.name)
     reader = reader_of(context)
     try:
         document = reader.read(core, operation.query)

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphql import FieldNode, OperationDefinitionNode, OperationType
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,9 +41,24 @@ class BodyRefusedError(ApiError):
 
 
 @dataclass(slots=True)
+class _Held:
+    """The bodies of all requests under way, in bytes."""
+
+    size: int = 0
+
+
+@dataclass(slots=True)
 class _Body:
+    held: _Held
     size: int = 0
     is_complete: bool = False
+    is_released: bool = False
+
+    def release(self) -> None:
+        """Count the body no longer among those that are held."""
+        if not self.is_released:
+            self.is_released = True
+            self.held.size -= self.size
 
 
 class BoundBodies:
@@ -56,15 +71,14 @@ class BoundBodies:
     def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
         self._app = app
         self._limits = limits
-        # The bodies of all requests under way.
-        self._held_bytes = 0
+        self._held = _Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on whose body is bounded."""
         if scope["type"] != "http" or scope["method"] == "GET":
             await self._app(scope, receive, send)
             return
-        body = scope[_BODY] = _Body()
+        body = scope[_BODY] = _Body(self._held)
 
         async def bounded_receive() -> Message:
             message = await receive()
@@ -83,13 +97,13 @@ class BoundBodies:
         except ClientDisconnect:
             logger.info("A client disconnected before the end of its request's body, after %d bytes", body.size)
         finally:
-            self._held_bytes -= body.size
+            body.release()
 
     def _count(self, body: _Body, size: int) -> None:
         body.size += size
-        self._held_bytes += size
+        self._held.size += size
         self._check(body.size)
-        if self._held_bytes > self._limits.bodies_max_bytes:
+        if self._held.size > self._limits.bodies_max_bytes:
             error = OverloadedError("bodies", "The API is receiving too many large requests")
             raise BodyRefusedError(error, _UNAVAILABLE)
 
@@ -103,14 +117,27 @@ class BoundBodies:
 
 
 def check_large_body(scope: Scope, limits: LimitSettings, operation: OperationDefinitionNode | None) -> None:
-    """Check that a body of more than ``BODY_MAX_BYTES`` creates tasks.
+    """Check that a body of more than ``BODY_MAX_BYTES`` creates tasks, and that no subscription's is so large.
+
+    A subscription keeps its variables for as long as it runs, so it has the limit that it has on a WebSocket.
 
     Raises:
-        BodyRefusedError: it does not.
+        BodyRefusedError: the body is too large for its operation.
     """
-    body = scope.get(_BODY, _Body())
-    if body.size > limits.body_max_bytes and not _creates_tasks(operation):
-        raise BodyRefusedError(LimitExceededError(_LIMIT, body.size, limits.body_max_bytes), _TOO_LARGE)
+    body: _Body | None = scope.get(_BODY)
+    maximum = limits.body_max_bytes
+    if operation is not None and operation.operation is OperationType.SUBSCRIPTION:
+        maximum = min(maximum, limits.frame_max_bytes)
+    if body is not None and body.size > maximum and not _creates_tasks(operation):
+        raise BodyRefusedError(LimitExceededError(_LIMIT, body.size, maximum), _TOO_LARGE)
+
+
+def release_body(request: Request) -> None:
+    """Forget the body of a request whose answer has no end, which would count against those of all other requests."""
+    body: _Body | None = request.scope.get(_BODY)
+    if body is not None:
+        request._body = b""  # noqa: SLF001 - Starlette keeps it as long as the request
+        body.release()
 
 
 async def _discard_rest(receive: Receive) -> None:

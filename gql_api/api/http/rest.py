@@ -15,7 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gql_api.api.context import context_of
-from gql_api.api.errors import CONFLICT, INTERNAL, OVERLOADED, QUERY_TIMEOUT, UNAVAILABLE, ApiError
+from gql_api.api.errors import (
+    CONFLICT,
+    INTERNAL,
+    INVALID_RECORD,
+    OVERLOADED,
+    QUERY_TIMEOUT,
+    UNAVAILABLE,
+    ApiError,
+)
 from gql_api.api.execution.encoding import encode
 from gql_api.api.http.bodies import retry_after
 from gql_api.api.schema.build import schema
@@ -33,7 +41,14 @@ query ($first: Int, $after: String) {
 _TASK_NAME = "long_running_task"
 _MAX_DIGITS = 10
 # An error without a code is about a variable.
-_STATUSES: dict[str | None, int] = {CONFLICT: 409, INTERNAL: 500, OVERLOADED: 503, QUERY_TIMEOUT: 503, UNAVAILABLE: 503}
+_STATUSES: dict[str | None, int] = {
+    CONFLICT: 409,
+    INTERNAL: 500,
+    INVALID_RECORD: 500,
+    OVERLOADED: 503,
+    QUERY_TIMEOUT: 503,
+    UNAVAILABLE: 503,
+}
 
 
 class _DocumentError(ApiError):

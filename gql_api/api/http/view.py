@@ -32,7 +32,7 @@ from gql_api.api.context import Context, context_of
 from gql_api.api.errors import ClientError, OverloadedError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError
-from gql_api.api.http.bodies import check_large_body, retry_after
+from gql_api.api.http.bodies import check_large_body, release_body, retry_after
 from gql_api.api.http.disconnects import DisconnectedError, unless_disconnected
 from gql_api.api.http.graphiql import graphiql
 from gql_api.api.http.negotiation import (
@@ -106,6 +106,7 @@ class GraphQLView(GraphQL[Context, None]):
             except HTTPException as error:
                 response = self._error_response(request, error)
             if isinstance(response, StreamedResponse):
+                release_body(request)
                 await self._admit(response, scope, receive, send)
             else:
                 await response(scope, receive, send)
@@ -192,6 +193,10 @@ class GraphQLView(GraphQL[Context, None]):
         node = documents.operation(query or "", request_data.operation_name)
         check_large_body(request.scope, self.limits, node)
         request.scope[OPERATION] = None if node is None or node.name is None else node.name.value
+        operation = Operation(query or "", request_data.variables, request_data.operation_name)
+        if node is not None and node.operation.value == "subscription":
+            # Otherwise an error would be counted twice, by the schema and by the stream.
+            return _streamed(request, operation, context)
         is_mutation = node is not None and node.operation.value == "mutation"
         try:
             executing = self.schema.execute(
@@ -218,11 +223,7 @@ class GraphQLView(GraphQL[Context, None]):
                 raise HTTPException(405, "A mutation must be sent by POST") from error
             if error.operation_type is OperationType.QUERY:
                 raise HTTPException(405, "In production, a query must be sent by POST") from error
-            if stream_type_for(accept_of(request.headers)) is None:
-                raise HTTPException(400, _NO_STREAM) from error
-            operation = Operation(query or "", request_data.variables, request_data.operation_name)
-            # Strawberry's protocol fits an asynchronous generator, whose __anext__ mypy declares differently.
-            return cast(SubscriptionExecutionResult, _results(operation, context))
+            return _streamed(request, operation, context)
 
     def _allowed_types(self, method: str) -> set[OperationType]:
         if method == "POST":
@@ -303,6 +304,13 @@ def _refusal(error: OverloadedError) -> Response:
     formatted: dict[str, Any] = dict(error.formatted)
     headers = retry_after([formatted])
     return Response(encode({"errors": [formatted]}), _UNAVAILABLE, headers, JSON)
+
+
+def _streamed(request: Request, operation: Operation, context: Context) -> SubscriptionExecutionResult:
+    if stream_type_for(accept_of(request.headers)) is None:
+        raise HTTPException(400, _NO_STREAM)
+    # Strawberry's protocol fits an asynchronous generator, whose __anext__ mypy declares differently.
+    return cast(SubscriptionExecutionResult, _results(operation, context))
 
 
 async def _results(operation: Operation, context: Context) -> AsyncGenerator[bytes, None]:

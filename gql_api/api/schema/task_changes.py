@@ -10,7 +10,7 @@ from enum import Enum
 import strawberry
 
 from gql_api.api.context import Services
-from gql_api.api.errors import ClientError
+from gql_api.api.errors import ClientError, InvalidRecordError
 from gql_api.api.pubsub.list_feed import conditions_in, start_of_replay
 from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox, PendingChange
 from gql_api.api.schema.tasks import Task
@@ -105,7 +105,10 @@ class ListWatch:
         if isinstance(news, Deletion):
             return _deleted(news.task_id, resumable(news.at))
         if matches is None or (matches and not news.omitted.isdisjoint(self.selected)):
-            whole = await self.services.tasks.load(news.id)
+            try:
+                whole = await self.services.tasks.load(news.id)
+            except InvalidRecordError:  # it is logged, and the list goes on without it
+                return _changed(news, resumable(news.updated_at), matches=False)
             if whole is None or whole.version != news.version:
                 # What the primary has by now may be lost again, and no event would correct it.
                 whole = await self.services.store.committed.load(news.id)

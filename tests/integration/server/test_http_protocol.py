@@ -7,6 +7,7 @@ import contextlib
 import socket
 
 import pytest
+from sockets import HANDSHAKE, socket_of
 from starlette.types import Receive, Scope, Send
 from support import served, wait_until_async
 
@@ -74,6 +75,30 @@ async def test_who_reads_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
                 await asyncio.sleep(0.001)
             assert not app.ended
             assert app.sent > read > 0
+
+
+async def test_a_handshake_behind_an_unread_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection closes: as a WebSocket it would stay in the backlog of the process for ever."""
+    monkeypatch.setattr(HttpProtocol, "unread_seconds", 0.5)
+    app = _Endless()
+    async with socket_of(app) as port:
+        with _request(port) as client:
+
+            async def is_unread() -> bool:
+                return BACKLOG.size > 0
+
+            await wait_until_async(is_unread)
+            client.sendall(HANDSHAKE)
+
+            async def is_closed() -> bool:
+                return app.ended
+
+            await wait_until_async(is_closed)
+
+        async def is_forgotten() -> bool:
+            return not BACKLOG._connections  # noqa: SLF001 - a connection that is gone has no size
+
+        await wait_until_async(is_forgotten)
 
 
 async def test_those_that_leave_the_most_unread_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

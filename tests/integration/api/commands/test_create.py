@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from kombu.utils import json as kombu_json
+from pymongo.collection import Collection
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from support import wait_until_async
 
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.create import Creation, Creator
@@ -14,8 +17,10 @@ from gql_api.api.commands.task_input import TaskInput
 from gql_api.api.errors import MutationRefusedError, TaskErrorCode
 from gql_api.api.store.tasks import TaskStore
 from gql_api.dispatch import Dispatcher
+from gql_api.record.reads import Document
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.settings import Settings
+from gql_api.telemetry.counters import TASKS_CREATED
 from gql_api.values import Path
 
 Make = Callable[[Settings], contextlib.AbstractAsyncContextManager[Creator]]
@@ -55,6 +60,29 @@ async def test_a_task_is_stored_and_published(
     assert message["content-type"] == "application/json"
     assert "$x" not in str(message)
     redis.close()
+
+
+async def test_a_caller_that_leaves_loses_no_message(
+    make: Make, tasks: Collection[Document], settings: Settings, announced: TaskDefinition
+) -> None:
+    """A mutation is cancelled with its WebSocket, at any moment: a task that is stored is announced and published."""
+
+    async def leave(creator: Creator, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await creator.create(TaskInput(announced.name, [1]))
+
+    before = TASKS_CREATED._value.get()  # noqa: SLF001 - prometheus_client has no other way to read it
+    async with make(settings) as creator:
+        await creator.create(TaskInput(announced.name, [1]))
+        for number in range(60):
+            await leave(creator, number / 4000)
+
+        async def are_published() -> bool:
+            created = TASKS_CREATED._value.get() - before  # noqa: SLF001 - as above
+            return bool(tasks.count_documents({}) == created == 61)
+
+        await wait_until_async(are_published, seconds=5)
 
 
 async def test_a_broker_that_is_away_does_not_refuse_tasks(

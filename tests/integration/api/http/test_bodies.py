@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,6 +14,7 @@ from support import served, wait_until_async
 
 from gql_api.app import create_app, open_services
 from gql_api.settings import Settings
+from gql_api.telemetry.counters import LIMITS_EXCEEDED
 
 _CREATE = "mutation ($input: CreateTaskInput!) { createTask(input: $input) { userErrors { code } } }"
 _HEAD = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -23,6 +25,7 @@ _KB = 1024
 async def port(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[int]:
     """Serve the API with small limits, under either of uvicorn's own HTTP protocols."""
     limits = {"body_max_bytes": 4 * _KB, "create_body_max_bytes": 16 * _KB, "bodies_max_bytes": 20 * _KB}
+    limits["frame_max_bytes"] = 3 * _KB
     limited = settings.model_copy(update=limits)
     app = create_app(limited)
     async with open_services(limited) as services:
@@ -105,6 +108,35 @@ async def test_bodies_of_all_requests_are_bounded_together(port: int) -> None:
     writer.close()
     expected = 200
     assert await wait_until_async(answer)
+
+
+async def test_the_bodies_of_streams_are_not_held(port: int) -> None:
+    """Streams that stay open take no room of the bodies of others, and their own bodies are small."""
+    stream = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    watch = json.dumps({"query": "subscription { taskChanges { __typename } }", "variables": {"x": "y" * 2 * _KB}})
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        contextlib.AsyncExitStack() as streams,
+    ):
+        for _ in range(12):
+            opening = client.stream("POST", "/graphql", content=watch, headers=stream)
+            assert (await streams.enter_async_context(opening)).status_code == 200
+        assert (await _post(port, "/graphql", _body(_CREATE, 8 * _KB))).status_code == 200
+        refused = await client.post("/graphql", content=watch + " " * _KB, headers=stream)
+    assert refused.status_code == 413
+    assert refused.json()["errors"][0]["extensions"]["max"] == 3 * _KB
+
+
+async def test_a_stream_that_costs_too_much_is_counted_once(port: int) -> None:
+    """Its only result is the error, and the counter rises by one."""
+    children = "children(first: 500) { nodes { children(first: 500) { nodes { id } } } }"
+    watch = {"query": f"subscription {{ taskChanges {{ task {{ {children} }} }} }}"}
+    counter = LIMITS_EXCEEDED.labels("cost")._value  # noqa: SLF001 - the client library has no other way to read it
+    before = counter.get()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        answer = await client.post("/graphql", json=watch, headers={"Accept": "text/event-stream"})
+    assert '"limit":"cost"' in answer.text
+    assert counter.get() == before + 1
 
 
 @pytest.mark.parametrize("path", [b"/graphql", b"/create-task"])

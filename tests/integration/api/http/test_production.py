@@ -105,12 +105,10 @@ async def _graphiql(client: httpx.AsyncClient) -> bool:
     return False
 
 
-# The limits of documents are not in this module: strict, so that their arrival is noticed here.
-_NEEDS_LIMITS = pytest.mark.xfail(reason="documents have no limits yet", strict=True)
 _CHECKS = [
-    pytest.param(_alias_overload, marks=_NEEDS_LIMITS),
-    pytest.param(_directive_overload, marks=_NEEDS_LIMITS),
-    pytest.param(_field_duplication, marks=_NEEDS_LIMITS),
+    _alias_overload,
+    _directive_overload,
+    _field_duplication,
     _batch,
     _circular_introspection,
     _field_suggestions,

@@ -162,6 +162,19 @@ async def test_a_list_hears_what_comes_stays_and_goes(lists: Lists, worker: Stor
     assert await client.next() == (UPDATED, last)
 
 
+async def test_a_record_that_does_not_fit_ends_no_list(
+    lists: Lists, worker: Store, tasks: Collection[Document], mark: str
+) -> None:
+    """A list that has to read it, because its event is too large, goes on without it."""
+    client = await lists.watch(_filter(mark, Status.STARTED))
+    broken, good = _create(worker, mark, bulk="x" * 50_000), _create(worker, mark)
+    tasks.update_one({fields.ID: broken}, {"$set": {fields.KWARGS: "x"}})
+    _start(worker, broken)
+    assert await client.next() == (LEFT, broken)
+    _start(worker, good)
+    assert await client.next() == (UPDATED, good)
+
+
 async def test_a_narrow_list_does_not_hear_of_others(lists: Lists, worker: Store, mark: str) -> None:
     """What the filter neither finds nor found is no news: not its creation, its start, its progress, nor its end."""
     client = await lists.watch(_filter(mark, Status.FAILURE, kind="a"))

@@ -67,6 +67,8 @@ def test_variables_decide_page_sizes() -> None:
     assert _cost(query, n=None) == expected(20)
     assert _cost(query, n=-5) == expected(0)
     assert _cost(query, n="wrong") == expected(20)
+    assert _cost(query, n=50.0) == expected(50), "the type Int accepts it"
+    assert _cost(query, n=1e300) == expected(500)
 
 
 def test_lists_of_inputs_count_their_items() -> None:

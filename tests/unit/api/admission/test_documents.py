@@ -60,6 +60,9 @@ _TOO_LARGE = [
     ("pairs of fields with the same key",
      "{ tasks { nodes { " + " ".join(f"...f{n}" for n in range(45)) + " } } } "
      + " ".join(f"fragment f{n} on Task {{ parent {{ id name }} }}" for n in range(45))),
+    ("pairs of fields with the same key",
+     "{ task(id: 1) { ...f } } fragment f on Task { " + "name " * 1900 + "} fragment f on Task { id }"),
+    ("fragments", "{ __typename } " + "fragment f on Task { id } " * 51),
 ]  # fmt: skip
 
 
@@ -95,6 +98,7 @@ _LARGEST = [
     "{ tasks { nodes { " + "parent { id name status queue } " * 28 + "} } }",
     "{ tasks { nodes { " + _aliases(5, "metadata(asText: true)") + "} } }",
     "{ tasks(filter: {OR: [" + '{names: ["a"]} ' * 230 + "]}) { nodes { id } } }",
+    "{ tasks(filter: {" + "a: 1 " * 650 + "}) { nodes { id } } }",
     "query (" + " ".join(f"$v{n}: Int" for n in range(490)) + ") { __typename }",
     '{ task(id: """' + "\n a" * 21_000 + '""") { id } }',
     f"{{ tasks {{ nodes {{ ...f0 }} }} }} {_chain(45, '{next}')}",
