@@ -10,12 +10,12 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from databases import create_all
 from fault_site import LEASE_SECONDS, Site, Worker
-from pymongo import UpdateOne
 from redis import Redis
 from support import ROOT, Api, wait_until
 
-from gql_api.record import fields, writes
+from gql_api.record import fields
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 
@@ -174,14 +174,14 @@ def _revoke(site: Site, task_id: str, *, terminate: bool) -> None:
 def test_ten_thousand_are_due_at_once(site: Site) -> None:
     """All of them are sent within seconds, each once, though two workers scan for them."""
     workers: list[Worker] = [site.worker(name, "-Q", "other") for name in ("first", "second")]
-    due = datetime.now(UTC) + timedelta(seconds=10)
+    due = datetime.now(UTC) + timedelta(seconds=15)
     tasks = [
         NewTask(id=f"due-{n}", name="fault_tasks.work", args=[0.0, n], scheduled_for=due, queue="celery")
         for n in range(10_000)
     ]
     collection = site.store._connections.database()[fields.TASKS]  # noqa: SLF001 - many at once
     collection.create_indexes(fields.INDEXES)
-    collection.bulk_write([UpdateOne(*writes.create(task), upsert=True) for task in tasks], ordered=False)
+    create_all(collection, tasks)
     with site.broker() as redis:
         assert redis.llen("celery") == 0
         wait_until(lambda: datetime.now(UTC) >= due, 60)

@@ -96,9 +96,9 @@ def test_a_chord_member_that_ignores_its_result_dies_before_it_is_counted(site: 
 
 def test_what_is_to_start_later_is_in_no_queue(site: Site) -> None:
     """A scheduled task is kept by MongoDB alone, and sent when it is due by the database's clock."""
-    due = datetime.now(UTC) + timedelta(seconds=3)
-    tasks = [site.record("work", 0.0, n, scheduled_for=due) for n in range(50)]
     site.worker("worker")
+    due = datetime.now(UTC) + timedelta(seconds=5)
+    tasks = [site.record("work", 0.0, n, scheduled_for=due) for n in range(50)]
     assert all(site.task(task_id).status is Status.SCHEDULED for task_id in tasks)
     with site.broker() as redis:
         assert redis.llen("celery") == 0

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from databases import create_all
 from fault_site import LEASE_SECONDS, Site
 from gate import gate
-from pymongo import UpdateOne
 from support import wait_until
 
 from gql_api.cli.embedded_servers import free_port
-from gql_api.record import fields, writes
+from gql_api.record import fields
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 
@@ -33,7 +33,7 @@ def test_redis_loses_a_long_backlog(site: Site) -> None:
     ]
     collection = site.store._connections.database()[fields.TASKS]  # noqa: SLF001 - many at once
     collection.create_indexes(fields.INDEXES)
-    collection.bulk_write([UpdateOne(*writes.create(task), upsert=True) for task in tasks])
+    create_all(collection, tasks)
     site.dispatcher.publish(tasks)
     for name in ("first", "second"):
         site.worker(name, "-Q", "other")

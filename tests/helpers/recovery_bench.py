@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery
+from databases import create_all
 from pymongo import UpdateOne
 from redis import Redis
 
 from gql_api.adopt import adopt
-from gql_api.record import fields, writes
+from gql_api.record import fields
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
@@ -76,9 +77,7 @@ class Bench:
         """Create the records of tasks that were queued an hour ago, one after the other."""
         ids = [str(uuid.uuid4()) for _ in range(number)]
         tasks = [NewTask(id=id_, name="job", queue=self.queue, priority=priority) for id_ in ids]
-        self.backend.collection.bulk_write(
-            [UpdateOne(*writes.create(task), upsert=True) for task in tasks], ordered=False
-        )
+        create_all(self.backend.collection, tasks)
         self.backend.collection.bulk_write(
             [UpdateOne({"_id": id_}, _set_back(HOUR_MS - n)) for n, id_ in enumerate(ids)], ordered=False
         )
