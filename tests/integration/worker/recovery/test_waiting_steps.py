@@ -192,6 +192,20 @@ def test_the_body_of_a_chord_waits_until_that_is_done(bench: Bench, step: functo
     assert _outcomes(bench, "inner body") == _WAITS
 
 
+def test_a_chord_whose_member_is_ended_so_fails(bench: Bench, step: functools.partial[Signature]) -> None:
+    """The member is the last step of a chain; it counts as any other that has ended."""
+    first, last, other, body = (str(uuid.uuid4()) for _ in range(4))
+    member = chain(step(task_id=first), step(task_id=last), app=bench.app)
+    chord([member, step(task_id=other)], app=bench.app)(step(task_id=body))
+    _end(bench, first, Status.FAILURE)
+    _end(bench, other, Status.SUCCESS)
+    _scan_later(bench)
+    assert _outcomes(bench, last) == {(Status.FAILURE, "broken")}
+    assert _outcomes(bench, body) == _WAITS
+    _scan_later(bench)
+    assert {status for status, _ in _outcomes(bench, body)} == {Status.FAILURE}
+
+
 def test_a_step_that_was_sent_is_left_alone(bench: Bench, step: functools.partial[Signature]) -> None:
     """The write excludes it, whenever it was sent."""
     first, second = _send(bench, step(), step())
