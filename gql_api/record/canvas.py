@@ -19,7 +19,7 @@ from pymongo import IndexModel
 from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record import queries
-from gql_api.record.fields import Status
+from gql_api.record.fields import Status, WaitsKind
 from gql_api.record.model import ErrorInfo, NewTask
 from gql_api.record.reads import Document
 from gql_api.record.writes import NEXT_REVISION, NOW, REMOVE, Filter, Write, create, fail, literal
@@ -187,15 +187,17 @@ def members_of(document: Document) -> Any:
 WAITING_STEP: Filter = {f.STATUS: Status.QUEUED, f.ATTEMPTS: 0, f.WAITS_FOR: {"$exists": True}, f.DUE_AT: None}
 
 
-def await_step(task: NewTask, step_id: str) -> Write:
+def await_step(task: NewTask, step_id: str, kind: WaitsKind | None = None) -> Write:
     """Create the record of a task that is sent when an earlier step has ended. Run as an upsert.
 
-    Recovery leaves it alone until it is sent: it has no due time.
+    It has no due time: recovery does not send it.
     """
     filter_, [update] = create(task)
     stage = update["$set"]
     entry = {**stage[f.HISTORY][0], f.MESSAGE: literal(f.WAITS_FOR_STEP)}
     stage = {**stage, f.HISTORY: [entry], f.WAITS_FOR: literal(step_id)}
+    if kind is not None:
+        stage[f.WAITS_KIND] = kind
     return filter_, [{"$set": {name: value for name, value in stage.items() if name != f.DUE_AT}}]
 
 
@@ -221,6 +223,7 @@ def take_up(task: NewTask) -> Write:
         # Those of a step with hidden arguments have its arguments, without the result of the step before.
         f.MESSAGE_PARTS: stage.get(f.MESSAGE_PARTS, REMOVE),
         f.WAITS_FOR: REMOVE,
+        f.WAITS_KIND: REMOVE,
     }
     return {f.ID: task.id, **WAITING_STEP}, [{"$set": stage}]
 
@@ -233,7 +236,41 @@ def waiting_after(task_ids: list[str]) -> Filter:
 def end_waiting(task_ids: list[str], error: ErrorInfo | None, status: Status, by: str) -> Write:
     """End those of some tasks that wait for an earlier step. Run over many."""
     filter_, [update] = fail(task_ids, error, status=status, fence=WAITING_STEP)
-    return filter_, [{"$set": {**update["$set"], f.TAKEN_BY: by}}]
+    return filter_, [{"$set": {**update["$set"], f.TAKEN_BY: by, f.WAITS_KIND: REMOVE}}]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A task, or a chord, that a task waits for."""
+
+    step_id: str
+    is_chord: bool
+
+
+WAIT_ONLY = {f.WAITS_FOR: 1, f.WAITS_KIND: 1}
+WAIT_ORDER = [(f.WAITS_FOR, 1)]
+
+
+def waiting_since(time: datetime, after: str) -> Filter:
+    """Return the filter that finds the waiting steps, by what they wait for, that have not changed since a time."""
+    waits = {f.WAITS_FOR: {"$exists": True, "$gt": after}, f.WAITS_KIND: {"$in": list(WaitsKind)}}
+    return {**WAITING_STEP, **waits, f.UPDATED_AT: {"$lt": time}}
+
+
+def waiting_for(step_id: str, kinds: list[WaitsKind], time: datetime) -> Filter:
+    """Return the filter that finds those that wait for one task or chord."""
+    waits = {f.WAITS_FOR: {"$exists": True, "$eq": step_id}, f.WAITS_KIND: {"$in": kinds}}
+    return {**WAITING_STEP, **waits, f.UPDATED_AT: {"$lt": time}}
+
+
+def wait_from(document: Document) -> Wait:
+    """Read what a task found with :data:`WAIT_ONLY` waits for."""
+    return Wait(document[f.WAITS_FOR], document[f.WAITS_KIND] == WaitsKind.CHORD)
+
+
+def going_on(chord_ids: list[str], time: datetime) -> Document:
+    """Return the filter that finds those of some chords that are not done, or have changed since a time."""
+    return {f.ID: {"$in": chord_ids}, "$or": [{_DONE: False}, {f.UPDATED_AT: {"$gte": time}}]}
 
 
 def created_by(task_ids: list[str], token: str) -> Filter:

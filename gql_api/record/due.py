@@ -112,7 +112,9 @@ def take_revoked(task_ids: list[str], by: str, seconds: float) -> Write:
 
 def settled(task_id: str) -> Write:
     """Record that what follows a revoked task has been ended."""
-    return {f.ID: task_id, f.STATUS: Status.REVOKED}, [{"$unset": [f.DUE_AT, f.MESSAGE_PARTS, f.WAITS_FOR]}]
+    return {f.ID: task_id, f.STATUS: Status.REVOKED}, [
+        {"$unset": [f.DUE_AT, f.MESSAGE_PARTS, f.WAITS_FOR, f.WAITS_KIND]}
+    ]
 
 
 def expired(now: datetime) -> Document:

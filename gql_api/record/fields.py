@@ -93,6 +93,9 @@ CHORD_RESULT = "chord_result"
 # The step that a later one of its chain, or the body of its chord, is sent after: such a task is QUEUED, has no message
 # and no due time, and is recorded so that clients find it. A worker of an earlier version sends it like any other.
 WAITS_FOR = "waits_for"
+# How it is sent, one of WaitsKind. Absent where the record of the step that it waits for does not tell whether it will
+# be: recovery leaves such a task alone.
+WAITS_KIND = "waits_kind"
 QUEUE = "queue"
 PRIORITY = "priority"
 WORKER = "worker"
@@ -136,6 +139,17 @@ class Status(StrEnum):
         return self in FINAL
 
 
+class WaitsKind(StrEnum):
+    """The way in which a task that waits for an earlier step is sent."""
+
+    NEXT = "next"
+    """By the end of the task that it waits for."""
+    LATER = "later"
+    """After something that the end of this task sends: a chord, or a task without a record."""
+    CHORD = "chord"
+    """By the end of the chord that it waits for."""
+
+
 def is_internal(name: str) -> bool:
     """Return whether a task is Celery's own, like ``celery.map``: it may have a result, but no record."""
     return name.startswith("celery.")
@@ -175,6 +189,9 @@ INDEXES = [
     IndexModel(
         [(STATUS, 1), (EXPIRES_AT, 1)], partialFilterExpression={EXPIRES_AT: {"$exists": True}}
     ),  # recovery: tasks that expire
+    IndexModel(
+        [(STATUS, 1), (WAITS_FOR, 1)], partialFilterExpression={WAITS_FOR: {"$exists": True}}
+    ),  # recovery: later steps that nothing sends
 ]
 
 # The fields that a too large event leaves out, in this order, until it fits.
@@ -185,4 +202,5 @@ LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
     REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID, UNSENT, SET_ASIDE, WAITS_FOR, HIDDEN,
+    WAITS_KIND,
 )  # fmt: skip

@@ -33,7 +33,7 @@ from gql_api.record.writes import Filter
 from gql_api.registry.redaction import Redaction
 from gql_api.settings import Settings
 from gql_api.values.operations import Operation, apply_operations
-from gql_api.worker.backend.canvas import Groups, LaterSteps, steps_after, steps_of_body, tasks_in
+from gql_api.worker.backend.canvas import Groups, LaterSteps, Step, steps_after, steps_of_body, tasks_in
 from gql_api.worker.backend.chords import Chords
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.exceptions import for_caller, original_of, text_of
@@ -64,6 +64,9 @@ if TYPE_CHECKING:
     from celery import Celery
 
 logger = logging.getLogger(__name__)
+
+# Why the steps are revoked that a function has taken out of its own chain.
+CHAIN_ENDED = "task {} has ended its chain"
 
 
 class Backend(MongoBackend):
@@ -548,7 +551,7 @@ class Backend(MongoBackend):
             return False
         # A task without a record has no other than that of its request.
         chain = _chain_of_claim(sender.request) or sender.request.chain or ()
-        return any(text_id(step["options"]["task_id"]) == record.id for step, _ in steps_after(chain, None))
+        return any(text_id(step["options"]["task_id"]) == record.id for step, *_ in steps_after(chain, None))
 
     def end_dropped_steps(self, request: Any, chain: Any = None) -> None:
         """Revoke the later steps that the function has taken out of its own chain: they will not be sent.
@@ -557,9 +560,9 @@ class Backend(MongoBackend):
         """
         recorded, left = chain or _chain_of_claim(request), request.chain or []
         if recorded and recorded != left:
-            kept = {step["options"]["task_id"] for step, _ in steps_after(left, None)}
-            dropped = ((step, by) for step, by in steps_after(recorded, None) if step["options"]["task_id"] not in kept)
-            error = TaskRevokedError(f"task {request.id} has ended its chain")
+            kept = {step["options"]["task_id"] for step, *_ in steps_after(left, None)}
+            dropped = (step for step in steps_after(recorded, None) if step.task["options"]["task_id"] not in kept)
+            error = TaskRevokedError(CHAIN_ENDED.format(request.id))
             self._end_unsent(dropped, error, None, states.REVOKED)
 
     def _fail_chain(
@@ -576,10 +579,8 @@ class Backend(MongoBackend):
             # Celery leaves out parts of the bodies of chords.
             self._end_unsent(steps_after(chain, None), exc, traceback, state)
 
-    def _end_unsent(
-        self, steps: Iterator[tuple[Any, str | None]], exc: BaseException, traceback: str | None, state: str
-    ) -> None:
-        ids = [text_id(step["options"]["task_id"]) for step, _ in steps]
+    def _end_unsent(self, steps: Iterator[Step], exc: BaseException, traceback: str | None, state: str) -> None:
+        ids = [text_id(step["options"]["task_id"]) for step, *_ in steps]
         if ids:
             stored = self.encode_result(exc, state)
             error = error_info(stored, traceback, self.codec.json_form, self.settings.error_max_bytes)

@@ -6,7 +6,7 @@ import itertools
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery.canvas import Signature, _chain, _chord, group
 from celery.result import GroupResult, result_from_tuple
@@ -15,7 +15,7 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from gql_api.record import canvas, due, fields, queries
-from gql_api.record.fields import Status, is_internal
+from gql_api.record.fields import Status, WaitsKind, is_internal
 from gql_api.record.model import ErrorInfo, NewTask
 from gql_api.record.reads import Document
 from gql_api.record.writes import Write
@@ -35,6 +35,14 @@ logger = logging.getLogger(__name__)
 # How many later steps of a chain are recorded when its first one is sent. Those behind them are recorded when they are
 # sent themselves.
 _MAX_LATER_STEPS = 1000
+
+
+class Step(NamedTuple):
+    """A task that is sent later, the id of the task that sends it or makes its chord, and how it is sent."""
+
+    task: Any
+    sender_id: str | None
+    kind: WaitsKind
 
 
 class Groups:
@@ -89,11 +97,11 @@ class LaterSteps:
         """Create the records of the steps after a task that is sent now."""
         chain = None if task.message is None else task.message.embed.get("chain")
         if chain:
-            self._record(steps_after(chain, task.id), task.id, task.root_id or task.id)
+            self._record(steps_after(chain, task.id), task.id, task.root_id or task.id, {task.id})
 
     def record_body(self, body: Any, chord_id: str, parent_id: str | None) -> None:
         """Create the records of the body of a chord and of the steps after it, once its members are sent."""
-        self._record(steps_of_body(body, parent_id), chord_id, body["options"].get("root_id"))
+        self._record(steps_of_body(body, parent_id), chord_id, body["options"].get("root_id"), set())
 
     def end(self, task_ids: list[str], error: ErrorInfo | None, status: Status) -> None:
         """End those of some steps that were not sent."""
@@ -107,10 +115,10 @@ class LaterSteps:
         while found := self._store.ids(canvas.waiting_after(found)):
             self.end(found, error, Status.REVOKED)
 
-    def _record(self, steps: Iterator[tuple[Any, str | None]], first_id: str, root_id: str | None) -> None:
+    def _record(self, steps: Iterator[Step], first_id: str, root_id: str | None, recorded: set[str]) -> None:
         token = uuid.uuid4().hex
         try:
-            writes = self._writes(steps, first_id, root_id, token)
+            writes = self._writes(steps, first_id, root_id, token, recorded)
             if writes:
                 self._retry(lambda: self._store.create_missing(writes, token))
         except (PyMongoError, OperationalError) as error:
@@ -118,7 +126,7 @@ class LaterSteps:
             logger.warning("The tasks that follow %s are not recorded yet: %s", first_id, error)
 
     def _writes(
-        self, steps: Iterator[tuple[Any, str | None]], first_id: str, root_id: str | None, token: str
+        self, steps: Iterator[Step], first_id: str, root_id: str | None, token: str, recorded: set[str]
     ) -> dict[str, Write]:
         """Return the writes that create the records of some steps, by their ids.
 
@@ -127,13 +135,16 @@ class LaterSteps:
         writes: dict[str, Write] = {}
         # The tasks that are not recorded, and the nearest one before each that is.
         before: dict[str | None, str | None] = {}
-        for step, sender_id in itertools.islice(steps, _MAX_LATER_STEPS):
+        for step, sender_id, sent in itertools.islice(steps, _MAX_LATER_STEPS):
             parent_id = before.get(sender_id, sender_id)
             if is_unrecorded_function(self._app, step["task"]):
                 before[text_id(step["options"]["task_id"])] = parent_id
                 continue
             new = self._new_task(step, parent_id, root_id, token)
-            writes[new.id] = canvas.await_step(new, parent_id or first_id)
+            kind = _kind(sent, parent_id, is_behind_unrecorded=sender_id in before, recorded=recorded)
+            waits_for = first_id if kind is WaitsKind.CHORD else parent_id or first_id
+            writes[new.id] = canvas.await_step(new, waits_for, kind)
+            recorded.add(new.id)
         return writes
 
     def _new_task(self, step: Any, parent_id: str | None, root_id: str | None, token: str) -> NewTask:
@@ -167,7 +178,26 @@ class LaterSteps:
         return queue_of(app, queue, exchange, options.get("routing_key"))
 
 
-def steps_after(chain: Any, step_id: str | None) -> Iterator[tuple[Any, str | None]]:
+def _kind(
+    sent: WaitsKind, parent_id: str | None, *, is_behind_unrecorded: bool, recorded: set[str]
+) -> WaitsKind | None:
+    """Return how a step is sent, if the end of what it waits for tells whether it will be; None if it does not.
+
+    Args:
+        sent: how it is sent after its sender.
+        parent_id: the nearest task before it that may have a record.
+        is_behind_unrecorded: whether there is a task without a record between the two.
+        recorded: the tasks whose ends begin what follows them, and which are recorded by now.
+    """
+    if sent is WaitsKind.CHORD:
+        return sent
+    # The others follow one of Celery's own tasks, or the function that has made their chord, whatever becomes of it.
+    if parent_id not in recorded:
+        return None
+    return WaitsKind.LATER if is_behind_unrecorded else sent
+
+
+def steps_after(chain: Any, step_id: str | None) -> Iterator[Step]:
     """Yield the tasks that follow a step, each with the id of the task that sends it.
 
     Args:
@@ -175,13 +205,13 @@ def steps_after(chain: Any, step_id: str | None) -> Iterator[tuple[Any, str | No
         step_id: the step.
     """
     for step in reversed(chain):
-        yield from _tasks_of(step, step_id)
+        yield from _tasks_of(step, step_id, WaitsKind.NEXT)
         step_id = _last_id(step)
 
 
-def steps_of_body(body: Any, parent_id: str | None) -> Iterator[tuple[Any, str | None]]:
+def steps_of_body(body: Any, parent_id: str | None) -> Iterator[Step]:
     """Yield the tasks of a chord's body and those that follow it, each with the id of the task that sends it."""
-    yield from _tasks_of(body, parent_id)
+    yield from _tasks_of(body, parent_id, WaitsKind.CHORD)
     yield from steps_after(body["options"].get("chain") or (), _last_id(body))
 
 
@@ -224,20 +254,21 @@ def _last_name(step: Any) -> str | None:
     return name
 
 
-def _tasks_of(step: Any, sender_id: str | None) -> Iterator[tuple[Any, str | None]]:
+def _tasks_of(step: Any, sender_id: str | None, sent: WaitsKind) -> Iterator[Step]:
     kind = step.get("subtask_type")
     if kind == "group":
         for member in step["kwargs"]["tasks"]:
-            yield from _tasks_of(member, sender_id)
+            yield from _tasks_of(member, sender_id, sent)
     elif kind == "chain":
         for inner in step["kwargs"]["tasks"]:
-            yield from _tasks_of(inner, sender_id)
-            sender_id = _last_id(inner)
+            yield from _tasks_of(inner, sender_id, sent)
+            sender_id, sent = _last_id(inner), WaitsKind.NEXT
     elif kind == "chord":
-        for part in (*_members_of(step), step["kwargs"]["body"]):
-            yield from _tasks_of(part, sender_id)
+        for member in _members_of(step):
+            yield from _tasks_of(member, sender_id, sent)
+        yield from _tasks_of(step["kwargs"]["body"], sender_id, WaitsKind.LATER)
     elif step["options"].get("task_id") is not None and not is_internal(step["task"]):
-        yield step, sender_id
+        yield Step(step, sender_id, sent)
 
 
 def _last_id(step: Any) -> str | None:

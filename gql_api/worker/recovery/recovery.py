@@ -33,6 +33,7 @@ from gql_api.worker.recovery.lost_messages import LostMessages
 from gql_api.worker.recovery.misfits import Misfits
 from gql_api.worker.recovery.retention import Retention
 from gql_api.worker.recovery.stock_results import StockResults
+from gql_api.worker.recovery.waiting_steps import WaitingSteps
 from gql_api.worker.sending.republish import ids_of, publish, request_of
 from gql_api.worker.sending.sent import unsent
 
@@ -65,6 +66,7 @@ class Recovery:
         self._lost_messages = LostMessages(backend, backlog, self._names)
         self._misfits = Misfits(backend)
         self._retention = Retention(backend)
+        self._waiting_steps = WaitingSteps(backend, self._misfits)
         self.stock_results = StockResults(backend, stopping)
         """The results of stock workers, which another thread looks for."""
         self.contacts = Contacts(backend, backlog)
@@ -92,6 +94,7 @@ class Recovery:
         if leader_lock.take(self._backend, "recovery", now, lease / 2):
             _step(self._backend.repair_chords, now - lease)
             _step(self._retention.sweep, now)
+        _step(self._waiting_steps.sweep, now)
         # It comes last, for it may fail by the number of tasks that wait.
         if contacts.is_broker_steady:
             _step(self._send_lost_messages, now)
