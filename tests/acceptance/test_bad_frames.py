@@ -118,8 +118,8 @@ async def test_the_first_message_comes_in_time(served: Api) -> None:
         connect(served.websocket, subprotocols=[_PROTOCOL]) as silent,
         connect(served.websocket, subprotocols=[_PROTOCOL]) as pinging,
     ):
-        codes = await asyncio.gather(_close_code(silent), _close_code(pinging, '{"type": "ping"}'))
-    assert codes == [4408, 4408]
+        codes = set(await asyncio.gather(_close_code(silent), _close_code(pinging, '{"type": "ping"}')))
+    assert codes == {4408}
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "alone"])

@@ -64,8 +64,11 @@ _CONDITIONS = st.builds(MetadataCondition, PATHS, _OPERANDS)
 
 
 def asking(operator: Operator) -> st.SearchStrategy[TaskFilter]:
-    """Return a strategy for filters of one condition with one operator, on a path that many documents have."""
-    operands = st.fixed_dictionaries({operator: _COMPARED[operator]})
+    """Return a strategy for filters of one condition with one operator, in which what is special is frequent."""
+    compared = _COMPARED[operator]
+    if compared is _FEW_SCALARS:
+        compared = st.sampled_from([None, True, False]) | compared
+    operands = st.fixed_dictionaries({operator: compared})
     return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, _USUAL_PATHS, operands)))
 
 
