@@ -19,7 +19,7 @@ dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost
 	@TASK_MODULES="$${TASK_MODULES:-jobs.tasks}" $(BIN)/gql-api dev
 
 test: .venv/ready tests/js/node_modules ## Run the tests, which start their own servers
-	@$(BIN)/pytest -n $(WORKERS) -m "not chaos and not fault and not soak"
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not chaos and not fault and not soak"
 
 test-faults: .venv/ready ## Run the tests that kill servers and workers, or move whole applications
 	@$(BIN)/pytest -n $(WORKERS) -m fault

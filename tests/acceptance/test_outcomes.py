@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -33,6 +35,7 @@ class Site:
     app: Celery
     pool: str
     log: Path
+    worker: subprocess.Popen[bytes]
 
     def send(self, name: str, *args: Any, **kwargs: Any) -> AsyncResult:
         """Send a task."""
@@ -56,12 +59,9 @@ class Site:
         return self.finished(self.send(name, *args, **kwargs))
 
 
-@pytest.fixture(scope="module", params=_POOLS)
-def site(
-    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    """A site for each pool, with a database of its own."""
-    pool, folder = request.param, tmp_path_factory.mktemp("outcomes")
+@contextlib.contextmanager
+def _started(pool: str, databases: Databases, folder: Path) -> Iterator[Site]:
+    """Start a site with a database of its own, whose worker may not be ready yet."""
     name, log = f"outcomes_{uuid.uuid4().hex}", folder / "worker.log"
     settings = Settings(mongodb_url=databases.mongodb.url, mongodb_database=name, celery_broker_url=databases.redis.url)
     environment = {
@@ -78,13 +78,30 @@ def site(
     app._backend_cache = Backend(app, settings)  # noqa: SLF001 - the backend would read the environment
     command = [sys.executable, "-m", "celery", "-A", "jobs", "worker", "-P", pool, "-c", "1", "-Q", name]
     command += ["-n", f"{name}@%h", "-l", "INFO", "--without-mingle", "--without-gossip"]
-    with process(command, log, environment):
-        wait_until(lambda: b" ready." in log.read_bytes(), 60, "the worker")
-        yield Site(app, pool, log)
+    with process(command, log, environment) as worker:
+        yield Site(app, pool, log, worker)
     app.backend.connections.close()
     app.close()
     with MongoClient[dict[str, Any]](databases.mongodb.url) as client:
         client.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def sites(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]:
+    """A site for each pool. All of them start, and stop, at the same time."""
+    with contextlib.ExitStack() as stack:
+        folders = {pool: tmp_path_factory.mktemp("outcomes") for pool in _POOLS}
+        sites = {pool: stack.enter_context(_started(pool, databases, folder)) for pool, folder in folders.items()}
+        for site in sites.values():
+            stack.callback(site.worker.terminate)
+        wait_until(lambda: all(b" ready." in site.log.read_bytes() for site in sites.values()), 60, "the workers")
+        yield sites
+
+
+@pytest.fixture(params=_POOLS)
+def site(request: pytest.FixtureRequest, sites: dict[str, Site]) -> Site:
+    """The site of a pool."""
+    return sites[request.param]
 
 
 def test_a_task_that_raises_ignore_is_revoked(site: Site) -> None:

@@ -47,7 +47,8 @@ def _path(keys: list[str]) -> str:
     return ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in keys)
 
 
-PATHS = st.sampled_from(["a", "a.a", "a.0"]) | st.lists(_FEW_KEYS, min_size=1, max_size=3).map(_path)
+_USUAL_PATHS = st.sampled_from(["a", "a.a", "a.0"])
+PATHS = _USUAL_PATHS | st.lists(_FEW_KEYS, min_size=1, max_size=3).map(_path)
 _COMPARED = {
     **dict.fromkeys(Operator, _FEW_SCALARS),
     Operator.IN: st.lists(_FEW_SCALARS, max_size=3) | st.none(),
@@ -63,9 +64,12 @@ _CONDITIONS = st.builds(MetadataCondition, PATHS, _OPERANDS)
 
 
 def asking(operator: Operator) -> st.SearchStrategy[TaskFilter]:
-    """Return a strategy for filters of one condition with one operator."""
-    operands = st.fixed_dictionaries({operator: _COMPARED[operator]})
-    return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, PATHS, operands)))
+    """Return a strategy for filters of one condition with one operator, in which what is special is frequent."""
+    compared = _COMPARED[operator]
+    if compared is _FEW_SCALARS:
+        compared = st.sampled_from([None, True, False]) | compared
+    operands = st.fixed_dictionaries({operator: compared})
+    return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, _USUAL_PATHS, operands)))
 
 
 _RANGES = st.builds(TimeRange, st.none() | TIMES, st.none() | TIMES)

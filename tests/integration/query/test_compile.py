@@ -18,7 +18,7 @@ from gql_api.record.reads import Document, TaskRecord
 
 _DOCUMENTS, _FILTERS, _EXAMPLES = 12, 20, 20
 # In parts, which run in parallel.
-_CASES, _PARTS = 20_000, 5
+_CASES, _PARTS = 10_000, 5
 
 
 @pytest.fixture

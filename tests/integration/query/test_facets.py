@@ -19,7 +19,7 @@ from gql_api.record import fields as f
 from gql_api.record.model import NewTask
 from gql_api.record.reads import Document, TaskRecord
 
-_EXAMPLES = 150
+_EXAMPLES = 60
 
 
 def _scalars(value: Any) -> Iterator[Any]:

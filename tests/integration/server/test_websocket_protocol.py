@@ -93,8 +93,14 @@ async def test_a_client_that_does_not_read_pauses_its_wire() -> None:
             return reports == ["paused"]
 
         await wait_until_async(is_paused)
-        reading = asyncio.create_task(reader.read())
+        reading = asyncio.create_task(_drain(reader))
         await wait_until_async(is_writable)
         writer.write_eof()
         await reading
         writer.close()
+
+
+async def _drain(reader: asyncio.StreamReader) -> None:
+    # ``reader.read()`` would take the bytes one by one, for that is the limit of the reader.
+    while await reader.read(1024 * 1024):
+        pass

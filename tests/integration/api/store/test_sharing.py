@@ -71,7 +71,8 @@ async def test_a_list_without_a_slot_is_overloaded(client: httpx.AsyncClient, fr
 
 async def test_without_mongodb_it_is_an_outage(settings: Settings) -> None:
     """While MongoDB does not answer, a list without a slot is not told that others are too slow."""
-    away = settings.model_copy(update={"mongodb_url": "mongodb://127.0.0.1:1", "store_timeout_seconds": 0.5})
+    seconds = {"store_timeout_seconds": 0.5, "query_timeout_seconds": 0.5}
+    away = settings.model_copy(update={"mongodb_url": "mongodb://127.0.0.1:1", **seconds})
     app = create_app(away)
     async with open_services(away) as services:
         app.state.services = services

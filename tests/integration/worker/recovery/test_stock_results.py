@@ -81,6 +81,8 @@ class Mixture:
 def _app(settings: Settings, broker: str, queue: str) -> Iterator[Celery]:
     app = adopt(Celery("mixture", set_as_current=False, broker=broker))
     app.conf.update(task_default_queue=queue, task_publish_retry=False)
+    # Without a broker Celery would try to connect for six seconds.
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "max_retries": 1, "interval_start": 0}
     app.task(name="mixed", shared=False)(_job)
     app._backend_cache = Backend(app, settings)  # noqa: SLF001 - the backend would read the environment
     app.backend.collection.create_indexes(fields.INDEXES)

@@ -135,6 +135,8 @@ def test_the_signals_do_not_depend_on_the_broker(settings: Settings, handlers: _
     """While the broker is away the task is accepted all the same: both signals are sent, once."""
     app = _app(settings.model_copy(update={"celery_broker_url": "redis://127.0.0.1:1/0"}))
     app.conf.task_publish_retry = False
+    # Celery would try to connect for six seconds.
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "max_retries": 1, "interval_start": 0}
     record = _record(app, app.send_task(_NAME).id)
     assert record.message.headers["traceparent"] == _OWN["traceparent"]
     assert (handlers.before, handlers.after) == ([record.id], [record.id])
