@@ -28,6 +28,8 @@ _FEW_SCALARS = st.sampled_from(
         *("", "a", "ab", "a.b", "A", "é", "e\u0301", "\uffff", "\U00010000", "1", "a\0b", "a\nb", "$a", "^a|b", "\\"),
     ]
 )
+# What MongoDB's own comparisons order otherwise.
+_SPECIAL_SCALARS = st.sampled_from([None, True, False])
 _FEW_VALUES = st.recursive(
     _FEW_SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_FEW_KEYS, inner, max_size=3),
@@ -36,6 +38,7 @@ _FEW_VALUES = st.recursive(
 METADATA = st.one_of(
     *[st.fixed_dictionaries({"a": _FEW_VALUES}, optional={"b": _FEW_VALUES})] * 4,
     *[st.dictionaries(_FEW_KEYS, _FEW_VALUES, max_size=4)] * 3,
+    st.fixed_dictionaries({"a": _SPECIAL_SCALARS}),
     OBJECTS,
 )
 
@@ -67,7 +70,7 @@ def asking(operator: Operator) -> st.SearchStrategy[TaskFilter]:
     """Return a strategy for filters of one condition with one operator, in which what is special is frequent."""
     compared = _COMPARED[operator]
     if compared is _FEW_SCALARS:
-        compared = st.sampled_from([None, True, False]) | compared
+        compared = _SPECIAL_SCALARS | compared
     operands = st.fixed_dictionaries({operator: compared})
     return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, _USUAL_PATHS, operands)))
 

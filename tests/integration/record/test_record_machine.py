@@ -221,5 +221,5 @@ def test_the_record_keeps_to_its_model(store: Store) -> None:
     """Only the holder of a task changes it, attempts and revisions only rise, and final states are final."""
     machine = type("Machine", (RecordMachine,), {"store": store})
     run_state_machine_as_test(
-        machine, settings=hypothesis_settings(max_examples=40, stateful_step_count=30, deadline=None)
+        machine, settings=hypothesis_settings(max_examples=60, stateful_step_count=30, deadline=None)
     )
