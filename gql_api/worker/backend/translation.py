@@ -168,9 +168,11 @@ def arrival(attempt: Attempt, json_form: JsonForm, app: Celery, redaction_of: Re
         return NewTask(id=attempt.task_id, name="unknown", queue=app.conf.task_default_queue)
     delivery = getattr(request, "delivery_info", None) or {}
     name = getattr(request, "task", None) or "unknown"
-    real = _arguments(getattr(request, "args", None), getattr(request, "kwargs", None), json_form)
+    args, kwargs = getattr(request, "args", None) or (), getattr(request, "kwargs", None) or {}
+    real = _arguments(args, kwargs, json_form)
     given = vars(request)
-    texts = given_texts(given) if HIDDEN_HEADER in given else guessed_texts(given, real.args, real.kwargs)
+    # Celery's own text shows the values as Python has them.
+    texts = given_texts(given) if HIDDEN_HEADER in given else guessed_texts(given, args, kwargs)
     # A later step of a chain, which says so, was not sent.
     shifts = _SHIFTS if given.get("immutable") is False else (0,)
     return NewTask(

@@ -104,7 +104,7 @@ def test_a_method_called_redact_is_the_applications_own() -> None:
             return "own"
 
     app = adopt(Celery("shop", broker="redis://broker", set_as_current=False))
-    assert define(app.task(fixed, name="fixed", base=Own, lazy=False), app).redact == ()
+    assert define(app.task(fixed, name="fixed", base=Own, lazy=False, shared=False), app).redact == ()
 
 
 def test_the_problems_of_a_call_quote_no_hidden_value() -> None:
@@ -113,7 +113,7 @@ def test_the_problems_of_a_call_quote_no_hidden_value() -> None:
 
     def send(when: date, mode: Literal["a"], card: dict[str, int]) -> None: ...
 
-    task = app.task(send, name="send", redact=["when", "mode", "card.number"], lazy=False)
+    task = app.task(send, name="send", redact=["when", "mode", "card.number"], lazy=False, shared=False)
     problems = define(task, app).check(["CANARY"], {"mode": "CANARY", "card": {"number": "CANARY"}})
     assert [(problem.path, problem.message) for problem in problems] == [
         (("args", 0), 'expected a date, like "2026-01-31"'),

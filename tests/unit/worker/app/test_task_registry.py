@@ -22,7 +22,7 @@ from gql_api.adopt import Task, adopt
 
 app = adopt(Celery("shop", set_as_current=False))
 
-@app.task
+@app.task(shared=False)
 def price(): ...
 
 print(isinstance(price, Task), price.delay_on_commit.__name__, price.apply_async_on_commit.__name__)
@@ -85,7 +85,7 @@ def test_the_task_class_of_an_application_stays(make: Callable[[str], Celery]) -
     """A task runs by the class of its application, wherever that is set, and has our methods."""
     app = adopt(make("shop"))
 
-    @app.task(bind=True)  # type: ignore[untyped-decorator] # Celery's
+    @app.task(bind=True, shared=False)  # type: ignore[untyped-decorator] # Celery's
     def price(self: Task, article: str) -> str:
         self.report_progress(1, 2)
         self.log("priced")
@@ -104,7 +104,7 @@ def test_every_way_to_make_a_task_gives_it_our_methods() -> None:
     @shared_task(base=celery.Task, name="made.shared")  # type: ignore[untyped-decorator] # Celery's
     def shared() -> None: ...
 
-    @app.task(base=celery.Task, name="made.based", autoretry_for=(ValueError,))  # type: ignore[untyped-decorator] # Celery's
+    @app.task(base=celery.Task, name="made.based", autoretry_for=(ValueError,), shared=False)  # type: ignore[untyped-decorator] # Celery's
     def based() -> None:
         """Do nothing."""
 
@@ -129,7 +129,7 @@ def test_what_a_class_defines_itself_wins() -> None:
     """A method and an attribute of the user's class hide ours of the same name; the others are there."""
     app = adopt(Celery("shop", set_as_current=False))
 
-    @app.task(base=Own, bind=True)  # type: ignore[untyped-decorator] # Celery's
+    @app.task(base=Own, bind=True, shared=False)  # type: ignore[untyped-decorator] # Celery's
     def price(self: Any) -> Any:
         before = self.metadata
         self.metadata = {"set": "by the function"}
@@ -142,7 +142,7 @@ def test_a_class_of_its_own_cannot_bypass_the_claim() -> None:
     """A worker puts the claim before the user's class and our methods behind it."""
     app = adopt(Celery("shop", task_cls=Context, set_as_current=False))
 
-    @app.task(base=Own)  # type: ignore[untyped-decorator] # Celery's
+    @app.task(base=Own, shared=False)  # type: ignore[untyped-decorator] # Celery's
     def price() -> None: ...
 
     cover(app)
@@ -173,7 +173,7 @@ def test_tasks_that_exist_already_are_refused() -> None:
     """A task that was made before ``adopt`` has none of our settings."""
     app = Celery("shop", set_as_current=False)
 
-    @app.task(lazy=False)  # type: ignore[untyped-decorator] # Celery's
+    @app.task(lazy=False, shared=False)  # type: ignore[untyped-decorator] # Celery's
     def price() -> None: ...
 
     with pytest.raises(RuntimeError, match="right after making it"):

@@ -54,7 +54,7 @@ def app() -> Celery:
 
 def test_every_task_claims_before_its_own_class_is_asked(app: Celery) -> None:
     """The claim comes first whatever the base class, once, and Celery's internal tasks are left alone."""
-    app.task(base=_Foreign, name="foreign")(_nothing)
+    app.task(base=_Foreign, name="foreign", shared=False)(_nothing)
     app.task(name="plain", shared=False)(_nothing)
     app.finalize()
     cover(app)
@@ -74,7 +74,7 @@ def test_every_task_claims_before_its_own_class_is_asked(app: Celery) -> None:
 
 def test_a_task_in_the_hands_of_its_module_is_covered_too(app: Celery) -> None:
     """The task that a module kept before the worker began claims and retries as the one in the registry."""
-    kept = app.task(base=_Foreign, name="kept", autoretry_for=(ValueError,))(_nothing)
+    kept = app.task(base=_Foreign, name="kept", autoretry_for=(ValueError,), shared=False)(_nothing)
     seen: list[object] = []
     registered = app.register_task(_WithState(seen))
     app.finalize()

@@ -30,7 +30,7 @@ def test_a_worker_that_is_about_to_end_begins_nothing(
 ) -> None:
     """A message that comes then is not acknowledged either: the end puts it back for another."""
     app, pool = Celery(broker="memory://"), _Pool()
-    task: Any = app.task(_nothing)
+    task: Any = app.task(_nothing, shared=False)
     with app.connection_for_write() as connection:
         sent = task.apply_async(connection=connection)
         message = connection.SimpleQueue("celery").get(timeout=10)

@@ -132,7 +132,7 @@ def test_outside_a_worker_nothing_is_kept() -> None:
     """A task function that is called directly, in a test perhaps, may log."""
     app = Celery("outside", task_cls="gql_api.worker.app.task:Task", set_as_current=False)
 
-    @app.task(bind=True)  # type: ignore[untyped-decorator] # Celery's
+    @app.task(bind=True, shared=False)  # type: ignore[untyped-decorator] # Celery's
     def log_something(self: Task) -> str:
         self.log("to %s", "nobody")
         self.log("x", level="loud")
