@@ -16,10 +16,12 @@ _JSON = st.recursive(
         st.lists(children) | st.dictionaries(st.text() | st.sampled_from(["__type__", "__value__"]), children)
     ),
 )
-_TYPED = st.dates() | st.datetimes() | st.times() | st.decimals() | st.uuids() | st.binary() | st.integers() | st.text()
+# Hypothesis also tries the constants of the code.
+_TEXT = st.text().filter(lambda text: "__type__" not in text)
+_TYPED = st.dates() | st.datetimes() | st.times() | st.decimals() | st.uuids() | st.binary() | st.integers() | _TEXT
 
 
-@given(st.recursive(_TYPED, lambda children: st.lists(children) | st.dictionaries(st.text(), children)))
+@given(st.recursive(_TYPED, lambda children: st.lists(children) | st.dictionaries(_TEXT, children)))
 def test_what_celery_writes_is_plain_json(value: Any) -> None:
     """Each value that Celery's serializer carries has a plain form, without a trace of Celery's own."""
     shown = plain(json.loads(kombu_json.dumps(value)))  # type: ignore[no-untyped-call] # kombu has no types
