@@ -211,13 +211,14 @@ def test_waiting_messages_cost_few_writes(site: Site) -> None:
         wait_until(lambda: (hops := _hops(site)).keys() == set(tasks) and min(hops.values()) >= 5)
         began, before = time.monotonic(), updates()
         wait_until(lambda: min(_hops(site).values()) >= 9)
-        # At most ten per second, and those of heartbeats and recovery.
-        assert (updates() - before) / (time.monotonic() - began) < 25
+        # At most ten per second, and those of heartbeats and of recovery, which scans three times a second here. One by
+        # one, each message would cost one in half a lease: a hundred per second.
+        assert (updates() - before) / (time.monotonic() - began) < 40
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
 def test_messages_that_no_celery_program_sends(site: Site, pool: str) -> None:
-    """A worker that receives messages without an id or a name, of unknown functions, goes on and forwards others."""
+    """A worker sets messages without an id or a name aside, goes on, and forwards those of unknown functions."""
     worker = _ignorant(site, "-P", pool)
     site.dispatcher.publish([NewTask(id="there", name="x.y", args=[], queue="celery")])
     sent = wait_until(lambda: _messages(site).get("there"))
@@ -237,6 +238,8 @@ def test_messages_that_no_celery_program_sends(site: Site, pool: str) -> None:
     hops = wait_until(lambda: _hops(site).get("there", 0))
     wait_until(lambda: _hops(site).get("there", 0) > hops + 1)
     assert worker.process.poll() is None
-    # Those that could be a task for another worker are still there, each once.
-    wait_until(lambda: len(_all_messages(site)) == 11)
+    # The one that could be a task for another worker is still there, once.
+    wait_until(lambda: len(_all_messages(site)) == 1)
+    with site.broker() as redis:
+        assert redis.llen("gql-api:rejected:celery") == len(names) * 5
     assert b"Unrecoverable error" not in worker.log.read_bytes()
