@@ -25,7 +25,8 @@ from gql_api.record.reads import CODEC, TaskRecord
 _LOGS = """query ($ids: [ID!]!) {
   nodes(ids: $ids) { ... on Task { id logs(first: 500, minLevel: DEBUG) { nodes { message } } } }
 }"""
-_BATCH = 200
+# 500 lines of each: more would cost more than a request may.
+_BATCH = 7
 _MANY_LOST_ATTEMPTS = 1000
 
 
