@@ -83,7 +83,7 @@ def _misfits(tasks: Collection[Document]) -> Iterator[Document]:
 
 
 def _act(tasks: Collection[Document], document: Document, actions: Actions, show: Callable[[str], None]) -> bool:
-    """Act on a record, and return whether it is no problem any more."""
+    """Act on a record, and return whether that has solved its problem."""
     name: Any = document[fields.ID]
     if actions.repair:
         repaired, left = repairs.repair(document)

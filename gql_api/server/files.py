@@ -54,7 +54,7 @@ def max_connections() -> int:
 
 
 def check() -> None:
-    """Log and count that there is no file left: the event loop may close new connections without a word then."""
+    """Log and count that no file is left: the event loop may then close new connections without a log line."""
     try:
         os.close(os.dup(0))
     except OSError as error:

@@ -191,7 +191,7 @@ class HttpProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def _await(self) -> None:
-        """Set the deadline of what the client has to send next; while it waits for an answer, there is none."""
+        """Set the deadline for the next part of a request; a client that waits for an answer has none."""
         awaited = self._part if self._part is not None or self._is_answering else _Part.HEADERS
         if awaited is self._awaited:
             return

@@ -491,7 +491,7 @@ class Backend(MongoBackend):
         return self.codec.meta(task_id, record)
 
     def take_stock_result(self, task_id: str) -> TaskRecord | None:
-        """Store the result that a stock worker has for a waiting task in its record; return None if there is none.
+        """Store a stock worker's result of a waiting task in its record; return None if there is no such result.
 
         Any error of the stock workers' backend is raised.
         """

@@ -181,7 +181,7 @@ class LaterSteps:
 def _kind(
     sent: WaitsKind, parent_id: str | None, *, is_behind_unrecorded: bool, recorded: set[str]
 ) -> WaitsKind | None:
-    """Return how a step is sent, if the end of what it waits for tells whether it will be; None if it does not.
+    """Return how a step is sent, if the end of its predecessor decides whether it will be sent; otherwise None.
 
     Args:
         sent: how it is sent after its sender.
@@ -272,7 +272,7 @@ def _tasks_of(step: Any, sender_id: str | None, sent: WaitsKind) -> Iterator[Ste
 
 
 def _last_id(step: Any) -> str | None:
-    """Return the id of the task whose end is that of a step; None if there is no such one."""
+    """Return the id of the task whose end is that of a step; None if a step has no such task."""
     kind = step.get("subtask_type")
     if kind == "chord":
         return _last_id(step["kwargs"]["body"])

@@ -153,7 +153,7 @@ def _kwargs_from(text: str) -> dict[str, Any]:
 
 
 def _literal(text: str) -> Any:
-    """Return the JSON value that a text is in Python; None if it is none."""
+    """Return the JSON value of a text that is a Python literal; None for any other text."""
     if len(text) > _MAX_LITERAL:
         return None
     try:
