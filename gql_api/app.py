@@ -108,14 +108,14 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
         executions = Executions(
             schema,
             SHARED,
-            lambda fanout: Context(services, fanout),
+            lambda fanout, principal: Context(services, principal, fanout),
             PERSONAL,
             documents,
             settings.subscriptions_max,
         )
         services = Services(
             store=store,
-            tasks=BatchedReads(store.by_ids),
+            tasks=BatchedReads(store.whole),
             feed=feed,
             creator=creator,
             controller=Controller(settings, store, changes, creator),

@@ -25,6 +25,7 @@ from gql_api.addresses import (
     origin,
     stock_address,
 )
+from gql_api.configuration.access import AccessSettings
 from gql_api.limits import LimitSettings
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ Hosts = Annotated[Names, AfterValidator(_hosts)]
 Origins = Annotated[Names, AfterValidator(_origins)]
 
 
-class Settings(LimitSettings):
+class Settings(AccessSettings, LimitSettings):
     """The settings of a deployment. Each field is read from the environment variable of the same name in capitals."""
 
     model_config = SettingsConfigDict(

@@ -13,6 +13,8 @@ from starlette.websockets import WebSocket
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
+from gql_api.access.principal import ANONYMOUS, Principal
+from gql_api.access.visibility import Visibility
 from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
 from gql_api.api.commands.bulk import Bulk
@@ -21,7 +23,7 @@ from gql_api.api.commands.create import Creator
 from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.store.definitions import DefinitionRead
-from gql_api.api.store.lists import ChildPage, TaskLists
+from gql_api.api.store.lists import ChildCount, ChildPage, TaskLists
 from gql_api.api.store.tasks import TaskStore
 from gql_api.api.subscriptions.executions import Executions
 from gql_api.api.subscriptions.fanout import Fanout
@@ -61,6 +63,7 @@ class Context:
     """
 
     services: Services
+    principal: Principal
     fanout: Fanout | None = None
     request: Request | WebSocket | None = None
     response: Response | WebSocket | None = None
@@ -74,6 +77,11 @@ class Context:
     def lists(self) -> TaskLists:
         """The reads of pages, counts and facets."""
         return self.services.store.lists
+
+    @property
+    def visibility(self) -> Visibility:
+        """The tasks that the caller may see."""
+        return self.principal.visibility
 
     @property
     def documents(self) -> DocumentReader:
@@ -102,8 +110,8 @@ class Context:
         return DataLoader(self.lists.child_pages, cache=False)
 
     @cached_property
-    def child_counts(self) -> DataLoader[str, int]:
-        """The numbers of children."""
+    def child_counts(self) -> DataLoader[ChildCount, int]:
+        """The numbers of visible children."""
         return DataLoader(self.lists.child_counts, cache=False)
 
     @cached_property
@@ -112,10 +120,14 @@ class Context:
         return DataLoader(self.store.definition_reads.read, cache=False)
 
 
+PRINCIPAL = "gql_api.principal"
+"""The key in the scope of a request for its principal."""
+
 Info: TypeAlias = StrawberryInfo[Context, None]
 
 
 def context_of(request: Request | WebSocket, response: Response | WebSocket) -> Context:
     """Create the context of one request, with the services of the application that received it."""
     services: Services = request.app.state.services
-    return Context(services=services, request=request, response=response)
+    principal = request.scope.get(PRINCIPAL, ANONYMOUS)
+    return Context(services, principal, request=request, response=response)

@@ -55,6 +55,8 @@ def _compile(filter_: TaskFilter) -> CompiledFilter:
         *_members(
             f.PARENT_ID, None if filter_.parent_id is None else [filter_.parent_id], operator.attrgetter("parent_id")
         ),
+        *_members(f.OWNER, filter_.owners, operator.attrgetter("owner")),
+        *_members(f.TENANT, filter_.tenants, operator.attrgetter("tenant")),
         *(part for condition in filter_.metadata for part in _conditions(condition)),
         *map(_compile, filter_.all_of),
     ]
@@ -100,10 +102,15 @@ def _not(part: CompiledFilter) -> CompiledFilter:
     return CompiledFilter({"$nor": [part.query]}, lambda record: not part.matches(record))
 
 
-def _members(name: str, values_: Sequence[str] | None, get: Callable[[TaskRecord], Any]) -> Iterator[CompiledFilter]:
-    if values_ is not None:
-        members = frozenset(values_)
-        yield CompiledFilter({name: {"$in": sorted(members)}}, lambda record: get(record) in members)
+def _members(
+    name: str, values_: Sequence[str | None] | None, get: Callable[[TaskRecord], Any]
+) -> Iterator[CompiledFilter]:
+    if values_ is None:
+        return
+    members = frozenset(values_)
+    # For MongoDB null is equal to a field that is missing, as in a record.
+    listed = sorted(members, key=lambda member: (member is not None, member))
+    yield CompiledFilter({name: {"$in": listed}}, lambda record: get(record) in members)
 
 
 def _within(

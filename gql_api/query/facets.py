@@ -58,9 +58,9 @@ def by_field(query: Document, field: FacetField, first: int) -> list[dict[str, A
     return [{"$match": query}, _counted(f"${field}"), {"$match": has_value}, *_largest(first)]
 
 
-def by_parent(parent_ids: list[str]) -> list[dict[str, Any]]:
-    """Return the aggregation over TASKS that counts the children of some tasks; a task without any has no row."""
-    return [{"$match": {f.PARENT_ID: {"$in": parent_ids}}}, _counted(f"${f.PARENT_ID}")]
+def by_parent(parent_ids: list[str], matching: Document) -> list[dict[str, Any]]:
+    """Return the aggregation over TASKS that counts the matching children of some tasks, a row for each with any."""
+    return [{"$match": {"$and": [{f.PARENT_ID: {"$in": parent_ids}}, matching]}}, _counted(f"${f.PARENT_ID}")]
 
 
 def by_metadata(query: Document, path: str, first: int) -> list[dict[str, Any]]:

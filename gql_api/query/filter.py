@@ -67,6 +67,9 @@ class TaskFilter:
     finished_at: TimeRange | None = None
     updated_at: TimeRange | None = None
     parent_id: str | None = None
+    # None among these stands for tasks without an owner or a tenant.
+    owners: Sequence[str | None] | None = None
+    tenants: Sequence[str | None] | None = None
     all_of: Sequence[TaskFilter] = field(default=())
     any_of: Sequence[TaskFilter] | None = None
     none_of: TaskFilter | None = None
@@ -123,7 +126,14 @@ def _parts(filter_: TaskFilter, path: Path, depth: int) -> Iterator[_Part]:
     if depth > MAX_DEPTH:
         raise InvalidValueError(Problem(path, f"is nested more than {MAX_DEPTH} levels deep"))
     yield _Part(path)
-    lists = {"ids": filter_.ids, "names": filter_.names, "statuses": filter_.statuses, "queues": filter_.queues}
+    lists: dict[str, Sequence[str | None] | None] = {
+        "ids": filter_.ids,
+        "names": filter_.names,
+        "statuses": filter_.statuses,
+        "queues": filter_.queues,
+        "owners": filter_.owners,
+        "tenants": filter_.tenants,
+    }
     yield from (_Part((*path, name), members) for name, members in lists.items() if members is not None)
     if filter_.parent_id is not None:
         yield _Part((*path, "parentId"), [filter_.parent_id])

@@ -33,14 +33,14 @@ def matched(action: Action, query: Document, called_at: datetime) -> Document:
     return {"$and": [query, todo[action], {f.CREATED_AT: {"$lt": called_at}}]}
 
 
-def cancel(task_ids: Sequence[str], matching: Document) -> list[Write]:
+def cancel(task_ids: Sequence[str], matching: Document, actor: str | None) -> list[Write]:
     """Revoke those of some tasks that wait, and request the end of those that run. Run both over many, in this order.
 
     A task that has stopped matching does not change: check and write are one operation.
     """
     return [
-        control.cancel_waiting(task_ids, None, matching=matching),
-        control.request_cancel(task_ids, None, force=False, matching=matching),
+        control.cancel_waiting(task_ids, None, actor=actor, matching=matching),
+        control.request_cancel(task_ids, None, actor=actor, force=False, matching=matching),
     ]
 
 

@@ -39,7 +39,9 @@ def revoked_error(reason: str | None) -> ErrorInfo:
     return ErrorInfo("TaskRevokedError", text, "celery.exceptions", [text])
 
 
-def cancel_waiting(task_id: str | Sequence[str], reason: str | None, *, matching: Filter | None = None) -> Write:
+def cancel_waiting(
+    task_id: str | Sequence[str], reason: str | None, *, actor: str | None = None, matching: Filter | None = None
+) -> Write:
     """Revoke a task that is not running, or several, if they match. No worker will start it."""
     error = revoked_error(reason)
     return change(
@@ -47,13 +49,19 @@ def cancel_waiting(task_id: str | Sequence[str], reason: str | None, *, matching
         {**revoked(error), f.CANCEL_REQUESTED_AT: _REQUESTED_AT},
         status=Status.REVOKED,
         message=error.message,
+        actor=actor,
         fence=waiting(),
         matching=matching,
     )
 
 
 def request_cancel(
-    task_id: str | Sequence[str], reason: str | None, *, force: bool, matching: Filter | None = None
+    task_id: str | Sequence[str],
+    reason: str | None,
+    *,
+    force: bool,
+    actor: str | None = None,
+    matching: Filter | None = None,
 ) -> Write:
     """Request the end of a running task, or of several, if they match.
 
@@ -63,6 +71,7 @@ def request_cancel(
         f.CANCEL_REQUESTED_AT: _REQUESTED_AT,
         f.CANCEL_REASON: literal(storable(reason or NO_REASON)),
         f.CANCEL_FORCE: force,
+        **({} if actor is None else {f.CANCEL_ACTOR: literal(storable(actor))}),
     }
     not_asked: Filter = {f.CANCEL_FORCE: {"$ne": True}} if force else {f.CANCEL_REQUESTED_AT: None}
     fence = {f.STATUS: Status.STARTED, **not_asked}
@@ -95,7 +104,7 @@ def cancel_request_from(document: Document) -> CancelRequest:
     return CancelRequest(document[f.ID], document[f.CLAIM], document[f.PID], bool(document.get(f.CANCEL_FORCE)))
 
 
-def reschedule(task_id: str, time: datetime) -> Write:
+def reschedule(task_id: str, time: datetime, *, actor: str | None = None) -> Write:
     """Move the start of a task that no worker has started; its expiry moves along.
 
     A task that is queued already, and stays so, keeps its place in the queue. A later step of a chain, which has no due
@@ -111,7 +120,7 @@ def reschedule(task_id: str, time: datetime) -> Write:
     }
     status = {"$cond": [later, Status.SCHEDULED, Status.QUEUED]}
     fence = {f.STATUS: {"$in": [Status.SCHEDULED, Status.QUEUED]}, f.ATTEMPTS: 0, f.DUE_AT: {"$exists": True}}
-    return change(task_id, changes, status=status, message="rescheduled", fence=fence)
+    return change(task_id, changes, status=status, message="rescheduled", actor=actor, fence=fence)
 
 
 def replace_metadata(
@@ -140,9 +149,9 @@ def replace_metadata(
     return change(task_id, changes, fence=unchanged, final_too=is_callers, keeps_custom_state=True, announced=announced)
 
 
-def with_key(name: str, key: str) -> Document:
-    """Return the filter that finds the task of an idempotency key. Tasks have no owners yet."""
-    return {f.OWNER: None, f.NAME: name, f.IDEMPOTENCY_KEY: key}
+def with_key(key_space: str | None, name: str, key: str) -> Document:
+    """Return the filter that finds the task of an idempotency key in its space."""
+    return {f.KEY_SPACE: key_space, f.NAME: name, f.IDEMPOTENCY_KEY: key}
 
 
 def release_key(task_id: str, age_seconds: float) -> Write:

@@ -62,7 +62,13 @@ SCHEDULED_FOR = "scheduled_for"
 CANCEL_REQUESTED_AT = "cancel_requested_at"
 CANCEL_REASON = "cancel_reason"
 CANCEL_FORCE = "cancel_force"
+# The subject of the caller who requested it, which is the actor of the REVOKED transition.
+CANCEL_ACTOR = "cancel_actor"
 OWNER = "owner"
+# The tenant of the owner.
+TENANT = "tenant"
+# The space of the idempotency key: principals that see different tasks have different spaces.
+KEY_SPACE = "key_space"
 IDEMPOTENCY_KEY = "idempotency_key"
 # The digest of the input that came with the key: the same key with another input is an error.
 INPUT_DIGEST = "input_digest"
@@ -118,6 +124,9 @@ DATA = "data"
 AT = "at"
 
 
+# In an entry of HISTORY: the subject of the caller who made the change.
+ACTOR = "actor"
+
 # The message of the entry with which the history of such a task begins.
 WAITS_FOR_STEP = "waits for an earlier step"
 
@@ -167,7 +176,7 @@ TOMBSTONE_INDEXES = [IndexModel([(DELETED_AT, 1)], expireAfterSeconds=TOMBSTONE_
 
 UNIQUE_INDEXES = [
     IndexModel(
-        [(OWNER, 1), (NAME, 1), (IDEMPOTENCY_KEY, 1)],
+        [(KEY_SPACE, 1), (NAME, 1), (IDEMPOTENCY_KEY, 1)],
         unique=True,
         partialFilterExpression={IDEMPOTENCY_KEY: {"$exists": True}},
     ),  # createTask: one task for a key
@@ -202,5 +211,5 @@ LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
     REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID, UNSENT, SET_ASIDE, WAITS_FOR, HIDDEN,
-    WAITS_KIND,
+    WAITS_KIND, KEY_SPACE, CANCEL_ACTOR,
 )  # fmt: skip

@@ -76,6 +76,12 @@ class NewTask:
     sender_token: str | None = None
     # The arguments that clients see, if some are hidden from them.
     shown: Arguments | None = None
+    # The subject that it belongs to, with its tenant; the subject of the caller who creates it, and the space of its
+    # idempotency key.
+    owner: str | None = None
+    tenant: str | None = None
+    actor: str | None = None
+    key_space: str | None = None
 
     @property
     def waits(self) -> bool:
@@ -135,6 +141,8 @@ class Transition:
     at: datetime
     worker: str | None
     message: str | None
+    # The subject of the caller who made the change; None for a worker.
+    actor: str | None = None
 
 
 # A tuple, because an enum's hash takes longer than three comparisons.

@@ -207,7 +207,11 @@ class TaskRecord:
     """The first task of the tree; the task's own id when it is the first."""
 
     owner: Field[str | None] = Field(f.OWNER, default=None)
-    """The owner of the task."""
+    """The subject that created the task, or that the task's parent belongs to."""
+    tenant: Field[str | None] = Field(f.TENANT, default=None)
+    """The tenant of the owner."""
+    key_space: Field[str | None] = Field(f.KEY_SPACE, default=None)
+    """The space of the idempotency key."""
     idempotency_key: Field[str | None] = Field(f.IDEMPOTENCY_KEY, default=None)
     """The key that the task was created with, until it expires."""
     input_digest: Field[str | None] = Field(f.INPUT_DIGEST, default=None)
@@ -303,6 +307,7 @@ class TaskRecord:
                 at=_utc(entry[f.AT]),
                 worker=entry.get(f.WORKER),
                 message=entry.get(f.MESSAGE),
+                actor=entry.get(f.ACTOR),
             )
             for entry in self.stored_history
         ]

@@ -43,6 +43,9 @@ def create(task: NewTask) -> Write:
         f.PRIORITY: priority_of(task.priority),
         f.PARENT_ID: _text(task.parent_id),
         f.ROOT_ID: _text(task.root_id or task.id),
+        f.OWNER: _text(task.owner),
+        f.TENANT: _text(task.tenant),
+        f.KEY_SPACE: task.key_space,
         f.IDEMPOTENCY_KEY: task.idempotency_key,
         f.INPUT_DIGEST: task.input_digest,
         f.REPLAY_OF: task.replay_of,
@@ -60,7 +63,7 @@ def create(task: NewTask) -> Write:
     stage[f.STATUS] = status
     stage[f.CREATED_AT] = stage[f.UPDATED_AT] = NOW
     stage[f.DUE_AT] = due_at = NOW if starts is None else {"$max": [starts, NOW]}
-    stage[f.HISTORY] = [_transition(1, status)]
+    stage[f.HISTORY] = [_transition(1, status, actor=task.actor)]
     if task.expires_in is not None:
         stage[f.EXPIRES_AT] = {"$add": [due_at, round(task.expires_in * 1000)]}
     elif (expires_at := _expiry(task)) is not None:
@@ -178,6 +181,7 @@ def change(
     status: Any = None,
     worker: str | None = None,
     message: str | None = None,
+    actor: str | None = None,
     fence: Filter | None = None,
     final_too: bool = False,
     matching: Filter | None = None,
@@ -188,7 +192,8 @@ def change(
 
     It changes one task or, run over many, each of several. It excludes final tasks, except with ``final_too`` or with a
     ``fence`` on the status, which replaces that condition. ``matching`` is any other filter that must match too.
-    ``announced`` is a revision that clients know and MongoDB may have lost: the change takes a higher one.
+    ``actor`` is the subject of the caller. ``announced`` is a revision that clients know and MongoDB may have lost: the
+    change takes a higher one.
     """
     revision = next_revision(announced)
     stage: dict[str, Any] = {
@@ -200,7 +205,7 @@ def change(
     if status is not None:
         stage[f.STATUS] = status
         at_worker = f"${f.WORKER}" if worker is None else literal(worker)
-        entry = _transition(revision, status, at_worker, message)
+        entry = _transition(revision, status, at_worker, message, actor)
         stage[f.HISTORY] = {"$slice": [{"$concatArrays": [f"${f.HISTORY}", [entry]]}, -f.HISTORY_LENGTH]}
     filter_: Filter = {
         f.ID: task_id if isinstance(task_id, str) else {"$in": list(task_id)},
@@ -233,13 +238,16 @@ def _started(fence: Filter | None) -> Filter:
     return {**(fence or {}), f.STATUS: Status.STARTED}
 
 
-def _transition(revision: Any, status: Any, worker: Any = None, message: str | None = None) -> dict[str, Any]:
+def _transition(
+    revision: Any, status: Any, worker: Any = None, message: str | None = None, actor: str | None = None
+) -> dict[str, Any]:
     entry = {
         f.REVISION: revision,
         f.STATUS: status,
         f.AT: NOW,
         f.WORKER: worker,
         f.MESSAGE: None if message is None else literal(_hint(storable(message))),
+        f.ACTOR: None if actor is None else literal(storable(actor)),
     }
     return {name: value for name, value in entry.items() if value is not None}
 

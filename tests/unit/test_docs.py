@@ -5,16 +5,20 @@ import re
 import pytest
 from support import ROOT
 
+from gql_api.configuration.access import AccessSettings
 from gql_api.limits import LimitSettings
 from gql_api.settings import Settings
 
 _ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>[^|]+) \| (?P<text>[^|]+) \|$", re.MULTILINE)
 
+_ELSEWHERE = {*AccessSettings.model_fields, *LimitSettings.model_fields}
+
 
 @pytest.mark.parametrize(
     ("page", "names"),
     [
-        ("README.md", [name for name in Settings.model_fields if name not in LimitSettings.model_fields]),
+        ("README.md", [name for name in Settings.model_fields if name not in _ELSEWHERE]),
+        ("docs/security.md", list(AccessSettings.model_fields)),
         ("docs/limits.md", list(LimitSettings.model_fields)),
     ],
 )
@@ -65,6 +69,7 @@ def test_the_architecture_places_every_module(path: str) -> None:
         "docs/upgrading.md",
         "docs/lifecycle.md",
         "docs/limits.md",
+        "docs/security.md",
     ],
 )
 def test_links_lead_somewhere(path: str) -> None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from gql_api import values
+from gql_api.access.principal import Principal
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.control import ReplayOverrides, replay_input
 from gql_api.api.commands.create import Creation, Creator
@@ -44,8 +46,8 @@ class Bulk:
         self._changes = changes
         self._creator = creator
 
-    async def run(self, action: Action, query: Document, *, dry_run: bool) -> Outcome:
-        """Count the tasks that match a query, and apply an action to the oldest of them unless it is a dry run.
+    async def run(self, action: Action, query: Document, principal: Principal, *, dry_run: bool) -> Outcome:
+        """Count the visible tasks that match a query, and apply an action to the oldest of them unless it is a dry run.
 
         Tasks that are created after the call began are left out.
 
@@ -54,47 +56,55 @@ class Bulk:
         """
         # One record that does not fit would fail the write of all.
         matching = rules.fitting(bulk.matched(action, query, await self._store.now()))
-        outcome = Outcome(await self._store.lists.count(matching))
+        outcome = Outcome(await self._store.lists.count(matching, principal.visibility))
         if not dry_run:
-            async for records in self._batches(action, matching):
-                await self._apply(action, records, matching, outcome)
+            async for records in self._batches(action, matching, principal):
+                await self._apply(action, records, matching, principal, outcome)
         return outcome
 
-    async def _batches(self, action: Action, matching: Document) -> AsyncIterator[list[TaskRecord]]:
+    async def _batches(
+        self, action: Action, matching: Document, principal: Principal
+    ) -> AsyncIterator[list[TaskRecord]]:
         size, fields = (_REPLAY_BATCH, None) if action is Action.REPLAY else (_BATCH, queries.POSITION_ONLY)
         after = None
         for _ in range(0, MAX_TASKS, size):
-            records = await self._store.lists.page(matching, PageRequest(OLDEST_FIRST, size, after), fields)
+            records = await self._store.lists.page(
+                matching, PageRequest(OLDEST_FIRST, size, after), principal.visibility, fields
+            )
             if records:
                 yield records
                 after = Position.of(records[-1], OLDEST_FIRST)
             if len(records) < size:
                 return
 
-    async def _apply(self, action: Action, records: list[TaskRecord], matching: Document, outcome: Outcome) -> None:
+    async def _apply(
+        self, action: Action, records: list[TaskRecord], matching: Document, principal: Principal, outcome: Outcome
+    ) -> None:
         ids = [record.id for record in records]
         if action is Action.CANCEL:
             revisions = {record.id: record.revision for record in records}
-            outcome.changed += await self._changes.apply_many(bulk.cancel(ids, matching), revisions)
+            outcome.changed += await self._changes.apply_many(
+                bulk.cancel(ids, matching, principal.subject), revisions, principal.visibility
+            )
         elif action is Action.DELETE:
-            outcome.changed += await self._changes.delete(ids)
+            outcome.changed += await self._changes.delete(ids, principal.visibility)
         else:
-            await self._replay(records, outcome)
+            await self._replay(records, principal, outcome)
 
-    async def _replay(self, records: Sequence[TaskRecord], outcome: Outcome) -> None:
+    async def _replay(self, records: Sequence[TaskRecord], principal: Principal, outcome: Outcome) -> None:
         """Replay tasks, except those whose replay exists: a call that died midway may have created it."""
         new_ids = {record.id: str(uuid.uuid5(_REPLAYS, record.id)) for record in records}
-        existing = await self._store.revisions(list(new_ids.values()))
+        existing = await self._store.revisions(list(new_ids.values()), EVERYTHING)
         todo = [record for record in records if new_ids[record.id] not in existing]
         inputs = [replay_input(record, ReplayOverrides(), new_ids[record.id]) for record in todo]
-        outcomes = await self._creator.create_many(inputs)
+        outcomes = await self._creator.create_many(inputs, principal)
         refused = {
             record.id: each
             for record, each in zip(todo, outcomes, strict=True)
             if isinstance(each, MutationRefusedError)
         }
         await self._store.change_many(
-            [bulk.mark_replayed([record.id for record in records if record.id not in refused])]
+            [bulk.mark_replayed([record.id for record in records if record.id not in refused])], principal.visibility
         )
         outcome.changed += sum(isinstance(each, Creation) and each.created for each in outcomes)
         for task_id, error in refused.items():

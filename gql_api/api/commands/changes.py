@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gql_api import events
+from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.api.store.tasks import Document, TaskStore
 from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Write
@@ -24,9 +25,9 @@ class Changes:
         self._store = store
         self._redis = redis
 
-    async def apply(self, write: Write) -> TaskRecord | None:
-        """Apply one conditional write and publish its event; return None when the record did not match."""
-        document = await self._store.change(write)
+    async def apply(self, write: Write, visibility: Visibility) -> TaskRecord | None:
+        """Apply one conditional write and publish its event; return None when no visible record matched."""
+        document = await self._store.change(write, visibility)
         if document is None:
             return None
         await self.announce([document])
@@ -40,21 +41,23 @@ class Changes:
             # Many documents take long to encode, and other requests must not wait for that.
             await self._publish(await asyncio.to_thread(_events, documents))
 
-    async def apply_many(self, writes: Sequence[Write], revisions: Mapping[str, int]) -> int:
-        """Apply writes on many records, publish the event of each changed record, and return the number of changes.
+    async def apply_many(self, writes: Sequence[Write], revisions: Mapping[str, int], visibility: Visibility) -> int:
+        """Apply writes on many visible records, publish the events, and return the number of changes.
 
         Args:
             writes: applied one after the other.
             revisions: the revision of each task before the writes, by id.
+            visibility: which of the tasks there are for the caller.
         """
-        count = await self._store.change_many(writes)
-        documents = await self._store.documents(list(revisions))
+        count = await self._store.change_many(writes, visibility)
+        # For the event: a change may have taken a task out of the visibility.
+        documents = await self._store.documents(list(revisions), EVERYTHING)
         await self.announce([each for each in documents if TaskRecord(each).revision > revisions[TaskRecord(each).id]])
         return count
 
-    async def delete(self, task_ids: Sequence[str]) -> int:
-        """Delete the final tasks among these, publish their events, and return how many this call deleted."""
-        deleted, count = await self._store.deletions.delete(task_ids)
+    async def delete(self, task_ids: Sequence[str], visibility: Visibility) -> int:
+        """Delete the visible final tasks among these, publish their events, and return how many this call deleted."""
+        deleted, count = await self._store.deletions.delete(task_ids, visibility)
         await self._publish([(TaskRecord(last).id, events.deleted(last, at)) for last, at in deleted])
         return count
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from gql_api import values
+from gql_api.access.principal import Principal
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.create import Creation, Creator
 from gql_api.api.commands.task_input import TaskInput, time_problem
@@ -62,6 +63,8 @@ def replay_input(record: TaskRecord, overrides: ReplayOverrides, new_id: str | N
         queue=record.queue,
         priority=record.priority,
         replay_of=record.id,
+        owner=record.owner,
+        tenant=record.tenant,
         task_id=new_id,
         as_stored=frozenset({"args"} if overrides.kwargs is not None else {"args", "kwargs"}),
     )
@@ -85,7 +88,7 @@ class Controller:
         self._changes = changes
         self._creator = creator
 
-    async def cancel(self, task_id: str, cancellation: Cancellation) -> TaskRecord:
+    async def cancel(self, task_id: str, cancellation: Cancellation, principal: Principal) -> TaskRecord:
         """Revoke a task that waits; request the cancellation of a task that runs.
 
         Raises:
@@ -96,16 +99,16 @@ class Controller:
         if reason is not None and len(reason) > _MAX_REASON:
             message = f"reason: at most {_MAX_REASON} characters allowed, got {len(reason)}"
             raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "reason")
-        current = await self._get(task_id)
-        record = None if current.is_final else await self._cancel_one(task_id, cancellation)
+        current = await self._get(task_id, principal)
+        record = None if current.is_final else await self._cancel_one(task_id, cancellation, principal)
         # Also below a task that has ended: a call that failed midway can be repeated.
         if cancellation.cascade:
-            await self._cancel_descendants(task_id, cancellation)
+            await self._cancel_descendants(task_id, cancellation, principal)
         if record is None:
             raise MutationRefusedError.already_final(current)
         return record
 
-    async def reschedule(self, task_id: str, time: datetime) -> TaskRecord:
+    async def reschedule(self, task_id: str, time: datetime, principal: Principal) -> TaskRecord:
         """Change the start time of a task that was never started.
 
         Raises:
@@ -115,10 +118,11 @@ class Controller:
         if problem is not None:
             message = f"scheduledFor: {problem}"
             raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "scheduledFor")
-        before = await self._get(task_id)
-        record = await self._changes.apply(control.reschedule(task_id, time))
+        before = await self._get(task_id, principal)
+        write = control.reschedule(task_id, time, actor=principal.subject)
+        record = await self._changes.apply(write, principal.visibility)
         if record is None:
-            current = await self._get(task_id)
+            current = await self._get(task_id, principal)
             if current.is_final:
                 raise MutationRefusedError.already_final(current)
             if current.waits_for is not None:
@@ -130,19 +134,19 @@ class Controller:
             await self._creator.publish(record.as_sent())
         return record
 
-    async def replay(self, task_id: str, overrides: ReplayOverrides) -> Creation:
+    async def replay(self, task_id: str, overrides: ReplayOverrides, principal: Principal) -> Creation:
         """Create a task that repeats another one and is linked to it.
 
         Raises:
             MutationRefusedError: there is no task with this id, or it could not be created today.
         """
-        record = await self._get(task_id)
-        creation = await self._creator.create(replay_input(record, overrides))
-        await self._store.change_many([bulk.mark_replayed([task_id])])
+        record = await self._get(task_id, principal)
+        creation = await self._creator.create(replay_input(record, overrides), principal)
+        await self._store.change_many([bulk.mark_replayed([task_id])], principal.visibility)
         return creation
 
     async def update_metadata(
-        self, task_id: str, operations: Sequence[Operation], expected_revision: int | None
+        self, task_id: str, operations: Sequence[Operation], expected_revision: int | None, principal: Principal
     ) -> TaskRecord:
         """Apply all operations or none to the metadata of a task, which may be final.
 
@@ -151,7 +155,7 @@ class Controller:
                 or an operation cannot be applied.
         """
         while True:
-            record = await self._get(task_id)
+            record = await self._get(task_id, principal)
             if expected_revision is not None and (record.metadata_revision or 1) > expected_revision:
                 message = (
                     f"expectedRevision: the metadata last changed at revision {record.metadata_revision}, "
@@ -172,17 +176,17 @@ class Controller:
                 raise MutationRefusedError.for_problems(error.problems) from error
             write = control.replace_metadata(task_id, changed, record.metadata_revision)
             # A write without effect means that another one has succeeded since the read.
-            if (stored := await self._changes.apply(write)) is not None:
+            if (stored := await self._changes.apply(write, principal.visibility)) is not None:
                 return stored
 
-    async def delete(self, task_id: str) -> str:
+    async def delete(self, task_id: str, principal: Principal) -> str:
         """Delete a task that is final, and return its id.
 
         Raises:
             MutationRefusedError: there is no task with this id, or it is not final.
         """
-        if not values.is_text(task_id) or not await self._changes.delete([task_id]):
-            record = await self._get(task_id)
+        if not values.is_text(task_id) or not await self._changes.delete([task_id], principal.visibility):
+            record = await self._get(task_id, principal)
             message = f"id: only a task that has ended can be deleted, got one with status {record.status}"
             if record.is_final:
                 message = (
@@ -192,32 +196,34 @@ class Controller:
             raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "id", task=record)
         return task_id
 
-    async def _get(self, task_id: str) -> TaskRecord:
-        record = await self._store.get(task_id)
+    async def _get(self, task_id: str, principal: Principal) -> TaskRecord:
+        record = await self._store.get(task_id, principal.visibility)
         if record is None:
             raise MutationRefusedError.not_found(task_id)
         return record
 
-    async def _cancel_one(self, task_id: str, cancellation: Cancellation) -> TaskRecord:
+    async def _cancel_one(self, task_id: str, cancellation: Cancellation, principal: Principal) -> TaskRecord:
         for _ in range(_MAX_TRIES):
-            record = await self._get(task_id)
+            record = await self._get(task_id, principal)
             if record.is_final:
                 raise MutationRefusedError.already_final(record)
             if record.status is not Status.STARTED:
-                write = control.cancel_waiting(task_id, cancellation.reason)
+                write = control.cancel_waiting(task_id, cancellation.reason, actor=principal.subject)
             else:
                 if cancellation.force:
                     await self._check_force(record)
-                write = control.request_cancel(task_id, cancellation.reason, force=cancellation.force)
-            cancelled = await self._changes.apply(write)
+                write = control.request_cancel(
+                    task_id, cancellation.reason, force=cancellation.force, actor=principal.subject
+                )
+            cancelled = await self._changes.apply(write, principal.visibility)
             if cancelled is not None:
                 return cancelled
-            if record.status is Status.STARTED and await self._is_requested(task_id):
-                return await self._get(task_id)
+            if record.status is Status.STARTED and await self._is_requested(task_id, principal):
+                return await self._get(task_id, principal)
         raise ConflictError(f"Task {task_id} changed during each of {_MAX_TRIES} tries to cancel it: call again")
 
-    async def _is_requested(self, task_id: str) -> bool:
-        record = await self._get(task_id)
+    async def _is_requested(self, task_id: str, principal: Principal) -> bool:
+        record = await self._get(task_id, principal)
         return record.status is Status.STARTED and record.cancel_requested_at is not None
 
     async def _check_force(self, record: TaskRecord) -> None:
@@ -228,31 +234,32 @@ class Controller:
             )
             raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "force", task=record)
 
-    async def _cancel_descendants(self, task_id: str, cancellation: Cancellation) -> None:
-        """Cancel all unfinished descendants of a task, level by level.
+    async def _cancel_descendants(self, task_id: str, cancellation: Cancellation, principal: Principal) -> None:
+        """Cancel all visible unfinished descendants of a task, level by level.
 
         Raises:
             MutationRefusedError: there were more than one call may cancel. A repeated call continues.
         """
         level, seen, left = [task_id], {task_id}, _MAX_CANCELLED
         while level:
-            children = [record for record in await self._store.children_of(level) if record.id not in seen]
+            found = await self._store.children_of(level, principal.visibility)
+            children = [record for record in found if record.id not in seen]
             unfinished = [record.id for record in children if not record.is_final]
             for start in range(0, len(unfinished), _CONCURRENCY):
                 if left <= 0:
                     message = f"cascade: at most {_MAX_CANCELLED} descendants in one call; call again for the rest"
                     raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "cascade")
                 some = unfinished[start : start + _CONCURRENCY]
-                await asyncio.gather(*(self._cancel_descendant(child, cancellation) for child in some))
+                await asyncio.gather(*(self._cancel_descendant(child, cancellation, principal) for child in some))
                 left -= len(some)
             level = [record.id for record in children]
             seen.update(level)
 
-    async def _cancel_descendant(self, child: str, cancellation: Cancellation) -> None:
+    async def _cancel_descendant(self, child: str, cancellation: Cancellation, principal: Principal) -> None:
         """Cancel a task, without force if its worker cannot use force; skip a task that has ended in between."""
         for options in (cancellation, Cancellation(cancellation.reason)):
             try:
-                await self._cancel_one(child, options)
+                await self._cancel_one(child, options, principal)
             except MutationRefusedError:
                 continue
             return

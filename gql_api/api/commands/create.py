@@ -15,6 +15,8 @@ from typing import TypeAlias
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from gql_api import values
+from gql_api.access.principal import Principal
+from gql_api.access.visibility import EVERYTHING
 from gql_api.aio.background import shielded
 from gql_api.api.commands import fail_points
 from gql_api.api.commands.changes import Changes
@@ -77,7 +79,7 @@ class Creator:
         await asyncio.to_thread(self._publishers.shutdown)
 
     @shielded
-    async def create(self, task_input: TaskInput) -> Creation:
+    async def create(self, task_input: TaskInput, principal: Principal) -> Creation:
         """Create a task: when this returns it is stored durably, and published unless the broker was away.
 
         Raises:
@@ -86,7 +88,7 @@ class Creator:
             ConflictError: other calls took the idempotency key at every try.
             PyMongoError: MongoDB did not answer; the task may or may not be stored.
         """
-        (task,) = await self._prepare([task_input])
+        (task,) = await self._prepare([task_input], principal)
         if isinstance(task, MutationRefusedError):
             raise task
         try:
@@ -99,13 +101,15 @@ class Creator:
         return Creation(TaskRecord(document), created=True)
 
     @shielded
-    async def create_many(self, inputs: Sequence[TaskInput]) -> list[Creation | MutationRefusedError]:
+    async def create_many(
+        self, inputs: Sequence[TaskInput], principal: Principal
+    ) -> list[Creation | MutationRefusedError]:
         """Create tasks, each with its own outcome, by one insert and one pipelined publish.
 
         Raises:
             PyMongoError: MongoDB did not answer; any of the tasks may or may not be stored.
         """
-        prepared = await self._prepare(inputs)
+        prepared = await self._prepare(inputs, principal)
         tasks = [task for task in prepared if isinstance(task, NewTask)]
         stored, inserted = await self._store.create_many(tasks) if tasks else ({}, set())
         await self._send(
@@ -138,16 +142,22 @@ class Creator:
             path = ("input",) if task.idempotency_key is None else ("input", "idempotencyKey")
             return MutationRefusedError.because(TaskErrorCode.IDEMPOTENCY_CONFLICT, conflict.message, *path)
 
-    async def _prepare(self, inputs: Sequence[TaskInput]) -> list[NewTask | MutationRefusedError]:
+    async def _prepare(self, inputs: Sequence[TaskInput], principal: Principal) -> list[NewTask | MutationRefusedError]:
         definitions = await self._definitions_of({each.name for each in inputs})
-        parents = await self._parents_of(inputs)
+        parents = await self._parents_of(inputs, principal)
         if any(each.idempotency_key is not None for each in inputs):
             await self._store.indexes.wait()
         # Large calls take long to check, and other requests must not wait for that.
-        return await asyncio.to_thread(lambda: [self._prepare_one(each, definitions, parents) for each in inputs])
+        return await asyncio.to_thread(
+            lambda: [self._prepare_one(each, definitions, parents, principal) for each in inputs]
+        )
 
     def _prepare_one(
-        self, task_input: TaskInput, definitions: dict[str, TaskDefinition], parents: dict[str, TaskRecord]
+        self,
+        task_input: TaskInput,
+        definitions: dict[str, TaskDefinition],
+        parents: dict[str, TaskRecord],
+        principal: Principal,
     ) -> NewTask | MutationRefusedError:
         definition = definitions.get(task_input.name)
         if definition is None:
@@ -162,11 +172,13 @@ class Creator:
         problems = check(task_input, definition, parent, self._settings)
         if problems:
             return MutationRefusedError.for_problems(problems, "input")
-        return task_input.new_task(task_input.task_id or str(uuid.uuid4()), definition, parent)
+        return task_input.new_task(task_input.task_id or str(uuid.uuid4()), definition, parent, principal)
 
-    async def _parents_of(self, inputs: Sequence[TaskInput]) -> dict[str, TaskRecord]:
+    async def _parents_of(self, inputs: Sequence[TaskInput], principal: Principal) -> dict[str, TaskRecord]:
         ids = {each.parent_id for each in inputs if each.parent_id is not None and values.is_text(each.parent_id)}
-        return {record.id: record for record in await self._store.get_many(ids)} if ids else {}
+        if not ids:
+            return {}
+        return {record.id: record for record in await self._store.get_many(ids, principal.visibility)}
 
     async def _definitions_of(self, names: Iterable[str]) -> dict[str, TaskDefinition]:
         """Return the definitions with these names, and read those that are not cached or too old."""
@@ -186,7 +198,7 @@ class Creator:
         """Return the task that has the idempotency key, or create the task once that one's key has expired."""
         key, lifetime = task.idempotency_key, self._settings.idempotency_key_seconds
         for _ in range(_MAX_KEY_TRIES if key is not None else 0):
-            existing = await self._store.by_idempotency_key(task.name, key or "")
+            existing = await self._store.by_idempotency_key(task.key_space, task.name, key or "")
             if existing is not None and not await self._store.release_key(existing.id, lifetime):
                 return _earlier(existing, task)
             with contextlib.suppress(DuplicateKeyError):
@@ -229,7 +241,8 @@ class Creator:
         try:
             numbers = {task.attempts for task in sent}
             await self._store.change_many(
-                [due.sent([task.id for task in sent if task.attempts == number], number) for number in numbers]
+                [due.sent([task.id for task in sent if task.attempts == number], number) for number in numbers],
+                EVERYTHING,
             )
         except PyMongoError as error:
             logger.warning(

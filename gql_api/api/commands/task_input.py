@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gql_api import values
+from gql_api.access.principal import Principal
 from gql_api.dispatch import PRIORITIES, can_carry, for_version, hiding, time_limited
 from gql_api.record.model import Arguments, NewTask
 from gql_api.record.reads import TaskRecord
@@ -21,7 +22,7 @@ from gql_api.values import Problem
 
 _MAX_KEY = 255
 _MAX_SECONDS = 10 * 366 * 86400
-_NOT_CONTENT = {"idempotency_key", "task_id", "as_stored", "shown"}
+_NOT_CONTENT = {"idempotency_key", "task_id", "as_stored", "shown", "owner", "tenant"}
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,22 @@ class TaskInput:
     as_stored: frozenset[str] = frozenset()
     # What clients see of that task's arguments, if some are hidden from them.
     shown: Arguments | None = None
+    # Those of that task; the caller is the owner of any other.
+    owner: str | None = None
+    tenant: str | None = None
 
     def digest(self) -> str:
         """Return a hash by which inputs with the same idempotency key are compared."""
         content = {name: value for name, value in asdict(self).items() if name not in _NOT_CONTENT}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
-    def new_task(self, task_id: str, definition: TaskDefinition, parent: TaskRecord | None) -> NewTask:
-        """Return the task of an input that was checked."""
+    def new_task(
+        self, task_id: str, definition: TaskDefinition, parent: TaskRecord | None, principal: Principal
+    ) -> NewTask:
+        """Return the task of an input that was checked.
+
+        It belongs to the caller, a replay to the owner of the repeated task.
+        """
         key = self.idempotency_key
         # Those of another task may have any form, whatever the annotations are.
         given = dict(_given(self))
@@ -84,6 +93,10 @@ class TaskInput:
             idempotency_key=key,
             input_digest=None if key is None else self.digest(),
             replay_of=self.replay_of,
+            owner=principal.subject if self.replay_of is None else self.owner,
+            tenant=principal.tenant if self.replay_of is None else self.tenant,
+            actor=principal.subject,
+            key_space=None if key is None else principal.key_space,
         )
 
 

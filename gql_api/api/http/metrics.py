@@ -9,6 +9,7 @@ from pymongo.errors import PyMongoError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.context import Services
 from gql_api.api.errors import ClientError
 from gql_api.api.store.lists import TaskLists
@@ -45,7 +46,9 @@ async def _count_unfinished(lists: TaskLists) -> None:
     """
     counters.TASKS_UNFINISHED.clear()
     try:
-        counts = await lists.facet(compile_filter(TaskFilter(statuses=_OPEN)).query, FacetField.STATUS, len(_OPEN))
+        counts = await lists.facet(
+            compile_filter(TaskFilter(statuses=_OPEN)).query, EVERYTHING, FacetField.STATUS, len(_OPEN)
+        )
     except (PyMongoError, ClientError) as error:
         logger.warning("MongoDB does not answer, unfinished tasks are not counted: %s", error)
         return

@@ -317,7 +317,7 @@ async def _results(operation: Operation, context: Context) -> AsyncGenerator[byt
     """Yield the results of a subscription; an operation that cannot be executed has one result, its errors."""
     executions = context.services.executions
     try:
-        async with contextlib.aclosing(executions.subscribe(operation, context)) as results:
+        async with contextlib.aclosing(executions.subscribe(operation, context, context.principal)) as results:
             async for result in results:
                 yield result
     except RefusedOperationError as error:

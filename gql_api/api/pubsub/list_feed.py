@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo.errors import PyMongoError
 
 from gql_api import events
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.errors import ClientError, OverloadedError
 from gql_api.api.pubsub.connection import PATTERN, PubSubConnection
 from gql_api.api.pubsub.list_mailbox import ListMailbox, Predicate
@@ -136,7 +137,7 @@ class ListFeed:
         """
         after, lists, start_session = Position(since, ""), self._records.lists, self._records.committed.session
         while True:
-            records = await lists.page({}, PageRequest(_BY_CHANGE, _PAGE, after), fields, start_session)
+            records = await lists.page({}, PageRequest(_BY_CHANGE, _PAGE, after), EVERYTHING, fields, start_session)
             for record in records:
                 yield record
             if len(records) < _PAGE:

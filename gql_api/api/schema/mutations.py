@@ -59,7 +59,7 @@ class Mutation:
         input: Annotated[CreateTaskInput, strawberry.argument(description="The call and its options.")],
     ) -> CreateTaskPayload:
         """Create one task."""
-        return await CreateTaskPayload.of(info.context.creator.create(input.task_input()))
+        return await CreateTaskPayload.of(info.context.creator.create(input.task_input(), info.context.principal))
 
     @strawberry.mutation(
         description=f"Create up to {_MAX_CREATED:,} tasks at once. Each has a result of its own: one that is refused "
@@ -77,7 +77,8 @@ class Mutation:
             message = f"inputs: at most {_MAX_CREATED} allowed, got {len(inputs)}"
             refusal = Refusal(TaskErrorCode.INVALID_INPUT, message, ["inputs"])
             return CreateTasksPayload(user_errors=[UserError.of(refusal)])
-        outcomes = await info.context.creator.create_many([each.task_input() for each in inputs])
+        task_inputs = [each.task_input() for each in inputs]
+        outcomes = await info.context.creator.create_many(task_inputs, info.context.principal)
         return CreateTasksPayload(results=[CreateTaskPayload.from_outcome(outcome) for outcome in outcomes])
 
     @strawberry.mutation(
@@ -113,7 +114,7 @@ class Mutation:
     ) -> TaskPayload:
         """Cancel a task."""
         cancellation = Cancellation(or_default(reason, None), force=bool(force), cascade=bool(cascade))
-        return await TaskPayload.of(info.context.controller.cancel(id, cancellation))
+        return await TaskPayload.of(info.context.controller.cancel(id, cancellation, info.context.principal))
 
     @strawberry.mutation(
         description="Create a task with the name, arguments, metadata, queue and priority of another one, in any "
@@ -134,7 +135,7 @@ class Mutation:
     ) -> CreateTaskPayload:
         """Replay a task."""
         overrides = ReplayOverrides(or_default(kwargs, None), or_default(metadata, None))
-        return await CreateTaskPayload.of(info.context.controller.replay(id, overrides))
+        return await CreateTaskPayload.of(info.context.controller.replay(id, overrides, info.context.principal))
 
     @strawberry.mutation(
         description="Change the start time of a task that no worker has started yet. Its expiry moves by the same time."
@@ -149,7 +150,7 @@ class Mutation:
         ],
     ) -> TaskPayload:
         """Reschedule a task."""
-        return await TaskPayload.of(info.context.controller.reschedule(id, scheduled_for))
+        return await TaskPayload.of(info.context.controller.reschedule(id, scheduled_for, info.context.principal))
 
     @strawberry.mutation(
         description="Change the metadata of a task in any status. Either all operations are applied, in their order, "
@@ -174,7 +175,9 @@ class Mutation:
     ) -> TaskPayload:
         """Update a task's metadata."""
         converted = [operation.operation() for operation in operations]
-        update = info.context.controller.update_metadata(id, converted, or_default(expected_revision, None))
+        update = info.context.controller.update_metadata(
+            id, converted, or_default(expected_revision, None), info.context.principal
+        )
         return await TaskPayload.of(update)
 
     @strawberry.mutation(
@@ -183,7 +186,7 @@ class Mutation:
     )
     async def delete_task(self, info: Info, id: _TaskId) -> DeleteTaskPayload:
         """Delete a task."""
-        return await DeleteTaskPayload.of(info.context.controller.delete(id))
+        return await DeleteTaskPayload.of(info.context.controller.delete(id, info.context.principal))
 
     @strawberry.mutation(
         description="Cancel the matching tasks that have not ended and were not asked to stop, as cancelTask does "
@@ -198,7 +201,7 @@ class Mutation:
         dry_run: _DryRun = True,
     ) -> BulkTaskPayload:
         """Cancel many tasks."""
-        return await BulkTaskPayload.of(info.context.bulk, Action.CANCEL, filter, dry_run)
+        return await BulkTaskPayload.of(info.context, Action.CANCEL, filter, dry_run)
 
     @strawberry.mutation(
         description="Repeat the matching tasks that were not replayed yet, as replayTask does. Tasks that cannot be "
@@ -213,7 +216,7 @@ class Mutation:
         dry_run: _DryRun = True,
     ) -> BulkTaskPayload:
         """Replay many tasks."""
-        return await BulkTaskPayload.of(info.context.bulk, Action.REPLAY, filter, dry_run)
+        return await BulkTaskPayload.of(info.context, Action.REPLAY, filter, dry_run)
 
     @strawberry.mutation(
         description="Delete the matching tasks that have ended, as deleteTask does; the others stay." + _BULK
@@ -227,4 +230,4 @@ class Mutation:
         dry_run: _DryRun = True,
     ) -> BulkTaskPayload:
         """Delete many tasks."""
-        return await BulkTaskPayload.of(info.context.bulk, Action.DELETE, filter, dry_run)
+        return await BulkTaskPayload.of(info.context, Action.DELETE, filter, dry_run)

@@ -9,9 +9,9 @@ from typing import Self
 import strawberry
 from strawberry import UNSET
 
-from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.create import Creation
 from gql_api.api.commands.task_input import TaskInput
+from gql_api.api.context import Context
 from gql_api.api.errors import MutationRefusedError, Refusal, TaskErrorCode
 from gql_api.api.schema.filters import TaskFilter
 from gql_api.api.schema.scalars import JSON, expose_enum, or_default
@@ -266,13 +266,13 @@ class BulkTaskPayload:
     )
 
     @classmethod
-    async def of(cls, bulk: Bulk, action: Action, filter_: TaskFilter, dry_run: bool | None) -> Self:
+    async def of(cls, context: Context, action: Action, filter_: TaskFilter, dry_run: bool | None) -> Self:
         """Change the tasks that match a filter, or count them in a dry run; null means a dry run."""
         try:
             query = compile_filter(filter_.task_filter()).query
         except InvalidValueError as error:
             return cls(user_errors=_user_errors(MutationRefusedError.for_problems(error.problems, "filter")))
-        outcome = await bulk.run(action, query, dry_run=dry_run is not False)
+        outcome = await context.bulk.run(action, query, context.principal, dry_run=dry_run is not False)
         user_errors = [UserError.of(refusal) for refusal in outcome.refusals]
         return cls(matched=outcome.matched, changed=outcome.changed, user_errors=user_errors)
 

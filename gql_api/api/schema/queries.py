@@ -104,7 +104,9 @@ class Query:
         """Read a page of tasks."""
         request = PageArgs(first, after, last, before).page_request(or_default(order_by, TaskOrder()).order())
         query = query_of(or_default(filter, None), request.order)
-        page = info.context.lists.part_of_page(query, request, part_of_nodes(info, request.order), current_budget())
+        page = info.context.lists.part_of_page(
+            query, request, info.context.visibility, part_of_nodes(info, request.order), current_budget()
+        )
         return TaskConnection.of(await page, request, query)
 
     @strawberry.field(description="The task functions that createTask accepts, as workers announced them, by name.")

@@ -31,7 +31,7 @@ from gql_api.api.schema.types import (
 )
 from gql_api.api.store.budget import current_budget
 from gql_api.api.store.definitions import DefinitionRead
-from gql_api.api.store.lists import ChildPage
+from gql_api.api.store.lists import ChildCount, ChildPage
 from gql_api.api.store.partial_reads import TaskRead
 from gql_api.query.facets import FacetField
 from gql_api.query.lists import Order, PageRequest
@@ -232,7 +232,8 @@ class Task(Node):
     ) -> TaskConnection:
         """Read a page of the children."""
         request = PageArgs(first, after).page_request(Order())
-        page = ChildPage(self.record.id, request, part_of_nodes(info, request.order), current_budget())
+        part = part_of_nodes(info, request.order)
+        page = ChildPage(self.record.id, request, part, current_budget(), info.context.visibility)
         records = await info.context.children.load(page)
         return TaskConnection.of(records, request, queries.children_of(self.record.id), self.record.id)
 
@@ -280,8 +281,8 @@ class TaskConnection:
     async def total_count(self, info: Info) -> int:
         """Count the tasks of all pages."""
         if self.parent_id is not None:
-            return await info.context.child_counts.load(self.parent_id)
-        return await info.context.lists.count(self.query)
+            return await info.context.child_counts.load(ChildCount(self.parent_id, info.context.visibility))
+        return await info.context.lists.count(self.query, info.context.visibility)
 
     @strawberry.field(
         description="How many tasks of all pages have each value, the most frequent value first. In metadata each "
@@ -310,10 +311,10 @@ class TaskConnection:
         if by is not FacetField.METADATA and path is not None:
             raise ClientError(f"metadataPath: is only allowed with by: METADATA, got by: {by.name}", BAD_INPUT)
         if path is None:
-            buckets = await info.context.lists.facet(self.query, by, size)
+            buckets = await info.context.lists.facet(self.query, info.context.visibility, by, size)
         else:
             check_metadata_path(path)
-            buckets = await info.context.lists.metadata_facet(self.query, path, size)
+            buckets = await info.context.lists.metadata_facet(self.query, info.context.visibility, path, size)
         return [TaskFacetBucket(value=JSON(bucket.value), count=bucket.count) for bucket in buckets]
 
     @classmethod
@@ -347,7 +348,7 @@ async def find_task(info: Info, task_id: str | None) -> Task | None:
     """
     if task_id is None:
         return None
-    read = TaskRead(task_id, _part(selected_names(info, ())), current_budget())
+    read = TaskRead(task_id, _part(selected_names(info, ())), current_budget(), info.context.visibility)
     record = await info.context.store.partial.load(read)
     return None if record is None else Task(record)
 

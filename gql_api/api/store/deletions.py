@@ -8,6 +8,7 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from gql_api.access.visibility import Visibility
 from gql_api.api.store import misfits
 from gql_api.api.store.committed import MAJORITY, CommittedReads
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
@@ -39,14 +40,18 @@ class Deletions:
         self._log_lines = database[fields.TASK_LOGS]
 
     @limited
-    async def delete(self, task_ids: Sequence[str]) -> tuple[list[tuple[dict[str, Any], datetime]], int]:
-        """Delete the final tasks among these, except members of unfinished chords, and leave tombstones.
+    async def delete(
+        self, task_ids: Sequence[str], visibility: Visibility
+    ) -> tuple[list[tuple[dict[str, Any], datetime]], int]:
+        """Delete the visible final tasks among these, except members of unfinished chords, and leave tombstones.
 
         Returns:
             of each deleted task the fields that filters read, and the time of its deletion; and how many tasks this
             call deleted, for another call may have deleted some of them.
         """
-        found_ = await self._tasks.find(tombstones.deletable(task_ids), queries.DELETED_ONLY).to_list()
+        found_ = await self._tasks.find(
+            visibility.narrowed(tombstones.deletable(task_ids)), queries.DELETED_ONLY
+        ).to_list()
         documents = misfits.fitting(found_, rules.of_projection(queries.DELETED_ONLY))
         if chord_ids := tombstones.chords_of(documents):
             unfinished = await self._chords.find(canvas.unfinished_among(chord_ids), queries.ID_ONLY).to_list()

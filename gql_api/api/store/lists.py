@@ -16,6 +16,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
+from gql_api.access.visibility import Visibility
 from gql_api.api.errors import QUERY_TIMEOUT, ClientError
 from gql_api.api.store import misfits
 from gql_api.api.store.budget import ReadBudget, documents, raw
@@ -37,6 +38,15 @@ class ChildPage:
     request: PageRequest
     part: Part
     budget: ReadBudget
+    visibility: Visibility
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCount:
+    """The number of those children of a task that are visible."""
+
+    parent_id: str
+    visibility: Visibility
 
 
 def _itself(document: Document) -> Document:
@@ -69,6 +79,7 @@ class TaskLists:
         self,
         query: Document,
         request: PageRequest,
+        visibility: Visibility,
         fields: Mapping[str, int] | None = None,
         start_session: Callable[[], AbstractAsyncContextManager[AsyncClientSession | None]] = contextlib.nullcontext,
     ) -> list[TaskRecord]:
@@ -77,13 +88,15 @@ class TaskLists:
         Args:
             query: the query.
             request: the page.
+            visibility: which of the tasks there are for the reader.
             fields: the fields to read; None for all.
             start_session: starts the session of the read, by default one without any guarantee.
         """
         async with self._bounded(), start_session() as session:
 
             async def read(narrower: Document) -> list[Document]:
-                found = self._tasks.find({"$and": [request.query(), query, narrower]}, fields, session=session)
+                matching = visibility.narrowed({"$and": [request.query(), query, narrower]})
+                found = self._tasks.find(matching, fields, session=session)
                 return await found.sort(request.sort()).limit(request.limit).to_list()
 
             found = await misfits.read_page(read, rules.of_projection(fields), _itself)
@@ -91,7 +104,7 @@ class TaskLists:
 
     @limited
     async def part_of_page(
-        self, query: Document, request: PageRequest, part: Part, budget: ReadBudget
+        self, query: Document, request: PageRequest, visibility: Visibility, part: Part, budget: ReadBudget
     ) -> list[TaskRecord]:
         """Do the same as :meth:`page` for an answer that needs a part of the records.
 
@@ -101,20 +114,23 @@ class TaskLists:
         async with self._bounded():
 
             async def read(narrower: Document) -> list[Document]:
-                found = raw(self._tasks).find({"$and": [request.query(), query, narrower]}, part.projection)
+                matching = visibility.narrowed({"$and": [request.query(), query, narrower]})
+                found = raw(self._tasks).find(matching, part.projection)
                 return await documents(found.sort(request.sort()).limit(request.limit), budget, self._max_bytes)
 
             return [part.record(document) for document in await misfits.read_page(read, part.fitness, _itself)]
 
-    async def count(self, query: Document) -> int:
-        """Count the tasks that match a query."""
+    async def count(self, query: Document, visibility: Visibility) -> int:
+        """Count the visible tasks that match a query."""
+        query = visibility.narrowed(query)
         statuses = facets.statuses_in(query)
         if statuses is not None:
             return sum((await self._counts_of(statuses)).values())
         return await self._count(query)
 
-    async def facet(self, query: Document, field: FacetField, first: int) -> list[Bucket]:
-        """Count the tasks that match a query by the values of a field, the most frequent value first."""
+    async def facet(self, query: Document, visibility: Visibility, field: FacetField, first: int) -> list[Bucket]:
+        """Count the visible tasks that match a query by the values of a field, the most frequent value first."""
+        query = visibility.narrowed(query)
         statuses = facets.statuses_in(query)
         if field is FacetField.STATUS and statuses is not None:
             counts = (await self._counts_of(statuses)).most_common(first)
@@ -130,41 +146,48 @@ class TaskLists:
         async with self._bounded():
             return await self._tasks.count_documents(query)
 
-    async def metadata_facet(self, query: Document, path: str, first: int) -> list[Bucket]:
-        """Count the tasks that match a query by the values at a path of their metadata, the most frequent value first.
+    async def metadata_facet(self, query: Document, visibility: Visibility, path: str, first: int) -> list[Bucket]:
+        """Count the visible tasks that match a query by the values at a path of their metadata, as :meth:`facet` does.
 
         Raises:
             InvalidValueError: the path is malformed.
         """
-        return await self._buckets(facets.by_metadata(query, path, first))
+        return await self._buckets(facets.by_metadata(visibility.narrowed(query), path, first))
 
     async def child_pages(self, pages: Sequence[ChildPage]) -> list[list[TaskRecord]]:
-        """Read pages of children, with one query for all pages that differ in their parents only."""
-        parents: dict[tuple[PageRequest, Part, ReadBudget], list[str]] = defaultdict(list)
+        """Read pages of visible children, with one query for all pages that differ in their parents only."""
+        parents: dict[tuple[PageRequest, Part, ReadBudget, Visibility], list[str]] = defaultdict(list)
         for page in pages:
-            parents[page.request, page.part, page.budget].append(page.parent_id)
+            parents[page.request, page.part, page.budget, page.visibility].append(page.parent_id)
         found: dict[ChildPage, list[TaskRecord]] = {page: [] for page in pages}
-        for (request, part, budget), parent_ids in parents.items():
-            for parent_id, child in await self._children(parent_ids, request, part, budget):
-                found[ChildPage(parent_id, request, part, budget)].append(part.record(child))
+        for (request, part, budget, visibility), parent_ids in parents.items():
+            for parent_id, child in await self._children(parent_ids, request, part, budget, visibility):
+                found[ChildPage(parent_id, request, part, budget, visibility)].append(part.record(child))
         return [found[page] for page in pages]
 
     @limited
     async def _children(
-        self, parent_ids: list[str], request: PageRequest, part: Part, budget: ReadBudget
+        self, parent_ids: list[str], request: PageRequest, part: Part, budget: ReadBudget, visibility: Visibility
     ) -> list[tuple[str, Document]]:
         async with self._bounded():
 
             async def read(narrower: Document) -> list[tuple[str, Document]]:
-                rows = await raw(self._tasks).aggregate(lists.children(parent_ids, request, part.projection, narrower))
+                matching = visibility.narrowed(narrower) if narrower else visibility.query
+                rows = await raw(self._tasks).aggregate(lists.children(parent_ids, request, part.projection, matching))
                 return [lists.child_from(row) for row in await documents(rows, budget, self._max_bytes)]
 
             return await misfits.read_page(read, part.fitness, operator.itemgetter(1))
 
-    async def child_counts(self, parent_ids: Sequence[str]) -> list[int]:
-        """Count the children of each of these tasks with one query."""
-        counts = {bucket.value: bucket.count for bucket in await self._buckets(facets.by_parent(list(parent_ids)))}
-        return [counts.get(parent_id, 0) for parent_id in parent_ids]
+    async def child_counts(self, counted: Sequence[ChildCount]) -> list[int]:
+        """Count the visible children of tasks, with one query for each visibility."""
+        parents: dict[Visibility, list[str]] = defaultdict(list)
+        for each in counted:
+            parents[each.visibility].append(each.parent_id)
+        counts: dict[ChildCount, int] = {}
+        for visibility, parent_ids in parents.items():
+            for bucket in await self._buckets(facets.by_parent(parent_ids, visibility.query)):
+                counts[ChildCount(bucket.value, visibility)] = bucket.count
+        return [counts.get(each, 0) for each in counted]
 
     async def _buckets(self, pipeline: list[dict[str, Any]]) -> list[Bucket]:
         return [facets.bucket_from(row) for row in await self._rows(pipeline)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pymongo.asynchronous.collection import AsyncCollection
 
 from gql_api import values
+from gql_api.access.visibility import Visibility
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.errors import InvalidRecordError
 from gql_api.api.store import misfits
@@ -27,10 +28,11 @@ class TaskRead:
     task_id: str
     part: Part
     budget: ReadBudget
+    visibility: Visibility
 
 
 class PartialReads:
-    """A reader of tasks by id. Reads that arrive together, from any requests, become one query for each part.
+    """A reader of tasks by id. Reads that arrive together become one query for each part and visibility.
 
     Args:
         tasks: the collection.
@@ -58,15 +60,17 @@ class PartialReads:
 
     async def _by_id(self, reads: Sequence[TaskRead]) -> list[TaskRecord | InvalidRecordError | None]:
         # One query for all parts would read the large fields that one answer needs for all others too.
-        by_part: dict[Part, list[TaskRead]] = defaultdict(list)
+        alike: dict[tuple[Part, Visibility], list[TaskRead]] = defaultdict(list)
         for read in reads:
-            by_part[read.part].append(read)
-        found = await asyncio.gather(*(self._read(part, of_part) for part, of_part in by_part.items()))
-        records = dict(zip(by_part, found, strict=True))
-        return [records[read.part].get(read.task_id) for read in reads]
+            alike[read.part, read.visibility].append(read)
+        found = await asyncio.gather(*(self._read(*key, some) for key, some in alike.items()))
+        records = dict(zip(alike, found, strict=True))
+        return [records[read.part, read.visibility].get(read.task_id) for read in reads]
 
     @limited
-    async def _read(self, part: Part, reads: Sequence[TaskRead]) -> dict[str, TaskRecord | InvalidRecordError]:
+    async def _read(
+        self, part: Part, visibility: Visibility, reads: Sequence[TaskRead]
+    ) -> dict[str, TaskRecord | InvalidRecordError]:
         # A task that an answer reads in several places is in the answer as often.
         readers: dict[str, list[ReadBudget]] = defaultdict(list)
         for read in reads:
@@ -74,7 +78,7 @@ class PartialReads:
                 readers[read.task_id].append(read.budget)
         found: dict[str, TaskRecord | InvalidRecordError] = {}
         pauses = Pauses()
-        async for document in self._tasks.find(queries.by_ids(list(readers)), part.projection):
+        async for document in self._tasks.find(visibility.narrowed(queries.by_ids(list(readers))), part.projection):
             plain = decoded(document)
             task_id, record = plain[fields.ID], misfits.record_or_error(plain, part)
             budgets = readers[task_id]

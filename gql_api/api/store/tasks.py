@@ -13,6 +13,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from gql_api import values
+from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.aio.background import shielded
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.errors import InvalidRecordError
@@ -119,15 +120,17 @@ class TaskStore:
         return [True] * len(callers)
 
     @limited
-    async def change(self, write: Write) -> Document | None:
-        """Apply one conditional write, which the caller announces; return None when the record did not match."""
+    async def change(self, write: Write, visibility: Visibility) -> Document | None:
+        """Apply one conditional write, which the caller announces; return None when no visible record matched."""
         filter_, update = write
-        return await self._tasks.find_one_and_update(filter_, update, return_document=ReturnDocument.AFTER)
+        return await self._tasks.find_one_and_update(
+            visibility.narrowed(filter_), update, return_document=ReturnDocument.AFTER
+        )
 
     @limited
-    async def by_idempotency_key(self, name: str, key: str) -> TaskRecord | None:
-        """Read the task that has an idempotency key."""
-        document = await self._tasks.find_one(control.with_key(name, key))
+    async def by_idempotency_key(self, key_space: str | None, name: str, key: str) -> TaskRecord | None:
+        """Read the task that has an idempotency key, whether its creator may still see it or not."""
+        document = await self._tasks.find_one(control.with_key(key_space, name, key))
         return None if document is None else misfits.record(document)
 
     @limited
@@ -136,9 +139,10 @@ class TaskStore:
         return (await self._tasks.update_one(*control.release_key(task_id, age_seconds))).matched_count > 0
 
     @limited
-    async def change_many(self, writes: Sequence[Write]) -> int:
-        """Apply writes on many records, one after the other, and return the number of changed records."""
-        return sum([(await self._tasks.update_many(*write)).modified_count for write in writes])
+    async def change_many(self, writes: Sequence[Write], visibility: Visibility) -> int:
+        """Apply writes on many visible records, one after the other, and return the number of changed records."""
+        narrowed = [(visibility.narrowed(filter_), update) for filter_, update in writes]
+        return sum([(await self._tasks.update_many(*write)).modified_count for write in narrowed])
 
     async def now(self) -> datetime:
         """Return the time of MongoDB; calls that arrive together share one read."""
@@ -169,7 +173,10 @@ class TaskStore:
         for start in range(0, len(tasks), _CHUNK):
             chunk = tasks[start : start + _CHUNK]
             inserted |= await self._insert(await asyncio.to_thread(self._inserts, chunk))
-            stored |= {TaskRecord(document).id: document for document in await self.documents([t.id for t in chunk])}
+            stored |= {
+                TaskRecord(document).id: document
+                for document in await self.documents([t.id for t in chunk], EVERYTHING)
+            }
         return stored, inserted
 
     @limited
@@ -197,42 +204,43 @@ class TaskStore:
         return document
 
     @limited
-    async def get(self, task_id: str) -> TaskRecord | None:
-        """Read one task; None for an unknown id.
+    async def get(self, task_id: str, visibility: Visibility) -> TaskRecord | None:
+        """Read one task; None for an unknown id, and for a task that is not visible.
 
         Raises:
             InvalidRecordError: its record does not fit.
         """
         if not values.is_text(task_id):
             return None
-        document = await self._tasks.find_one(queries.by_id(task_id))
+        document = await self._tasks.find_one(visibility.narrowed(queries.by_id(task_id)))
         return None if document is None else misfits.record(document)
 
     @limited
-    async def revisions(self, task_ids: Collection[str]) -> dict[str, int]:
+    async def revisions(self, task_ids: Collection[str], visibility: Visibility) -> dict[str, int]:
         """Read the revisions of these tasks, by id."""
-        found = self._tasks.find(queries.by_ids(list(task_ids)), queries.REVISION_ONLY)
+        found = self._tasks.find(visibility.narrowed(queries.by_ids(list(task_ids))), queries.REVISION_ONLY)
         return queries.revisions_of([document async for document in found])
 
-    async def get_many(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        """Read those of these tasks that exist and fit, in any order."""
-        return misfits.records(await self.documents(task_ids))
+    async def get_many(self, task_ids: Collection[str], visibility: Visibility) -> list[TaskRecord]:
+        """Read those of these tasks that are visible and fit, in any order."""
+        return misfits.records(await self.documents(task_ids, visibility))
 
     @limited
-    async def documents(self, task_ids: Collection[str]) -> list[Document]:
-        """Read the stored documents of those of these tasks that exist, in any order."""
-        return await self._tasks.find(queries.by_ids(list(task_ids))).to_list()
+    async def documents(self, task_ids: Collection[str], visibility: Visibility) -> list[Document]:
+        """Read the stored documents of those of these tasks that are visible, in any order."""
+        return await self._tasks.find(visibility.narrowed(queries.by_ids(list(task_ids)))).to_list()
 
-    async def by_ids(self, task_ids: list[str]) -> list[TaskRecord | InvalidRecordError | None]:
-        """Read tasks in the order of their ids, with None for each id without a task."""
-        documents = await self.documents(set(filter(values.is_text, task_ids)))
+    async def whole(self, task_ids: list[str]) -> list[TaskRecord | InvalidRecordError | None]:
+        """Read tasks for the live feed, visible or not, in the order of their ids, with None for each unknown id."""
+        documents = await self.documents(set(filter(values.is_text, task_ids)), EVERYTHING)
         found = {document[fields.ID]: misfits.record_or_error(document) for document in documents}
         return [found.get(task_id) for task_id in task_ids]
 
     @limited
-    async def children_of(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        """Read the children of these tasks, only their states, in any order."""
-        found = self._tasks.find(queries.children_of_any(list(task_ids)), queries.STATE_ONLY)
+    async def children_of(self, task_ids: Collection[str], visibility: Visibility) -> list[TaskRecord]:
+        """Read the visible children of these tasks, only their states, in any order."""
+        query = visibility.narrowed(queries.children_of_any(list(task_ids)))
+        found = self._tasks.find(query, queries.STATE_ONLY)
         fit = misfits.fitting(await found.to_list(), rules.of_projection(queries.STATE_ONLY))
         return [TaskRecord(document) for document in fit]
 

@@ -15,6 +15,7 @@ from strawberry import Schema
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
+from gql_api.access.principal import Principal
 from gql_api.aio.background import cancelled
 from gql_api.api.errors import ApiError, OverloadedError
 from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader, reader_of
@@ -34,13 +35,13 @@ class DrainedError(ApiError):
 class Executions:
     """The running subscriptions of the process.
 
-    An execution begins with the first subscriber of an operation and ends with the last. The API does not authenticate
-    callers yet: the principal of all of them is None.
+    An execution begins with the first subscriber of an operation and ends with the last. Subscribers share it only
+    within an audience: they may see the same tasks, and use the same operations.
 
     Args:
         schema: the schema to run operations on.
         policies: the fields of the subscription type whose executions are shared, by name.
-        context: creates the context of a shared execution, which belongs to no request.
+        context: creates the context of a shared execution, which belongs to no request, for one of its subscribers.
         personal: the arguments with which an execution is not shared, for example to resume after a time.
         documents: reads the documents of operations.
         maximum: how many subscriptions there may be.
@@ -50,7 +51,7 @@ class Executions:
         self,
         schema: Schema,
         policies: Mapping[str, Policy],
-        context: Callable[[Fanout], object],
+        context: Callable[[Fanout, Principal], object],
         personal: frozenset[str] = frozenset(),
         documents: DocumentReader = DEFAULT_READER,
         maximum: int = sys.maxsize,
@@ -110,14 +111,14 @@ class Executions:
         return self._policies.get(field.name.value)
 
     async def subscribe(
-        self, operation: Operation, context: object, principal: Hashable = None
+        self, operation: Operation, context: object, principal: Principal
     ) -> AsyncGenerator[bytes, None]:
         """Yield the results of an operation of any kind, each a GraphQL response in JSON.
 
         Args:
             operation: the operation.
             context: the context of an execution that is not shared.
-            principal: the caller; executions are shared only within a principal.
+            principal: the caller.
 
         Raises:
             RefusedOperationError: the operation was not executed.
@@ -136,9 +137,9 @@ class Executions:
         finally:
             self.streams -= 1
 
-    def join(self, operation: Operation, buffer: SendBuffer, principal: Hashable = None) -> None:
+    def join(self, operation: Operation, buffer: SendBuffer, principal: Principal) -> None:
         """Put the results of a shared operation into a buffer, until it leaves or the operation ends."""
-        key = operation.key(principal)
+        key = operation.key(principal.audience)
         execution = self._running.get(key)
         if execution is None:
             execution = self._running[key] = self._start(operation, key, principal)
@@ -160,24 +161,24 @@ class Executions:
         while (execution := self._by_buffer.get(buffer)) is not None and not execution.fanout.is_open:
             await execution.fanout.opened()
 
-    def _start(self, operation: Operation, key: Hashable, principal: Hashable) -> _Execution:
+    def _start(self, operation: Operation, key: Hashable, principal: Principal) -> _Execution:
         restart_late = functools.partial(self._restart, operation, principal)
         fanout = Fanout(restart_late, holds_back=self.policy(operation) is Policy.LATEST)
         self.executed += 1
-        task = asyncio.create_task(self._run(operation, fanout, key))
+        task = asyncio.create_task(self._run(operation, fanout, key, principal))
         return _Execution(key, fanout, task)
 
-    def _restart(self, operation: Operation, principal: Hashable, late: Iterable[SendBuffer]) -> None:
+    def _restart(self, operation: Operation, principal: Principal, late: Iterable[SendBuffer]) -> None:
         for buffer in late:
             if self._by_buffer.pop(buffer, None) is not None and not self._draining.done():
                 self.join(operation, buffer, principal)
 
-    async def _run(self, operation: Operation, fanout: Fanout, key: Hashable) -> None:
+    async def _run(self, operation: Operation, fanout: Fanout, key: Hashable, principal: Principal) -> None:
         ending = Ending()
         try:
             with one_requester():  # the subscriber that began it is one of many
                 publish = functools.partial(_publish, fanout)
-                await publish_results(self._schema, operation, self._context(fanout), publish)
+                await publish_results(self._schema, operation, self._context(fanout, principal), publish)
         except RefusedOperationError as refusal:
             ending = Ending(refusal.errors, is_refusal=True)
         except Exception as error:  # noqa: BLE001 - internal_error logs it, and all subscribers receive it
@@ -212,7 +213,7 @@ class Executions:
                 if isinstance(result, ExecutionResult):  # the other types are for @defer, which is disabled
                     yield result
 
-    async def _shared(self, operation: Operation, policy: Policy, principal: Hashable) -> AsyncGenerator[bytes, None]:
+    async def _shared(self, operation: Operation, policy: Policy, principal: Principal) -> AsyncGenerator[bytes, None]:
         reader = WaitingReader()
         buffer = SendBuffer(policy, reader)
         self._draining.add_done_callback(reader.wake)

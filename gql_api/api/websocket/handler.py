@@ -144,7 +144,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
             self, message["id"], shared.query, shared.variables, shared.name
         )
         buffer = self._buffers[message["id"]] = SendBuffer(policy, self._writer, encode(message["id"]))
-        self._executions.join(shared, buffer)
+        self._executions.join(shared, buffer, self.context.principal)
 
     async def _wait_until_open(self) -> None:
         for buffer in list(self._buffers.values()):

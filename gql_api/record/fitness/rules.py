@@ -123,7 +123,7 @@ _ALL: dict[str, Rule] = {
     f.METADATA_REVISION: _or_null(_whole(1)),
     **{
         name: _or_null(_TEXT)
-        for name in (f.WORKER, f.PARENT_ID, f.OWNER, f.IDEMPOTENCY_KEY, f.REPLAY_OF, f.CANCEL_REASON, f.CLAIM)
+        for name in (f.WORKER, f.PARENT_ID, f.OWNER, f.TENANT, f.IDEMPOTENCY_KEY, f.REPLAY_OF, f.CANCEL_REASON, f.CLAIM)
     },
     **{name: _or_null(_TIME) for name in (f.SCHEDULED_FOR, f.STARTED_AT, f.FINISHED_AT)},
 }

@@ -10,6 +10,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record import claims, control, fields, writes
 from gql_api.record.fields import Status
@@ -40,7 +41,7 @@ async def _create(store: TaskStore, task_id: str, queue: str, **rest: Any) -> No
 
 
 async def _changed(store: TaskStore, write: Write) -> TaskRecord:
-    document = await store.change(write)
+    document = await store.change(write, EVERYTHING)
     assert document is not None
     return TaskRecord(document)
 

@@ -9,6 +9,7 @@ import pytest
 from front import Front
 from pymongo.collection import Collection
 
+from gql_api.access.visibility import Visibility
 from gql_api.record import fields as f
 from gql_api.record import writes
 from gql_api.record.fields import Status
@@ -45,8 +46,8 @@ async def test_a_task_that_changes_at_every_try_is_a_conflict(
     await front.services.store.create(NewTask(id="busy", name="add", parent_id="its parent"))
     get = front.services.store.get
 
-    async def get_then_change(id_: str) -> TaskRecord | None:
-        record = await get(id_)
+    async def get_then_change(id_: str, visibility: Visibility) -> TaskRecord | None:
+        record = await get(id_, visibility)
         if record is not None and id_ == "busy":
             other = Status.QUEUED if record.status is Status.STARTED else Status.STARTED
             assert tasks.update_one({f.ID: id_}, {"$set": {f.STATUS: other}}).modified_count == 1

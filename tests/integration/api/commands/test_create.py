@@ -11,6 +11,8 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from support import wait_until_async
 
+from gql_api.access.principal import ANONYMOUS
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.create import Creation, Creator
 from gql_api.api.commands.task_input import TaskInput
@@ -48,8 +50,8 @@ async def test_a_task_is_stored_and_published(
 ) -> None:
     """The record and the message have the same id, arguments and queue; the metadata is in the record only."""
     async with make(settings) as creator:
-        record = (await creator.create(TaskInput("add", [1], {"y.z": "s"}, {"m": {"$x": 1}}))).record
-    stored = await store.get(record.id)
+        record = (await creator.create(TaskInput("add", [1], {"y.z": "s"}, {"m": {"$x": 1}}), ANONYMOUS)).record
+    stored = await store.get(record.id, EVERYTHING)
     assert stored is not None
     assert (stored.status, stored.queue, stored.metadata) == ("QUEUED", announced.queue, {"m": {"$x": 1}})
     redis = SyncRedis.from_url(settings.celery_broker_url)
@@ -70,11 +72,11 @@ async def test_a_caller_that_leaves_loses_no_message(
     async def leave(creator: Creator, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await creator.create(TaskInput(announced.name, [1]))
+                await creator.create(TaskInput(announced.name, [1]), ANONYMOUS)
 
     before = TASKS_CREATED._value.get()  # noqa: SLF001 - prometheus_client has no other way to read it
     async with make(settings) as creator:
-        await creator.create(TaskInput(announced.name, [1]))
+        await creator.create(TaskInput(announced.name, [1]), ANONYMOUS)
         for number in range(60):
             await leave(creator, number / 4000)
 
@@ -93,8 +95,8 @@ async def test_a_broker_that_is_away_does_not_refuse_tasks(
         update={"celery_broker_url": "redis://127.0.0.1:1/0", "redis_url": "redis://127.0.0.1:1/0"}
     )
     async with make(away) as creator:
-        record = (await creator.create(TaskInput(announced.name, [1]))).record
-    assert await store.get(record.id) is not None
+        record = (await creator.create(TaskInput(announced.name, [1]), ANONYMOUS)).record
+    assert await store.get(record.id, EVERYTHING) is not None
     assert f"Task {record.id} is stored, but the broker did not take its message" in caplog.text
 
 
@@ -102,7 +104,7 @@ async def test_many_tasks_are_published_by_priority(make: Make, settings: Settin
     """Each priority has a list of its own in the broker, and all messages of a batch are there when it has returned."""
     inputs = [TaskInput("add", [n], {"y.z": "s"}, priority=n % 10, time_limit_seconds=1.5) for n in range(1, 40)]
     async with make(settings) as creator:
-        outcomes = await creator.create_many(inputs)
+        outcomes = await creator.create_many(inputs, ANONYMOUS)
     ids = {outcome.record.id: outcome.record.priority for outcome in outcomes if isinstance(outcome, Creation)}
     assert len(ids) == len(inputs)
     redis = SyncRedis.from_url(settings.celery_broker_url)
@@ -121,9 +123,9 @@ async def test_a_batch_is_stored_though_the_broker_is_away(
     """A stored batch is created: its messages are published when the broker is back."""
     away = settings.model_copy(update={"celery_broker_url": "redis://127.0.0.1:1/0"})
     async with make(away) as creator:
-        outcomes = await creator.create_many([TaskInput(announced.name, [n]) for n in range(3)])
+        outcomes = await creator.create_many([TaskInput(announced.name, [n]) for n in range(3)], ANONYMOUS)
     assert [isinstance(outcome, Creation) and outcome.created for outcome in outcomes] == [True] * 3
-    assert await store.lists.count({}) == 3
+    assert await store.lists.count({}, EVERYTHING) == 3
     assert "the broker did not take its message" in caplog.text
 
 
@@ -131,7 +133,7 @@ async def test_unknown_names_are_refused(make: Make, settings: Settings, announc
     """A name that no worker has announced has an error code of its own, and nothing is stored."""
     async with make(settings) as creator:
         with pytest.raises(MutationRefusedError) as refused:
-            await creator.create(TaskInput(f"{announced.name}x"))
+            await creator.create(TaskInput(f"{announced.name}x"), ANONYMOUS)
     assert [error.code for error in refused.value.refusals] == [TaskErrorCode.UNKNOWN_TASK_NAME]
 
 
@@ -161,7 +163,7 @@ async def test_bad_calls_are_refused(
     """A call that cannot succeed, or could not be given back unchanged, stores nothing and says where it is wrong."""
     async with make(settings) as creator:
         with pytest.raises(MutationRefusedError) as refused:
-            await creator.create(task_input)
+            await creator.create(task_input, ANONYMOUS)
     assert [error.field for error in refused.value.refusals] == [["input", *map(str, path)] for path in paths]
-    assert await store.lists.count({}) == 0
+    assert await store.lists.count({}, EVERYTHING) == 0
     assert announced.name == task_input.name

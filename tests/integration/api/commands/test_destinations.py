@@ -11,6 +11,7 @@ from pymongo import MongoClient
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from gql_api.access.principal import ANONYMOUS
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.create import Creator
 from gql_api.api.commands.task_input import TaskInput
@@ -56,8 +57,8 @@ async def test_messages_are_in_the_lists_of_the_application(
     _announce(settings, queue, dispatcher.broker_id(_TRANSPORT))
     dispatcher.close()
     async with _creator(settings, store) as creator:
-        usual = await creator.create(TaskInput("price"))
-        urgent = await creator.create(TaskInput("price", priority=0))
+        usual = await creator.create(TaskInput("price"), ANONYMOUS)
+        urgent = await creator.create(TaskInput("price", priority=0), ANONYMOUS)
         await creator.publish(usual.record.as_sent())
     with SyncRedis.from_url(settings.celery_broker_url, decode_responses=True) as redis:
         assert redis.llen(f"shop.{queue}:3") == 2
@@ -77,7 +78,7 @@ async def test_workers_with_another_broker_are_logged_once(
     elsewhere.close()
     async with _creator(settings, store) as creator:
         for _ in range(2):
-            assert (await creator.create(TaskInput("price"))).created
+            assert (await creator.create(TaskInput("price"), ANONYMOUS)).created
     messages = [record.getMessage() for record in caplog.records]
     (message,) = [message for message in messages if "CELERY_BROKER_URL" in message]
     assert message.startswith("The workers that run price receive messages from another Redis")

@@ -10,6 +10,7 @@ from pymongo import MongoClient
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from gql_api.access.principal import ANONYMOUS
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.create import Creator
 from gql_api.api.commands.task_input import TaskInput
@@ -37,9 +38,11 @@ async def test_a_task_is_unsent_until_the_broker_has_its_message(settings: Setti
         database[fields.DEFINITIONS].update_one(*workers.announce(definition), upsert=True)
         async with Redis.from_url(settings.redis_url) as redis:
             creator = Creator(mixture, store, dispatcher, Changes(store, redis))
-            created = [await creator.create(TaskInput(queue, expires_in_seconds=60))]
+            created = [await creator.create(TaskInput(queue, expires_in_seconds=60), ANONYMOUS)]
             created += [
-                each for each in await creator.create_many([TaskInput(queue)]) if not isinstance(each, Exception)
+                each
+                for each in await creator.create_many([TaskInput(queue)], ANONYMOUS)
+                if not isinstance(each, Exception)
             ]
             await creator.close()
         dispatcher.close()

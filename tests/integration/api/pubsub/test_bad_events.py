@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from support import taken, wait_until_async
 
 from gql_api import events
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.pubsub import refusals
 from gql_api.api.pubsub.mailbox import LogMailbox
 from gql_api.api.pubsub.task_feed import TaskFeed
@@ -30,7 +31,7 @@ def _nothing_logged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _stored(store: TaskStore, task_id: str) -> Document:
-    (document,) = await store.documents([task_id])
+    (document,) = await store.documents([task_id], EVERYTHING)
     return document
 
 
@@ -81,7 +82,7 @@ async def test_a_forged_revision_silences_no_task(
     """A jump of the revision is not believed before MongoDB shows it, by a task's watcher as by a list's."""
     document = await _stored(store, task_id)
     async with feed.watch(task_id) as mailbox, feed.lists.watch(lambda _: True) as changes:
-        record = await store.get(task_id)
+        record = await store.get(task_id, EVERYTHING)
         assert record is not None
         mailbox.skip(record.version)
         for revision, status in itertools.product((2_000, 2**31 - 1), ("STARTED", "SUCCESS")):

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from support import wait_until_async
 
 from gql_api import events
+from gql_api.access.visibility import EVERYTHING
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.errors import ClientError
 from gql_api.api.pubsub.list_mailbox import MAX_WAITING, FellBehindError, ListMailbox, RecordChange
@@ -71,7 +72,7 @@ class Lists:
 
     def __init__(self, feed: TaskFeed, store: TaskStore) -> None:
         self._feed = feed
-        self._services = _Services(store, BatchedReads(store.by_ids), feed)
+        self._services = _Services(store, BatchedReads(store.whole), feed)
         self._running: list[asyncio.Task[None]] = []
 
     async def watch(self, filter_: CompiledFilter, since: datetime | None = None) -> Client:
@@ -309,7 +310,7 @@ async def test_a_list_ends_as_the_filter_finds(
 
 
 async def _found(store: TaskStore, filter_: CompiledFilter) -> list[TaskRecord]:
-    return await store.lists.page(filter_.query, PageRequest(Order(), 500))
+    return await store.lists.page(filter_.query, PageRequest(Order(), 500), EVERYTHING)
 
 
 async def test_since_replays_what_was_missed(lists: Lists, store: TaskStore, worker: Store, mark: str) -> None:
@@ -350,7 +351,7 @@ async def test_no_time_to_resume_from_runs_ahead_of_the_last_scan(
     assert (await asyncio.wait_for(client.changes.get(), 10)).at >= began
     # The API has not scanned MongoDB for an hour.
     an_hour = timedelta(hours=1)
-    (document,) = await store.documents([late])
+    (document,) = await store.documents([late], EVERYTHING)
     later = {fields.REVISION: 2, fields.UPDATED_AT: (await store.now()).replace(tzinfo=None) + an_hour}
     feed._receive_any(store.channels.task(late), events.encode({**document, **later}))  # noqa: SLF001 - an event of then
     change = await asyncio.wait_for(client.changes.get(), 10)

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from support import taken, wait_until_async
 
 from gql_api import events
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.pubsub.list_mailbox import ListMailbox
 from gql_api.api.pubsub.mailbox import Mailbox
 from gql_api.api.pubsub.task_feed import TaskFeed
@@ -136,7 +137,7 @@ async def test_a_watch_of_a_task_whose_creation_was_lost_ends(
 ) -> None:
     """As after a deletion: there is nothing to wait for."""
     async with busy_feed.watch(task_id) as mailbox:
-        record = await store.get(task_id)
+        record = await store.get(task_id, EVERYTHING)
         assert record is not None
         mailbox.put(record, record.version)
         await taken(mailbox)
@@ -167,7 +168,7 @@ async def test_an_event_that_comes_late_does_not_bring_back_the_past(
         await taken(mailbox)
         last = await _report(worker, loss.task_id, 2)
         await taken(mailbox)
-        (document,) = await store.documents([loss.task_id])
+        (document,) = await store.documents([loss.task_id], EVERYTHING)
         after = last.updated_at.replace(tzinfo=None).replace(year=2100)
         await redis.publish(
             store.channels.task(loss.task_id),

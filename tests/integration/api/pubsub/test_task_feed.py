@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from support import own_pubsub, taken, wait_until_async
 
 from gql_api import events
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.pubsub.connection import PubSubConnection
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.store.tasks import TaskStore
@@ -152,7 +153,7 @@ async def _is_told_late(
 ) -> None:
     """Change a task, and announce it when the backstop has scanned."""
     async with feed.watch(task_id) as mailbox:
-        first = await store.get(task_id)
+        first = await store.get(task_id, EVERYTHING)
         assert first is not None
         mailbox.put(first, first.version)
         assert await taken(mailbox) is first
@@ -163,7 +164,7 @@ async def _is_told_late(
             return bool(scans) and scans[-1].get(task_id) == record.version
 
         await wait_until_async(seen)
-        (document,) = await store.documents([task_id])
+        (document,) = await store.documents([task_id], EVERYTHING)
         await asyncio.sleep(0.2)  # the event is late, and not for long
         await redis.publish(store.channels.task(task_id), events.encode(document))
         assert (await taken(mailbox)).revision == record.revision
@@ -238,7 +239,7 @@ async def test_the_backstop_finds_a_deletion(
 ) -> None:
     """A watcher that heard neither of the end nor of the deletion is not left waiting."""
     async with TaskFeed(settings, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
-        record = await store.get(task_id)
+        record = await store.get(task_id, EVERYTHING)
         assert record is not None
         mailbox.put(record, record.version)
         await taken(mailbox)

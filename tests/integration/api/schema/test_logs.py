@@ -17,6 +17,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError, PyMongoError
 from redis.asyncio import Redis
 from support import own_pubsub, wait_until_async
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.context import Services
 from gql_api.api.pubsub.task_feed import TaskFeed
@@ -102,7 +103,7 @@ def _follow(
     feed: TaskFeed, store: TaskStore, task_id: str, after: str | None = None, level: LogLevel = LogLevel.INFO
 ) -> AsyncGenerator[TaskLog, None]:
     others = dict.fromkeys(("bulk", "creator", "controller", "executions", "redis", "sockets", "tick_queue"))
-    services = Services(store=store, tasks=BatchedReads(store.by_ids), feed=feed, **others)  # type: ignore[arg-type] # of no use here
+    services = Services(store=store, tasks=BatchedReads(store.whole), feed=feed, **others)  # type: ignore[arg-type] # of no use here
     return follow_log(services, task_id, after, level)
 
 
@@ -146,9 +147,9 @@ async def test_limits_count_over_all_attempts(store: TaskStore, connections: Con
 
 async def test_clients_see_no_change_of_the_task(store: TaskStore, worker: LogStore, task_id: str) -> None:
     """Logging raises no revision, and what the record counts is in no event."""
-    before = await store.get(task_id)
+    before = await store.get(task_id, EVERYTHING)
     worker.write(task_id, 1, _entries("a"))
-    after = await store.get(task_id)
+    after = await store.get(task_id, EVERYTHING)
     assert before is not None
     assert after is not None
     assert (before.revision, before.updated_at) == (after.revision, after.updated_at)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from front import Commands, Front
 
+from gql_api.access.principal import ANONYMOUS
 from gql_api.api.context import Context
 from gql_api.api.execution.operation import Operation
 from gql_api.record.model import NewTask
@@ -29,7 +30,7 @@ async def _family(front: Front, size: int) -> None:
 
 async def _event_of_top(front: Front, document: str) -> dict[str, Any]:
     """Return the first event that has the task."""
-    stream = front.services.executions.subscribe(Operation(document), Context(front.services))
+    stream = front.services.executions.subscribe(Operation(document), Context(front.services, ANONYMOUS), ANONYMOUS)
     async with contextlib.aclosing(stream):
         async for payload in stream:
             event: dict[str, Any] = json.loads(payload)

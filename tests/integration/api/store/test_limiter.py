@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 from pymongo.errors import PyMongoError
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.store.tasks import TaskStore
 from gql_api.outage import is_outage
 from gql_api.query.lists import OLDEST_FIRST, PageRequest
@@ -25,7 +26,7 @@ async def test_hundreds_of_calls_are_answered_in_turn(settings: Settings) -> Non
 
     async def ask(number: int) -> None:
         for _ in range(10):
-            await store.get(f"{number}")
+            await store.get(f"{number}", EVERYTHING)
             answers[number] += 1
         fewest.append(min(answers[each] for each in range(500)))
 
@@ -43,7 +44,7 @@ async def test_mongodb_is_away_for_hundreds(settings: Settings) -> None:
     async def timed() -> float:
         began = time.monotonic()
         with pytest.raises(PyMongoError) as raised:
-            await store.get("x")
+            await store.get("x", EVERYTHING)
         assert is_outage(raised.value)
         return time.monotonic() - began
 
@@ -58,10 +59,10 @@ async def test_long_lists_hold_up_nobody_else(store: TaskStore) -> None:
     """However many lists take their time, tasks are created and read."""
     await store.create(NewTask(id="one", name="add"))
     slow = {"$where": "sleep(8000) || true"}
-    lists = [asyncio.create_task(store.lists.page(slow, PageRequest(OLDEST_FIRST, 1))) for _ in range(60)]
-    counts = [asyncio.create_task(store.lists.count(slow)) for _ in range(60)]
+    lists = [asyncio.create_task(store.lists.page(slow, PageRequest(OLDEST_FIRST, 1), EVERYTHING)) for _ in range(60)]
+    counts = [asyncio.create_task(store.lists.count(slow, EVERYTHING)) for _ in range(60)]
     await store.create(NewTask(id="two", name="add"))
-    assert len(await store.get_many(["one", "two"])) == 2
+    assert len(await store.get_many(["one", "two"], EVERYTHING)) == 2
     assert not any(task.done() for task in [*lists, *counts])
     for task in [*lists, *counts]:
         task.cancel()

@@ -13,6 +13,7 @@ from front import Commands, Front
 from pymongo.collection import Collection
 from support import process, wait_until
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.errors import QUERY_TIMEOUT, ClientError
 from gql_api.api.store.tasks import TaskStore
 from gql_api.app import create_app, open_services
@@ -125,7 +126,7 @@ async def test_a_window_lies_between_two_places(store: TaskStore, tasks: Collect
         between = [document[f.ID] for document in expected[start + 1 : end]]
         for backwards in (False, True):
             request = PageRequest(order, 500, places[start], places[end], backwards)
-            found = [record.id for record in await store.lists.page({}, request)]
+            found = [record.id for record in await store.lists.page({}, request, EVERYTHING)]
             assert (found[::-1] if backwards else found) == between
 
 
@@ -248,7 +249,7 @@ async def test_what_takes_too_long_is_ended(settings: Settings, tasks: Collectio
     slow: Document = {"$where": f"sleep({milliseconds}) || true", f.NAME: {"$exists": True}}
     try:
         with pytest.raises(ClientError, match=r"takes longer than 0\.2 s") as raised:
-            await impatient.lists.page(slow, PageRequest(Order(), 500))
+            await impatient.lists.page(slow, PageRequest(Order(), 500), EVERYTHING)
     finally:
         await impatient.close()
     assert raised.value.extensions == {"code": QUERY_TIMEOUT}

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from front import Front
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.store.slots import one_requester
 from gql_api.app import create_app, open_services
 from gql_api.query.lists import OLDEST_FIRST, PageRequest
@@ -43,7 +44,7 @@ async def _slow_lists(front: Front, count: int, *, of_one: bool) -> AsyncIterato
     """Run so many slow lists, of one request or of as many, meanwhile."""
     page = PageRequest(OLDEST_FIRST, 1)
     with one_requester() if of_one else contextlib.nullcontext():
-        tasks = [asyncio.create_task(front.services.store.lists.page(_SLOW, page)) for _ in range(count)]
+        tasks = [asyncio.create_task(front.services.store.lists.page(_SLOW, page, EVERYTHING)) for _ in range(count)]
     await asyncio.sleep(0)  # the tasks begin
     yield
     for task in tasks:

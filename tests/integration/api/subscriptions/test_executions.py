@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from strawberry import Schema
 from support import wait_until_async
 
+from gql_api.access.principal import ANONYMOUS, Principal, Scope
 from gql_api.api.context import Context, Services
 from gql_api.api.execution.executor import PlannedExecutor
 from gql_api.api.execution.operation import Operation, RefusedOperationError
@@ -52,9 +53,9 @@ def executions(services: Services) -> Executions:
 class _Client:
     """A subscriber that keeps all payloads."""
 
-    def __init__(self, services: Services, operation: Operation, principal: str | None = None) -> None:
+    def __init__(self, services: Services, operation: Operation, principal: Principal = ANONYMOUS) -> None:
         self.payloads: list[bytes] = []
-        context = Context(services)
+        context = Context(services, principal)
         self._stream = services.executions.subscribe(operation, context, principal)
         self.task = asyncio.create_task(self._read())
 
@@ -157,14 +158,14 @@ async def test_later_events_of_plain_selections_pass_graphql_core_by(
 @pytest.mark.parametrize(
     ("other", "principal"),
     [
-        (Operation(_WATCH.replace("status", "name"), {"id": ...}), None),
-        (Operation(_WATCH, {"id": ..., "unused": True}), None),
-        (Operation(_WATCH, {"id": ...}), "somebody"),
+        (Operation(_WATCH.replace("status", "name"), {"id": ...}), ANONYMOUS),
+        (Operation(_WATCH, {"id": ..., "unused": True}), ANONYMOUS),
+        (Operation(_WATCH, {"id": ...}), Principal("somebody", frozenset({Scope.ADMIN}))),
     ],
     ids=["document", "variables", "principal"],
 )
 async def test_another_operation_is_another_execution(
-    services: Services, task_id: str, other: Operation, principal: str | None
+    services: Services, task_id: str, other: Operation, principal: Principal
 ) -> None:
     """Only what is the same in every respect is shared."""
     different = Operation(other.query, {**(other.variables or {}), "id": task_id})
@@ -238,7 +239,7 @@ async def test_a_deletion_completes_all(services: Services, worker: Store, task_
 
 
 async def _all(services: Services, operation: Operation) -> list[Any]:
-    results = services.executions.subscribe(operation, Context(services))
+    results = services.executions.subscribe(operation, Context(services, ANONYMOUS), ANONYMOUS)
     return [json.loads(payload) async for payload in results]
 
 
@@ -297,7 +298,7 @@ async def test_an_opened_subscription_misses_nothing(
 ) -> None:
     """When it says so Redis has acknowledged what it hears by."""
     buffer = SendBuffer(Policy.EVERY, WaitingReader())
-    services.executions.join(Operation(query, {"id": task_id} if "$id" in query else None), buffer)
+    services.executions.join(Operation(query, {"id": task_id} if "$id" in query else None), buffer, ANONYMOUS)
     await asyncio.wait_for(services.executions.opened(buffer), 10)
     assert services.feed.lists.is_listening or await _has_subscribers(settings, task_id)
     services.executions.leave(buffer)
@@ -324,9 +325,9 @@ async def test_a_subscription_that_is_begun_anew_opens_with_the_new_one() -> Non
             yield 1
 
     schema = Schema(Query, subscription=Subscription)
-    async with Executions(schema, {"ticks": Policy.LATEST}, lambda fanout: fanout) as executions:
+    async with Executions(schema, {"ticks": Policy.LATEST}, lambda fanout, _principal: fanout) as executions:
         buffer = SendBuffer(Policy.LATEST, WaitingReader())
-        executions.join(Operation("subscription { ticks }"), buffer)
+        executions.join(Operation("subscription { ticks }"), buffer, ANONYMOUS)
         opened = asyncio.create_task(executions.opened(buffer))
         for gate in gates:
             done, _ = await asyncio.wait([opened], timeout=0.05)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from gql_api.access.principal import ANONYMOUS
 from gql_api.api.commands.task_input import TaskInput
 from gql_api.worker.registration.signatures import define
 
@@ -21,10 +22,10 @@ def test_only_the_arguments_of_the_client_become_typed(stored: Any) -> None:
     with Celery("inputs", set_as_current=False) as app:
         definition = define(app.task(function, shared=False, name="function"), app)
     repeated = TaskInput("function", args=[stored], kwargs={"when": _TIME}, as_stored=frozenset({"args"}))
-    task = repeated.new_task("id", definition, None)
+    task = repeated.new_task("id", definition, None, ANONYMOUS)
     assert task.args == [stored]
     assert task.kwargs == {"when": {"__type__": "datetime", "__value__": _TIME}}
     task = TaskInput("function", kwargs={"when": stored}, as_stored=frozenset({"kwargs"})).new_task(
-        "id", definition, None
+        "id", definition, None, ANONYMOUS
     )
     assert task.kwargs == {"when": stored}

@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import ASGIWebSocketAdapter
 from support import wait_until_async
 
+from gql_api.access.principal import ANONYMOUS, Principal
 from gql_api.aio.tick import TickQueue
 from gql_api.api.context import Context
 from gql_api.api.execution.documents import DEFAULT_READER
@@ -77,7 +78,7 @@ class _Executions:
     def lack_of_room(self) -> None:
         """Return None: there is room."""
 
-    def join(self, operation: Operation, buffer: SendBuffer) -> None:
+    def join(self, operation: Operation, buffer: SendBuffer, _principal: Principal) -> None:
         """Do nothing."""
 
     def leave(self, buffer: SendBuffer) -> None:
@@ -94,7 +95,7 @@ async def _accepted(socket: _Socket, executions: _Executions | None = None) -> T
     await websocket.accept()
     view = GraphQLView(Settings())
     services = SimpleNamespace(tick_queue=TickQueue(), sockets=set(), executions=executions, documents=DEFAULT_READER)
-    context = Context(cast("Any", services))
+    context = Context(cast("Any", services), ANONYMOUS)
     adapter = ASGIWebSocketAdapter(cast("Any", view), websocket, websocket)
     handler = TransportHandler(view, adapter, context, None, view.schema, timedelta(milliseconds=10))
     handler.on_request_accepted()

@@ -1,0 +1,1 @@
+"""Principals, what they may do, and which tasks they may see."""

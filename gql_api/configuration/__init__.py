@@ -1,0 +1,1 @@
+"""The settings of one concern each, which `settings.py` combines."""
