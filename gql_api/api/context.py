@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
@@ -17,6 +17,7 @@ from gql_api.access.principal import ANONYMOUS, Principal
 from gql_api.access.visibility import Visibility
 from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
+from gql_api.api.authentication.authenticator import Authenticator, NoAuthentication
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
@@ -51,6 +52,7 @@ class Services:
     sockets: set[OpenSocket]
     redis: Redis
     documents: DocumentReader = DEFAULT_READER
+    authenticator: Authenticator = field(default_factory=NoAuthentication)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Authentication: from the token of a request to its principal."""
