@@ -411,7 +411,12 @@ _INTERNALS = {
     ("strawberry-graphql", "strawberry.schema.name_converter:NameConverter", "api/schema"): {
         "apply_naming_config(name)": "each name is made once",
     },
+    ("strawberry-graphql", "strawberry.execution.is_awaitable", "api/execution"): {
+        "optimized_is_awaitable(value)": "operations are executed without the hooks of Schema.execute",
+    },
     ("strawberry-graphql", "strawberry.schema.schema:Schema", "api/schema"): {
+        "execute(query, variable_values, context_value, root_value, operation_name, allowed_operation_types, "
+        "operation_extensions)": "operations are executed without its hooks",
         "process_errors(errors, execution_context)": "errors are logged once, where they are masked",
     },
     ("strawberry-graphql", "strawberry.asgi:GraphQL", "api/http"): {

@@ -23,7 +23,6 @@ from graphql import (
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
-from strawberry.types import ExecutionContext
 
 from gql_api.api.admission.cache import WeighedCache, WeighedSource
 from gql_api.api.admission.cost import Amount, Variables, cost_of
@@ -240,7 +239,8 @@ class Documents(SchemaExtension):
         document = reader.read(context.schema._schema, context.query or "")  # noqa: SLF001 - as Strawberry's own cache
         context.graphql_document = document.node
         # Strawberry reports these errors after it has checked the type of the operation.
-        errors = context.pre_execution_errors = document.errors or _ambiguity(document.node, context)
+        name = context._provided_operation_name  # noqa: SLF001 - the public one falls back to the first operation's name
+        errors = context.pre_execution_errors = document.errors or ambiguity(document.node, name)
         if not errors:
             self._check_cost(reader, document)
         yield
@@ -252,12 +252,27 @@ class Documents(SchemaExtension):
         except LimitExceededError as error:
             context.pre_execution_errors = [error]
             return
-        if context.operation_extensions and context.operation_extensions.get("cost") is True:
-            self._cost = {"cost": {"value": cost, "max": reader.limits.request_max_cost}}
+        self._cost = cost_extensions(context.context, context.operation_extensions, cost)
 
     def get_results(self) -> dict[str, Any]:
         """Return the cost of the operation, if the request asks for it."""
         return self._cost or {}
+
+
+def cost_extensions(context: object, requested: Mapping[str, Any] | None, cost: int) -> dict[str, Any]:
+    """Return the extensions of an answer: the cost of the operation, if those of its request ask for it."""
+    if not requested or requested.get("cost") is not True:
+        return {}
+    return {"cost": {"value": cost, "max": reader_of(context).limits.request_max_cost}}
+
+
+def ambiguity(document: DocumentNode, name: str | None) -> list[GraphQLError]:
+    """Return the error of a request for one of several operations that does not name it; an empty list without one."""
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    if len(operations) <= 1 or name is not None:
+        return []
+    problem = "The document has several operations: name the one to run in operationName"
+    return [GraphQLError(problem, nodes=operations)]
 
 
 def _persisted_hash(extensions: Mapping[str, Any] | None) -> str | None:
@@ -309,12 +324,3 @@ def _message(error: GraphQLError) -> str:
 def _weight(node: DocumentNode) -> int:
     source = None if node.loc is None else node.loc.source
     return source.weight if isinstance(source, WeighedSource) else 0
-
-
-def _ambiguity(document: DocumentNode, context: ExecutionContext) -> list[GraphQLError]:
-    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    # The public ``operation_name`` of the context falls back to the first operation's name.
-    if len(operations) <= 1 or context._provided_operation_name is not None:  # noqa: SLF001
-        return []
-    problem = "The document has several operations: name the one to run in operationName"
-    return [GraphQLError(problem, nodes=operations)]
