@@ -85,9 +85,9 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
 
     async def handle_message(self, message: Any) -> None:
         """Handle one frame, when its turn has come; a malformed one closes the socket with 4400."""
-        if (delay := self._rate.delay()) > 0:
-            # Meanwhile the server reads no further frame of this client.
-            await asyncio.sleep(delay)
+        # Meanwhile the server reads no further frame of this client, and others have their turn: a burst of frames that
+        # has arrived already would be handled in one go.
+        await asyncio.sleep(max(0.0, self._rate.delay()))
         problem = frame_problem(message)
         if problem is not None:
             await self.handle_invalid_message(problem)

@@ -181,3 +181,29 @@ async def test_a_socket_counts_its_operations(socket: _Socket) -> None:
     assert [*counts, handler.operation_count] == [0, 1, 2, 1]
     await handler.shutdown()
     assert handler.operation_count == 0
+
+
+async def test_others_have_their_turn_between_two_frames(socket: _Socket) -> None:
+    """A client that sends many frames at once does not keep the event loop from its other work."""
+    executions = _Executions()
+    executions.may_open.set()
+    handler = await _accepted(socket, executions)
+    turns: list[int] = []
+    handled = 0
+
+    async def work() -> None:
+        while True:
+            turns.append(handled)
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(work())
+    await handler.handle_message(dict(_INIT))
+    for number in range(5):
+        await handler.handle_message(
+            {"type": "subscribe", "id": f"{number}", "payload": {"query": "subscription { a }"}}
+        )
+        await handler.handle_message({"type": "complete", "id": f"{number}"})
+        handled += 1
+    other.cancel()
+    await handler.shutdown()
+    assert set(turns) >= set(range(5))
