@@ -10,6 +10,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.store.definitions import DefinitionRead
 from gql_api.api.store.tasks import TaskStore
 from gql_api.dispatch import for_version
@@ -72,7 +73,7 @@ class _Deployment:
         """Create a task for a version, and return the version and the workers that the API shows for it."""
         message = for_version(None, f"add#{version}")
         await self.store.create(NewTask(id=task_id, name="add", message=message, **rest))
-        (found,) = await self.store.definition_reads.read([DefinitionRead("add", task_id)])
+        (found,) = await self.store.definition_reads.read([DefinitionRead("add", task_id)], EVERYTHING)
         assert found is not None
         return found.digest, found.workers
 
