@@ -119,7 +119,7 @@ class Context:
     @cached_property
     def definitions(self) -> DataLoader[DefinitionRead, TaskDefinition | None]:
         """The reads of task definitions."""
-        return DataLoader(self.store.definition_reads.read, cache=False)
+        return DataLoader(lambda reads: self.store.definition_reads.read(reads, self.visibility), cache=False)
 
 
 PRINCIPAL = "gql_api.principal"

@@ -181,6 +181,8 @@ UNIQUE_INDEXES = [
         partialFilterExpression={IDEMPOTENCY_KEY: {"$exists": True}},
     ),  # createTask: one task for a key
 ]
+# The unique index of earlier versions, which had no key spaces. It would refuse the same key in two spaces of an owner.
+FORMER_UNIQUE_INDEX = "owner_1_name_1_idempotency_key_1"
 
 # Each index with the query it serves. Those by DUE_AT and EXPIRES_AT hold unfinished tasks only. The first three also
 # serve lists of every status: MongoDB merges one range of the index for each.
@@ -201,6 +203,12 @@ INDEXES = [
     IndexModel(
         [(STATUS, 1), (WAITS_FOR, 1)], partialFilterExpression={WAITS_FOR: {"$exists": True}}
     ),  # recovery: later steps that nothing sends
+    IndexModel(
+        [(TENANT, 1), (OWNER, 1), *NEWEST_FIRST], partialFilterExpression={OWNER: {"$exists": True}}
+    ),  # every read of a principal that sees the tasks of one owner
+    IndexModel(
+        [(TENANT, 1), *NEWEST_FIRST], partialFilterExpression={TENANT: {"$exists": True}}
+    ),  # every read of the administrator of a tenant
 ]
 
 # The fields that a too large event leaves out, in this order, until it fits.

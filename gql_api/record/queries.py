@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
 
+from gql_api import values
 from gql_api.record import fields as f
+from gql_api.record.fields import Status
 from gql_api.record.fitness import rules
 from gql_api.record.fitness.rules import Fitness
-from gql_api.record.model import Version
+from gql_api.record.model import NewTask, Version
 from gql_api.record.reads import Document, Field, TaskRecord
 from gql_api.record.writes import NOW
 
@@ -102,6 +105,26 @@ def children_of(task_id: str) -> Document:
 def children_of_any(task_ids: list[str]) -> Document:
     """Return the filter that finds the tasks that any of some tasks sent."""
     return {f.PARENT_ID: {"$in": task_ids}}
+
+
+def expected(task: NewTask) -> TaskRecord:
+    """Return the record that a new task will have, with the fields that filters read, by the clock of this process."""
+    now = datetime.now(UTC)
+    return TaskRecord(
+        {
+            f.ID: task.id,
+            f.REVISION: 1,
+            f.STATUS: Status.QUEUED.value,
+            f.NAME: task.name,
+            f.METADATA: values.dump(task.metadata),
+            f.QUEUE: task.queue,
+            f.PARENT_ID: task.parent_id,
+            f.OWNER: task.owner,
+            f.TENANT: task.tenant,
+            f.CREATED_AT: now,
+            f.UPDATED_AT: now,
+        }
+    )
 
 
 # The fields that every TaskRecord needs have no name here.

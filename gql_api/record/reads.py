@@ -340,6 +340,10 @@ class TaskRecord:
             unknown |= {f.QUEUE, f.PARENT_ID}
         return TaskRecord(document, frozenset(unknown))
 
+    def with_metadata(self, metadata: dict[str, Any]) -> TaskRecord:
+        """Return the task as it would be with other metadata."""
+        return TaskRecord({**self._load_lazy(), f.METADATA: values.dump(metadata)}, self.omitted - {f.METADATA})
+
     def _find(self, name: str) -> Any:
         """Return the value of a field that the document does not have yet, if any."""
         if name in self.omitted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
@@ -12,16 +12,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from strawberry.types import ExecutionResult
 
-from gql_api.api.context import Services, context_of
+from gql_api.access.principal import ANONYMOUS, Principal
+from gql_api.api.context import PRINCIPAL, Services, context_of
 from gql_api.api.schema.build import schema
 from gql_api.record import fields
 
 
 @dataclass(frozen=True)
 class Front:
-    """The schema over real services, without HTTP in front of it."""
+    """The schema over real services, without HTTP in front of it. It runs operations as a principal, if it has one."""
 
     app: Starlette
+    principal: Principal = ANONYMOUS
 
     @property
     def services(self) -> Services:
@@ -31,10 +33,15 @@ class Front:
 
     async def ask(self, document: str, **variables: Any) -> ExecutionResult:
         """Run an operation, as one request."""
-        context = context_of(Request({"type": "http", "app": self.app}), Response())
+        scope = {"type": "http", "app": self.app, PRINCIPAL: self.principal}
+        context = context_of(Request(scope), Response())
         result = await schema.execute(document, variable_values=variables, context_value=context)
         assert isinstance(result, ExecutionResult)
         return result
+
+    def acting_as(self, principal: Principal) -> Front:
+        """The same services for another caller."""
+        return replace(self, principal=principal)
 
     async def data(self, document: str, **variables: Any) -> dict[str, Any]:
         """Run an operation that must succeed, and return its data."""

@@ -12,6 +12,7 @@ from gql_api import values
 from gql_api.access.principal import Principal
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.create import Creation, Creator
+from gql_api.api.commands.restrictions import changed_values
 from gql_api.api.commands.task_input import TaskInput, time_problem
 from gql_api.api.errors import ConflictError, MutationRefusedError, TaskErrorCode
 from gql_api.api.store.tasks import TaskStore
@@ -152,7 +153,7 @@ class Controller:
 
         Raises:
             MutationRefusedError: there is no task with this id, its metadata has changed since ``expected_revision``,
-                or an operation cannot be applied.
+                or an operation cannot be applied, or the token of the caller does not allow the change.
         """
         while True:
             record = await self._get(task_id, principal)
@@ -174,6 +175,7 @@ class Controller:
                 )
             except MetadataError as error:
                 raise MutationRefusedError.for_problems(error.problems) from error
+            _check_metadata(record, changed, principal)
             write = control.replace_metadata(task_id, changed, record.metadata_revision)
             # A write without effect means that another one has succeeded since the read.
             if (stored := await self._changes.apply(write, principal.visibility)) is not None:
@@ -263,3 +265,19 @@ class Controller:
             except MutationRefusedError:
                 continue
             return
+
+
+def _check_metadata(record: TaskRecord, changed: dict[str, Any], principal: Principal) -> None:
+    """Check that a caller may give a task other metadata. The write has no effect if it has changed in between.
+
+    Raises:
+        MutationRefusedError: a value of the token's metadata would change, or the caller would not see the task any
+            more.
+    """
+    fixed = next(changed_values(record.metadata, changed, principal.restrictions), None)
+    if fixed is not None:
+        message = f"operations: the token does not allow {'.'.join(fixed)} to be changed"
+        raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "operations")
+    if not principal.visibility.sees(record.with_metadata(changed)):
+        message = "operations: the token sees only tasks that match its filter, and this task would not match it"
+        raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "operations")

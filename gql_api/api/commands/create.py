@@ -16,15 +16,16 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from gql_api import values
 from gql_api.access.principal import Principal
-from gql_api.access.visibility import EVERYTHING
+from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.aio.background import shielded
 from gql_api.api.commands import fail_points
 from gql_api.api.commands.changes import Changes
+from gql_api.api.commands.restrictions import allows_name, problems_of, restricted
 from gql_api.api.commands.task_input import TaskInput, check
 from gql_api.api.errors import ConflictError, MutationRefusedError, TaskErrorCode
 from gql_api.api.store.tasks import Document, TaskStore
 from gql_api.dispatch import Dispatcher, OperationalError, Transport
-from gql_api.record import due
+from gql_api.record import due, queries
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
@@ -94,7 +95,7 @@ class Creator:
         try:
             document = await self._store.create(task)
         except DuplicateKeyError:
-            return await self._resolve_duplicate(task)
+            return await self._resolve_duplicate(task, principal)
         fail_points.reached(fail_points.CREATED)
         await self._send([task], [document])
         fail_points.reached(fail_points.PUBLISHED)
@@ -118,7 +119,7 @@ class Creator:
         outcomes: list[Creation | MutationRefusedError] = []
         for start in range(0, len(prepared), _CONCURRENCY):
             outcomes += await asyncio.gather(
-                *(self._outcome(each, stored, inserted) for each in prepared[start : start + _CONCURRENCY])
+                *(self._outcome(each, stored, inserted, principal) for each in prepared[start : start + _CONCURRENCY])
             )
         return outcomes
 
@@ -127,14 +128,18 @@ class Creator:
         await self._publish([task])
 
     async def _outcome(
-        self, task: NewTask | MutationRefusedError, stored: dict[str, Document], inserted: set[str]
+        self,
+        task: NewTask | MutationRefusedError,
+        stored: dict[str, Document],
+        inserted: set[str],
+        principal: Principal,
     ) -> Creation | MutationRefusedError:
         if isinstance(task, MutationRefusedError):
             return task
         if task.id in stored:
             return Creation(TaskRecord(stored[task.id]), created=task.id in inserted)
         try:
-            return await self._resolve_duplicate(task)
+            return await self._resolve_duplicate(task, principal)
         except MutationRefusedError as refusal:
             return refusal
         except ConflictError as conflict:
@@ -159,8 +164,9 @@ class Creator:
         parents: dict[str, TaskRecord],
         principal: Principal,
     ) -> NewTask | MutationRefusedError:
-        definition = definitions.get(task_input.name)
-        if definition is None:
+        definition, restrictions = definitions.get(task_input.name), principal.restrictions
+        # A name that the token does not allow looks like an unknown one.
+        if definition is None or not allows_name(restrictions, task_input.name):
             message = f"name: no worker has announced a task named {task_input.name!r}; taskDefinitions lists all names"
             return MutationRefusedError.because(TaskErrorCode.UNKNOWN_TASK_NAME, message, "input", "name")
         if not definition.recorded:
@@ -169,10 +175,18 @@ class Creator:
             )
             return MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "input", "name")
         parent = parents.get(task_input.parent_id or "")
-        problems = check(task_input, definition, parent, self._settings)
+        task_input = restricted(task_input, definition, restrictions)
+        problems = [
+            *check(task_input, definition, parent, self._settings),
+            *problems_of(task_input, definition, restrictions),
+        ]
         if problems:
-            return MutationRefusedError.for_problems(problems, "input")
-        return task_input.new_task(task_input.task_id or str(uuid.uuid4()), definition, parent, principal)
+            return MutationRefusedError.for_problems(problems[: values.MAX_PROBLEMS], "input")
+        task = task_input.new_task(task_input.task_id or str(uuid.uuid4()), definition, parent, principal)
+        if not principal.visibility.sees(queries.expected(task)):
+            message = "input: the token sees only tasks that match its filter, and this task would not match it"
+            return MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "input")
+        return task
 
     async def _parents_of(self, inputs: Sequence[TaskInput], principal: Principal) -> dict[str, TaskRecord]:
         ids = {each.parent_id for each in inputs if each.parent_id is not None and values.is_text(each.parent_id)}
@@ -194,13 +208,13 @@ class Creator:
                 self._definitions[name] = now, cached[1] if cached is not None and same else found[name]
         return {name: self._definitions[name][1] for name in names if name in self._definitions}
 
-    async def _resolve_duplicate(self, task: NewTask) -> Creation:
+    async def _resolve_duplicate(self, task: NewTask, principal: Principal) -> Creation:
         """Return the task that has the idempotency key, or create the task once that one's key has expired."""
         key, lifetime = task.idempotency_key, self._settings.idempotency_key_seconds
         for _ in range(_MAX_KEY_TRIES if key is not None else 0):
             existing = await self._store.by_idempotency_key(task.key_space, task.name, key or "")
             if existing is not None and not await self._store.release_key(existing.id, lifetime):
-                return _earlier(existing, task)
+                return _earlier(existing, task, principal.visibility)
             with contextlib.suppress(DuplicateKeyError):
                 document = await self._store.create(task)
                 await self._send([task], [document])
@@ -297,8 +311,14 @@ class Creator:
             )
 
 
-def _earlier(existing: TaskRecord, task: NewTask) -> Creation:
-    """Return the task of an earlier call with the same key and input; of one with another input, name only the id."""
+def _earlier(existing: TaskRecord, task: NewTask, visibility: Visibility) -> Creation:
+    """Return the task of an earlier call with the same key and input; of one with another input, name only the id.
+
+    A task that its caller may not see any more, because its metadata has changed, is not named either.
+    """
+    if not visibility.sees(existing):
+        message = "idempotencyKey: must be new, got one that an earlier call has used"
+        raise MutationRefusedError.because(TaskErrorCode.IDEMPOTENCY_CONFLICT, message, "input", "idempotencyKey")
     if existing.input_digest == task.input_digest:
         return Creation(existing, created=False)
     message = f"idempotencyKey: must be new or come with the same input, got the key of task {existing.id}"

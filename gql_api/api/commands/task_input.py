@@ -22,7 +22,7 @@ from gql_api.values import Problem
 
 _MAX_KEY = 255
 _MAX_SECONDS = 10 * 366 * 86400
-_NOT_CONTENT = {"idempotency_key", "task_id", "as_stored", "shown", "owner", "tenant"}
+_NOT_CONTENT = {"idempotency_key", "task_id", "as_stored", "shown", "owner", "tenant", "has_forced_time_limit"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class TaskInput:
     as_stored: frozenset[str] = frozenset()
     # What clients see of that task's arguments, if some are hidden from them.
     shown: Arguments | None = None
-    # Those of that task; the caller is the owner of any other.
+    # True if the time limit is the longest that the token allows, not the caller's choice.
+    has_forced_time_limit: bool = False
+    # Those of that task; the caller is the owner of any other that has no parent.
     owner: str | None = None
     tenant: str | None = None
 
@@ -62,7 +64,7 @@ class TaskInput:
     ) -> NewTask:
         """Return the task of an input that was checked.
 
-        It belongs to the caller, a replay to the owner of the repeated task.
+        It belongs to the caller, a replay to the owner of the repeated task, and a child to the owner of its parent.
         """
         key = self.idempotency_key
         # Those of another task may have any form, whatever the annotations are.
@@ -75,6 +77,7 @@ class TaskInput:
         if definition.redaction is not None:
             shown = definition.redaction.apply(shown.args, shown.kwargs)
         limited = time_limited(self.time_limit_seconds)
+        owner, tenant = self._owner_and_tenant(parent, principal)
         return NewTask(
             id=task_id,
             name=self.name,
@@ -93,11 +96,17 @@ class TaskInput:
             idempotency_key=key,
             input_digest=None if key is None else self.digest(),
             replay_of=self.replay_of,
-            owner=principal.subject if self.replay_of is None else self.owner,
-            tenant=principal.tenant if self.replay_of is None else self.tenant,
+            owner=owner,
+            tenant=tenant,
             actor=principal.subject,
             key_space=None if key is None else principal.key_space,
         )
+
+    def _owner_and_tenant(self, parent: TaskRecord | None, principal: Principal) -> tuple[str | None, str | None]:
+        if self.replay_of is not None:
+            return self.owner, self.tenant
+        # An administrator may name a parent that belongs to somebody else.
+        return (principal.subject, principal.tenant) if parent is None else (parent.owner, parent.tenant)
 
 
 def check(
@@ -169,10 +178,14 @@ def _unenforceable_limit(task_input: TaskInput, definition: TaskDefinition) -> I
     queue = task_input.queue or definition.queue
     pools = [pool for name, pool in definition.unlimited if name == queue]
     if task_input.time_limit_seconds is not None and pools:
+        forced = task_input.has_forced_time_limit
+        advice = (
+            "the token requires a limit, so name another queue" if forced else "leave it out, or name another queue"
+        )
         yield Problem(
             ("timeLimitSeconds",),
             f"needs workers with the pool prefork or gevent, but a worker of queue {queue!r} has the pool {pools[0]}: "
-            "leave it out, or name another queue",
+            f"{advice}",
         )
 
 

@@ -25,15 +25,17 @@ from gql_api.values.operations import MetadataOp, Operation
 expose_enum(
     TaskErrorCode,
     {
-        TaskErrorCode.INVALID_INPUT: "An argument has a value that is not allowed, or the task is in a status in which "
-        "this cannot be done.",
-        TaskErrorCode.UNKNOWN_TASK_NAME: "No worker has announced a task function with this name.",
+        TaskErrorCode.INVALID_INPUT: "An argument has a value that is not allowed, in general or with the caller's "
+        "token, or the task is in a status in which this cannot be done.",
+        TaskErrorCode.UNKNOWN_TASK_NAME: "No worker has announced a task function with this name, or the caller's "
+        "token does not allow it.",
         TaskErrorCode.METADATA_TOO_LARGE: "The metadata has more bytes, keys or levels than allowed, or would have "
         "after the operations.",
-        TaskErrorCode.NOT_FOUND: "There is no task with this id.",
+        TaskErrorCode.NOT_FOUND: "There is no task with this id that the caller may see.",
         TaskErrorCode.ALREADY_FINAL: "The task has already ended, so it cannot be cancelled or rescheduled.",
         TaskErrorCode.IDEMPOTENCY_CONFLICT: "The idempotency key belongs to a task with another input, or other calls "
-        "are taking it at this moment; the message says which, and names that task. In the second case, call again.",
+        "are taking it at this moment; the message says which, and names that task if the caller may see it. In the "
+        "second case, call again.",
         TaskErrorCode.REVISION_CONFLICT: "The metadata has changed since expectedRevision. Read it and try again.",
     },
     description="The kind of an expected failure of a mutation.",
@@ -84,13 +86,14 @@ class CreateTaskInput:
     metadata: JSON | None = strawberry.field(
         default=UNSET,
         description="A JSON object of your own, which is stored with the task and which filters can search; {} by "
-        "default, at most 64 KiB unless METADATA_MAX_BYTES says otherwise.",
+        "default, at most 64 KiB unless METADATA_MAX_BYTES says otherwise. The metadata of the caller's token is "
+        "merged into it, and its values win.",
     )
     idempotency_key: str | None = strawberry.field(
         default=UNSET,
         description="A text of 1 to 255 characters that makes the call safe to repeat: the same key with the same "
-        "input returns the task that the first call created. Keys belong to the task name, and expire after 24 hours "
-        "unless IDEMPOTENCY_KEY_SECONDS says otherwise.",
+        "input returns the task that the first call created. Keys belong to the task name and to those who see the "
+        "same tasks, and expire after 24 hours unless IDEMPOTENCY_KEY_SECONDS says otherwise.",
     )
     scheduled_for: datetime | None = strawberry.field(
         default=UNSET,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import strawberry
 from strawberry import UNSET
 
+from gql_api.api.commands.restrictions import allows_name
 from gql_api.api.context import Info
 from gql_api.api.errors import BAD_INPUT, ClientError, InvalidRecordError
 from gql_api.api.schema.filters import TaskFilter, TaskOrder, query_of
@@ -109,10 +110,14 @@ class Query:
         )
         return TaskConnection.of(await page, request, query)
 
-    @strawberry.field(description="The task functions that createTask accepts, as workers announced them, by name.")
+    @strawberry.field(
+        description="The task functions that createTask accepts from the caller, as workers announced them, by name."
+    )
     async def task_definitions(self, info: Info) -> list[TaskDefinition]:
         """Read the announcements."""
-        return [TaskDefinition.of(definition) for definition in await info.context.store.definitions()]
+        restrictions = info.context.principal.restrictions
+        found = await info.context.store.definitions()
+        return [TaskDefinition.of(each) for each in found if allows_name(restrictions, each.name)]
 
     @strawberry.field(description="All queues with the number of tasks that wait in each, by name.")
     async def queues(self, info: Info) -> list[Queue]:

@@ -88,7 +88,11 @@ class Task(Node):
     worker: str | None = attribute(
         "record.worker", "The hostname of the worker that runs it or ran it last; null before the first start."
     )
-    owner: str | None = attribute("record.owner", "Reserved for the owner of the task; always null in this version.")
+    owner: str | None = attribute(
+        "record.owner",
+        "The subject that the task belongs to: the caller who created it, or the owner of its parent or of the task "
+        "that it repeats. Null for a task that was created without authentication.",
+    )
     idempotency_key: str | None = attribute(
         "record.idempotency_key",
         "The key with which createTask created it; null without one, and after the key has expired.",

@@ -9,6 +9,7 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 
 from gql_api import values
+from gql_api.access.visibility import Visibility
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.record import fields, queries, reads
 from gql_api.record.reads import Document, TaskRecord
@@ -43,18 +44,21 @@ class Definitions:
         rows = await self._definitions.aggregate(workers.definitions_with_workers(names))
         return workers.definitions_from([row async for row in rows])
 
-    async def read(self, definition_reads: list[DefinitionRead]) -> list[TaskDefinition | None]:
-        """Read definitions, with None for each function that no worker has announced."""
+    async def read(self, definition_reads: list[DefinitionRead], visibility: Visibility) -> list[TaskDefinition | None]:
+        """Read definitions, with None for each function that no worker has announced.
+
+        The version that a waiting task was made for is read if the task is visible.
+        """
         found = {each.name: each for each in await self.all(sorted({read.name for read in definition_reads}))}
         waiting = [read for read in definition_reads if read.waiting_id is not None and read.name in found]
-        own = await self._of_waiting(waiting, found) if waiting else {}
+        own = await self._of_waiting(waiting, found, visibility) if waiting else {}
         return [own.get(read.waiting_id or "") or found.get(read.name) for read in definition_reads]
 
     async def _of_waiting(
-        self, waiting: list[DefinitionRead], found: dict[str, TaskDefinition]
+        self, waiting: list[DefinitionRead], found: dict[str, TaskDefinition], visibility: Visibility
     ) -> dict[str, TaskDefinition]:
         """Return the definitions for tasks that were made for another version, or for one that no live worker has."""
-        wanted = await self._versions({read.waiting_id or "" for read in waiting})
+        wanted = await self._versions({read.waiting_id or "" for read in waiting}, visibility)
         own: dict[str, TaskDefinition] = {}
         unclear: dict[str, TaskDefinition] = {}
         for read in waiting:
@@ -66,18 +70,18 @@ class Definitions:
                 own[task_id] = version
         # Of each of these the arguments decide, which may be large: one is read at a time.
         for task_id, definition in unclear.items():
-            call = await self._call(task_id)
+            call = await self._call(task_id, visibility)
             if call is not None:
                 own[task_id] = versions.for_call(definition, wanted[task_id], *call)
         return own
 
     @limited
-    async def _versions(self, task_ids: Iterable[str]) -> dict[str, str | None]:
+    async def _versions(self, task_ids: Iterable[str], visibility: Visibility) -> dict[str, str | None]:
         texts = [task_id for task_id in task_ids if values.is_text(task_id)]
-        found = self._tasks.find(queries.by_ids(texts), queries.VERSION_ONLY)
+        found = self._tasks.find(visibility.narrowed(queries.by_ids(texts)), queries.VERSION_ONLY)
         return {record.id: queries.version_of(record) for record in map(TaskRecord, await found.to_list())}
 
     @limited
-    async def _call(self, task_id: str) -> tuple[list[Any], dict[str, Any]] | None:
-        document = await self._tasks.find_one(queries.by_id(task_id), queries.CALL_ONLY)
+    async def _call(self, task_id: str, visibility: Visibility) -> tuple[list[Any], dict[str, Any]] | None:
+        document = await self._tasks.find_one(visibility.narrowed(queries.by_id(task_id)), queries.CALL_ONLY)
         return None if document is None else queries.call_of(TaskRecord(document))

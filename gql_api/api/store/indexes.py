@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
 _MAX_SECONDS = 3600.0
+_INDEX_NOT_FOUND = 27
 
 
 class Indexes:
@@ -76,10 +77,26 @@ class Indexes:
             if (hint := validator.hint(error)) is not None:
                 logger.warning(hint)
 
+    async def _drop_former(self) -> None:
+        """Drop the index that an earlier version made. A process of that version makes it again when it starts."""
+        tasks = self._database[fields.TASKS]
+        try:
+            if fields.FORMER_UNIQUE_INDEX in await tasks.index_information():
+                await tasks.drop_index(fields.FORMER_UNIQUE_INDEX)
+        except OperationFailure as error:
+            if error.code != _INDEX_NOT_FOUND:  # another process has dropped it
+                logger.warning(
+                    "The index %s could not be dropped, which keeps two tokens of an owner from using one idempotency "
+                    "key: drop it yourself: %s",
+                    fields.FORMER_UNIQUE_INDEX,
+                    error,
+                )
+
     async def _create(self) -> None:
         await self._protect()
         tasks = self._database[fields.TASKS]
         await tasks.create_indexes(fields.UNIQUE_INDEXES)
+        await self._drop_former()
         self._unique.set()
         await tasks.create_indexes(fields.INDEXES)
         await self._database[fields.CHORDS].create_indexes(canvas.INDEXES)

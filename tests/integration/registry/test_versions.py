@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from owners import ALICE, BOB
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.store.definitions import DefinitionRead
 from gql_api.api.store.tasks import TaskStore
 from gql_api.dispatch import for_version
@@ -72,7 +74,7 @@ class _Deployment:
         """Create a task for a version, and return the version and the workers that the API shows for it."""
         message = for_version(None, f"add#{version}")
         await self.store.create(NewTask(id=task_id, name="add", message=message, **rest))
-        (found,) = await self.store.definition_reads.read([DefinitionRead("add", task_id)])
+        (found,) = await self.store.definition_reads.read([DefinitionRead("add", task_id)], EVERYTHING)
         assert found is not None
         return found.digest, found.workers
 
@@ -155,3 +157,19 @@ async def test_a_function_with_a_large_schema_keeps_fewer_versions(deployment: _
         deployment.start(f"v{number}", "x" * 100_000)
         deployment.stop(f"v{number - 1}")
     assert await deployment.current() == ("v20", ["v20"], 1)
+
+
+async def test_the_version_of_a_waiting_task_needs_its_visibility(deployment: _Deployment) -> None:
+    """A principal that does not see the task gets the newest version, as for an unknown id."""
+    deployment.start("one")
+    deployment.start("two")
+    message = for_version(None, "add#one")
+    await deployment.store.create(
+        NewTask(id="a", name="add", kwargs={"one": 1}, message=message, owner="alice", tenant="acme")
+    )
+    digests = []
+    for principal, task_id in ((ALICE, "a"), (BOB, "a"), (ALICE, "unknown")):
+        reads = [DefinitionRead("add", task_id)]
+        (found,) = await deployment.store.definition_reads.read(reads, principal.visibility)
+        digests.append(found and found.digest)
+    assert digests == ["one", "two", "two"]
