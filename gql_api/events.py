@@ -21,7 +21,7 @@ from gql_api.record import fields, logs
 from gql_api.record.fitness import rules
 from gql_api.record.logs import LogBatch
 from gql_api.record.model import MAX_INT
-from gql_api.record.reads import CODEC, FAST_CODEC, Document, TaskRecord
+from gql_api.record.reads import CODEC, FAST_CODEC, Document, TaskRecord, replaced_metadata
 
 MAX_BYTES = 32 * 1024
 
@@ -84,6 +84,10 @@ class Channels:
 def encode(document: Document) -> bytes:
     """Create the event for a stored record, of at most :data:`MAX_BYTES` wherever omitting fields can reach that."""
     kept = {name: value for name, value in document.items() if name not in fields.PRIVATE}
+    if (before := replaced_metadata(document)) is not None:
+        payload = _packed({**kept, fields.METADATA_BEFORE: before}, [])
+        if len(payload) <= MAX_BYTES:
+            return payload
     omitted: list[str] = []
     payload = _packed(kept, omitted)
     for name in fields.OMITTABLE:
@@ -113,11 +117,24 @@ def _packed(document: Document, omitted: list[str], deleted_at: datetime | None 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """The deletion of a task. ``record`` has the fields of its last record that filters read, if known."""
+    """The deletion of a task.
+
+    Attributes:
+        task_id: the task.
+        at: when it was deleted.
+        record: the fields of its last record that filters read, if known.
+        remains: what its tombstone knows of it, if that was read.
+    """
 
     task_id: str
     at: datetime
     record: TaskRecord | None = None
+    remains: TaskRecord | None = None
+
+    @property
+    def last(self) -> TaskRecord | None:
+        """The task before its deletion, as far as it is known."""
+        return self.remains if self.record is None else self.record
 
 
 def decode(payload: bytes, task_id: str | None = None) -> TaskRecord | Deletion:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cached_property, lru_cache
 
+from gql_api.access.lasting import lasting_part
 from gql_api.query.compile import CompiledFilter, compile_filter
 from gql_api.query.filter import TaskFilter
 from gql_api.record.reads import Document, TaskRecord
@@ -58,6 +59,23 @@ class Visibility:
     def and_also(self, filter_: TaskFilter) -> Visibility:
         """Return the visibility of those of the visible tasks that a filter matches."""
         return Visibility(TaskFilter(all_of=[self.filter, filter_]))
+
+    @cached_property
+    def lasting(self) -> Visibility:
+        """The tasks that are visible at some time of their lives, as far as that depends on what never changes."""
+        return Visibility(lasting_part(self.filter))
+
+    @cached_property
+    def is_lasting(self) -> bool:
+        """True if a visible task stays visible, whatever changes."""
+        return self.lasting == self
+
+    def certainly_sees(self, record: TaskRecord | None) -> bool:
+        """Return whether a task is visible; False if that depends on what is not known, like all of a task's fields."""
+        try:
+            return self.sees_everything or (record is not None and self.sees(record))
+        except LookupError:
+            return False
 
     @cached_property
     def _compiled(self) -> CompiledFilter:

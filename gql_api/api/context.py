@@ -23,6 +23,7 @@ from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader
 from gql_api.api.pubsub.task_feed import TaskFeed
+from gql_api.api.store.committed import VisibleTask
 from gql_api.api.store.definitions import DefinitionRead
 from gql_api.api.store.lists import ChildCount, ChildPage, TaskLists
 from gql_api.api.store.tasks import TaskStore
@@ -42,7 +43,7 @@ class Services:
     """
 
     store: TaskStore
-    tasks: BatchedReads[str, TaskRecord | None]
+    tasks: BatchedReads[VisibleTask, TaskRecord | None]
     feed: TaskFeed
     creator: Creator
     controller: Controller

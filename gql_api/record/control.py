@@ -30,6 +30,9 @@ from gql_api.record.writes import (
 NO_REASON = "cancelled"
 # A change whose reply was lost finds its token as long as no more than so many later changes have added theirs.
 _MAX_TOKENS = 10
+# Of the former metadata in a record. Larger ones are not kept, and those before them are unknown.
+_MAX_PAST = 5
+_MAX_PAST_BYTES = 16 * 1024
 _REQUESTED_AT = {"$ifNull": [f"${f.CANCEL_REQUESTED_AT}", NOW]}
 
 
@@ -140,6 +143,7 @@ def replace_metadata(
     changes: dict[str, Any] = {
         f.METADATA: literal(values.dump(metadata)),
         f.METADATA_REVISION: next_revision(announced),
+        f.METADATA_PAST: _past_with_replaced(next_revision(announced)),
     }
     if token is not None:
         tokens = {"$concatArrays": [{"$ifNull": [f"${f.METADATA_TOKENS}", []]}, [token]]}
@@ -147,6 +151,18 @@ def replace_metadata(
     unchanged = {**(fence or {}), f.METADATA_REVISION: seen}
     is_callers = fence is None
     return change(task_id, changes, fence=unchanged, final_too=is_callers, keeps_custom_state=True, announced=announced)
+
+
+def _past_with_replaced(revision: Any) -> dict[str, Any]:
+    """Return the expression for the former metadata with the present one, which the change of a revision replaces."""
+    replaced = {f.METADATA: f"${f.METADATA}", f.REVISION: revision, f.AT: NOW}
+    kept = {"$cond": [{"$isArray": f"${f.METADATA_PAST}"}, f"${f.METADATA_PAST}", []]}
+    all_ = {"$slice": [{"$concatArrays": [kept, [replaced]]}, -_MAX_PAST]}
+    branches = [
+        {"case": {"$lte": [{"$bsonSize": {f.METADATA_PAST: entries}}, _MAX_PAST_BYTES]}, "then": entries}
+        for entries in (all_, [replaced])
+    ]
+    return {"$switch": {"branches": branches, "default": REMOVE}}
 
 
 def with_key(key_space: str | None, name: str, key: str) -> Document:

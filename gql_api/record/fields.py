@@ -77,6 +77,11 @@ REPLAY_OF = "replay_of"
 REPLAYED = "replayed"
 # The revision of the last change of the metadata; a record without it has the metadata of its creation.
 METADATA_REVISION = "metadata_revision"
+# The former metadata, oldest first, each with the revision and the time of the change that replaced it.
+# With it the live feed knows what a principal could see. A record whose metadata has not changed does not have it.
+METADATA_PAST = "metadata_past"
+# In the event of a change of metadata only: the metadata before it.
+METADATA_BEFORE = "metadata_before"
 # The tokens of the last changes by task functions: a change whose reply was lost recognises itself by its token.
 METADATA_TOKENS = "metadata_marks"
 # The process that sends the message of a task that became due; see ``due.take``.
@@ -214,10 +219,10 @@ INDEXES = [
 # The fields that a too large event leaves out, in this order, until it fits.
 OMITTABLE = (RESULT, ARGS, KWARGS, ERROR, METADATA, PROGRESS)
 # The fields that every event has and few readers need: BSON within the event's BSON, decoded at the first access.
-LAZY = (ARGS, KWARGS, METADATA, HISTORY, CHILDREN)
+LAZY = (ARGS, KWARGS, METADATA, METADATA_BEFORE, HISTORY, CHILDREN)
 # The fields that clients do not see; events leave them out.
 PRIVATE = (
     MESSAGE_PARTS, CLAIM, WORKER_RUN, PID, TAKEN_BY, INPUT_DIGEST, METADATA_TOKENS, LOGGED, CHORD_RESULT,
     REPLAYED, REJECTIONS, LOST_WORKERS, SENDER_TOKEN, CHORD_ID, UNSENT, SET_ASIDE, WAITS_FOR, HIDDEN,
-    WAITS_KIND, KEY_SPACE, CANCEL_ACTOR,
+    WAITS_KIND, KEY_SPACE, CANCEL_ACTOR, METADATA_PAST,
 )  # fmt: skip

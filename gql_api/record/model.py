@@ -145,6 +145,14 @@ class Transition:
     actor: str | None = None
 
 
+class FormerMetadata(NamedTuple):
+    """Metadata as they were stored, with the revision and the time of the change that replaced them."""
+
+    stored: dict[str, Any]
+    revision: int
+    until: datetime
+
+
 # A tuple, because an enum's hash takes longer than three comparisons.
 _FINAL = tuple(FINAL)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
@@ -16,7 +16,16 @@ from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.fields import FINAL, WAITING, Status
 from gql_api.record.fitness import rules
-from gql_api.record.model import Arguments, ErrorInfo, MessageParts, NewTask, Progress, Transition, Version
+from gql_api.record.model import (
+    Arguments,
+    ErrorInfo,
+    FormerMetadata,
+    MessageParts,
+    NewTask,
+    Progress,
+    Transition,
+    Version,
+)
 
 Document = dict[str, Any]
 
@@ -140,6 +149,28 @@ def _message_parts(stored: Document) -> MessageParts:
     return MessageParts(**parts)
 
 
+def _former_metadata(stored: Any) -> tuple[FormerMetadata, ...]:
+    entries = stored if isinstance(stored, list) else []
+    return tuple(
+        FormerMetadata(entry[f.METADATA], entry[f.REVISION], _utc(entry[f.AT]))
+        for entry in entries
+        if isinstance(entry, dict)
+        and isinstance(entry.get(f.METADATA), dict)
+        and isinstance(entry.get(f.REVISION), int)
+        and isinstance(entry.get(f.AT), datetime)
+    )
+
+
+def replaced_metadata(document: Document) -> Document | None:
+    """Return the metadata that the last change of a record has replaced; None if it changed others, or none is kept."""
+    if document.get(f.METADATA_REVISION) != document[f.REVISION]:
+        return None
+    if (before := document.get(f.METADATA_BEFORE)) is not None:
+        return before if isinstance(before, dict) else None
+    former = _former_metadata(document.get(f.METADATA_PAST))
+    return former[-1].stored if former and former[-1].revision == document[f.REVISION] else None
+
+
 class TaskRecord:
     """A task, read from its document.
 
@@ -162,6 +193,8 @@ class TaskRecord:
     """The metadata in its form in MongoDB, which the paths of filters go by; see :mod:`gql_api.values`."""
     metadata_revision: Field[int | None] = Field(f.METADATA_REVISION, default=None)
     """The revision of the last change of the metadata; None when it has not changed."""
+    metadata_past: Field[Sequence[FormerMetadata]] = Field(f.METADATA_PAST, default=(), decode=_former_metadata)
+    """The former metadata that are kept, the latest last."""
     metadata_tokens: Field[Sequence[str]] = Field(f.METADATA_TOKENS, default=())
     """The tokens of the last changes of the metadata by task functions."""
 
@@ -330,7 +363,12 @@ class TaskRecord:
         if not status.is_final:
             document.pop(f.FINISHED_AT, None)
         if document.get(f.METADATA_REVISION) == self.revision:
-            unknown.add(f.METADATA)
+            replaced = replaced_metadata(document)
+            if replaced is None:
+                unknown.add(f.METADATA)
+            else:
+                document[f.METADATA] = replaced
+                unknown.discard(f.METADATA)
         # A retry or a replacement may go to another queue, also without a revision of its own.
         began_before = self.attempts > (1 if status in WAITING and self.status is Status.STARTED else 0)
         if began_before and (status in WAITING or self.status in WAITING):
@@ -343,6 +381,21 @@ class TaskRecord:
     def with_metadata(self, metadata: dict[str, Any]) -> TaskRecord:
         """Return the task as it would be with other metadata."""
         return TaskRecord({**self._load_lazy(), f.METADATA: values.dump(metadata)}, self.omitted - {f.METADATA})
+
+    def with_former_metadata(self, since: datetime) -> Iterator[TaskRecord]:
+        """Yield the task with each of the metadata that it had at or after a time and does not have any more, if kept.
+
+        The other fields have their present values, except that those are omitted whose former value is not known.
+        """
+        document, unknown = self._load_lazy(), {*self.omitted, f.UPDATED_AT, f.FINISHED_AT} - {f.METADATA}
+        history = document[f.HISTORY]
+        if self.attempts > (0 if self.status in WAITING else 1):
+            unknown.add(f.QUEUE)  # as in before()
+        if history[0][f.REVISION] > 1 or history[0].get(f.MESSAGE) == f.WAITS_FOR_STEP:
+            unknown |= {f.QUEUE, f.PARENT_ID}
+        for former in self.metadata_past:
+            if former.until >= since:
+                yield TaskRecord({**document, f.METADATA: former.stored}, frozenset(unknown))
 
     def _find(self, name: str) -> Any:
         """Return the value of a field that the document does not have yet, if any."""

@@ -8,14 +8,33 @@ from datetime import datetime
 from pymongo import UpdateOne
 
 from gql_api.record import fields as f
-from gql_api.record.fields import FINAL_NAMES
-from gql_api.record.reads import Document
-from gql_api.record.writes import NOW
+from gql_api.record.fields import FINAL_NAMES, Status
+from gql_api.record.reads import Document, TaskRecord
+from gql_api.record.writes import NOW, literal
+
+# The fields of a deleted task that its tombstone keeps, for those who could see it: none that has anything of its data.
+_KEPT = (f.OWNER, f.TENANT, f.NAME, f.QUEUE, f.PARENT_ID, f.CREATED_AT)
+_NOT_KEPT = frozenset({f.METADATA, f.FINISHED_AT, f.UPDATED_AT})
 
 
-def save_tombstones(task_ids: Sequence[str]) -> list[UpdateOne]:
+def save_tombstones(documents: Sequence[Document]) -> list[UpdateOne]:
     """Return the writes that leave tombstones. Run before the tasks are deleted: no late message may revive them."""
-    return [UpdateOne({f.ID: task_id}, [{"$set": {f.DELETED_AT: NOW}}], upsert=True) for task_id in task_ids]
+    return [UpdateOne({f.ID: each[f.ID]}, [{"$set": _tombstone(each)}], upsert=True) for each in documents]
+
+
+def _tombstone(document: Document) -> Document:
+    kept = {name: literal(document[name]) for name in _KEPT if document.get(name) is not None}
+    return {**kept, f.DELETED_AT: NOW}
+
+
+def remains_in(tombstone: Document) -> TaskRecord:
+    """Return what is left of a deleted task, to be compared with a visibility; it omits what is not known any more.
+
+    Tombstones of an earlier version have the id and the time only.
+    """
+    unknown = _NOT_KEPT if f.CREATED_AT in tombstone else _NOT_KEPT.union(_KEPT)
+    # A record has these, and no visibility depends on them.
+    return TaskRecord({**tombstone, f.REVISION: 1, f.STATUS: Status.SUCCESS}, unknown)
 
 
 def tombstones_of(task_ids: Sequence[str]) -> Document:

@@ -12,6 +12,7 @@ import pytest
 from fault_site import Site
 from pymongo.errors import PyMongoError
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.errors import ClientError
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.store.tasks import TaskStore
@@ -71,20 +72,23 @@ async def test_no_read_behind_a_barrier_misses_what_the_last_primary_acknowledge
 
         async def versions() -> set[tuple[str, Status]]:
             return {
-                (id_, version.status) for id_, version in (await store.committed.versions([ended, deleted])).items()
+                (id_, version.status)
+                for id_, version in (await store.committed.versions([ended, deleted], EVERYTHING)).items()
             }
 
         async def records() -> set[tuple[str, Status]]:
-            return {(record.id, record.status) for record in await store.committed.records([ended, deleted])}
+            return {
+                (record.id, record.status) for record in await store.committed.records([ended, deleted], EVERYTHING)
+            }
 
         async def changed() -> set[tuple[str, Status]]:
-            return {(record.id, record.status) async for record in feed.lists.changed_since(_LONG_AGO)}
+            return {(record.id, record.status) async for record in feed.lists.changed_since(_LONG_AGO, EVERYTHING)}
 
         async def deletions() -> set[str]:
-            return {task_id async for task_id, _ in store.deletions.since(_LONG_AGO)}
+            return {each.task_id async for each in store.deletions.since(_LONG_AGO, EVERYTHING)}
 
         async def lines() -> list[str]:
-            return [line.message for line in await store.log_lines.after(ended, 0, LogLevel.DEBUG, 10)]
+            return [line.message for line in await store.log_lines.after(ended, 0, LogLevel.DEBUG, 10, EVERYTHING)]
 
         async with _overtaken(replicated_site, store) as (ended, deleted):
             for read in versions, records, changed, deletions, lines:

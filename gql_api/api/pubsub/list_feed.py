@@ -2,7 +2,8 @@
 
 One pattern subscription receives all events while there is a watcher. Events are only a fast path here too: after each
 reconnect, and at intervals, the feed scans MongoDB. A scan reads what a majority has, behind a barrier, so that it
-delivers nothing that can be lost, and finds which of the versions that events had brought are lost.
+delivers nothing that can be lost, and finds which of the versions that events had brought are lost. Events and scans
+are for all watchers, and each mailbox compares them with the visibility of its watcher.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo.errors import PyMongoError
 
 from gql_api import events
-from gql_api.access.visibility import EVERYTHING
+from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.api.errors import ClientError, OverloadedError
 from gql_api.api.pubsub.connection import PATTERN, PubSubConnection
 from gql_api.api.pubsub.list_mailbox import ListMailbox, Predicate
@@ -97,19 +98,24 @@ class ListFeed:
         return self._watchers.listening_since is not None
 
     @contextlib.asynccontextmanager
-    async def watch(self, predicate: Predicate, conditions: int = 1) -> AsyncIterator[ListMailbox]:
-        """Open a mailbox for the changes from now on.
+    async def watch(
+        self, visibility: Visibility, predicate: Predicate, conditions: int = 1, since: datetime | None = None
+    ) -> AsyncIterator[ListMailbox]:
+        """Open a mailbox for the changes of visible tasks from now on.
 
         Args:
+            visibility: which tasks there are for the watcher.
             predicate: the filter.
-            conditions: how many conditions it has, for the limit of all filters.
+            conditions: how many conditions it has, for the limit of all filters. Those of the visibility count too.
+            since: the time from which on the watcher reads changes from MongoDB too, if it does.
 
         When the mailbox opens, Redis has acknowledged the subscription. While Redis is down, the mailbox opens after a
         short wait, and scans of MongoDB find the changes.
         """
+        conditions += conditions_in(visibility.query) if visibility.query else 0
         if self.watched_conditions + conditions > self._max_conditions:
             raise OverloadedError("watched conditions", "The API watches lists with too many conditions")
-        mailbox = ListMailbox(predicate)
+        mailbox = ListMailbox(visibility, predicate, since)
         watchers = self._watchers
         if not watchers:
             self._connection.subscribe(self._channels.all_tasks, PATTERN)
@@ -120,6 +126,8 @@ class ListFeed:
                 began = await self._records.now()
                 watchers.watched_since = watchers.watched_since or began
                 self._scanned_until = self._scanned_until or began
+            if mailbox.since is None and not visibility.is_lasting:
+                mailbox.since = await self._records.now()
             await self._connection.acknowledged(self._channels.all_tasks, kind=PATTERN)
             watchers.listening_since = watchers.listening_since or await self._records.now()
             yield mailbox
@@ -130,14 +138,18 @@ class ListFeed:
                 self._connection.unsubscribe(self._channels.all_tasks, PATTERN)
                 self._scanned_until = None
 
-    async def changed_since(self, since: datetime, fields: dict[str, int] | None = None) -> AsyncIterator[TaskRecord]:
+    async def changed_since(
+        self, since: datetime, visibility: Visibility, fields: dict[str, int] | None = None
+    ) -> AsyncIterator[TaskRecord]:
         """Read the tasks that have changed since a time, in the order of their changes, as a majority has them.
 
-        Behind a barrier (``TaskStore.committed``) it misses no change that was stored before.
+        Those that are not visible, and may have been so before, are among them: the caller compares each with the
+        visibility. Behind a barrier (``TaskStore.committed``) it misses no change that was stored before.
         """
         after, lists, start_session = Position(since, ""), self._records.lists, self._records.committed.session
         while True:
-            records = await lists.page({}, PageRequest(_BY_CHANGE, _PAGE, after), EVERYTHING, fields, start_session)
+            request = PageRequest(_BY_CHANGE, _PAGE, after)
+            records = await lists.page({}, request, visibility.lasting, fields, start_session)
             for record in records:
                 yield record
             if len(records) < _PAGE:
@@ -202,7 +214,7 @@ class ListFeed:
             await self._records.committed.barrier()
             await self._check(held)  # a scan finds out whether a task that has vanished was deleted
             for start in range(0, len(jumps), _PAGE):
-                for record in await self._records.committed.records(jumps[start : start + _PAGE]):
+                for record in await self._records.committed.records(jumps[start : start + _PAGE], EVERYTHING):
                     self._watchers.put(record, is_sudden=True, is_certain=True)
         except PyMongoError as error:
             logger.warning("MongoDB does not answer, the next scan finds what it has lost: %s", error)
@@ -211,7 +223,7 @@ class ListFeed:
         until, found, missed = await self._records.now() - margin, 0, list[str]()
         unconfirmed = self._watchers.received.unconfirmed()
         await self._records.committed.barrier()
-        async for record in self.changed_since(since, queries.CHANGE_ONLY):
+        async for record in self.changed_since(since, EVERYTHING, queries.CHANGE_ONLY):
             if unconfirmed.get(record.id) == record.version:
                 self._watchers.confirm(record.id, unconfirmed.pop(record.id))
             elif self._watchers.is_news(record) and self._watchers.concerns(record.id, record.updated_at):
@@ -219,14 +231,14 @@ class ListFeed:
                     missed.append(record.id)
                 unconfirmed.pop(record.id, None)
         for start in range(0, len(missed), _PAGE):
-            for record in await self._records.committed.records(missed[start : start + _PAGE]):
+            for record in await self._records.committed.records(missed[start : start + _PAGE], EVERYTHING):
                 found += self._watchers.put(record, is_sudden=True, is_certain=True)
         corrected, vanished = await self._check(unconfirmed)
         # Read after the tasks: a task has its tombstone before it is deleted.
-        async for task_id, at in self._records.deletions.since(since):
-            vanished.pop(task_id, None)
-            if self._watchers.concerns(task_id, at) and at <= until:
-                found += self._watchers.delete(Deletion(task_id, at))
+        async for deletion in self._records.deletions.since(since, EVERYTHING):
+            vanished.pop(deletion.task_id, None)
+            if self._watchers.concerns(deletion.task_id, deletion.at) and deletion.at <= until:
+                found += self._watchers.delete(deletion)
         found += corrected + sum(self._watchers.retract(task_id, lost) for task_id, lost in vanished.items())
         if self._scanned_until is not None:  # the last watcher may have left meanwhile
             self._scanned_until = until
@@ -241,7 +253,7 @@ class ListFeed:
         ids, found, vanished = list(held), 0, dict[str, Version]()
         for start in range(0, len(ids), _PAGE):
             chunk = ids[start : start + _PAGE]
-            stored = await self._records.committed.versions(chunk)
+            stored = await self._records.committed.versions(chunk, EVERYTHING)
             vanished |= {task_id: held[task_id] for task_id in chunk if task_id not in stored}
             lost = []
             for task_id, version in stored.items():
@@ -249,6 +261,6 @@ class ListFeed:
                     self._watchers.confirm(task_id, version)
                 elif not version.is_news(held[task_id]):
                     lost.append(task_id)
-            for record in await self._records.committed.records(lost) if lost else ():
+            for record in await self._records.committed.records(lost, EVERYTHING) if lost else ():
                 found += self._watchers.correct(record, held[record.id])
         return found, vanished

@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from gql_api.access.visibility import Visibility
 from gql_api.api.errors import ApiError
 from gql_api.events import Deletion
 from gql_api.record.model import NO_VERSION, Version
@@ -27,6 +28,14 @@ Predicate = Callable[[TaskRecord], bool]
 
 class FellBehindError(ApiError):
     """More changes wait for a watcher than its mailbox keeps."""
+
+
+def _judged(predicate: Predicate, record: TaskRecord) -> bool | None:
+    """Return the result of a predicate; None if it depends on fields that the record does not have."""
+    try:
+        return predicate(record)
+    except LookupError:
+        return None
 
 
 @dataclass
@@ -48,6 +57,15 @@ class RecordChange:
         except LookupError:
             return True
 
+    def was_visible(self, visibility: Visibility) -> bool | None:
+        """Return whether the task was visible before the change; None if that is not known."""
+        try:
+            if self._before is not None and visibility.sees(self._before):
+                return True
+        except LookupError:
+            return None
+        return None if self.is_sudden else False
+
     @cached_property
     def _before(self) -> TaskRecord | None:
         return self.record.before()
@@ -55,20 +73,35 @@ class RecordChange:
 
 @dataclass(frozen=True, slots=True)
 class PendingChange:
-    """The latest change of a task. ``matches`` is None until the record has been read."""
+    """The latest change of a task.
+
+    Attributes:
+        latest: the change.
+        matches: whether the task is visible and the filter matches it; None until the record has been read.
+        is_known: whether the watcher may know that the task exists: it is visible, or was before it changed.
+    """
 
     latest: TaskRecord | Deletion
     matches: bool | None
+    is_known: bool = True
 
 
 @dataclass(eq=False)
 class ListMailbox:
-    """A mailbox for the changes of tasks that a filter matches, has matched, or may have matched.
+    """A mailbox for the changes of visible tasks that a filter matches, has matched, or may have matched.
 
-    It contains only the latest change of each task. Tasks that the filter never matched take no space.
+    It contains only the latest change of each task. Tasks that the filter never matched take no space, and so do those
+    that were not visible.
+
+    Attributes:
+        visibility: the tasks that there are for the watcher.
+        matches: the filter.
+        since: the time from which on the watcher may have received tasks, if that is needed.
     """
 
+    visibility: Visibility
     matches: Predicate
+    since: datetime | None = None
     _waiting: dict[str, PendingChange] = field(default_factory=dict)
     # By id: the last version that a replay has read before its event came, and the time of that.
     _replayed: OrderedDict[str, tuple[Version, float]] = field(default_factory=OrderedDict)
@@ -81,20 +114,39 @@ class ListMailbox:
         if not record.version.is_news(self._replayed.get(record.id, _NOT_REPLAYED)[0]):
             return
         self._replayed.pop(record.id, None)  # or a later correction could not go back to it
-        try:
-            matches = self.matches(record)
-        except LookupError:
-            matches = None
+        if not self.visibility.sees_everything:
+            self._put_if_visible(change)
+            return
+        matches = _judged(self.matches, record)
         if matches is not False or record.id in self._waiting or change.may_have_matched(self.matches):
             self._add(record.id, PendingChange(record, matches))
 
+    def _put_if_visible(self, change: RecordChange) -> None:
+        record = change.record
+        if _judged(self.visibility.lasting.sees, record) is False:
+            return  # it was never visible
+        is_visible = _judged(self.visibility.sees, record)
+        matches = False if is_visible is False else _judged(self.matches, record)
+        pending = self._waiting.get(record.id)
+        if matches is False and pending is None and not change.may_have_matched(self.matches):
+            return
+        is_known = is_visible or (pending is not None and pending.is_known) or change.was_visible(self.visibility)
+        if matches is False and is_known is False:
+            return
+        if not is_known or (matches and is_visible is None):
+            matches = None  # MongoDB decides
+        self._add(record.id, PendingChange(record, matches, is_known=bool(is_known)))
+
     def delete(self, deletion: Deletion, *, is_sudden: bool) -> None:
         """Add the deletion of a task; ``is_sudden`` is the same as for :class:`RecordChange`."""
-        try:
-            matched = is_sudden or deletion.record is None or self.matches(deletion.record)
-        except LookupError:
-            matched = True
-        if matched or deletion.task_id in self._waiting:
+        pending = self._waiting.get(deletion.task_id)
+        if not self.visibility.certainly_sees(deletion.last):
+            if pending is not None and pending.is_known:
+                # For the watcher the task has left: it may have been deleted when it was not visible any more.
+                self._waiting[deletion.task_id] = replace(pending, matches=False)
+            return
+        matched = is_sudden or deletion.record is None or _judged(self.matches, deletion.record) is not False
+        if matched or pending is not None:
             self._add(deletion.task_id, PendingChange(deletion, matched))
 
     def replayed(self, record: TaskRecord, began: datetime) -> None:

@@ -23,6 +23,8 @@ class Mailbox:
 
     # There are thousands of mailboxes, and the event loop passes through all of them: slots make that faster.
     __slots__ = ("_accept", "_is_deleted", "_is_due", "_newest", "_schedule", "_waiting", "version")
+    # True for a watcher from whom the task has always been hidden so far.
+    is_hidden: bool = False
 
     def __init__(self) -> None:
         self._newest: TaskRecord | None = None
@@ -48,8 +50,11 @@ class Mailbox:
         """
         self._schedule, self._accept = schedule, accept
 
-    def delete(self) -> None:
-        """Note that the task has been deleted: :meth:`take` returns None behind the last record."""
+    def delete(self, _last: TaskRecord | None = None, /) -> None:
+        """Note that the task has been deleted: :meth:`take` returns None behind the last record.
+
+        A mailbox of a watcher that does not see all tasks compares the last record with its visibility.
+        """
         self._is_deleted = True
         self._wake()
 
@@ -126,7 +131,10 @@ class LogMailbox:
     slow watcher costs bounded memory and misses nothing.
     """
 
+    is_hidden: bool = False
+
     def __init__(self) -> None:
+        self.has_left = False
         self.version = NO_VERSION  # the newest received
         self.is_final = False
         self._until: int | None = None
@@ -152,9 +160,15 @@ class LogMailbox:
         """Continue from an earlier version; see :meth:`Mailbox.rebase`."""
         self.version = version
 
-    def delete(self) -> None:
+    def delete(self, _last: TaskRecord | None = None, /) -> None:
         """Note that the task has been deleted: it was final, and no lines will follow."""
         self.is_final = True
+        self._filled.set()
+
+    def leave(self) -> None:
+        """Note that the task is not visible any more: its lines that wait are dropped, and the watcher ends."""
+        self.has_left = True
+        self._batches.clear()
         self._filled.set()
 
     def put_lines(self, batch: LogBatch) -> None:
@@ -189,6 +203,6 @@ class LogMailbox:
         self._filled.clear()
         batches, self._batches = self._batches, []
         must_read, self._must_read = self._must_read, False
-        if must_read or self.is_final:
+        if must_read or self.is_final or self.has_left:
             return None
         return [line for batch in batches for line in batch.lines or ()]

@@ -17,8 +17,10 @@ from typing import Self, TypeVar
 from pymongo.errors import PyMongoError
 
 from gql_api import events
+from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.aio.background import background
 from gql_api.api.pubsub.connection import PubSubConnection
+from gql_api.api.pubsub.judging import log_mailbox_for, mailbox_for
 from gql_api.api.pubsub.list_feed import EVENT_GRACE, ListFeed
 from gql_api.api.pubsub.mailbox import LogMailbox, Mailbox
 from gql_api.api.pubsub.refusals import MAX_JUMP, contained
@@ -91,18 +93,19 @@ class TaskFeed:
         """The number of tasks being watched."""
         return len(self._mailboxes)
 
-    def watch(self, task_id: str) -> contextlib.AbstractAsyncContextManager[Mailbox]:
-        """Open a mailbox for the changes of one task.
+    def watch(self, task_id: str, visibility: Visibility) -> contextlib.AbstractAsyncContextManager[Mailbox]:
+        """Open a mailbox for the changes of one task, for as long as it is visible.
 
         When the mailbox opens, Redis has acknowledged the subscription, so that no later change is missed. While Redis
         is down, the mailbox opens after a short wait, and the backstop finds the changes.
         """
-        return _Watch(self._connection, self._mailboxes, task_id, self._channels.task(task_id))
+        mailbox = mailbox_for(visibility)
+        return _Watch(self._connection, self._mailboxes, task_id, self._channels.task(task_id), mailbox)
 
     @contextlib.asynccontextmanager
-    async def watch_log(self, task_id: str) -> AsyncIterator[LogMailbox]:
+    async def watch_log(self, task_id: str, visibility: Visibility) -> AsyncIterator[LogMailbox]:
         """Open a mailbox for the log of one task, and for the end of the task; see :meth:`watch`."""
-        mailbox = LogMailbox()
+        mailbox = log_mailbox_for(visibility)
         with (
             self._joined(self._mailboxes, task_id, self._channels.task(task_id), mailbox) as of_task,
             self._joined(self._log_mailboxes, task_id, self._channels.log(task_id), mailbox) as of_log,
@@ -175,7 +178,7 @@ class TaskFeed:
         if not self._log_mailboxes:
             return
         try:
-            counts = await self._records.log_lines.counts(list(self._log_mailboxes))
+            counts = await self._records.log_lines.counts(list(self._log_mailboxes), EVERYTHING)
         except PyMongoError as error:
             logger.warning("MongoDB does not answer, watched logs are read again later: %s", error)
             return
@@ -201,12 +204,13 @@ class _Watch(contextlib.AbstractAsyncContextManager[Mailbox]):
         mailboxes: dict[str, set[Mailbox | LogMailbox]],
         task_id: str,
         channel: str,
+        mailbox: Mailbox,
     ) -> None:
         self._connection = connection
         self._mailboxes = mailboxes
         self._task_id = task_id
         self._channel = channel
-        self._mailbox = Mailbox()
+        self._mailbox = mailbox
 
     async def __aenter__(self) -> Mailbox:
         _join(self._connection, self._mailboxes, self._task_id, self._channel, self._mailbox)
@@ -249,15 +253,18 @@ def _deliver(event: TaskRecord | events.Deletion, watchers: Iterable[Mailbox | L
     """Deliver an event, and return whether MongoDB has to decide.
 
     It has to if the event contradicts another one that a watcher has received, or has a revision that is so much higher
-    that no event of the task would be news after it.
+    that no event of the task would be news after it, or does not have what decides whether the task is visible.
     """
     if not isinstance(event, TaskRecord):
         for mailbox in watchers:
-            mailbox.delete()
+            mailbox.delete(event.last)
         return False
     version, is_unclear = event.version, False
     for mailbox in watchers:
-        is_jump = version.revision - mailbox.version.revision > MAX_JUMP
-        if is_jump or (not mailbox.put(event, version) and version.contradicts(mailbox.version)):
+        try:
+            is_jump = version.revision - mailbox.version.revision > MAX_JUMP
+            if is_jump or (not mailbox.put(event, version) and version.contradicts(mailbox.version)):
+                is_unclear = True
+        except LookupError:
             is_unclear = True
     return is_unclear

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from pymongo.errors import PyMongoError
 
+from gql_api.access.visibility import EVERYTHING
+from gql_api.api.pubsub.judging import is_seen
 from gql_api.api.pubsub.mailbox import LogMailbox, Mailbox
 from gql_api.api.store.committed import CommittedReads
 from gql_api.api.store.deletions import Deletions
@@ -24,7 +26,8 @@ _Held = list[tuple[AnyMailbox, Version]]
 class TaskRepair:
     """The repair of mailboxes, by id of the task.
 
-    It reads MongoDB behind a barrier. What MongoDB does not show then, though a mailbox had it before, is lost:
+    It reads MongoDB for all watchers, behind a barrier, and each mailbox compares what it finds with the visibility of
+    its watcher. What MongoDB does not show then, though a mailbox had it before, is lost:
     progress that a killed server or a replaced primary had announced, or a state that a watcher had read from there.
     """
 
@@ -57,14 +60,14 @@ class TaskRepair:
 
     async def _repair(self, held: Mapping[str, _Held], wait_for_events: Callable[[], Awaitable[None]] | None) -> int:
         await self._committed.barrier()
-        stored = await self._committed.versions(held)
+        stored = await self._committed.versions(held, EVERYTHING)
         newer = self._newer(stored)
         if newer and wait_for_events is not None:
             await wait_for_events()
             newer = self._newer(stored)
         lost = {id_: boxes for id_ in stored if (boxes := _lost(held[id_], stored[id_]))}
         found = 0
-        for record in await self._committed.records({*newer, *lost}) if newer or lost else ():
+        for record in await self._committed.records({*newer, *lost}, EVERYTHING) if newer or lost else ():
             found += sum(_correct(mailbox, version, record) for mailbox, version in lost.get(record.id, ()))
             found += sum(_put_missed(mailbox, record) for mailbox in self._mailboxes.get(record.id, ()))
         await self._delete({id_: boxes for id_, boxes in held.items() if id_ not in stored})
@@ -72,13 +75,15 @@ class TaskRepair:
 
     async def _delete(self, missing: Mapping[str, _Held]) -> None:
         """End the mailboxes of the tasks that do not exist any more."""
-        # A task that no watcher has seen may not exist yet: only its tombstone shows that it will not come.
-        unseen = [id_ for id_, boxes in missing.items() if any(version == NO_VERSION for _, version in boxes)]
-        deleted = await self._deletions.among(unseen) if unseen else ()
+        # A task that a watcher has not seen may not exist yet: only its tombstone shows that it will not come.
+        unseen = [id_ for id_, boxes in missing.items() if not all(is_seen(*held) for held in boxes)]
+        deleted = await self._deletions.among(unseen, EVERYTHING) if unseen else {}
         for id_, boxes in missing.items():
             for mailbox, version in boxes:
-                if version != NO_VERSION or id_ in deleted:
+                if is_seen(mailbox, version):
                     mailbox.delete()
+                elif id_ in deleted:
+                    mailbox.delete(deleted[id_].last)
 
     def _newer(self, stored: Mapping[str, Version]) -> list[str]:
         """Return the tasks of which MongoDB has news for one of their watchers."""
@@ -113,5 +118,5 @@ def _correct(mailbox: AnyMailbox, lost: Version, record: TaskRecord) -> bool:
 def _put_missed(mailbox: AnyMailbox, record: TaskRecord) -> bool:
     """Deliver a record, and return whether its event was missed."""
     # A new watcher has no version until it has read MongoDB for the first time: it has missed nothing.
-    is_seen = mailbox.version != NO_VERSION
-    return mailbox.put(record, record.version) and is_seen
+    was_seen = is_seen(mailbox, mailbox.version)
+    return mailbox.put(record, record.version) and was_seen

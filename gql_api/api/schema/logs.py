@@ -16,6 +16,7 @@ from gql_api.api.schema.pagination import MAX_PAGE_SIZE, CursorError, LogCursor,
 from gql_api.api.schema.scalars import expose_enum
 from gql_api.api.schema.types import PageInfo
 from gql_api.api.store.budget import current_budget
+from gql_api.api.store.committed import VisibleTask
 from gql_api.record.logs import LogLevel, LogLine
 from gql_api.record.reads import TaskRecord
 
@@ -80,7 +81,7 @@ async def log_page(info: Info, task_id: str, first: int, after: str | None, leve
     """
     size, position = checked_size("first", first), _position(task_id, after)
     # One more line shows whether there is a next page.
-    lines = await info.context.store.log_lines.after(task_id, position, level, size + 1)
+    lines = await info.context.store.log_lines.after(task_id, position, level, size + 1, info.context.visibility)
     current_budget().spend(sum(len(line.message.encode()) for line in lines), info.context.store.max_bytes)
     nodes = [TaskLog.of(task_id, line) for line in lines[:size]]
     return TaskLogConnection(
@@ -96,38 +97,41 @@ async def log_page(info: Info, task_id: str, first: int, after: str | None, leve
 
 
 async def follow_log(
-    services: Services, task_id: str, after: str | None, level: LogLevel, *, waits: bool = False
+    services: Services, task: VisibleTask, after: str | None, level: LogLevel, *, waits: bool = False
 ) -> AsyncGenerator[TaskLog, None]:
     """Yield the lines that are stored after a cursor, then new ones, until the task has ended and all are yielded.
 
+    A task that is not visible any more has ended.
+
     Raises:
-        ClientError: there is no task with this id and ``waits`` is false, or the cursor does not belong to its log.
+        ClientError: there is no such task and ``waits`` is false, or the cursor does not belong to its log.
     """
+    task_id = task.task_id
     if not values.is_text(task_id):
         raise ClientError.not_found(task_id)
     position = _position(task_id, after)
-    async with services.feed.watch_log(task_id) as mailbox:
-        record = await read_to_watch(task_id, services, waits=waits)
+    async with services.feed.watch_log(*task) as mailbox:
+        record = await read_to_watch(task, services, waits=waits)
         if record is not None:
             mailbox.put(record, record.version)
-        while True:
+        while not mailbox.has_left:
             # Read before MongoDB is: the lines of a task are stored before its end is.
             is_last = mailbox.is_final
             if is_last:  # no later read will find what a new primary does not show yet
                 await services.store.committed.barrier()
-            async for line in _stored(services, task_id, position, level):
+            async for line in _stored(services, task, position, level):
                 position = line.position
                 yield TaskLog.of(task_id, line)
             if is_last:
                 return
             async for line in _received(mailbox):
-                if line.position > position:
+                if line.position > position and not mailbox.has_left:
                     position = line.position
                     if line.level >= level:
                         yield TaskLog.of(task_id, line)
 
 
-async def read_to_watch(task_id: str, services: Services, *, waits: bool) -> TaskRecord | None:
+async def read_to_watch(task: VisibleTask, services: Services, *, waits: bool) -> TaskRecord | None:
     """Read a task for its watcher: the state that the primary has, but an end only when it cannot be lost any more.
 
     Returns:
@@ -136,18 +140,20 @@ async def read_to_watch(task_id: str, services: Services, *, waits: bool) -> Tas
     Raises:
         ClientError: there is no task with this id, or it was deleted.
     """
-    record = await services.tasks.load(task_id)
+    record = await services.tasks.load(task)
     if record is not None and record.is_final:
-        record = await services.store.committed.load(task_id)
-    if record is None and (not waits or await services.store.deletions.is_deleted(task_id)):
-        raise ClientError.not_found(task_id)
+        record = await services.store.committed.load(*task)
+    if record is None and (not waits or await services.store.deletions.is_deleted(*task)):
+        raise ClientError.not_found(task.task_id)
     return record
 
 
-async def _stored(services: Services, task_id: str, position: int, level: LogLevel) -> AsyncGenerator[LogLine, None]:
+async def _stored(
+    services: Services, task: VisibleTask, position: int, level: LogLevel
+) -> AsyncGenerator[LogLine, None]:
     """Yield all lines that MongoDB has after a position."""
     while True:
-        lines = await services.store.log_lines.after(task_id, position, level, MAX_PAGE_SIZE)
+        lines = await services.store.log_lines.after(task.task_id, position, level, MAX_PAGE_SIZE, task.visibility)
         for line in lines:
             yield line
         if len(lines) < MAX_PAGE_SIZE:

@@ -21,6 +21,7 @@ from gql_api.api.schema.scalars import or_default
 from gql_api.api.schema.task_changes import ListWatch, TaskChange
 from gql_api.api.schema.tasks import Task
 from gql_api.api.store.budget import begin_event
+from gql_api.api.store.committed import VisibleTask
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Policy
 from gql_api.record.logs import LogLevel
@@ -50,8 +51,9 @@ class Subscription:
 
     @strawberry.subscription(
         description="One task: its present state at once, then its state after each change, with rising revisions. "
-        "Completes when the task is final, or was deleted. A slow client skips intermediate states and always receives "
-        "the newest one. An unknown id is an error with the code NOT_FOUND, unless waitForCreation is true."
+        "Completes when the task is final, was deleted, or is not visible to the caller any more. A slow client skips "
+        "intermediate states and always receives the newest one. An unknown id is an error with the code NOT_FOUND, "
+        "unless waitForCreation is true."
     )
     async def task_updated(
         self,
@@ -64,10 +66,11 @@ class Subscription:
         fanout = info.context.fanout or Fanout()
         if not values.is_text(id):
             raise ClientError.not_found(id)
-        async with services.feed.watch(id) as mailbox:
+        seen = VisibleTask(id, info.context.visibility)
+        async with services.feed.watch(*seen) as mailbox:
             fanout.open()
             waits = or_default(wait_for_creation, False)
-            await fanout.snapshot(functools.partial(_read_snapshot, id, mailbox, services, waits=waits))
+            await fanout.snapshot(functools.partial(_read_snapshot, seen, mailbox, services, waits=waits))
             mailbox.deliver_directly(services.tick_queue.schedule, functools.partial(_publish, fanout))
             while (received := await mailbox.take()) is not None:
                 record = await _complete(received, mailbox, info) if received.omitted else received
@@ -103,7 +106,8 @@ class Subscription:
         """Watch the tasks that match a filter."""
         fanout = info.context.fanout or Fanout()
         selected = frozenset(_names(info.selected_fields))
-        watch = ListWatch(info.context.services, compiled_filter(or_default(filter, None)), selected)
+        compiled = compiled_filter(or_default(filter, None))
+        watch = ListWatch(info.context.services, info.context.visibility, compiled, selected)
         changes = watch.changes(or_default(since, None), fanout.open)
         async with contextlib.aclosing(changes):
             async for change in changes:
@@ -112,8 +116,8 @@ class Subscription:
 
     @strawberry.subscription(
         description="The log of one task: the stored lines after the cursor, then new lines as the task logs "
-        "them. Completes when the task is final and all its lines are sent. An unknown id is an error with the code "
-        "NOT_FOUND, unless waitForCreation is true."
+        "them. Completes when the task is final and all its lines are sent, or when the task is not visible to the "
+        "caller any more. An unknown id is an error with the code NOT_FOUND, unless waitForCreation is true."
     )
     async def task_logged(
         self,
@@ -134,7 +138,8 @@ class Subscription:
         """Watch the log of one task."""
         level = or_default(min_level, LogLevel.INFO)
         waits = or_default(wait_for_creation, False)
-        lines = follow_log(info.context.services, id, or_default(after, None), level, waits=waits)
+        seen = VisibleTask(id, info.context.visibility)
+        lines = follow_log(info.context.services, seen, or_default(after, None), level, waits=waits)
         async with contextlib.aclosing(lines):
             async for line in lines:
                 yield line
@@ -148,9 +153,9 @@ def _publish(fanout: Fanout, record: TaskRecord) -> bool:
     return fanout.deliver(Task(record))
 
 
-async def _read_snapshot(task_id: str, mailbox: Mailbox, services: Services, *, waits: bool) -> Version:
+async def _read_snapshot(task: VisibleTask, mailbox: Mailbox, services: Services, *, waits: bool) -> Version:
     """Read a task for its subscribers, and return its version."""
-    record = await read_to_watch(task_id, services, waits=waits)
+    record = await read_to_watch(task, services, waits=waits)
     if record is None:
         return NO_VERSION
     mailbox.put(record, record.version)
@@ -161,11 +166,11 @@ async def _complete(record: TaskRecord, mailbox: Mailbox, info: Info) -> TaskRec
     """Read the record from MongoDB if its event left out something that the operation selects."""
     if record.omitted.isdisjoint(_names(info.selected_fields)):
         return record
-    services = info.context.services
-    whole = await services.tasks.load(record.id)
+    services, seen = info.context.services, VisibleTask(record.id, info.context.visibility)
+    whole = await services.tasks.load(seen)
     if whole is None or whole.version != record.version:
         # What the primary has by now may be lost again: the subscription must not end with that.
-        whole = await services.store.committed.load(record.id) or record
+        whole = await services.store.committed.load(*seen) or record
         mailbox.skip(whole.version)
     return whole
 

@@ -9,11 +9,13 @@ from enum import Enum
 
 import strawberry
 
+from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.api.context import Services
 from gql_api.api.errors import ClientError, InvalidRecordError
 from gql_api.api.pubsub.list_feed import conditions_in, start_of_replay
 from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox, PendingChange
 from gql_api.api.schema.tasks import Task
+from gql_api.api.store.committed import VisibleTask
 from gql_api.api.subscriptions.send_buffer import SLOW_CONSUMER
 from gql_api.events import Deletion
 from gql_api.query.compile import CompiledFilter
@@ -59,6 +61,7 @@ class ListWatch:
     """A live list, with the names of the fields that its client selects of each task."""
 
     services: Services
+    visibility: Visibility
     filter: CompiledFilter
     selected: frozenset[str]
 
@@ -74,10 +77,11 @@ class ListWatch:
         """
         # Each filter counts one more, for the work that every event is for every list.
         conditions = 1 + conditions_in(self.filter.query)
-        async with self.services.feed.lists.watch(self.filter.matches, conditions) as mailbox:
+        start = None if since is None else start_of_replay(since)
+        async with self.services.feed.lists.watch(self.visibility, self.filter.matches, conditions, start) as mailbox:
             opened()
-            if since is not None:
-                async for change in self._replay(since, mailbox):
+            if since is not None and start is not None:
+                async for change in self._replay(since, start, mailbox):
                     yield change
             while True:
                 try:
@@ -87,36 +91,50 @@ class ListWatch:
                     message = "This client reads changes too slowly: resume with the last at as since"
                     raise ClientError(message, SLOW_CONSUMER) from error
                 for each in waiting:
-                    yield await self._change(each, mailbox)
+                    if (news := await self._change(each, mailbox)) is not None:
+                        yield news
 
-    async def _replay(self, since: datetime, mailbox: ListMailbox) -> AsyncGenerator[TaskChange, None]:
-        began, start = await self.services.store.now(), start_of_replay(since)
+    async def _replay(self, since: datetime, start: datetime, mailbox: ListMailbox) -> AsyncGenerator[TaskChange, None]:
+        began = await self.services.store.now()
         await self.services.store.committed.barrier()
         # Deletions come first, with times that do not run ahead of the records: a client that is cut off in between
         # begins again at the last time that it has received, and must not leave out any of them.
-        async for task_id, at in self.services.store.deletions.since(start):
-            yield _deleted(task_id, min(at, since))
-        async for record in self.services.feed.lists.changed_since(start):
+        async for deletion in self.services.store.deletions.since(start, self.visibility):
+            yield _deleted(deletion.task_id, min(deletion.at, since))
+        async for record in self.services.feed.lists.changed_since(start, self.visibility):
             mailbox.replayed(record, began)
-            yield _changed(record, record.updated_at, matches=self.filter.matches(record))
+            if self.visibility.sees(record):
+                yield _changed(record, record.updated_at, matches=self.filter.matches(record))
+            elif self._has_left(record, start):
+                yield _changed(record, record.updated_at, matches=False)
 
-    async def _change(self, waiting: PendingChange, mailbox: ListMailbox) -> TaskChange:
+    def _has_left(self, record: TaskRecord, since: datetime) -> bool:
+        """Return whether a task that is not visible certainly was at or after a time."""
+        return any(map(self.visibility.certainly_sees, record.with_former_metadata(since)))
+
+    async def _change(self, waiting: PendingChange, mailbox: ListMailbox) -> TaskChange | None:
+        """Return the change for the client; None if the client must not know of the task."""
         news, matches, resumable = waiting.latest, waiting.matches, self.services.feed.lists.resumable
         if isinstance(news, Deletion):
             return _deleted(news.task_id, resumable(news.at))
         if matches is None or (matches and not news.omitted.isdisjoint(self.selected)):
             try:
-                whole = await self.services.tasks.load(news.id)
+                whole = await self.services.tasks.load(VisibleTask(news.id, self.visibility))
             except InvalidRecordError:  # it is logged, and the list goes on without it
                 return _changed(news, resumable(news.updated_at), matches=False)
             if whole is None or whole.version != news.version:
                 # What the primary has by now may be lost again, and no event would correct it.
-                whole = await self.services.store.committed.load(news.id)
-                if whole is None:  # the event of its deletion comes next
-                    return _changed(news, resumable(news.updated_at), matches=False)
+                whole = await self.services.store.committed.load(news.id, self.visibility)
+                if whole is None:  # the event of its deletion comes next, or it is not visible any more
+                    is_known = waiting.is_known or await self._has_certainly_left(news.id, mailbox.since)
+                    return _changed(news, resumable(news.updated_at), matches=False) if is_known else None
                 mailbox.replayed(whole, whole.updated_at)
             news, matches = whole, self.filter.matches(whole)
         return _changed(news, resumable(news.updated_at), matches=matches)
+
+    async def _has_certainly_left(self, task_id: str, since: datetime | None) -> bool:
+        record = await self.services.store.committed.load(task_id, EVERYTHING)  # only what it was matters
+        return record is not None and since is not None and self._has_left(record, since)
 
 
 def _changed(record: TaskRecord, at: datetime, *, matches: bool) -> TaskChange:

@@ -7,14 +7,16 @@ closes that gap: a read in it waits until its member shows the last barrier that
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from bson.timestamp import Timestamp
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.read_concern import ReadConcern
 
+from gql_api.access.visibility import Visibility
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.store import misfits
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
@@ -24,6 +26,21 @@ from gql_api.record.model import NO_VERSION, Version
 from gql_api.record.reads import TaskRecord
 
 MAJORITY = ReadConcern("majority")
+
+
+class VisibleTask(NamedTuple):
+    """A task for a reader, for whom it does not exist if it is not visible."""
+
+    task_id: str
+    visibility: Visibility
+
+
+def by_visibility(tasks: Iterable[VisibleTask]) -> dict[Visibility, set[str]]:
+    """Return the ids of tasks by the visibility of their readers: one query reads those of one visibility."""
+    alike: dict[Visibility, set[str]] = defaultdict(set)
+    for task_id, visibility in tasks:
+        alike[visibility].add(task_id)
+    return alike
 
 
 class CommittedReads:
@@ -64,27 +81,28 @@ class CommittedReads:
             session.advance_operation_time(self._passed_at)
         return session
 
-    async def load(self, task_id: str) -> TaskRecord | None:
-        """Read one task behind a barrier; reads that arrive together share both."""
-        return await self._loads.load(task_id)
+    async def load(self, task_id: str, visibility: Visibility) -> TaskRecord | None:
+        """Read one visible task behind a barrier; reads that arrive together share both."""
+        return await self._loads.load(VisibleTask(task_id, visibility))
 
     @limited
-    async def versions(self, task_ids: Collection[str]) -> dict[str, Version]:
-        """Read the versions of those of these tasks that exist, by id.
+    async def versions(self, task_ids: Collection[str], visibility: Visibility) -> dict[str, Version]:
+        """Read the versions of those of these tasks that are visible, by id.
 
         That of a record that does not fit is ``NO_VERSION``: it is neither news, nor deleted.
         """
         async with self.session() as session:
-            found = self._tasks.find(queries.by_ids(list(task_ids)), queries.CHANGE_ONLY, session=session)
+            query = visibility.narrowed(queries.by_ids(list(task_ids)))
+            found = self._tasks.find(query, queries.CHANGE_ONLY, session=session)
             documents = await found.to_list()
             versions = {document[fields.ID]: NO_VERSION for document in documents}
             return versions | queries.versions_of(misfits.fitting(documents, rules.CORE))
 
     @limited
-    async def records(self, task_ids: Collection[str]) -> list[TaskRecord]:
-        """Read those of these tasks that exist and fit, in any order."""
+    async def records(self, task_ids: Collection[str], visibility: Visibility) -> list[TaskRecord]:
+        """Read those of these tasks that are visible and fit, in any order."""
         async with self.session() as session:
-            found = self._tasks.find(queries.by_ids(list(task_ids)), session=session)
+            found = self._tasks.find(visibility.narrowed(queries.by_ids(list(task_ids))), session=session)
             return misfits.records(await found.to_list())
 
     @limited
@@ -96,7 +114,11 @@ class CommittedReads:
             self._passed_at = max((time for time in times if time is not None), default=None)
         return [None] * len(callers)
 
-    async def _load_all(self, task_ids: Sequence[str]) -> list[TaskRecord | None]:
+    async def _load_all(self, tasks: Sequence[VisibleTask]) -> list[TaskRecord | None]:
         await self.barrier()
-        found = {record.id: record for record in await self.records(task_ids)}
-        return [found.get(task_id) for task_id in task_ids]
+        found = {
+            VisibleTask(record.id, visibility): record
+            for visibility, task_ids in by_visibility(tasks).items()
+            for record in await self.records(task_ids, visibility)
+        }
+        return [found.get(task) for task in tasks]

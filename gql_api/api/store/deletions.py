@@ -12,6 +12,7 @@ from gql_api.access.visibility import Visibility
 from gql_api.api.store import misfits
 from gql_api.api.store.committed import MAJORITY, CommittedReads
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
+from gql_api.events import Deletion
 from gql_api.record import canvas, fields, logs, queries, tombstones
 from gql_api.record.fitness import rules
 
@@ -59,32 +60,42 @@ class Deletions:
         if not documents:
             return [], 0
         found = [document[fields.ID] for document in documents]
-        await self._tombstones.bulk_write(tombstones.save_tombstones(found), ordered=False)
+        await self._tombstones.bulk_write(tombstones.save_tombstones(documents), ordered=False)
         saved = await self._tombstones.find(tombstones.tombstones_of(found)).to_list()
         await self._log_lines.delete_many(logs.of_tasks(found))
         count = (await self._tasks.delete_many(tombstones.deletable(found))).deleted_count
         return tombstones.with_deletion_times(documents, saved), count
 
     @limited
-    async def is_deleted(self, task_id: str) -> bool:
-        """Return whether the id has a tombstone."""
-        return await self._tombstones.find_one(queries.by_id(task_id)) is not None
+    async def is_deleted(self, task_id: str, visibility: Visibility) -> bool:
+        """Return whether the id has a tombstone, of a task that was certainly visible."""
+        tombstone = await self._tombstones.find_one(queries.by_id(task_id))
+        return tombstone is not None and visibility.certainly_sees(tombstones.remains_in(tombstone))
 
     @limited
-    async def among(self, task_ids: Collection[str]) -> set[str]:
-        """Return those of these ids that have tombstones. It misses none that was stored before the last barrier."""
+    async def among(self, task_ids: Collection[str], visibility: Visibility) -> dict[str, Deletion]:
+        """Read the deletions of those of these tasks that have tombstones and were certainly visible, by id.
+
+        It misses none that was stored before the last barrier.
+        """
         async with self._committed.session() as session:
             found = self._kept_tombstones.find(tombstones.tombstones_of(list(task_ids)), session=session)
-            return {tombstones.tombstone_from(tombstone)[0] async for tombstone in found}
+            deletions = [_deletion(tombstone) async for tombstone in found]
+        return {each.task_id: each for each in deletions if visibility.certainly_sees(each.last)}
 
-    async def since(self, time: datetime) -> AsyncIterator[tuple[str, datetime]]:
-        """Read the ids of the tasks that were deleted since a time, and when; the earliest deletion first.
+    async def since(self, time: datetime, visibility: Visibility) -> AsyncIterator[Deletion]:
+        """Read the deletions since a time of tasks that were certainly visible; the earliest deletion first.
 
         It misses no deletion that was stored before the last barrier.
         """
         async with self._committed.session() as session:
-            found = self._kept_tombstones.find(tombstones.tombstones_since(time), session=session)
-            found = found.sort(tombstones.EARLIEST_TOMBSTONE)
+            query = visibility.lasting.narrowed(tombstones.tombstones_since(time))
+            found = self._kept_tombstones.find(query, session=session).sort(tombstones.EARLIEST_TOMBSTONE)
             while chunk := await self.limiter.use(found.to_list, _CHUNK):
-                for tombstone in chunk:
-                    yield tombstones.tombstone_from(tombstone)
+                for deletion in map(_deletion, chunk):
+                    if visibility.certainly_sees(deletion.last):
+                        yield deletion
+
+
+def _deletion(tombstone: dict[str, Any]) -> Deletion:
+    return Deletion(*tombstones.tombstone_from(tombstone), remains=tombstones.remains_in(tombstone))

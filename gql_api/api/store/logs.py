@@ -7,6 +7,7 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from gql_api.access.visibility import Visibility
 from gql_api.api.store.committed import MAJORITY, CommittedReads
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.record import fields, logs, queries
@@ -32,17 +33,27 @@ class LogLines:
         self._lines = database.get_collection(fields.TASK_LOGS, read_concern=MAJORITY)
 
     @limited
-    async def after(self, task_id: str, position: int, level: LogLevel, limit: int) -> list[LogLine]:
-        """Read the lines of a task after a position, in order, from a level up.
+    async def after(
+        self, task_id: str, position: int, level: LogLevel, limit: int, visibility: Visibility
+    ) -> list[LogLine]:
+        """Read the lines of a task after a position, in order, from a level up; none if the task is not visible.
 
         No line is missing that was stored before the last barrier.
         """
         async with self._committed.session() as session:
             found = self._lines.find(logs.after(task_id, position, level), session=session)
-            return [logs.line_from(document) async for document in found.sort(logs.IN_ORDER).limit(limit)]
+            lines = [logs.line_from(document) async for document in found.sort(logs.IN_ORDER).limit(limit)]
+        # Behind the read of the lines: the task is visible at a time when all of them existed.
+        return lines if not lines or await self._is_visible(task_id, visibility) else []
+
+    async def _is_visible(self, task_id: str, visibility: Visibility) -> bool:
+        if visibility.sees_everything:
+            return True
+        query = visibility.narrowed(queries.by_id(task_id))
+        return await self._tasks.find_one(query, queries.ID_ONLY) is not None
 
     @limited
-    async def counts(self, task_ids: Collection[str]) -> dict[str, int]:
-        """Read the number of lines that each of these tasks has logged, by id."""
-        found = self._tasks.find(queries.by_ids(list(task_ids)), logs.COUNTS_ONLY)
+    async def counts(self, task_ids: Collection[str], visibility: Visibility) -> dict[str, int]:
+        """Read the number of lines that each visible one of these tasks has logged, by id."""
+        found = self._tasks.find(visibility.narrowed(queries.by_ids(list(task_ids))), logs.COUNTS_ONLY)
         return logs.counts_of([document async for document in found])

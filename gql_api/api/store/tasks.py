@@ -18,7 +18,7 @@ from gql_api.aio.background import shielded
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.errors import InvalidRecordError
 from gql_api.api.store import misfits
-from gql_api.api.store.committed import MAJORITY, CommittedReads
+from gql_api.api.store.committed import MAJORITY, CommittedReads, VisibleTask, by_visibility
 from gql_api.api.store.definitions import Definitions
 from gql_api.api.store.deletions import Deletions
 from gql_api.api.store.indexes import Indexes
@@ -230,11 +230,14 @@ class TaskStore:
         """Read the stored documents of those of these tasks that are visible, in any order."""
         return await self._tasks.find(visibility.narrowed(queries.by_ids(list(task_ids)))).to_list()
 
-    async def whole(self, task_ids: list[str]) -> list[TaskRecord | InvalidRecordError | None]:
-        """Read tasks for the live feed, visible or not, in the order of their ids, with None for each unknown id."""
-        documents = await self.documents(set(filter(values.is_text, task_ids)), EVERYTHING)
-        found = {document[fields.ID]: misfits.record_or_error(document) for document in documents}
-        return [found.get(task_id) for task_id in task_ids]
+    async def whole(self, tasks: list[VisibleTask]) -> list[TaskRecord | InvalidRecordError | None]:
+        """Read tasks for the live feed, in their order, with None for each that does not exist or is not visible."""
+        found = {
+            VisibleTask(document[fields.ID], visibility): misfits.record_or_error(document)
+            for visibility, task_ids in by_visibility(task for task in tasks if values.is_text(task.task_id)).items()
+            for document in await self.documents(task_ids, visibility)
+        }
+        return [found.get(task) for task in tasks]
 
     @limited
     async def children_of(self, task_ids: Collection[str], visibility: Visibility) -> list[TaskRecord]:

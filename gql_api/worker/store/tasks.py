@@ -102,7 +102,7 @@ class Store:
         if not documents:
             return []
         found = [document[fields.ID] for document in documents]
-        database[fields.TOMBSTONES].bulk_write(tombstones.save_tombstones(found), ordered=False)
+        database[fields.TOMBSTONES].bulk_write(tombstones.save_tombstones(documents), ordered=False)
         saved = list(database[fields.TOMBSTONES].find(tombstones.tombstones_of(found)))
         database[fields.TASK_LOGS].delete_many(logs.of_tasks(found))
         self._durable.get().delete_many(tombstones.deletable(found))

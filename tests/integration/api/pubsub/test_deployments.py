@@ -9,6 +9,7 @@ import pytest
 from pymongo import MongoClient
 from support import taken, wait_until_async
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record import writes
@@ -52,7 +53,7 @@ async def test_a_deployment_receives_its_own_events_only(deployments: list[Setti
 
         # A new connection would read MongoDB.
         await wait_until_async(connected)
-        async with feed.watch("t") as mailbox, feed.lists.watch(lambda _: True) as changes:
+        async with feed.watch("t", EVERYTHING) as mailbox, feed.lists.watch(EVERYTHING, lambda _: True) as changes:
             for worker in reversed(workers):
                 await asyncio.to_thread(Store(worker).change, writes.start("t", worker=str(workers.index(worker))))
             assert (await taken(mailbox)).worker == "0"

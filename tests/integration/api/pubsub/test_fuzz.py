@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from support import taken, wait_until_async
 
 from gql_api import events
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.errors import INVALID_RECORD
 from gql_api.api.execution.encoding import encode_result
 from gql_api.api.pubsub.task_feed import TaskFeed
@@ -97,7 +98,8 @@ async def test_records_of_any_shape(front: Front, tasks: Collection[Document], d
     assert result.errors is None
     assert result.data is not None
     assert "good" in {node["id"] for node in result.data["tasks"]["nodes"]}
-    replayed = [record.id async for record in front.services.feed.lists.changed_since(datetime(1970, 1, 1, tzinfo=UTC))]
+    began = datetime(1970, 1, 1, tzinfo=UTC)
+    replayed = [record.id async for record in front.services.feed.lists.changed_since(began, EVERYTHING)]
     assert "good" in replayed
 
 
@@ -110,10 +112,10 @@ async def test_events_of_any_shape(
     changed = [bson.encode({**event, **change}) for change in _examples(_EVENTS, 100)]
     payloads = [*changed, *_examples(st.binary(max_size=40), 50)]
     async with (
-        feed.watch("good") as mailbox,
-        feed.watch_log("good"),
-        feed.lists.watch(lambda record: record.metadata == {"a": 1}),
-        feed.lists.watch(lambda _: True) as changes,
+        feed.watch("good", EVERYTHING) as mailbox,
+        feed.watch_log("good", EVERYTHING),
+        feed.lists.watch(EVERYTHING, lambda record: record.metadata == {"a": 1}),
+        feed.lists.watch(EVERYTHING, lambda _: True) as changes,
     ):
         for payload in payloads:
             await redis.publish(store.channels.task("good"), payload)

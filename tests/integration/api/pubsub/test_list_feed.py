@@ -16,12 +16,13 @@ from redis.asyncio import Redis
 from support import wait_until_async
 
 from gql_api import events
-from gql_api.access.visibility import EVERYTHING
+from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.errors import ClientError
 from gql_api.api.pubsub.list_mailbox import MAX_WAITING, FellBehindError, ListMailbox, RecordChange
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.schema.task_changes import ListWatch, TaskChange, TaskChangeKind
+from gql_api.api.store.committed import VisibleTask
 from gql_api.api.store.tasks import TaskStore
 from gql_api.query.compile import CompiledFilter, compile_filter
 from gql_api.query.filter import MetadataCondition, Operator, TaskFilter
@@ -92,7 +93,8 @@ class Lists:
     async def _follow(
         self, client: Client, filter_: CompiledFilter, since: datetime | None, opened: asyncio.Event
     ) -> None:
-        watch = ListWatch(self._services, filter_, frozenset({"id", "status", "metadata"}))  # type: ignore[arg-type] # all it uses
+        selected = frozenset({"id", "status", "metadata"})
+        watch = ListWatch(self._services, EVERYTHING, filter_, selected)  # type: ignore[arg-type] # all it uses
         try:
             async with aclosing(watch.changes(since, opened.set)) as changes:
                 async for change in changes:
@@ -104,7 +106,7 @@ class Lists:
 @dataclass
 class _Services:
     store: TaskStore
-    tasks: BatchedReads[str, object]
+    tasks: BatchedReads[VisibleTask, TaskRecord | None]
     feed: TaskFeed
 
 
@@ -192,12 +194,15 @@ async def test_a_narrow_list_does_not_hear_of_others(lists: Lists, worker: Store
 
 
 async def test_a_change_of_metadata_lets_a_task_leave(lists: Lists, worker: Store, mark: str) -> None:
-    """Events do not carry the metadata of before; that it has changed is enough."""
+    """An event carries the metadata before it, and a list that they did not match does not receive it."""
     client = await lists.watch(_filter(mark, kind="a"))
     task_id = _create(worker, mark, kind="a")
     assert await client.next() == (UPDATED, task_id)
     worker.change(control.replace_metadata(task_id, {"kind": "b"}, None))
     assert await client.next() == (LEFT, task_id)
+    worker.change(control.replace_metadata(task_id, {"kind": "c"}, 2))
+    last = _create(worker, mark, kind="a")
+    assert await client.next() == (UPDATED, last)
 
 
 async def test_a_deletion_is_told_to_those_whom_it_concerns(lists: Lists, worker: Store, mark: str) -> None:
@@ -410,7 +415,7 @@ async def test_nothing_is_lost_between_the_replay_and_what_is_live(
 
 async def test_a_list_that_falls_behind_ends_with_an_error(feed: TaskFeed, worker: Store, mark: str) -> None:
     """What waits is bounded: a watcher that takes nothing is told to begin anew, and holds nothing any more."""
-    async with feed.lists.watch(_filter(mark).matches) as mailbox:
+    async with feed.lists.watch(EVERYTHING, _filter(mark).matches) as mailbox:
         for _ in range(MAX_WAITING + 1):
             await asyncio.to_thread(_create, worker, mark)
 
@@ -442,14 +447,14 @@ async def test_a_look_that_the_last_watcher_did_not_wait_for_is_forgotten(
     is_reading, may_end = asyncio.Event(), asyncio.Event()
     deleted_since = store.deletions.since
 
-    async def slow(since: datetime) -> AsyncIterator[tuple[str, datetime]]:
+    async def slow(since: datetime, visibility: Visibility) -> AsyncIterator[events.Deletion]:
         is_reading.set()
         await may_end.wait()
-        async for each in deleted_since(since):
+        async for each in deleted_since(since, visibility):
             yield each
 
     monkeypatch.setattr(store.deletions, "since", slow)
-    async with feed.lists.watch(_filter(mark).matches):
+    async with feed.lists.watch(EVERYTHING, _filter(mark).matches):
         check = asyncio.create_task(feed.lists.scan(events_arrive=False))
         await is_reading.wait()
     may_end.set()
@@ -520,7 +525,7 @@ async def test_what_was_told_is_not_remembered_for_ever(monkeypatch: pytest.Monk
     clock = [0.0]
     monkeypatch.setattr("gql_api.api.pubsub.list_mailbox.time.monotonic", lambda: clock[0])
     at = datetime.now(UTC)
-    mailbox = ListMailbox(lambda _: True)
+    mailbox = ListMailbox(EVERYTHING, lambda _: True)
     first, other = (
         TaskRecord({fields.ID: each, fields.REVISION: 1, fields.STATUS: "QUEUED", fields.UPDATED_AT: at})
         for each in ("first", "other")

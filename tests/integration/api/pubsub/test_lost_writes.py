@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from support import taken, wait_until_async
 
 from gql_api import events
-from gql_api.access.visibility import EVERYTHING
+from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.api.pubsub.list_mailbox import ListMailbox
 from gql_api.api.pubsub.mailbox import Mailbox
 from gql_api.api.pubsub.task_feed import TaskFeed
@@ -81,7 +81,7 @@ async def _continued_from(mailbox: Mailbox, revision: int) -> None:
 
 async def test_the_end_has_the_revision_of_lost_progress(feed: TaskFeed, worker: Store, loss: _Loss) -> None:
     """No backstop is needed: the event of the end is news, whatever its revision."""
-    async with feed.watch(loss.task_id) as mailbox:
+    async with feed.watch(loss.task_id, EVERYTHING) as mailbox:
         lost = await _report(worker, loss.task_id, 1)
         assert (await taken(mailbox)).revision == lost.revision
         loss.strike()
@@ -94,7 +94,7 @@ async def test_the_backstop_delivers_an_end_with_the_revision_of_lost_progress(
     busy_feed: TaskFeed, worker: Store, mute_worker: Store, loss: _Loss
 ) -> None:
     """Also when no event tells of the end, its revision hides nothing."""
-    async with busy_feed.watch(loss.task_id) as mailbox:
+    async with busy_feed.watch(loss.task_id, EVERYTHING) as mailbox:
         await _report(worker, loss.task_id, 1)
         assert await taken(mailbox)
         loss.strike()
@@ -106,7 +106,7 @@ async def test_lost_progress_is_not_taken_back_and_hides_nothing(
     busy_feed: TaskFeed, worker: Store, loss: _Loss
 ) -> None:
     """The watcher receives nothing until the next change, which is news at a revision below that of what was lost."""
-    async with busy_feed.watch(loss.task_id) as mailbox:
+    async with busy_feed.watch(loss.task_id, EVERYTHING) as mailbox:
         for current in range(3):
             await _report(worker, loss.task_id, current)
             await taken(mailbox)
@@ -124,7 +124,7 @@ async def test_a_lost_state_is_taken_back(busy_feed: TaskFeed, worker: Store, ta
     worker.change(writes.create(NewTask(id=task_id, name="add")), upsert=True)
     loss = _Loss(tasks, task_id)
     loss.keep()
-    async with busy_feed.watch(task_id) as mailbox:
+    async with busy_feed.watch(task_id, EVERYTHING) as mailbox:
         await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
         assert (await taken(mailbox)).status == "STARTED"
         loss.strike()
@@ -136,7 +136,7 @@ async def test_a_watch_of_a_task_whose_creation_was_lost_ends(
     busy_feed: TaskFeed, store: TaskStore, tasks: Collection[Document], task_id: str
 ) -> None:
     """As after a deletion: there is nothing to wait for."""
-    async with busy_feed.watch(task_id) as mailbox:
+    async with busy_feed.watch(task_id, EVERYTHING) as mailbox:
         record = await store.get(task_id, EVERYTHING)
         assert record is not None
         mailbox.put(record, record.version)
@@ -149,7 +149,7 @@ async def test_mongodb_decides_at_once_between_events_that_contradict_each_other
     feed: TaskFeed, worker: Store, loss: _Loss
 ) -> None:
     """A change with a lower revision and a later time than what was lost is not left to the backstop."""
-    async with feed.watch(loss.task_id) as mailbox:
+    async with feed.watch(loss.task_id, EVERYTHING) as mailbox:
         for current in range(3):
             await _report(worker, loss.task_id, current)
             await taken(mailbox)
@@ -163,7 +163,7 @@ async def test_an_event_that_comes_late_does_not_bring_back_the_past(
     feed: TaskFeed, store: TaskStore, redis: Redis, worker: Store, loss: _Loss
 ) -> None:
     """Two events change places whose times are not in the order of their revisions: the newer revision stays."""
-    async with feed.watch(loss.task_id) as mailbox:
+    async with feed.watch(loss.task_id, EVERYTHING) as mailbox:
         late = await _report(worker, loss.task_id, 1)
         await taken(mailbox)
         last = await _report(worker, loss.task_id, 2)
@@ -191,7 +191,7 @@ async def test_lists_receive_the_end_at_the_revision_of_lost_progress(
     feed: TaskFeed, worker: Store, loss: _Loss
 ) -> None:
     """The event of the end is news for lists, too."""
-    async with feed.lists.watch(lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
         lost = await _report(worker, loss.task_id, 1)
         assert isinstance(await _latest(mailbox, loss.task_id), TaskRecord)
         loss.strike()
@@ -203,7 +203,7 @@ async def test_lists_receive_the_end_at_the_revision_of_lost_progress(
 
 async def test_a_scan_corrects_lists(feed: TaskFeed, worker: Store, loss: _Loss) -> None:
     """A list shows what MongoDB has, after the next scan at the latest, and no scan corrects it twice."""
-    async with feed.lists.watch(lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
         await _report(worker, loss.task_id, 1)
         assert isinstance(await _latest(mailbox, loss.task_id), TaskRecord)
         loss.strike()
@@ -220,7 +220,7 @@ async def test_lists_lose_a_task_whose_creation_was_lost(
     """A scan finds that the task is not there, without a tombstone; another try may create it again."""
     loss = _Loss(tasks, str(uuid.uuid4()))
     create = writes.create(NewTask(id=loss.task_id, name="add"))
-    async with feed.lists.watch(lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
         for _ in range(2):
             await asyncio.to_thread(worker.change, create, upsert=True)
             assert isinstance(await _latest(mailbox, loss.task_id), TaskRecord)
@@ -233,7 +233,7 @@ async def test_a_deletion_without_an_event_is_found_once(
     feed: TaskFeed, worker: Store, mute_worker: Store, loss: _Loss
 ) -> None:
     """A task that was deleted is not taken for one whose creation was lost."""
-    async with feed.lists.watch(lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
         await asyncio.to_thread(worker.change, writes.succeed(loss.task_id, 1))
         assert isinstance(await _latest(mailbox, loss.task_id), TaskRecord)
         await asyncio.to_thread(mute_worker.delete, [loss.task_id])
@@ -246,7 +246,7 @@ async def test_a_deletion_without_an_event_is_found_once(
 
 async def test_mongodb_decides_at_once_between_events_of_lists(feed: TaskFeed, worker: Store, loss: _Loss) -> None:
     """A change below the revision of what was lost reaches lists without a scan."""
-    async with feed.lists.watch(lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
         for current in range(3):
             await _report(worker, loss.task_id, current)
             await _latest(mailbox, loss.task_id)
@@ -264,12 +264,12 @@ async def test_what_a_scan_has_confirmed_needs_no_check_again(
     checked: list[str] = []
     versions = store.committed.versions
 
-    async def watched_versions(task_ids: list[str]) -> object:
+    async def watched_versions(task_ids: list[str], visibility: Visibility) -> object:
         checked.extend(task_ids)
-        return await versions(task_ids)
+        return await versions(task_ids, visibility)
 
     monkeypatch.setattr(store.committed, "versions", watched_versions)
-    async with feed.lists.watch(lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
         await _report(worker, loss.task_id, 1)
         await _latest(mailbox, loss.task_id)
         await feed.lists.scan(events_arrive=False)

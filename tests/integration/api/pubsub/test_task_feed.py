@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from support import own_pubsub, taken, wait_until_async
 
 from gql_api import events
-from gql_api.access.visibility import EVERYTHING
+from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.api.pubsub.connection import PubSubConnection
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.store.tasks import TaskStore
@@ -28,16 +28,16 @@ async def _subscribed(redis: Redis, task_id: str) -> int:
 
 async def test_a_watch_is_subscribed_when_it_opens(feed: TaskFeed, redis: Redis, task_id: str) -> None:
     """When watch returns, Redis has the subscription: nothing that is announced from then on is missed."""
-    async with feed.watch(task_id):
+    async with feed.watch(task_id, EVERYTHING):
         assert await _subscribed(redis, task_id) == 1
 
 
 async def test_watchers_share_one_connection_and_one_subscription(feed: TaskFeed, redis: Redis, task_id: str) -> None:
     """However many watch, the process has one pub/sub connection; the last to leave unsubscribes."""
-    async with feed.watch("first"):
+    async with feed.watch("first", EVERYTHING):
         connections = await own_pubsub(redis)
     others = [str(uuid.uuid4()) for _ in range(150)]
-    watches = [feed.watch(id_) for id_ in [*others, *([task_id] * 50)]]
+    watches = [feed.watch(id_, EVERYTHING) for id_ in [*others, *([task_id] * 50)]]
     await asyncio.gather(*(watch.__aenter__() for watch in watches))
     assert await own_pubsub(redis) == connections
     assert await _subscribed(redis, task_id) == 1
@@ -54,7 +54,11 @@ async def test_watchers_share_one_connection_and_one_subscription(feed: TaskFeed
 
 async def test_events_reach_every_watcher(feed: TaskFeed, worker: Store, task_id: str) -> None:
     """A stored change is in every mailbox of its task, and in no other."""
-    async with feed.watch(task_id) as one, feed.watch(task_id) as two, feed.watch("other") as other:
+    async with (
+        feed.watch(task_id, EVERYTHING) as one,
+        feed.watch(task_id, EVERYTHING) as two,
+        feed.watch("other", EVERYTHING) as other,
+    ):
         await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
         records = await asyncio.gather(taken(one), taken(two))
         assert [record.status for record in records] == ["STARTED", "STARTED"]
@@ -66,15 +70,15 @@ async def test_events_reach_every_watcher(feed: TaskFeed, worker: Store, task_id
 async def test_joining_while_another_leaves_is_subscribed(feed: TaskFeed, redis: Redis, task_id: str) -> None:
     """A watch opened right behind the last one's end waits for its own subscription, not for the old one's answer."""
     for _ in range(50):
-        async with feed.watch(task_id):
+        async with feed.watch(task_id, EVERYTHING):
             pass
-        async with feed.watch(task_id):
+        async with feed.watch(task_id, EVERYTHING):
             assert await _subscribed(redis, task_id) == 1
 
 
 async def test_a_cut_connection_is_healed(feed: TaskFeed, redis: Redis, worker: Store, task_id: str) -> None:
     """What was announced while the connection was down is read after it is back, without waiting for the backstop."""
-    async with feed.watch(task_id) as mailbox:
+    async with feed.watch(task_id, EVERYTHING) as mailbox:
         for client in await redis.client_list(_type="pubsub"):
             await redis.client_kill_filter(_id=client["id"])
         await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
@@ -95,7 +99,7 @@ async def test_the_backstop_finds_what_no_event_told(
     settings: Settings, store: TaskStore, mute_worker: Store, task_id: str
 ) -> None:
     """A lost event is made good within the backstop's time, and counted."""
-    async with TaskFeed(settings, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+    async with TaskFeed(settings, store, backstop_seconds=0.2) as feed, feed.watch(task_id, EVERYTHING) as mailbox:
 
         async def found() -> bool:
             await asyncio.to_thread(mute_worker.change, writes.start(task_id, worker="w"))
@@ -111,8 +115,8 @@ def scans(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, V
     scans: list[dict[str, Version]] = []
     versions = store.committed.versions
 
-    async def watched_versions(task_ids: Collection[str]) -> dict[str, Version]:
-        scans.append(await versions(task_ids))
+    async def watched_versions(task_ids: Collection[str], visibility: Visibility) -> dict[str, Version]:
+        scans.append(await versions(task_ids, visibility))
         return scans[-1]
 
     monkeypatch.setattr(store.committed, "versions", watched_versions)
@@ -152,7 +156,7 @@ async def _is_told_late(
     feed: TaskFeed, store: TaskStore, mute_worker: Store, redis: Redis, task_id: str, scans: list[dict[str, Version]]
 ) -> None:
     """Change a task, and announce it when the backstop has scanned."""
-    async with feed.watch(task_id) as mailbox:
+    async with feed.watch(task_id, EVERYTHING) as mailbox:
         first = await store.get(task_id, EVERYTHING)
         assert first is not None
         mailbox.put(first, first.version)
@@ -176,7 +180,7 @@ async def test_who_is_only_just_coming_is_no_finding_of_the_backstop(
 ) -> None:
     """A watcher who has not read the task yet has missed nothing."""
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    async with TaskFeed(away, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+    async with TaskFeed(away, store, backstop_seconds=0.2) as feed, feed.watch(task_id, EVERYTHING) as mailbox:
         assert (await taken(mailbox)).revision == 1
         await _scan_again(scans)
         assert feed.backstop_found == 0
@@ -187,7 +191,7 @@ async def test_without_redis_a_watch_opens_and_the_backstop_brings_the_news(
 ) -> None:
     """While Redis is away subscribers still reach the right state."""
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    async with TaskFeed(away, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+    async with TaskFeed(away, store, backstop_seconds=0.2) as feed, feed.watch(task_id, EVERYTHING) as mailbox:
         await asyncio.to_thread(worker.change, writes.succeed(task_id, 1))
 
         async def final() -> bool:
@@ -208,7 +212,7 @@ async def test_a_quiet_connection_stays_good(
 
         before = (await redis.info("commandstats")).get("cmdstat_ping", {}).get("calls", 0)
         await wait_until_async(lambda: answered(before + 3))
-        async with feed.watch(task_id) as mailbox:
+        async with feed.watch(task_id, EVERYTHING) as mailbox:
             assert await _subscribed(redis, task_id) == 1
             await wait_until_async(lambda: answered(before + 6))
             await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
@@ -219,7 +223,7 @@ async def test_a_foreign_message_is_left_out(
     feed: TaskFeed, store: TaskStore, redis: Redis, worker: Store, task_id: str
 ) -> None:
     """Whatever is published to a task's channel, its watchers see records only."""
-    async with feed.watch(task_id) as mailbox:
+    async with feed.watch(task_id, EVERYTHING) as mailbox:
         await redis.publish(store.channels.task(task_id), "not an event")
         await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
         assert (await taken(mailbox)).revision == 2
@@ -227,7 +231,7 @@ async def test_a_foreign_message_is_left_out(
 
 async def test_a_deletion_ends_the_watch(feed: TaskFeed, worker: Store, task_id: str) -> None:
     """Who watches a task that is deleted waits for nothing more, and still gets what came before."""
-    async with feed.watch(task_id) as mailbox:
+    async with feed.watch(task_id, EVERYTHING) as mailbox:
         await asyncio.to_thread(worker.change, writes.succeed(task_id, 1))
         await asyncio.to_thread(worker.delete, [task_id])
         assert (await taken(mailbox)).is_final
@@ -238,7 +242,7 @@ async def test_the_backstop_finds_a_deletion(
     settings: Settings, store: TaskStore, mute_worker: Store, task_id: str
 ) -> None:
     """A watcher that heard neither of the end nor of the deletion is not left waiting."""
-    async with TaskFeed(settings, store, backstop_seconds=0.2) as feed, feed.watch(task_id) as mailbox:
+    async with TaskFeed(settings, store, backstop_seconds=0.2) as feed, feed.watch(task_id, EVERYTHING) as mailbox:
         record = await store.get(task_id, EVERYTHING)
         assert record is not None
         mailbox.put(record, record.version)
@@ -260,9 +264,9 @@ async def test_the_backstop_finds_the_deletion_of_a_task_that_its_watchers_never
     await asyncio.to_thread(mute_worker.delete, [task_id])
     async with (
         TaskFeed(settings, store, backstop_seconds=0.2) as feed,
-        feed.watch(task_id) as mailbox,
-        feed.watch_log(task_id) as log,
-        feed.watch(str(uuid.uuid4())) as other,
+        feed.watch(task_id, EVERYTHING) as mailbox,
+        feed.watch_log(task_id, EVERYTHING) as log,
+        feed.watch(str(uuid.uuid4()), EVERYTHING) as other,
     ):
         waiting = asyncio.create_task(other.take())
         assert await asyncio.wait_for(mailbox.take(), 10) is None
@@ -309,7 +313,7 @@ async def test_a_connection_that_went_dumb_is_given_up(
             return feed.connected
 
         await wait_until_async(connected)
-        async with feed.watch(task_id) as mailbox:
+        async with feed.watch(task_id, EVERYTHING) as mailbox:
             await asyncio.to_thread(worker.change, writes.start(task_id, worker="w"))
             assert (await taken(mailbox)).revision == 2
             proxy.swallowed = proxy.accepted

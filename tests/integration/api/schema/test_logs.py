@@ -23,6 +23,7 @@ from gql_api.api.context import Services
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.schema.logs import TaskLog, follow_log
 from gql_api.api.schema.pagination import LogCursor
+from gql_api.api.store.committed import VisibleTask
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record import claims, fields, logs, writes
 from gql_api.record.logs import Entry, Limits, LogLevel
@@ -96,7 +97,7 @@ def _entries(*texts: str, level: int = 20) -> list[Entry]:
 
 
 async def _messages(store: TaskStore, task_id: str, level: LogLevel = LogLevel.DEBUG) -> list[str]:
-    return [line.message for line in await store.log_lines.after(task_id, 0, level, 1000)]
+    return [line.message for line in await store.log_lines.after(task_id, 0, level, 1000, EVERYTHING)]
 
 
 def _follow(
@@ -104,7 +105,7 @@ def _follow(
 ) -> AsyncGenerator[TaskLog, None]:
     others = dict.fromkeys(("bulk", "creator", "controller", "executions", "redis", "sockets", "tick_queue"))
     services = Services(store=store, tasks=BatchedReads(store.whole), feed=feed, **others)  # type: ignore[arg-type] # of no use here
-    return follow_log(services, task_id, after, level)
+    return follow_log(services, VisibleTask(task_id, EVERYTHING), after, level)
 
 
 async def _next(log: AsyncGenerator[TaskLog, None]) -> str:
@@ -126,7 +127,7 @@ async def test_lines_are_numbered_over_all_attempts(
     _claim(connections, task_id)
     assert worker.write(task_id, 1, _entries("too late")) is None
     assert worker.write(task_id, 2, _entries("c")) is False
-    lines = await store.log_lines.after(task_id, 0, LogLevel.DEBUG, 10)
+    lines = await store.log_lines.after(task_id, 0, LogLevel.DEBUG, 10, EVERYTHING)
     assert [(line.position, line.message) for line in lines] == [(1, "a"), (2, "b"), (3, "c")]
     assert abs((datetime.now(UTC) - lines[-1].at).total_seconds()) < 60
 
@@ -184,9 +185,9 @@ async def test_an_insert_that_seemed_to_fail_repeats_nothing(
     await asyncio.to_thread(worker.write, task_id, 1, _entries("a", "b", "c"))
     await asyncio.to_thread(worker.write, task_id, 1, _entries("d"))
     assert lost
-    lines = await store.log_lines.after(task_id, 0, LogLevel.DEBUG, 10)
+    lines = await store.log_lines.after(task_id, 0, LogLevel.DEBUG, 10, EVERYTHING)
     assert [(line.position, line.message) for line in lines] == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
-    assert await store.log_lines.counts([task_id]) == {task_id: 4}
+    assert await store.log_lines.counts([task_id], EVERYTHING) == {task_id: 4}
 
 
 async def test_a_page_is_read_from_the_index(
@@ -198,7 +199,7 @@ async def test_a_page_is_read_from_the_index(
     async with AsyncMongoClient[dict[str, Any]](settings.mongodb_url) as client:
         database = client[settings.mongodb_database]
         await database.command("profile", 2)
-        assert len(await store.log_lines.after(task_id, 400, LogLevel.INFO, 10)) == 10
+        assert len(await store.log_lines.after(task_id, 400, LogLevel.INFO, 10, EVERYTHING)) == 10
         await database.command("profile", 0)
         profile = await database["system.profile"].find_one({"op": "query", "ns": f"{database.name}.task_logs"})
     assert profile is not None
@@ -362,7 +363,7 @@ async def test_following_uses_the_one_connection_and_leaves_nothing(
         async def watched_by(count: int) -> bool:
             return [number for _, number in await redis.pubsub_numsub(*channels)] == [count, count]
 
-        async with feed.watch("first"):
+        async with feed.watch("first", EVERYTHING):
             connections = await own_pubsub(redis)
         followers = [_follow(feed, store, task_id) for _ in range(20)]
         assert await asyncio.gather(*map(_next, followers)) == ["a"] * 20

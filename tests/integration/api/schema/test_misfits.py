@@ -15,7 +15,9 @@ from front import Front
 from pymongo.collection import Collection
 from support import taken
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.errors import INVALID_RECORD
+from gql_api.api.store.committed import VisibleTask
 from gql_api.record import fields as f
 from gql_api.record.fitness import rules
 from gql_api.record.reads import Document
@@ -142,8 +144,8 @@ async def test_the_feed_passes_over_what_does_not_fit(strange: Front, tasks: Col
     """The backstop finds what no event told, and the replay of a list ends, among records that do not fit."""
     feed = strange.services.feed
     tasks.update_many({}, {"$set": {f.STATUS: "SUCCESS"}})
-    async with feed.watch("zzz") as good, feed.watch("000") as bad:
-        record = await strange.services.tasks.load("zzz")
+    async with feed.watch("zzz", EVERYTHING) as good, feed.watch("000", EVERYTHING) as bad:
+        record = await strange.services.tasks.load(VisibleTask("zzz", EVERYTHING))
         assert record is not None
         good.skip(record.version)
         tasks.update_one({f.ID: "zzz"}, {"$set": {f.REVISION: 2}})
@@ -154,7 +156,7 @@ async def test_the_feed_passes_over_what_does_not_fit(strange: Front, tasks: Col
         assert not waiting.done()
         waiting.cancel()
     since = datetime(2020, 1, 1, tzinfo=UTC)
-    replayed = [record.id async for record in feed.lists.changed_since(since)]
+    replayed = [record.id async for record in feed.lists.changed_since(since, EVERYTHING)]
     assert {*replayed} >= {"zzz", "parent"}
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.pubsub import received
 from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox, RecordChange
 from gql_api.api.pubsub.list_watchers import ListWatchers
@@ -31,7 +32,7 @@ async def _taken(mailbox: ListMailbox) -> list[TaskRecord | Deletion]:
 @pytest.fixture
 def mailbox() -> ListMailbox:
     """The mailbox of a list of all tasks."""
-    return ListMailbox(lambda _: True)
+    return ListMailbox(EVERYTHING, lambda _: True)
 
 
 @pytest.fixture
