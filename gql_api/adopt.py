@@ -18,8 +18,9 @@ from gql_api.worker.errors import DuplicateTaskIdError, TaskCancelledError
 from gql_api.worker.recovery.recovery import Recoverer
 from gql_api.worker.registration.announcer import Announcer
 from gql_api.worker.sending.configuration import CheckConfiguration, Configuration
+from gql_api.worker.state.owners import owned_by
 
-__all__ = ["DuplicateTaskIdError", "Task", "TaskCancelledError", "adopt"]
+__all__ = ["DuplicateTaskIdError", "Task", "TaskCancelledError", "adopt", "owned_by"]
 
 App = TypeVar("App", bound=Celery)
 

@@ -58,6 +58,9 @@ class Chord:
     joined: list[str] = field(default_factory=list)
     finished: int = 0
     parent_id: str | None = None
+    # The owner of the body.
+    owner: str | None = None
+    tenant: str | None = None
     done: bool = False
 
     def is_complete(self, finished: int) -> bool:
@@ -84,9 +87,10 @@ def definition_from(document: Document) -> ChordDefinition:
     return ChordDefinition(values.load(document[_HEADER]), values.load(document[_BODY]))
 
 
-def begin(chord_id: str, parent_id: str | None) -> Write:
+def begin(chord_id: str, parent_id: str | None, owner: str | None = None, tenant: str | None = None) -> Write:
     """Create the state of a chord. Run as an upsert."""
-    return _upsert(chord_id, {f.PARENT_ID: parent_id, f.CREATED_AT: _ONCE})
+    theirs = {f.OWNER: literal(owner), f.TENANT: literal(tenant)}
+    return _upsert(chord_id, {f.PARENT_ID: parent_id, f.CREATED_AT: _ONCE, **theirs})
 
 
 def expect(chord_id: str, size: int) -> Write:
@@ -164,6 +168,8 @@ def chord_from(document: Document) -> Chord:
         joined=document.get(_JOINED, []),
         finished=document.get(_FINISHED, 0),
         parent_id=document.get(f.PARENT_ID),
+        owner=document.get(f.OWNER),
+        tenant=document.get(f.TENANT),
         done=document.get(_DONE, False),
     )
 
@@ -202,13 +208,16 @@ def await_step(task: NewTask, step_id: str, kind: WaitsKind | None = None) -> Wr
 
 
 def take_up(task: NewTask) -> Write:
-    """Store the message of a waiting step, which is sent now. Metadata that a caller has changed meanwhile stay."""
+    """Store the message of a waiting step, which is sent now. Metadata that a caller has changed meanwhile stay.
+
+    So does its owner, whoever sends it.
+    """
     _, [update] = create(task)
     stage = update["$set"]
     entry, metadata = {**stage[f.HISTORY][0], f.REVISION: NEXT_REVISION}, stage[f.METADATA]
     is_callers = {"$gt": [f"${f.METADATA_REVISION}", None]}
     stage = {
-        **{name: value for name, value in stage.items() if name != f.CREATED_AT},
+        **{name: value for name, value in stage.items() if name not in {f.CREATED_AT, f.OWNER, f.TENANT}},
         f.REVISION: NEXT_REVISION,
         f.HISTORY: {"$concatArrays": [f"${f.HISTORY}", [entry]]},
         f.METADATA: {"$cond": [is_callers, f"${f.METADATA}", metadata]},
@@ -233,9 +242,11 @@ def waiting_after(task_ids: list[str]) -> Filter:
     return {f.PARENT_ID: {"$in": task_ids}, **WAITING_STEP}
 
 
-def end_waiting(task_ids: list[str], error: ErrorInfo | None, status: Status, by: str) -> Write:
+def end_waiting(
+    task_ids: list[str], error: ErrorInfo | None, status: Status, by: str, *, actor: str | None = None
+) -> Write:
     """End those of some tasks that wait for an earlier step. Run over many."""
-    filter_, [update] = fail(task_ids, error, status=status, fence=WAITING_STEP)
+    filter_, [update] = fail(task_ids, error, status=status, actor=actor, fence=WAITING_STEP)
     return filter_, [{"$set": {**update["$set"], f.TAKEN_BY: by, f.WAITS_KIND: REMOVE}}]
 
 

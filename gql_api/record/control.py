@@ -74,7 +74,8 @@ def request_cancel(
         f.CANCEL_REQUESTED_AT: _REQUESTED_AT,
         f.CANCEL_REASON: literal(storable(reason or NO_REASON)),
         f.CANCEL_FORCE: force,
-        **({} if actor is None else {f.CANCEL_ACTOR: literal(storable(actor))}),
+        # A request by force takes the place of an earlier one.
+        f.CANCEL_ACTOR: REMOVE if actor is None else literal(storable(actor)),
     }
     not_asked: Filter = {f.CANCEL_FORCE: {"$ne": True}} if force else {f.CANCEL_REQUESTED_AT: None}
     fence = {f.STATUS: Status.STARTED, **not_asked}

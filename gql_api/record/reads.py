@@ -257,6 +257,8 @@ class TaskRecord:
     """The token of the sender that created the record."""
     cancel_reason: Field[str | None] = Field(f.CANCEL_REASON, default=None)
     """The reason of the request to cancel the running task."""
+    cancel_actor: Field[str | None] = Field(f.CANCEL_ACTOR, default=None)
+    """The subject of the caller who requested it."""
 
     due_at: Time[datetime | None] = Time(f.DUE_AT, default=None)
     """The time that recovery goes by; see ``fields.DUE_AT``."""
@@ -328,6 +330,8 @@ class TaskRecord:
             message=self.message,
             attempts=self.attempts,
             expires_at=self.expires_at,
+            owner=self.owner,
+            tenant=self.tenant,
         )
 
     @cached_property
@@ -344,6 +348,11 @@ class TaskRecord:
             )
             for entry in self.stored_history
         ]
+
+    @property
+    def revoked_by(self) -> str | None:
+        """The subject of the caller who has cancelled the task; None if none has, or the task did not end by that."""
+        return self.history[-1].actor if self.status is Status.REVOKED and self.history else None
 
     def before(self) -> TaskRecord | None:
         """Return the task as it was before the change that made this revision; None when that created the task.

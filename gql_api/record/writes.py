@@ -157,6 +157,7 @@ def fail(
     error: ErrorInfo | None,
     *,
     status: Status = Status.FAILURE,
+    actor: str | None = None,
     children: Any = None,
     last_progress: Progress | None = None,
     announced: int = 0,
@@ -165,7 +166,7 @@ def fail(
     """Record why the task ended without a result; ``status`` is FAILURE or REVOKED."""
     changes = {**ended_by(error), **_outcome(children, last_progress)}
     text = error.message if error else None
-    return change(task_id, changes, status=status, message=text, announced=announced, fence=fence)
+    return change(task_id, changes, status=status, message=text, actor=actor, announced=announced, fence=fence)
 
 
 def forget(task_id: str) -> Write:

@@ -43,6 +43,9 @@ LIMITS_EXCEEDED: Final = Counter(
     "gql_api_limits_exceeded", "Requests, frames and connections refused because of a limit.", ["limit"]
 )
 MESSAGES_REJECTED: Final = Counter("gql_api_messages_rejected", "Messages that this worker could not handle.")
+OWNERS_REFUSED: Final = Counter(
+    "gql_api_owners_refused", "Messages that this worker set aside because their owner was not signed for them."
+)
 MISFITS: Final = Counter(
     "gql_api_records_that_do_not_fit", "Records found that do not fit, each counted once. Stays 0 in health."
 )

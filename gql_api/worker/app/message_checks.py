@@ -127,6 +127,13 @@ def message_problem(message: Any, timezone: Any) -> str | None:
     return next(itertools.chain(_header_problems(headers, timezone), _argument_problems(*parts)), None)
 
 
+def headers_of(message: Any) -> Mapping[str, Any]:
+    """Return the headers of a message without problems, of whichever version of Celery's messages it is."""
+    payload = message.payload
+    headers: dict[str, Any] = message.headers
+    return {**payload, **headers} if isinstance(payload, dict) else headers
+
+
 def task_id_of(message: Any) -> str | None:
     """Return the id of the task of a message, also of a malformed one; None if it has none that could be an id."""
     headers = message.headers if isinstance(message.headers, dict) else {}

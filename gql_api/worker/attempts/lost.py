@@ -14,6 +14,7 @@ from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Filter
 from gql_api.worker.sending.republish import publish, request_of
 from gql_api.worker.sending.sent import unsent
+from gql_api.worker.state import cancellation
 from gql_api.worker.state.attempt import attempt_of, fence_of
 from gql_api.worker.state.process import background_thread
 
@@ -37,7 +38,8 @@ def is_worker_stopping() -> bool:
 def revoke_cancelled(backend: Backend, record: TaskRecord, request: Any, fence: Filter) -> None:
     """Revoke a task that was cancelled while it ran, and does not run any more."""
     attempt_of(request).act_under({**fence, **control.cancel_requested()})
-    backend.mark_as_revoked(record.id, record.cancel_reason or control.NO_REASON, request)
+    with cancellation.in_the_name_of(record.cancel_actor):
+        backend.mark_as_revoked(record.id, record.cancel_reason or control.NO_REASON, request)
 
 
 def handle_lost_attempt(

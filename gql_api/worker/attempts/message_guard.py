@@ -19,6 +19,7 @@ from kombu.utils.json import dumps
 
 from gql_api.outage import is_outage
 from gql_api.record import claims, fields
+from gql_api.telemetry import counters
 from gql_api.worker.app import message_checks
 from gql_api.worker.app.rejected_messages import RejectedMessages
 from gql_api.worker.backend.backend import Backend
@@ -173,7 +174,8 @@ class _Guard:
         try:
             problem = message_checks.message_problem(message, self._consumer.app.timezone)
             if problem is None:
-                return handle(message)
+                refusal = self._backend.owners.refusal(message_checks.headers_of(message))
+                return handle(message) if refusal is None else self._refuse(message, refusal)
         except self._errors:
             raise
         except Exception as error:
@@ -187,11 +189,19 @@ class _Guard:
     def _reject_undecodable(self, message: Any, error: Exception) -> None:
         self._reject(message, f"body: {message_checks.of_error(error)}")
 
-    def _reject(self, message: Any, problem: str) -> None:
-        task_id = message_checks.task_id_of(message)
+    def _refuse(self, message: Any, problem: str) -> None:
+        """Set a message with a forged owner aside. A task that has its id is another one's, and stays as it is."""
+        counters.OWNERS_REFUSED.inc()
+        self._set_aside(message, problem, message_checks.task_id_of(message))
+
+    def _set_aside(self, message: Any, problem: str, task_id: str | None) -> None:
         queue = str(message.delivery_info.get("routing_key"))
         self._rejected.add(self._channel, queue, dumps(message._raw), problem, task_id or "")  # type: ignore[no-untyped-call] # noqa: SLF001 - kombu has no types; the message as kombu stores it
         message.reject_log_error(logger, self._consumer.connection_errors)
+
+    def _reject(self, message: Any, problem: str) -> None:
+        task_id = message_checks.task_id_of(message)
+        self._set_aside(message, problem, task_id)
         if task_id is not None:
             background_thread.submit(functools.partial(_fail, self._consumer.app, self._backend, task_id, problem))
 

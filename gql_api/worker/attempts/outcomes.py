@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from celery import states
 from celery.exceptions import Ignore, Reject, TaskRevokedError
 
+from gql_api.worker.state import cancellation
 from gql_api.worker.state.attempt import AttemptState, OwnState, Phase, attempt_of
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ def end_after_unrecorded(backend: Backend, request: Any, error: Ignore | Reject)
 def end_stopped(backend: Backend, request: Any, default_reason: str) -> None:
     """Revoke a task whose function stopped because it was cancelled, for the reason that the caller gave."""
     record = backend.when_store_answers(lambda: backend.store.find(request.id))
-    reason = None if record is None else record.cancel_reason
-    backend.mark_as_revoked(request.id, reason or default_reason, request)
+    reason, actor = (None, None) if record is None else (record.cancel_reason, record.cancel_actor)
+    with cancellation.in_the_name_of(actor):
+        backend.mark_as_revoked(request.id, reason or default_reason, request)
 
 
 def _ignore(backend: Backend, request: Any, own_state: OwnState | None, reason: str) -> None:

@@ -54,10 +54,12 @@ from gql_api.worker.backend.translation import (
 )
 from gql_api.worker.state import tracebacks
 from gql_api.worker.state.attempt import AttemptState, attempt_of, fence_of
+from gql_api.worker.state.owners import following
 from gql_api.worker.state.process import background_thread, in_event_loop, is_worker
 from gql_api.worker.state.unrecorded import UNRECORDED, is_unrecorded_function
 from gql_api.worker.store.chords import Answer, ChordStore
 from gql_api.worker.store.connections import connections_for, library_errors
+from gql_api.worker.store.owners import Owners
 from gql_api.worker.store.redactions import AnnouncedRedactions, redaction_of
 
 if TYPE_CHECKING:
@@ -91,12 +93,16 @@ class Backend(MongoBackend):
         address = self.settings.stock_result_backend
         self.stock = None if address == "none" else StockBackend(app, address)
         """The backend of stock processes; None unless the application is being adopted."""
+        self.owners = Owners(self.store, self.settings.access_secret, retry)
+        """The owners of the tasks that this process sends or receives."""
         self.later_steps = LaterSteps(app, self.store, self.codec, retry, self.redaction_of)
         """The records of tasks that are sent when others have ended."""
         # The tasks that stock workers send and run have no record.
         ahead = self.later_steps if self.stock is None else None
         fail_body = self.chord_error_from_stack
-        self._chords = Chords(app, chord_store, self._records, self.codec, retry, fail_body, ahead, self.redaction_of)
+        self._chords = Chords(
+            app, chord_store, self._records, self.codec, retry, fail_body, ahead, self.redaction_of, self.owners
+        )
         self._progress = progress_writer_for(self.settings)
         self._logs = log_writer_for(self.settings)
 
@@ -287,7 +293,8 @@ class Backend(MongoBackend):
             return
         if request.chord:
             self.on_chord_part_return(request, state, exc)
-        self._fail_chain(getattr(request, "chain", None), exc, traceback, store_result=store_result, state=state)
+        with following(task_id):
+            self._fail_chain(getattr(request, "chain", None), exc, traceback, store_result=store_result, state=state)
         self.end_dropped_steps(request)
         if call_errbacks and request.errbacks:
             self._call_task_errbacks(request, exc, traceback)
@@ -321,7 +328,8 @@ class Backend(MongoBackend):
 
     def end_later_steps(self, request: Any, error: TaskRevokedError) -> None:
         """Revoke the steps of a chain that a task of a request will not send."""
-        self._fail_chain(request.chain, error, state=states.REVOKED)
+        with following(request.id):
+            self._fail_chain(request.chain, error, state=states.REVOKED)
         self.end_dropped_steps(request)
 
     def process_cleanup(self) -> None:
@@ -477,7 +485,9 @@ class Backend(MongoBackend):
         return getattr(request, "id", None) == task_id and self.has_no_record(request)
 
     def _arrival(self, attempt: Attempt) -> NewTask:
-        return arrival(attempt, self.codec.json_form, self.app, self.redaction_of)
+        task = arrival(attempt, self.codec.json_form, self.app, self.redaction_of)
+        owner = self.owners.of_arrival(attempt.request, task.parent_id)
+        return replace(task, owner=owner.subject, tenant=owner.tenant)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         # A worker recognises the errors of MongoDB.

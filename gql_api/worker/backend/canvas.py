@@ -6,6 +6,7 @@ import itertools
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery.canvas import Signature, _chain, _chord, group
@@ -14,6 +15,7 @@ from kombu.exceptions import OperationalError
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
+from gql_api.access.owner_signature import Owner
 from gql_api.record import canvas, due, fields, queries
 from gql_api.record.fields import Status, WaitsKind, is_internal
 from gql_api.record.model import ErrorInfo, NewTask
@@ -22,6 +24,7 @@ from gql_api.record.writes import Write
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.messages import METADATA_HEADER, queue_of, text_id
 from gql_api.worker.backend.translation import RedactionOf, arguments_of
+from gql_api.worker.state import cancellation
 from gql_api.worker.state.unrecorded import is_unrecorded_function
 from gql_api.worker.store.chords import Retry
 from gql_api.worker.store.connections import Connections
@@ -97,16 +100,20 @@ class LaterSteps:
         """Create the records of the steps after a task that is sent now."""
         chain = None if task.message is None else task.message.embed.get("chain")
         if chain:
-            self._record(steps_after(chain, task.id), task.id, task.root_id or task.id, {task.id})
+            owner = Owner(task.owner, task.tenant)
+            self._record(steps_after(chain, task.id), task.id, task.root_id or task.id, owner, {task.id})
 
-    def record_body(self, body: Any, chord_id: str, parent_id: str | None) -> None:
+    def record_body(self, body: Any, chord: canvas.Chord) -> None:
         """Create the records of the body of a chord and of the steps after it, once its members are sent."""
-        self._record(steps_of_body(body, parent_id), chord_id, body["options"].get("root_id"), set())
+        owner = Owner(chord.owner, chord.tenant)
+        self._record(steps_of_body(body, chord.parent_id), chord.id, body["options"].get("root_id"), owner, set())
 
     def end(self, task_ids: list[str], error: ErrorInfo | None, status: Status) -> None:
         """End those of some steps that were not sent."""
         token = uuid.uuid4().hex
-        write, taken = canvas.end_waiting(task_ids, error, status, token), due.taken(task_ids, token, status)
+        actor = cancellation.actor() if status is Status.REVOKED else None
+        write = canvas.end_waiting(task_ids, error, status, token, actor=actor)
+        taken = due.taken(task_ids, token, status)
         self._retry(lambda: self._store.change_many(write, taken))
 
     def end_after(self, task_id: str, error: ErrorInfo | None) -> None:
@@ -115,20 +122,21 @@ class LaterSteps:
         while found := self._store.ids(canvas.waiting_after(found)):
             self.end(found, error, Status.REVOKED)
 
-    def _record(self, steps: Iterator[Step], first_id: str, root_id: str | None, recorded: set[str]) -> None:
+    def _record(
+        self, steps: Iterator[Step], first_id: str, root_id: str | None, owner: Owner, recorded: set[str]
+    ) -> None:
         token = uuid.uuid4().hex
         try:
-            writes = self._writes(steps, first_id, root_id, token, recorded)
+            of_all = NewTask("", "", root_id=root_id, owner=owner.subject, tenant=owner.tenant, sender_token=token)
+            writes = self._writes(steps, first_id, of_all, recorded)
             if writes:
                 self._retry(lambda: self._store.create_missing(writes, token))
         except (PyMongoError, OperationalError) as error:
             # The first one is accepted already. These get their records when they are sent.
             logger.warning("The tasks that follow %s are not recorded yet: %s", first_id, error)
 
-    def _writes(
-        self, steps: Iterator[Step], first_id: str, root_id: str | None, token: str, recorded: set[str]
-    ) -> dict[str, Write]:
-        """Return the writes that create the records of some steps, by their ids.
+    def _writes(self, steps: Iterator[Step], first_id: str, of_all: NewTask, recorded: set[str]) -> dict[str, Write]:
+        """Return the writes that create the records of some steps, by their ids. ``of_all`` has what they share.
 
         It reads what workers have announced of functions that this process does not know.
         """
@@ -140,18 +148,19 @@ class LaterSteps:
             if is_unrecorded_function(self._app, step["task"]):
                 before[text_id(step["options"]["task_id"])] = parent_id
                 continue
-            new = self._new_task(step, parent_id, root_id, token)
+            new = self._new_task(step, parent_id, of_all)
             kind = _kind(sent, parent_id, is_behind_unrecorded=sender_id in before, recorded=recorded)
             waits_for = first_id if kind is WaitsKind.CHORD else parent_id or first_id
             writes[new.id] = canvas.await_step(new, waits_for, kind)
             recorded.add(new.id)
         return writes
 
-    def _new_task(self, step: Any, parent_id: str | None, root_id: str | None, token: str) -> NewTask:
+    def _new_task(self, step: Any, parent_id: str | None, of_all: NewTask) -> NewTask:
         options = step["options"]
         metadata = self._codec.plain_form((options.get("headers") or {}).get(METADATA_HEADER))
         real, shown = arguments_of(step, self._codec.json_form, self._redaction_of(step["task"]))
-        return NewTask(
+        return replace(
+            of_all,
             id=text_id(options["task_id"]),
             name=step["task"],
             args=real.args,
@@ -161,8 +170,6 @@ class LaterSteps:
             metadata=metadata if isinstance(metadata, dict) else {},
             queue=self._queue(step),
             parent_id=parent_id,
-            root_id=root_id,
-            sender_token=token,
         )
 
     def _queue(self, step: Any) -> str:

@@ -13,7 +13,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from celery.exceptions import ChordError
 from celery.result import AsyncResult, GroupResult, ResultBase, result_from_tuple
 from kombu.exceptions import OperationalError
 
+from gql_api.access.owner_signature import Owner
 from gql_api.outage import is_outage
 from gql_api.record import canvas
 from gql_api.record.canvas import Chord, ChordDefinition, Part
@@ -31,8 +32,10 @@ from gql_api.worker.backend.canvas import LaterSteps, check_member, tasks_waited
 from gql_api.worker.backend.codec import Codec, Meta
 from gql_api.worker.backend.records import Records
 from gql_api.worker.backend.translation import RedactionOf, unsent
+from gql_api.worker.state.owners import naming
 from gql_api.worker.state.unrecorded import is_unrecorded_function, recorded_sender_id
 from gql_api.worker.store.chords import ChordStore, Retry
+from gql_api.worker.store.owners import Owners
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -70,6 +73,7 @@ class Chords:
         fail_body: fails a body in its members' place.
         later_steps: records bodies that will be sent; None if some of those are not recorded at all.
         redaction_of: the redactions of functions by their names.
+        owners: the owners of chords and their bodies.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Chords:
         fail_body: Callable[[Any, BaseException], object],
         later_steps: LaterSteps | None,
         redaction_of: RedactionOf,
+        owners: Owners,
     ) -> None:
         self._app = app
         self._store = store
@@ -91,6 +96,7 @@ class Chords:
         self._fail_body = fail_body
         self._later_steps = later_steps
         self._redaction_of = redaction_of
+        self._owners = owners
         # Logged once each.
         self._unrepairable: set[str] = set()
 
@@ -105,7 +111,7 @@ class Chords:
         json_form = self._codec.json_form
         parent_id = parent_of_message(recorded_sender_id(self._app))
         self._store.save_definition(header.id, ChordDefinition(json_form(header.as_tuple()), json_form(body)))
-        self._store.change(canvas.begin(header.id, parent_id))
+        self._store.change(canvas.begin(header.id, parent_id, *self._owners.of_sender(parent_id)))
 
     def has(self, chord_id: str) -> bool:
         """Return whether an adopted process made a chord."""
@@ -117,7 +123,7 @@ class Chords:
         # Not before: the sender may have stopped at an error of an earlier member.
         body = None if self._later_steps is None else self._store.definition(chord_id).body
         if self._later_steps is not None and body is not None:
-            self._later_steps.record_body(body, chord_id, chord.parent_id)
+            self._later_steps.record_body(body, chord)
 
     def join(self, chord_id: str, task_id: str) -> None:
         """Add a member that has to finish too: ``Task.add_to_chord``."""
@@ -166,6 +172,8 @@ class Chords:
             parent_id, queue = parent_of_message(task.options.get("parent_id")), self._app.conf.task_default_queue
             json_form, redaction = self._codec.json_form, self._redaction_of(task.task)
             new = unsent(task, json_form, redaction, parent_id=parent_id, default_queue=queue)
+            owner = self._owners.of_sender(parent_id)
+            new = replace(new, owner=owner.subject, tenant=owner.tenant)
             self._retry(functools.partial(self._records.create, self._records.store, new))
 
     def _recount(self, chord_id: str) -> Chord:
@@ -182,7 +190,7 @@ class Chords:
         if self._store.is_done(counted.id):
             # Another process was faster, and may have dropped ignored results before they were read here.
             return
-        with _sent_for(counted.parent_id):
+        with _sent_for(counted.parent_id), naming(Owner(counted.owner, counted.tenant)):
             self._send(counted, members, maybe_signature(body, app=self._app))
         self._store.change(canvas.close(counted.id))
         self._drop_results([record.id for record in members.records.values() if record.has_chord_result])

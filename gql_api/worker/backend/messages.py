@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery.app.amqp import AMQP
 from celery.utils.saferepr import saferepr
 
+from gql_api.access.owner_signature import HEADER as OWNER_HEADER
 from gql_api.dispatch import ATTEMPTS, HIDDEN_HEADER, TEXTS
 from gql_api.record.fields import VERSION_HEADER, Status
 from gql_api.record.model import Arguments, MessageParts
@@ -48,6 +49,7 @@ OF_ONE_MESSAGE = {*_OF_SENDING, HIDDEN_HEADER, f"{ORIGINAL}eta", f"{ORIGINAL}exp
 _NOT_KEPT = {
     *_OF_SENDING,
     "id", "task", "lang", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "eta", "expires", METADATA_HEADER,
+    OWNER_HEADER,
 }  # fmt: skip
 # What Celery's own parts are without a value. A header of the caller's own is kept whatever its value is, and so is
 # ``ignore_result``: without a value, the setting of the task function counts.

@@ -29,6 +29,7 @@ from gql_api.worker.backend.messages import (
     shown_of,
     text_id,
 )
+from gql_api.worker.state import cancellation
 
 JsonForm = Callable[[Any], Any]
 PythonForm = Callable[[Any], Any]
@@ -89,7 +90,8 @@ def change_of(attempt: Attempt, state: str, result: Any, traceback: str | None, 
         return writes.retry(
             attempt.task_id, error, due_in=attempt.retry_guard_seconds, message=attempt.next_message, **extras
         )
-    return writes.fail(attempt.task_id, error, status=Status(state), **extras)
+    actor = cancellation.actor() if state == states.REVOKED else None
+    return writes.fail(attempt.task_id, error, status=Status(state), actor=actor, **extras)
 
 
 def _success(attempt: Attempt, result: Any, extras: dict[str, Any]) -> Write:

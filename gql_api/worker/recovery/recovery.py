@@ -36,6 +36,7 @@ from gql_api.worker.recovery.stock_results import StockResults
 from gql_api.worker.recovery.waiting_steps import WaitingSteps
 from gql_api.worker.sending.republish import ids_of, publish, request_of
 from gql_api.worker.sending.sent import unsent
+from gql_api.worker.state import cancellation
 
 logger = logging.getLogger(__name__)
 
@@ -120,9 +121,10 @@ class Recovery:
 
     def _settle(self, record: TaskRecord) -> None:
         reason = control.NO_REASON if record.error is None else record.error.message
-        if record.waits_for is not None:
-            self._backend.later_steps.end_after(record.id, record.error)
-        self._backend.end_what_follows(request_of(self._app, record), TaskRevokedError(reason))
+        with cancellation.in_the_name_of(record.revoked_by):
+            if record.waits_for is not None:
+                self._backend.later_steps.end_after(record.id, record.error)
+            self._backend.end_what_follows(request_of(self._app, record), TaskRevokedError(reason))
         self._backend.store.note(due.settled(record.id))
 
     def send_due(self, now: datetime, since: datetime | None = None) -> None:

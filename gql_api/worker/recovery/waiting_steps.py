@@ -29,7 +29,7 @@ _LOCK = "waiting steps"
 _BATCH = 500
 # The next sweep goes on behind them.
 _MAX_BATCHES = 10
-_END = queries.Part.of(["error", "finished_at"])
+_END = queries.Part.of(["error", "finished_at", "stored_history"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class _Verdict:
     status: Status
     error: ErrorInfo | None
     kinds: list[WaitsKind]
+    actor: str | None = None
 
 
 class WaitingSteps:
@@ -108,7 +109,7 @@ class WaitingSteps:
         token = uuid.uuid4().hex
         return self._misfits.take(
             ids,
-            lambda some: canvas.end_waiting(some, verdict.error, verdict.status, token),
+            lambda some: canvas.end_waiting(some, verdict.error, verdict.status, token, actor=verdict.actor),
             due.taken(ids, token, verdict.status),
         )
 
@@ -120,7 +121,7 @@ def _fits(document: dict[str, object]) -> bool:
 def _verdict(record: TaskRecord) -> _Verdict:
     if record.status is Status.SUCCESS:
         return _revoked(record.id, CHAIN_ENDED.format(record.id), WaitsKind.NEXT)
-    return _Verdict(record.id, record.status, record.error, [WaitsKind.NEXT, WaitsKind.LATER])
+    return _Verdict(record.id, record.status, record.error, [WaitsKind.NEXT, WaitsKind.LATER], record.revoked_by)
 
 
 def _revoked(step_id: str, reason: str, kind: WaitsKind) -> _Verdict:

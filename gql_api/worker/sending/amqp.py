@@ -92,7 +92,8 @@ class RecordingAMQP(AMQP):
             check_chords(self.app, message.body[2]["chain"])
             skip_unrecorded_sender(self.app, message.headers)
             if backend.sends_without_record(name, message.headers["id"]):
-                options["headers"] = {**(options.get("headers") or {}), UNRECORDED: True}
+                own = backend.owners.headers_without_record(message.headers)
+                options["headers"] = {**own, **(options.get("headers") or {}), UNRECORDED: True}
                 return send(producer, name, message, **options)
             options["headers"] = _own_headers(self.app, name, message, options.get("headers") or {})
             message.body[2].update(with_versions(self.app, message.body[2]))

@@ -10,6 +10,8 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from gql_api import values
+from gql_api.access.owner_signature import HEADER as OWNER_HEADER
+from gql_api.access.owner_signature import OwnerError
 from gql_api.record.model import Arguments, NewTask, priority_of
 from gql_api.worker.backend.chords import parent_of_message
 from gql_api.worker.backend.messages import METADATA_HEADER, given_texts, parts_of_message, queue_of, shown_of
@@ -57,7 +59,7 @@ def new_task(backend: Backend, outgoing: Outgoing, options: dict[str, Any], time
     """Return the task of a message; ``options`` are those of the call that sends it.
 
     Raises:
-        ValueError: its metadata cannot be stored.
+        ValueError: its metadata cannot be stored, or the owner that its header names is not valid.
     """
     headers, (args, kwargs, embed) = outgoing.headers, outgoing.body
     # The record keeps the times, because a message in a broker cannot be found, moved or cancelled. MongoDB compares an
@@ -65,6 +67,11 @@ def new_task(backend: Backend, outgoing: Outgoing, options: dict[str, Any], time
     eta, expires = headers.get("eta"), headers.get("expires")
     countdown = times.countdown if eta == times.eta else None
     expires_after = times.expires if expires == times.expires_at else None
+    parent_id = parent_of_message(headers["parent_id"])
+    try:
+        owner = backend.owners.of_message(headers, parent_id)
+    except OwnerError as error:
+        raise ValueError(f"headers: {OWNER_HEADER}: {error}") from error
     real = Arguments(list(backend.codec.json_form(args) or []), dict(backend.codec.json_form(kwargs) or {}))
     return NewTask(
         id=headers["id"],
@@ -75,8 +82,10 @@ def new_task(backend: Backend, outgoing: Outgoing, options: dict[str, Any], time
         metadata=_metadata(backend, headers),
         queue=queue_of(backend.app, _queue_name(options), _name(options.get("exchange")), options.get("routing_key")),
         priority=_priority(backend.app, outgoing.options),
-        parent_id=parent_of_message(headers["parent_id"]),
+        parent_id=parent_id,
         root_id=headers["root_id"],
+        owner=owner.subject,
+        tenant=owner.tenant,
         message=parts_of_message(headers, embed, backend.codec.json_form),
         scheduled_for=_time(eta) if countdown is None else None,
         delay=None if countdown is None else max(0.0, countdown),

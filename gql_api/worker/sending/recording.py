@@ -12,6 +12,7 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, TaskRevokedError
 from pymongo.errors import DuplicateKeyError
 
+from gql_api.access.owner_signature import HEADER as OWNER_HEADER
 from gql_api.dispatch import ATTEMPTS
 from gql_api.record import canvas, claims, control, writes
 from gql_api.record.fields import Status
@@ -21,6 +22,7 @@ from gql_api.worker.sending.hidden_arguments import with_hidden_header
 from gql_api.worker.sending.new_tasks import Times, new_task
 from gql_api.worker.sending.sent import note_sent, unsent
 from gql_api.worker.sending.task_ids import SenderTokens, check_not_deleted, check_not_taken, is_callers_choice
+from gql_api.worker.state import cancellation
 from gql_api.worker.state.attempt import attempt_of
 
 if TYPE_CHECKING:
@@ -45,11 +47,12 @@ def record_message(
     backend: Backend, options: dict[str, Any], times: Times, own_texts: Mapping[str, str], outgoing: Outgoing
 ) -> dict[str, Any] | None:
     """Store the record of a message, and return the headers to publish; None when it is not to be published now."""
-    outgoing = with_hidden_header(backend, outgoing, own_texts)
+    outgoing = _without_continued_owner(backend, with_hidden_header(backend, outgoing, own_texts))
     attempts = _record(backend, new_task(backend, outgoing, options, times))
     if attempts is None:
         return None
-    headers = dict(outgoing.headers)
+    # The record has the owner, whatever the message says.
+    headers = {name: value for name, value in outgoing.headers.items() if name != OWNER_HEADER}
     expires = headers.get(_EXPIRES)
     for name in _TIMES:
         # The worker shows the time in the task's request. Workers of an earlier version read the expiry from there too.
@@ -59,6 +62,20 @@ def record_message(
         # A stock worker reads the expiry from the message only.
         headers[_EXPIRES] = expires
     return {**headers, ATTEMPTS: attempts} if attempts else headers
+
+
+def _without_continued_owner(backend: Backend, outgoing: Outgoing) -> Outgoing:
+    """Return a message without its header of an owner, if it continues another task, or is a task's own next one.
+
+    Such a task has the owner of the other one, or its own. A header that the first sender of a chain gave wrongly must
+    not fail the task before.
+    """
+    sender = backend.app.current_worker_task
+    is_own = sender is not None and sender.request.id == outgoing.headers["id"]
+    if OWNER_HEADER not in outgoing.headers or (is_callers_choice(sender) and not is_own):
+        return outgoing
+    headers = {name: value for name, value in outgoing.headers.items() if name != OWNER_HEADER}
+    return replace(outgoing, headers=headers)
 
 
 def note_message_sent(backend: Backend, headers: dict[str, Any]) -> None:
@@ -141,7 +158,8 @@ def _end_what_follows_revoked(backend: Backend, task: NewTask, known: TaskRecord
         return
     reason = control.NO_REASON if known.error is None else known.error.message
     request = Context({**task.message.headers, **task.message.embed, "id": task.id})
-    backend.end_what_follows(request, TaskRevokedError(reason))
+    with cancellation.in_the_name_of(known.revoked_by):
+        backend.end_what_follows(request, TaskRevokedError(reason))
 
 
 def _continue(backend: Backend, task: NewTask) -> TaskRecord | None:

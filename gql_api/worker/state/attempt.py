@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gql_api.access.owner_signature import Owner
 from gql_api.record import claims, control
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
@@ -83,7 +84,7 @@ class AttemptState:
 
     __slots__ = (
         "_claim", "_error", "_fence", "_is_over", "_own_message_sent", "_own_state", "_phase", "_pid", "_refused",
-        "_retry",
+        "_retry", "owner",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -98,6 +99,8 @@ class AttemptState:
         self._is_over = False
         self._refused = False
         self._own_message_sent = False
+        self.owner: Owner | None = None
+        """The owner of a task without a record, once that is known. Others have theirs in the record."""
 
     @property
     def phase(self) -> Phase:

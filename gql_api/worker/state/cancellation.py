@@ -6,7 +6,10 @@ process that runs it. A process that runs another task by then has a claim with 
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from gql_api.worker.state.process import has_pool_processes
 from gql_api.worker.state.shared_memory import ProcessSlots
@@ -15,6 +18,8 @@ from gql_api.worker.state.shared_memory import ProcessSlots
 _slots = ProcessSlots(16)
 # Pools without processes run many tasks in the main process.
 _tokens: set[bytes] = set()
+# While this process ends a cancelled task and what follows it: the subject of the caller who has cancelled that.
+_actor: ContextVar[str | None] = ContextVar("gql_api_actor", default=None)
 
 
 def notify(pid: int, claim: str) -> None:
@@ -35,3 +40,18 @@ def is_requested(claim: str) -> bool:
     """Return whether the main process has found a cancel request for a claim. Reads memory only."""
     token = bytes.fromhex(claim)
     return token in _tokens or _slots.read(os.getpid()) == token
+
+
+@contextlib.contextmanager
+def in_the_name_of(actor: str | None) -> Iterator[None]:
+    """Revoke the tasks that end in a ``with`` block in the name of the caller who has cancelled the first of them."""
+    token = _actor.set(actor)
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
+def actor() -> str | None:
+    """Return the subject of :func:`in_the_name_of`; None if no caller has cancelled the task that ends."""
+    return _actor.get()

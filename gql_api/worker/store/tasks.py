@@ -11,12 +11,15 @@ from pymongo.errors import AutoReconnect, BulkWriteError
 from pymongo.write_concern import WriteConcern
 
 from gql_api import events
+from gql_api.access.owner_signature import NOBODY, Owner
 from gql_api.outage import found_only_duplicates
 from gql_api.record import canvas, control, due, fields, logs, queries, tombstones
 from gql_api.record.control import CancelRequest
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Write
 from gql_api.worker.store.connections import DURABLE, QUICK, Connections, PerProcess
+
+_OWNER = queries.Part.of(["owner", "tenant"])
 
 
 class Store:
@@ -147,6 +150,14 @@ class Store:
         """Read one task."""
         document = self._durable.get().find_one(queries.by_id(task_id))
         return None if document is None else TaskRecord(document)
+
+    def owner_of(self, task_id: str) -> Owner:
+        """Read whom a task belongs to; nobody, if it has no record."""
+        document = self._durable.get().find_one(queries.by_id(task_id), _OWNER.projection)
+        if document is None or _OWNER.fitness.first_misfit(document) is not None:
+            return NOBODY
+        record = _OWNER.record(document)
+        return Owner(record.owner, record.tenant)
 
     def cancels_among(self, task_ids: list[str], run: str) -> list[CancelRequest]:
         """Return the requests to cancel tasks that a worker runs."""

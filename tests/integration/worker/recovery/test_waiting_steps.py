@@ -176,7 +176,7 @@ def test_the_body_of_a_chord_waits_until_that_is_done(bench: Bench, step: functo
     sent = canvas.begin("made", maker)
     bench.backend.database[fields.CHORDS].update_one(*sent, upsert=True)
     made = bench.app.backend.codec.json_form(step().set(task_id="body of made"))
-    bench.backend.later_steps.record_body(made, "made", maker)
+    bench.backend.later_steps.record_body(made, canvas.Chord("made", parent_id=maker))
     _end(bench, maker, Status.FAILURE)
     _scan_later(bench)
     assert _outcomes(bench, *ids, "body of made") == _WAITS
