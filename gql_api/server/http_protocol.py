@@ -13,7 +13,7 @@ from typing import ClassVar, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gql_api.api.errors import OverloadedError
-from gql_api.api.http.streaming import STREAMED
+from gql_api.api.http.streaming import CONNECTION, STREAMED
 from gql_api.api.subscriptions.admission import Admission
 from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.limits import LimitSettings
@@ -112,6 +112,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Run the application."""
         self._part = _Part.BODY
+        cast("dict[str, object]", self.scope)["extensions"] = {CONNECTION: self}
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -135,6 +136,10 @@ class HttpProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """Close the connection without waiting for the client."""
         self.transport.abort()
+
+    def cut_off(self) -> None:
+        """Close the connection although its answer is not complete."""
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """Start the timer of a client that does not read."""

@@ -12,7 +12,8 @@ class StreamFormat:
     """One format, in bytes.
 
     ``result`` is the prefix and the suffix of the JSON of a result, ``failure`` those of the JSON list of errors of a
-    stream that breaks off. ``heartbeat`` is sent every ``heartbeat_seconds``.
+    stream that breaks off, and ``refusal`` those of the errors of a stream whose token is not valid any more.
+    ``heartbeat`` is sent every ``heartbeat_seconds``.
     """
 
     content_type: str
@@ -20,8 +21,11 @@ class StreamFormat:
     opening: bytes
     result: tuple[bytes, bytes]
     failure: tuple[bytes, bytes]
+    refusal: tuple[bytes, bytes]
     heartbeat: bytes
     end: bytes
+    ends_refused: bool
+    """True if a refused stream has an end, which clients do not take for the end of the operation."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -42,6 +46,11 @@ class StreamFormat:
         before, after = self.failure
         return before + errors + after
 
+    def format_refusal(self, errors: bytes) -> bytes:
+        """Format the errors of a stream whose token is not valid any more, and its end if it has one."""
+        before, after = self.refusal
+        return before + errors + after + (self.end if self.ends_refused else b"")
+
 
 _PART = b"\r\nContent-Type: application/json\r\n\r\n"
 _BOUNDARY = b"\r\n--graphql"
@@ -57,8 +66,12 @@ FORMATS = {
         opening=b":\n\n",
         result=(b"event: next\ndata: ", b"\n\n"),
         failure=(b'event: next\ndata: {"errors":', b"}\n\n"),
+        # A comment: clients would take an event for a result of the operation, and ``complete`` for its end. They
+        # subscribe again after a stream that breaks off, with a new token if they have one.
+        refusal=(b': {"errors":', b"}\n\n"),
         heartbeat=b":\n\n",
         end=b"event: complete\ndata:\n\n",
+        ends_refused=False,
     ),
     # Apollo's multipart subscriptions
     # (https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol). The boundary
@@ -69,7 +82,10 @@ FORMATS = {
         opening=b"--graphql",
         result=(_PART + b'{"payload":', b"}" + _BOUNDARY),
         failure=(_PART + b'{"payload":null,"errors":', b"}" + _BOUNDARY),
+        # An error of the transport: Apollo's RetryLink subscribes again, with a new token if there is one.
+        refusal=(_PART + b'{"payload":null,"errors":', b"}" + _BOUNDARY),
         heartbeat=_PART + b"{}" + _BOUNDARY,
         end=b"--\r\n",
+        ends_refused=True,
     ),
 }

@@ -28,7 +28,8 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import ExecutionResult, SubscriptionExecutionResult
 from strawberry.types.graphql import OperationType
 
-from gql_api.api.context import Context, context_of
+from gql_api.access.principal import ANONYMOUS
+from gql_api.api.context import PRINCIPAL, Context, Services, context_of
 from gql_api.api.errors import ClientError, OverloadedError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError
@@ -48,6 +49,7 @@ from gql_api.api.http.streaming import StreamedResponse
 from gql_api.api.schema.build import schema
 from gql_api.api.store.slots import one_requester
 from gql_api.api.subscriptions.admission import Admission
+from gql_api.api.websocket.authentication import admits_handshake
 from gql_api.api.websocket.handler import TransportHandler
 from gql_api.limits import LimitSettings
 from gql_api.settings import Settings
@@ -98,7 +100,7 @@ class GraphQLView(GraphQL[Context, None]):
         """Answer a request; a rejected one gets a GraphQL error too."""
         with one_requester():
             if scope["type"] != "http":
-                await self._admit(super().__call__, scope, receive, send)
+                await self._admit(self._serve_socket, scope, receive, send)
                 return
             request = Request(scope, receive)
             try:
@@ -110,6 +112,11 @@ class GraphQLView(GraphQL[Context, None]):
                 await self._admit(response, scope, receive, send)
             else:
                 await response(scope, receive, send)
+
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services: Services = scope["app"].state.services
+        if await admits_handshake(scope, receive, send, services.authenticator):
+            await super().__call__(scope, receive, send)
 
     async def _admit(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a WebSocket or a streamed answer if there is room for it."""
@@ -239,7 +246,10 @@ class GraphQLView(GraphQL[Context, None]):
     ) -> Response:
         """Return a response that streams the results in the format that the client prefers."""
         stream_format = FORMATS[stream_type_for(accept_of(request.headers)) or EVENT_STREAM]
-        return StreamedResponse(cast(AsyncGenerator[bytes, None], result), stream_format)
+        services: Services = request.app.state.services
+        principal = request.scope.get(PRINCIPAL, ANONYMOUS)
+        results = cast(AsyncGenerator[bytes, None], result)
+        return StreamedResponse(results, stream_format, principal, services.revocations)
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         """Return the answer, without ``data`` when nothing was executed, which is when no error has a path."""

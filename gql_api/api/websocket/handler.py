@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import Any, Protocol, cast
 
-from graphql import GraphQLError
+from graphql import GraphQLError, OperationType
 from starlette.websockets import WebSocketDisconnect
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.subscriptions.protocols.graphql_transport_ws import handlers
@@ -17,18 +18,22 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     SubscribeMessage,
 )
 
+from gql_api.access.principal import Principal
 from gql_api.aio.background import cancelled
+from gql_api.api.authentication.lifetime import TokenLifetime
 from gql_api.api.context import Context
 from gql_api.api.errors import ClientError, LimitExceededError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation
 from gql_api.api.subscriptions.send_buffer import SendBuffer
+from gql_api.api.websocket.authentication import NOBODY, Refusal, by_init
+from gql_api.api.websocket.frames import frame_problem
 from gql_api.api.websocket.message_rate import MessageRate
 from gql_api.api.websocket.transport import transport_of
 from gql_api.api.websocket.writer import SocketWriter
 from gql_api.limits import LimitSettings
 
-_SUBSCRIBE_FIELDS = {"query": str, "documentId": str, "variables": dict, "operationName": str, "extensions": dict}
+_FORBIDDEN = 4403
 
 
 class _BoundedView(Protocol):
@@ -48,12 +53,14 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         if not isinstance(self.websocket, ASGIWebSocketAdapter):
             raise TypeError("this handler is for Strawberry's ASGI view")
         services = self.context.services
+        self._handshake = self.websocket.ws
         self._executions = services.executions
-        self._writer = SocketWriter(transport_of(self.websocket.ws), self._on_ended, services.tick_queue)
+        self._writer = SocketWriter(transport_of(self._handshake), self._on_ended, services.tick_queue)
         # Of the shared operations.
         self._buffers: dict[str, SendBuffer] = {}
         self._init_timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._lifetime: TokenLifetime | None = None
         limits = self._limits = cast("_BoundedView", self.view).limits
         self._rate = MessageRate(limits.messages_per_second)
         self._turns = asyncio.Semaphore(limits.queries_per_socket)
@@ -67,6 +74,8 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         """Serve the socket until it is closed."""
         sockets = self.context.services.sockets
         sockets.add(self)
+        if self.context.principal is not NOBODY:
+            self._begin_lifetime(self.context.principal)
         try:
             await super().handle()
         finally:
@@ -79,15 +88,31 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         self._init_timer = asyncio.get_running_loop().call_later(seconds, self._time_out)
 
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
-        """Acknowledge the connection, unless its time is over."""
+        """Authenticate the client and acknowledge the connection, unless its time is over."""
         self._cancel_init_timer()
-        await super().handle_connection_init(message)
+        if self.connection_init_received or self.connection_timed_out or await self._authenticate(message):
+            await super().handle_connection_init(message)
+
+    async def _authenticate(self, message: ConnectionInitMessage) -> bool:
+        """Give the context its principal; close the socket of a client without a valid token."""
+        payload = cast("dict[str, Any] | None", message.get("payload"))
+        services, known = self.context.services, self.context.principal
+        principal = await by_init(payload, self._handshake.headers, known, services.authenticator)
+        if isinstance(principal, Refusal):
+            await self._close(*principal)
+            return False
+        if principal is not known:
+            self.context = dataclasses.replace(self.context, principal=principal)
+            self._begin_lifetime(principal)
+        return not self._is_over
 
     async def handle_message(self, message: Any) -> None:
         """Handle one frame, when its turn has come; a malformed one closes the socket with 4400."""
         # Meanwhile the server reads no further frame of this client, and others have their turn: a burst of frames that
         # has arrived already would be handled in one go.
         await asyncio.sleep(max(0.0, self._rate.delay()))
+        if self._is_over:
+            return
         problem = frame_problem(message)
         if problem is not None:
             await self.handle_invalid_message(problem)
@@ -167,39 +192,82 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
                 return
             async with self._turns:
                 await self._writer.writable()  # the answers before it may be more than the client reads
+                if self._is_over:
+                    return
                 await super().run_operation(operation)
         elif (full := self._executions.lack_of_room()) is not None:
             await operation.send_initial_errors([full])
         else:
             async with self._executions.personal():
                 await self._wait_until_open()
-                await super().run_operation(operation)
+                if not self._is_over:
+                    await super().run_operation(operation)
 
     async def cleanup_operation(self, operation_id: str) -> None:
         """End an operation that the client completed, or whose socket is closed."""
+        self._end_operation(operation_id)
+
+    def _end_operation(self, operation_id: str) -> None:
+        operation = self.operations.pop(operation_id, None)
         buffer = self._buffers.pop(operation_id, None)
-        if buffer is None:
-            await super().cleanup_operation(operation_id)
-        else:
-            del self.operations[operation_id]
+        if buffer is not None:
             self._writer.discard(buffer)
             self._executions.leave(buffer)
+        elif operation is not None and operation.task is not None:
+            operation.task.cancel()
 
     async def shutdown(self) -> None:
         """End all operations of a closed socket."""
         self._cancel_init_timer()
+        is_over = self._is_over
+        if self._lifetime is not None:
+            self._lifetime.stop()
         if self._closing is not None:
             await cancelled([self._closing])
-        await super().shutdown()
-        self._writer.close()
+        try:
+            # The mutations of a client that was let in are wanted, even if it may not see their results.
+            if is_over and (tasks := [each.task for each in self.operations.values() if each.task is not None]):
+                await asyncio.wait(tasks)
+        finally:
+            await super().shutdown()
+            self._writer.close()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._lifetime is not None and self._lifetime.is_over
+
+    def _begin_lifetime(self, principal: Principal) -> None:
+        self._lifetime = TokenLifetime(principal, self.context.services.revocations, self._end_lifetime)
+        if principal.expires_at is not None:
+            self._writer.deadline = self._lifetime.expires_at
+        self._lifetime.start()
+
+    def _end_lifetime(self, reason: str) -> None:
+        """Send nothing from now on, end all operations but mutations, and close the socket."""
+        has_read = self._writer.stop()
+        for operation_id, operation in list(self.operations.items()):
+            if not self._is_mutation(operation):
+                self._end_operation(operation_id)
+        if has_read:
+            self._begin_to_close(_FORBIDDEN, reason)
+        else:  # a close frame would come behind what is still to be sent
+            self._writer.abort()
+
+    def _is_mutation(self, operation: handlers.Operation[Context, None]) -> bool:
+        node = self.context.documents.operation(operation.query, operation.operation_name)
+        return node is not None and node.operation is OperationType.MUTATION
 
     def _time_out(self) -> None:
         self.connection_timed_out = True
-        self._closing = asyncio.create_task(self._close_uninitialized())
+        self._begin_to_close(4408, "Connection initialisation timeout")
 
-    async def _close_uninitialized(self) -> None:
+    def _begin_to_close(self, code: int, reason: str) -> None:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(code, reason))
+
+    async def _close(self, code: int, reason: str) -> None:
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the socket is closed already
-            await self.websocket.close(code=4408, reason="Connection initialisation timeout")
+            await self.websocket.close(code=code, reason=reason)
 
     def _cancel_init_timer(self) -> None:
         if self._init_timer is not None:
@@ -211,35 +279,3 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         operation_id = next(id_ for id_, other in self._buffers.items() if other is buffer)
         del self._buffers[operation_id], self.operations[operation_id]
         self._executions.leave(buffer)
-
-
-def frame_problem(message: Any) -> str | None:
-    """Return how a frame violates the protocol; None for a valid one.
-
-    https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
-    """
-    if not isinstance(message, dict):
-        return "A message must be a JSON object"
-    kind, payload = message.get("type"), message.get("payload")
-    if not isinstance(kind, str):
-        return "A message needs a type"
-    if kind in {"connection_init", "ping", "pong"}:
-        return None if payload is None or isinstance(payload, dict) else f"The payload of {kind} must be an object"
-    if kind in {"subscribe", "complete"} and not (isinstance(message.get("id"), str) and message["id"]):
-        return f"{kind} needs an id, a string"
-    return _subscribe_problem(payload) if kind == "subscribe" else None
-
-
-def _subscribe_problem(payload: Any) -> str | None:
-    if not isinstance(payload, dict):
-        return "The payload of subscribe must be an object"
-    for name, kind in _SUBSCRIBE_FIELDS.items():
-        if payload.get(name) is not None and not isinstance(payload[name], kind):
-            return f"{name} has the wrong type"
-    if payload.get("query") is None and not payload.get("documentId") and not _has_hash(payload.get("extensions")):
-        return "subscribe needs a query, a string"
-    return None
-
-
-def _has_hash(extensions: dict[str, Any] | None) -> bool:
-    return bool((extensions or {}).get("persistedQuery"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
+from time import time
 
 from gql_api.aio.tick import TickQueue
 from gql_api.api.subscriptions.backlog import BACKLOG
@@ -28,11 +30,25 @@ class SocketWriter:
         transport: the socket.
         on_ended: called with the send buffer of an operation whose end has been sent.
         tick_queue: the queue that all sockets share.
+
+    ``deadline`` is the time, by the clock of the system, from which on nothing is sent: the client's token has expired,
+    although the event loop may not have had the time to close the socket. None for no deadline.
     """
 
-    __slots__ = ("_drained", "_is_clear", "_messages", "_on_ended", "_sending", "_tick_queue", "_transport", "_waiting")
+    __slots__ = (
+        "_drained",
+        "_is_clear",
+        "_messages",
+        "_on_ended",
+        "_sending",
+        "_tick_queue",
+        "_transport",
+        "_waiting",
+        "deadline",
+    )
 
     def __init__(self, transport: Transport, on_ended: Callable[[SendBuffer], None], tick_queue: TickQueue) -> None:
+        self.deadline: float | None = None
         self._transport = transport
         self._on_ended = on_ended
         self._tick_queue = tick_queue
@@ -55,6 +71,15 @@ class SocketWriter:
         """Close the socket without waiting for its client."""
         self._transport.abort()
 
+    def stop(self) -> bool:
+        """Drop all that waits, send nothing from now on, and return whether the client has read all that was sent."""
+        self.deadline = -math.inf
+        self._is_clear = False
+        self._waiting.clear()
+        self._messages.clear()
+        self._wake_senders()
+        return self._transport.unread_bytes == 0
+
     def close(self) -> None:
         """Drop all that waits, and send nothing from now on."""
         self._transport.on_paused = self._transport.on_writable = None
@@ -64,6 +89,8 @@ class SocketWriter:
 
     def offer(self, buffer: SendBuffer, payload: bytes) -> bool:
         """Send a payload of an empty send buffer; return False when the buffer has to keep it."""
+        if self.deadline is not None and time() >= self.deadline:
+            return True
         if self._is_clear and self._tick_queue.is_alone:
             try:
                 self._transport.write([_next(buffer, payload)])
@@ -107,7 +134,7 @@ class SocketWriter:
 
     async def writable(self) -> None:
         """Wait until the client has read what was written."""
-        while not self._transport.is_writable:
+        while not self._transport.is_writable and self.deadline != -math.inf:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
@@ -121,6 +148,9 @@ class SocketWriter:
         self._flush()
 
     def _flush(self) -> None:
+        if self.deadline is not None and time() >= self.deadline:
+            self.stop()
+            return
         transport = self._transport
         if not transport.is_writable:
             return
@@ -133,7 +163,11 @@ class SocketWriter:
             self._tick_queue.schedule(self._flush)
         else:
             self._is_clear = transport.is_writable
-        if self._drained is not None and transport.is_writable:
+        if transport.is_writable:
+            self._wake_senders()
+
+    def _wake_senders(self) -> None:
+        if self._drained is not None:
             self._drained.set_result(None)
             self._drained = None
 

@@ -3,13 +3,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from starlette.types import Message
 from support import wait_until_async
 
+from gql_api.access.principal import Principal
 from gql_api.api.http.negotiation import EVENT_STREAM, MULTIPART
 from gql_api.api.http.stream_formats import FORMATS, StreamFormat
 from gql_api.api.http.streaming import StreamedResponse
@@ -47,9 +50,12 @@ class Client:
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
-    async def gets(self, results: AsyncGenerator[bytes, None], stream_format: StreamFormat) -> None:
-        """Receive an answer to its end."""
-        response = StreamedResponse(results, stream_format)
+    async def gets(
+        self, results: AsyncGenerator[bytes, None], stream_format: StreamFormat, seconds: float | None = None
+    ) -> None:
+        """Receive an answer to its end, perhaps with a token that is valid for a time."""
+        expires_at = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+        response = StreamedResponse(results, stream_format, Principal("me", frozenset(), expires_at=expires_at))
         await asyncio.wait_for(response({"type": "http"}, self.receive, self.send), 10)
 
 
@@ -166,3 +172,64 @@ async def test_signs_of_life_stand_between_results() -> None:
     quiet, _, rest = client.body.partition(FAST.format_result(b"1"))
     assert quiet == FAST.heartbeat * (len(quiet) // len(FAST.heartbeat))
     assert rest == FAST.end
+
+
+_EXPIRED = b'[{"message":"Token expired. The request needs a valid token","extensions":{"code":"UNAUTHENTICATED"}}]'
+
+
+@pytest.mark.parametrize(
+    ("media_type", "end", "is_complete"),
+    [
+        (EVENT_STREAM, b': {"errors":%b}\n\n' % _EXPIRED, False),
+        (
+            MULTIPART,
+            b'\r\nContent-Type: application/json\r\n\r\n{"payload":null,"errors":%b}\r\n--graphql--\r\n' % _EXPIRED,
+            True,
+        ),
+    ],
+    ids=["events", "multipart"],
+)
+async def test_a_stream_ends_with_its_token(media_type: str, end: bytes, *, is_complete: bool) -> None:
+    """Its end is none of the operation, and what produces its results is closed."""
+    closed = asyncio.Event()
+
+    async def results() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"1"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    client = Client()
+    await client.gets(results(), FORMATS[media_type], 0.1)
+    assert client.body.endswith(FORMATS[media_type].format_result(b"1") + end)
+    assert client.is_complete is is_complete
+    assert closed.is_set()
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_no_result_is_sent_from_the_expiry_on(*, reads: bool) -> None:
+    """A result that comes at that very time is not sent, nor is one that waited for the client to read."""
+    client, began, ends_at = Client(), asyncio.Event(), time.time() + 0.2
+
+    async def results() -> AsyncGenerator[bytes, None]:
+        yield b"0"
+        began.set()
+        if not reads:
+            client.reads.clear()
+        while True:
+            time.sleep(0.01)  # noqa: ASYNC251 - the event loop has no time for timers
+            yield b"%f" % time.time()
+
+    async def is_over() -> bool:
+        return time.time() > ends_at + 0.1
+
+    getting = asyncio.create_task(client.gets(results(), FORMATS[EVENT_STREAM], 0.2))
+    await began.wait()
+    if not reads:
+        await wait_until_async(is_over)
+        client.reads.set()
+    await getting
+    times = [float(line[6:]) for line in client.body.split(b"\n") if line.startswith(b"data: ")]
+    assert all(each <= ends_at + 0.011 for each in times)
+    assert (len(times) > 1) is reads

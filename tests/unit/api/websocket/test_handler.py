@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,15 +11,19 @@ import pytest
 from starlette.types import Message
 from starlette.websockets import WebSocket
 from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.types import ExecutionResult
 from support import wait_until_async
+from tokens import Tokens
 
 from gql_api.access.principal import ANONYMOUS, Principal
 from gql_api.aio.tick import TickQueue
+from gql_api.api.authentication.authenticator import NoAuthentication, TokenAuthentication
 from gql_api.api.context import Context
 from gql_api.api.execution.documents import DEFAULT_READER
 from gql_api.api.execution.operation import Operation
 from gql_api.api.http.view import GraphQLView
 from gql_api.api.subscriptions.send_buffer import Policy, SendBuffer
+from gql_api.api.websocket.authentication import NOBODY
 from gql_api.api.websocket.handler import TransportHandler
 from gql_api.settings import Settings
 
@@ -89,13 +94,22 @@ class _Executions:
         await self.may_open.wait()
 
 
-async def _accepted(socket: _Socket, executions: _Executions | None = None) -> TransportHandler:
+async def _accepted(
+    socket: _Socket, executions: _Executions | None = None, tokens: Tokens | None = None, **limits: Any
+) -> TransportHandler:
     """Return the handler of a socket that has 10 ms from now for its connection_init."""
     websocket = WebSocket({"type": "websocket", "headers": [], "path": "/graphql"}, socket.receive, socket.send)
     await websocket.accept()
-    view = GraphQLView(Settings())
-    services = SimpleNamespace(tick_queue=TickQueue(), sockets=set(), executions=executions, documents=DEFAULT_READER)
-    context = Context(cast("Any", services), ANONYMOUS)
+    view = GraphQLView(Settings(**limits))
+    services = SimpleNamespace(
+        tick_queue=TickQueue(),
+        sockets=set(),
+        executions=executions,
+        documents=DEFAULT_READER,
+        authenticator=NoAuthentication() if tokens is None else TokenAuthentication([tokens]),
+        revocations=tokens,
+    )
+    context = Context(cast("Any", services), ANONYMOUS if tokens is None else NOBODY)
     adapter = ASGIWebSocketAdapter(cast("Any", view), websocket, websocket)
     handler = TransportHandler(view, adapter, context, None, view.schema, timedelta(milliseconds=10))
     handler.on_request_accepted()
@@ -207,3 +221,50 @@ async def test_others_have_their_turn_between_two_frames(socket: _Socket) -> Non
     other.cancel()
     await handler.shutdown()
     assert set(turns) >= set(range(5))
+
+
+class _Running:
+    """A schema whose operations run until the test ends them."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+        self.ended = dict[str, bool]()
+
+    async def stream(self, query: str, **_options: Any) -> AsyncGenerator[ExecutionResult, None]:
+        """Run an operation."""
+        return self._run(query)
+
+    async def _run(self, query: str) -> AsyncGenerator[ExecutionResult, None]:
+        self.ended[query] = False
+        await self.may_end.wait()
+        self.ended[query] = True
+        yield ExecutionResult(data={"done": True}, errors=None)
+
+
+async def test_a_running_mutation_outlives_the_token(socket: _Socket) -> None:
+    """It ends, and its result is not sent; a query is cancelled, and what has not begun does not begin."""
+    query, mutation, waiting = "{ __typename }", "mutation { createTask { created } }", "mutation { a: __typename }"
+    tokens = Tokens()
+    handler = await _accepted(socket, _Executions(), tokens, queries_per_socket=2)
+    handler.schema = cast("Any", running := _Running())
+    await handler.handle_message({**_INIT, "payload": {"token": tokens.issue("1")}})
+    for id_, text in {"query": query, "mutation": mutation, "waiting": waiting}.items():
+        await handler.handle_message({"type": "subscribe", "id": id_, "payload": {"query": text}})
+
+    async def run() -> bool:
+        return len(running.ended) == 2
+
+    await wait_until_async(run)
+    tokens.revoke("1")
+    await wait_until_async(socket.is_closed)
+    await handler.handle_message({"type": "subscribe", "id": "late", "payload": {"query": "mutation { __typename }"}})
+    ending = asyncio.create_task(handler.shutdown())
+    await asyncio.wait([ending], timeout=0.05)
+    assert not ending.done()
+    running.may_end.set()
+    await asyncio.wait_for(ending, 5)
+    assert running.ended == {query: False, mutation: True}
+    assert socket.messages == {("connection_ack", None)}
+    assert socket.codes[-1] == 4403
+    assert handler.operation_count == 0
+    assert asyncio.all_tasks() == {asyncio.current_task()}

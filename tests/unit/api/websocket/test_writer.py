@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 
 import pytest
 
@@ -235,3 +236,65 @@ async def test_what_a_client_has_not_read_is_known() -> None:
     transport.pause()
     writer.close()
     assert BACKLOG.size == 0
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_nothing_is_sent_from_the_deadline_on(*, alone: bool) -> None:
+    """A payload is dropped although nothing has closed the socket: the event loop may be late."""
+    transport, tick = _Transport(), TickQueue()
+    writer = SocketWriter(transport, lambda _buffer: None, tick)
+    writer.deadline = time.time() + 3600
+    buffer, other = (SendBuffer(Policy.EVERY, writer, label) for label in (b'"1"', b'"2"'))
+
+    def publish(payload: bytes) -> None:
+        for each in [buffer] if alone else [buffer, other]:
+            each.put(payload)
+
+    tick.schedule(functools.partial(publish, b"before"))
+    if not alone:
+        tick.schedule(lambda: None)
+    await _tick()
+    written = len(transport.writes)
+    assert written == 1
+    writer.deadline = time.time()
+    for _ in range(100):
+        tick.schedule(functools.partial(publish, b"after"))
+        await _tick()
+    await writer.send(b"message")
+    assert len(transport.writes) == written
+
+
+async def test_nothing_that_waited_is_sent_from_the_deadline_on() -> None:
+    """What a client did not read in time stays in the process, and so does the end of an operation."""
+    transport = _Transport()
+    writer = SocketWriter(transport, lambda _buffer: None, TickQueue())
+    buffer = SendBuffer(Policy.EVERY, writer, b'"1"')
+    transport.pause()
+    buffer.put(b"payload")
+    buffer.end(Ending())
+    sending = asyncio.create_task(writer.send(b"message"))
+    await _tick()
+    writer.deadline = time.time()
+    transport.resume()
+    await asyncio.wait_for(sending, 5)
+    await _tick()
+    assert transport.writes == []
+
+
+async def test_a_writer_that_is_stopped_sends_nothing_and_keeps_nobody_waiting() -> None:
+    """It says whether its client has read all that was sent."""
+    transport = _Transport()
+    writer = SocketWriter(transport, lambda _buffer: None, TickQueue())
+    assert writer.stop()
+    await writer.send(b"message")
+    assert transport.writes == []
+    transport = _Transport()
+    writer = SocketWriter(transport, lambda _buffer: None, TickQueue())
+    await writer.send(b"message")
+    transport.pause()
+    waiting = asyncio.create_task(writer.send(b"another"))
+    await _tick()
+    assert not writer.stop()
+    await asyncio.wait_for(waiting, 5)
+    transport.resume()
+    assert transport.writes == [[b"message"]]
