@@ -391,8 +391,10 @@ class TaskRecord:
         """Return the task as it would be with other metadata."""
         return TaskRecord({**self._load_lazy(), f.METADATA: values.dump(metadata)}, self.omitted - {f.METADATA})
 
-    def with_former_metadata(self, since: datetime) -> Iterator[TaskRecord]:
+    def with_former_metadata(self, since: datetime) -> Iterator[tuple[TaskRecord, datetime]]:
         """Yield the task with each of the metadata that it had at or after a time and does not have any more, if kept.
+
+        Each comes with the time until which it had them.
 
         The other fields have their present values, except that those are omitted whose former value is not known.
         """
@@ -404,7 +406,7 @@ class TaskRecord:
             unknown |= {f.QUEUE, f.PARENT_ID}
         for former in self.metadata_past:
             if former.until >= since:
-                yield TaskRecord({**document, f.METADATA: former.stored}, frozenset(unknown))
+                yield TaskRecord({**document, f.METADATA: former.stored}, frozenset(unknown)), former.until
 
     def _find(self, name: str) -> Any:
         """Return the value of a field that the document does not have yet, if any."""

@@ -130,7 +130,10 @@ class ListMailbox:
         pending = self._waiting.get(record.id)
         if matches is False and pending is None and not change.may_have_matched(self.matches):
             return
-        is_known = is_visible or (pending is not None and pending.is_known) or change.was_visible(self.visibility)
+        was_known = pending is not None and pending.is_known
+        if is_visible is False and was_known and pending is not None and pending.matches is False:
+            return  # it has left already, and later changes are none of the watcher's
+        is_known = is_visible or was_known or change.was_visible(self.visibility)
         if matches is False and is_known is False:
             return
         if not is_known or (matches and is_visible is None):

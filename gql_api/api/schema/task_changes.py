@@ -105,12 +105,16 @@ class ListWatch:
             mailbox.replayed(record, began)
             if self.visibility.sees(record):
                 yield _changed(record, record.updated_at, matches=self.filter.matches(record))
-            elif self._has_left(record, start):
-                yield _changed(record, record.updated_at, matches=False)
+            elif (left_at := self._left_at(record, start)) is not None:
+                yield _left(record.id, left_at)
 
-    def _has_left(self, record: TaskRecord, since: datetime) -> bool:
-        """Return whether a task that is not visible certainly was at or after a time."""
-        return any(map(self.visibility.certainly_sees, record.with_former_metadata(since)))
+    def _left_at(self, record: TaskRecord, since: datetime) -> datetime | None:
+        """Return when a task that is not visible stopped to be; None if it is not certain that it was after a time.
+
+        What it did later is none of the client's.
+        """
+        former = record.with_former_metadata(since)
+        return max((until for state, until in former if self.visibility.certainly_sees(state)), default=None)
 
     async def _change(self, waiting: PendingChange, mailbox: ListMailbox) -> TaskChange | None:
         """Return the change for the client; None if the client must not know of the task."""
@@ -126,20 +130,25 @@ class ListWatch:
                 # What the primary has by now may be lost again, and no event would correct it.
                 whole = await self.services.store.committed.load(news.id, self.visibility)
                 if whole is None:  # the event of its deletion comes next, or it is not visible any more
-                    is_known = waiting.is_known or await self._has_certainly_left(news.id, mailbox.since)
-                    return _changed(news, resumable(news.updated_at), matches=False) if is_known else None
+                    left_at = news.updated_at if waiting.is_known else await self._read_left_at(news.id, mailbox.since)
+                    return None if left_at is None else _left(news.id, resumable(left_at))
                 mailbox.replayed(whole, whole.updated_at)
             news, matches = whole, self.filter.matches(whole)
         return _changed(news, resumable(news.updated_at), matches=matches)
 
-    async def _has_certainly_left(self, task_id: str, since: datetime | None) -> bool:
+    async def _read_left_at(self, task_id: str, since: datetime | None) -> datetime | None:
         record = await self.services.store.committed.load(task_id, EVERYTHING)  # only what it was matters
-        return record is not None and since is not None and self._has_left(record, since)
+        return None if record is None or since is None else self._left_at(record, since)
 
 
 def _changed(record: TaskRecord, at: datetime, *, matches: bool) -> TaskChange:
-    kind, task = (TaskChangeKind.UPDATED, Task(record)) if matches else (TaskChangeKind.LEFT, None)
-    return TaskChange(kind=kind, task_id=strawberry.ID(record.id), at=at, task=task)
+    if not matches:
+        return _left(record.id, at)
+    return TaskChange(kind=TaskChangeKind.UPDATED, task_id=strawberry.ID(record.id), at=at, task=Task(record))
+
+
+def _left(task_id: str, at: datetime) -> TaskChange:
+    return TaskChange(kind=TaskChangeKind.LEFT, task_id=strawberry.ID(task_id), at=at, task=None)
 
 
 def _deleted(task_id: str, at: datetime) -> TaskChange:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -21,7 +21,6 @@ from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.subscriptions.executions import DrainedError, Executions
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Policy, SendBuffer, WaitingReader
-from gql_api.app import open_services
 from gql_api.events import Channels
 from gql_api.record import writes
 from gql_api.record.model import Progress
@@ -30,18 +29,6 @@ from gql_api.settings import Settings
 from gql_api.worker.store.tasks import Store
 
 _WATCH = "subscription ($id: ID!) { taskUpdated(id: $id) { revision status } }"
-
-
-@pytest.fixture
-async def services(settings: Settings) -> AsyncIterator[Services]:
-    """The services of an API, connected."""
-    async with open_services(settings) as services:
-
-        async def connected() -> bool:
-            return services.feed.connected
-
-        await wait_until_async(connected)
-        yield services
 
 
 @pytest.fixture
