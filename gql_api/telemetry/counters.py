@@ -42,6 +42,12 @@ MERGED: Final = Tally("gql_api_merged", "Deliveries that a newer one replaced be
 LIMITS_EXCEEDED: Final = Counter(
     "gql_api_limits_exceeded", "Requests, frames and connections refused because of a limit.", ["limit"]
 )
+REFUSED_OPERATIONS: Final = Counter(
+    "gql_api_refused_operations", "Operations refused because their caller lacks a scope.", ["scope"]
+)
+AUDIT_FAILURES: Final = Counter(
+    "gql_api_audit_failures", "Entries of the audit log that could not be stored. Stays 0 in health."
+)
 MESSAGES_REJECTED: Final = Counter("gql_api_messages_rejected", "Messages that this worker could not handle.")
 MISFITS: Final = Counter(
     "gql_api_records_that_do_not_fit", "Records found that do not fit, each counted once. Stays 0 in health."
