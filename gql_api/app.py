@@ -17,6 +17,7 @@ from gql_api.aio.background import background
 from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
 from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
+from gql_api.api.audit.log import AuditLog
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.control import Controller
@@ -124,8 +125,11 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
             tick_queue=TickQueue(),
             sockets=set(),
             redis=redis,
+            audit=AuditLog(store, settings.audit_retention_days),
             documents=documents,
         )
+        if services.authenticator.is_required:
+            await stack.enter_async_context(background(services.audit.prepare))
         async with executions, Watchdog(settings.event_loop_block_seconds):
             yield services
 

@@ -17,6 +17,7 @@ from gql_api.access.principal import ANONYMOUS, Principal
 from gql_api.access.visibility import Visibility
 from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
+from gql_api.api.audit.log import AuditLog
 from gql_api.api.authentication.authenticator import Authenticator, NoAuthentication, Revocations
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.control import Controller
@@ -52,6 +53,7 @@ class Services:
     tick_queue: TickQueue
     sockets: set[OpenSocket]
     redis: Redis
+    audit: AuditLog
     documents: DocumentReader = DEFAULT_READER
     authenticator: Authenticator = field(default_factory=NoAuthentication)
     revocations: Revocations | None = None

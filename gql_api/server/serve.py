@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from gql_api.api.context import Services
 from gql_api.app import create_app
-from gql_api.server import files
+from gql_api.server import files, metrics
 from gql_api.server.http_protocol import with_limits
 from gql_api.server.request_log import LogRequests, log_config
 from gql_api.server.websocket_protocol import WebSocketProtocol
@@ -28,13 +28,16 @@ _TICKS_PER_CHECK = 10
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, app: Starlette, config: uvicorn.Config) -> None:
+    def __init__(self, app: Starlette, config: uvicorn.Config, metrics_server: metrics.MetricsServer | None) -> None:
         super().__init__(config)
         self._app = app
+        self._metrics = metrics_server
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         asyncio.get_running_loop().set_exception_handler(files.handle_exception)
+        if self._metrics is not None:
+            self._metrics.start()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
@@ -48,7 +51,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         services: Services = self._app.state.services
         services.executions.drain()
-        await super().shutdown(sockets)
+        stopping = [] if self._metrics is None else [self._metrics.stop()]
+        await asyncio.gather(super().shutdown(sockets), *stopping)
 
 
 def run(
@@ -70,9 +74,13 @@ def run(
         log_level: the name of the lowest level that is logged.
         root_path: the path below which a proxy publishes the API, and which it removes from requests.
         forwarded_allow_ips: the addresses of proxies whose X-Forwarded headers are trusted, separated by commas.
+
+    Raises:
+        SettingsError: a setting cannot work.
     """
     files.raise_limit()
     app = create_app(settings)
+    listener = metrics.listen(settings)
     server = _Server(
         app,
         uvicorn.Config(
@@ -94,6 +102,7 @@ def run(
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=drain_seconds,
         ),
+        None if listener is None else metrics.MetricsServer(settings, lambda: app.state.services, listener),
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn has shut down in order, then raises it again
         server.run()

@@ -45,6 +45,12 @@ LIMITS_EXCEEDED: Final = Counter(
 AUTHENTICATION_FAILURES: Final = Counter(
     "gql_api_authentication_failures", "Requests and sockets without a valid token, by reason.", ["reason"]
 )
+REFUSED_OPERATIONS: Final = Counter(
+    "gql_api_refused_operations", "Operations refused because their caller lacks a scope.", ["scope"]
+)
+AUDIT_FAILURES: Final = Counter(
+    "gql_api_audit_failures", "Entries of the audit log that could not be stored. Stays 0 in health."
+)
 MESSAGES_REJECTED: Final = Counter("gql_api_messages_rejected", "Messages that this worker could not handle.")
 OWNERS_REFUSED: Final = Counter(
     "gql_api_owners_refused", "Messages that this worker set aside because their owner was not signed for them."

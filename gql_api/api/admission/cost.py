@@ -42,11 +42,13 @@ DEFAULT_PAGE_SIZE: Final = 20
 MAX_PAGE_SIZE: Final = 500
 
 # MongoDB may have to examine all tasks for these. One query counts the children of all tasks of a page.
-SCANS: Final = frozenset({"Query.tasks", "TaskConnection.totalCount", "TaskConnection.facet"})
+SCANS: Final = frozenset({"Query.auditLog", "Query.tasks", "TaskConnection.totalCount", "TaskConnection.facet"})
 _COUNTED_TOGETHER = ("Task.children", "TaskConnection.totalCount")
 # The lists that are as long as the page, or as the list of inputs, of the field above them.
 PAGES: Final = frozenset(
     {
+        "AuditLogConnection.edges",
+        "AuditLogConnection.nodes",
         "CreateTasksPayload.results",
         "TaskConnection.edges",
         "TaskConnection.nodes",

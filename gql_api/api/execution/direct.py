@@ -17,6 +17,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from gql_api.api.admission.scopes import principal_of
 from gql_api.api.execution.documents import Document, ambiguity, cost_extensions, reader_of
 from gql_api.api.execution.executor import PlannedExecutor
 from gql_api.api.execution.masking import masked
@@ -48,13 +49,17 @@ async def execute(
     if not operation.query:
         raise MissingQueryError
     label_task(operation.name)
+    reader = reader_of(context)
     try:
-        document = reader_of(context).read(schema, operation.query)
+        document = reader.read(schema, operation.query)
         _check_type(document, operation.name, allowed)
         errors = document.errors or ambiguity(document.node, operation.name)
+        if not errors:
+            caller = principal_of(context)
+            errors = [*reader.refusals(document, operation.name, operation.variables, caller)]
         if errors:
             return ExecutionResult(data=None, errors=masked(errors))
-        cost = reader_of(context).check_cost(document, operation.name, operation.variables)
+        cost = reader.check_cost(document, operation.name, operation.variables)
         result = await _executed(schema, document.node, operation, context, extensions)
     except (CannotGetOperationTypeError, InvalidOperationTypeError):
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graphql import (
@@ -24,8 +24,10 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from gql_api.access.principal import Principal
 from gql_api.api.admission.cache import WeighedCache, WeighedSource
 from gql_api.api.admission.cost import Amount, Variables, cost_of
+from gql_api.api.admission.scopes import ForbiddenError, Needs, needs_of, principal_of
 from gql_api.api.admission.shape import ShapeError, check_shape, is_introspection, is_nested_deeper
 from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
 from gql_api.api.errors import DOCUMENT_NOT_TRUSTED, PERSISTED_QUERY_NOT_SUPPORTED, ClientError, LimitExceededError
@@ -54,13 +56,13 @@ class Document:
     node: DocumentNode
     errors: list[GraphQLError]
     _schema: GraphQLSchema
-    _costs: dict[int, Amount]
+    _costs: dict[int, Amount] = field(default_factory=dict)
+    _needs: dict[int, Needs] = field(default_factory=dict)
 
     @property
     def operations(self) -> list[str | None]:
         """The names of the operations; an operation without a name is alone."""
-        nodes = [node for node in self.node.definitions if isinstance(node, OperationDefinitionNode)]
-        return [None if node.name is None else node.name.value for node in nodes]
+        return [None if node.name is None else node.name.value for node in self._operation_nodes]
 
     def operation(self, name: str | None) -> OperationDefinitionNode | None:
         """Return the operation that a request runs; None if there is no such operation."""
@@ -75,6 +77,22 @@ class Document:
         if amount is None:
             amount = self._costs[id(operation)] = cost_of(self._schema, self.node, operation)
         return amount if isinstance(amount, int) else amount(variables or {})
+
+    def needs(self, name: str | None) -> list[Needs]:
+        """Return the scopes that one operation of a valid document needs; those of all if there is none of the name."""
+        operation = self.operation(name)
+        operations = [operation] if operation is not None else self._operation_nodes
+        return [self._needs_of(each) for each in operations]
+
+    @property
+    def _operation_nodes(self) -> list[OperationDefinitionNode]:
+        return [node for node in self.node.definitions if isinstance(node, OperationDefinitionNode)]
+
+    def _needs_of(self, operation: OperationDefinitionNode) -> Needs:
+        needs = self._needs.get(id(operation))
+        if needs is None:
+            needs = self._needs[id(operation)] = needs_of(self._schema, self.node, operation)
+        return needs
 
 
 class DocumentReader:
@@ -164,9 +182,15 @@ class DocumentReader:
             node = self._parse(query)
             if not isinstance(node, DocumentNode):
                 raise node()
-            document = Document(node, _validated(schema, node, hides_schema=self.hides_schema), schema, {})
+            document = Document(node, _validated(schema, node, hides_schema=self.hides_schema), schema)
             self._valid.put(key, document, _weight(node))
         return document
+
+    def refusals(
+        self, document: Document, name: str | None, variables: Variables | None, principal: Principal
+    ) -> list[ForbiddenError]:
+        """Return why a principal may not run an operation of a valid document; empty if it may."""
+        return [error for needs in document.needs(name) for error in needs.unmet(principal.scopes, variables or {})]
 
     def check_cost(self, document: Document, name: str | None, variables: Variables | None) -> int:
         """Return the cost of an operation of a valid document.
@@ -242,13 +266,18 @@ class Documents(SchemaExtension):
         name = context._provided_operation_name  # noqa: SLF001 - the public one falls back to the first operation's name
         errors = context.pre_execution_errors = document.errors or ambiguity(document.node, name)
         if not errors:
-            self._check_cost(reader, document)
+            self._admit(reader, document)
         yield
 
-    def _check_cost(self, reader: DocumentReader, document: Document) -> None:
+    def _admit(self, reader: DocumentReader, document: Document) -> None:
         context = self.execution_context
+        name = context._provided_operation_name  # noqa: SLF001
+        refusals = reader.refusals(document, name, context.variables, principal_of(context.context))
+        if refusals:
+            context.pre_execution_errors = [*refusals]
+            return
         try:
-            cost = reader.check_cost(document, context._provided_operation_name, context.variables)  # noqa: SLF001
+            cost = reader.check_cost(document, name, context.variables)
         except LimitExceededError as error:
             context.pre_execution_errors = [error]
             return

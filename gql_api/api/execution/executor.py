@@ -18,6 +18,7 @@ from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from gql_api.api.admission.cache import CACHE_BYTES
+from gql_api.api.admission.scopes import hidden_from, principal_of
 from gql_api.api.errors import LimitExceededError
 from gql_api.api.execution.completion import Answer, ItemCount
 from gql_api.api.execution.documents import reader_of
@@ -61,7 +62,10 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
             raise TypeError("plans do not support middleware")
         self._limits = reader_of(self.context_value).limits
         self._values = 0
-        self._plan = _PLANS.plan(self.schema, self.operation, self.fragment_definitions, self.variable_values.coerced)
+        self._hidden = hidden_from(principal_of(self.context_value).scopes)
+        self._plan = _PLANS.plan(
+            self.schema, self.operation, self.fragment_definitions, self.variable_values.coerced, self._hidden
+        )
 
     @classmethod
     def build(cls, *args: Any, **options: Any) -> list[GraphQLError] | Executor[Any]:
@@ -125,6 +129,8 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
                 return step(source)
             except Exception as error:  # noqa: BLE001 - graphql-core answers instead, see the class
                 count_fallback(error)
+        if self._hidden and f"{parent_type.name}.{field_details_list[0].node.name.value}" in self._hidden:
+            return None
         return super().execute_field(parent_type, source, field_details_list, path, position_context)
 
     def collect_subfields(

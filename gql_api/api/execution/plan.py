@@ -52,12 +52,23 @@ class OperationPlan:
 
     A selection is planned when the first object of its type is completed. The plan identifies the nodes of the document
     by their ids, and keeps them alive.
+
+    Args:
+        schema: the schema of the operation.
+        operation: the operation.
+        fragments: the fragments of its document.
+        hidden: the fields that are null for its callers, like ``Task.definition``.
     """
 
     def __init__(
-        self, schema: GraphQLSchema, operation: OperationDefinitionNode, fragments: dict[str, FragmentDefinitionNode]
+        self,
+        schema: GraphQLSchema,
+        operation: OperationDefinitionNode,
+        fragments: dict[str, FragmentDefinitionNode],
+        hidden: frozenset[str] = frozenset(),
     ) -> None:
         self._schema = schema
+        self._hidden = hidden
         self._nodes = operation, fragments
         self._selections: dict[tuple[object, ...], Selection] = {}
         # By the identity of the collected fields, which the selections keep alive.
@@ -120,8 +131,10 @@ class OperationPlan:
         """Plan one field of an object type; None when it is not compilable."""
         if not all(map(_is_compilable, details)) or details[0].node.arguments:
             return None
-        field = self._schema.get_field(type_, details[0].node.name.value)
-        read = None if field is None else _reader(field, type_)
+        name = details[0].node.name.value
+        field = self._schema.get_field(type_, name)
+        is_hidden = f"{type_.name}.{name}" in self._hidden
+        read = _nothing if is_hidden else None if field is None else _reader(field, type_)
         if field is None or read is None:
             return None
         completion = self._completion(field.type, details, collect)
@@ -149,6 +162,10 @@ class OperationPlan:
             count_fallback(error)
             return None
         return None if selection is None else selection.completion
+
+
+def _nothing(_: object) -> None:
+    """Return the value of a hidden field."""
 
 
 def _is_unconditional(field: FieldDetails) -> bool:
@@ -192,13 +209,14 @@ class Plans:
         operation: OperationDefinitionNode,
         fragments: dict[str, FragmentDefinitionNode],
         variables: dict[str, Any],
+        hidden: frozenset[str] = frozenset(),
     ) -> OperationPlan:
         """Find the plan of an operation of a valid document, or create it."""
         # In a valid document the condition of a directive is a boolean, or a null that is an error.
         conditions = [item for item in variables.items() if item[1] is None or type(item[1]) is bool]
-        key = (id(schema), id(operation), *map(id, fragments.values()), *conditions)
+        key = (id(schema), id(operation), hidden, *map(id, fragments.values()), *conditions)
         plan = self._plans.get(key)
         if plan is None:
-            plan = OperationPlan(schema, operation, fragments)
+            plan = OperationPlan(schema, operation, fragments, hidden)
             self._plans.put(key, plan, weight_of(operation))
         return plan

@@ -15,6 +15,7 @@ from graphql.execution import Executor
 from graphql.pyutils import is_awaitable
 from strawberry import Schema
 
+from gql_api.api.admission.scopes import principal_of
 from gql_api.api.execution.documents import reader_of
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.executor import PlannedExecutor
@@ -54,6 +55,9 @@ def _executor(schema: Schema, operation: Operation, context: object) -> Executor
         document = reader.read(core, operation.query)
         if document.errors:
             raise _refusal(document.errors)
+        refusals = reader.refusals(document, operation.name, operation.variables, principal_of(context))
+        if refusals:
+            raise _refusal(refusals)
         reader.check_cost(document, operation.name, operation.variables)
     except GraphQLError as error:
         raise _refusal([error]) from error

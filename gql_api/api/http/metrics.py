@@ -9,9 +9,12 @@ from pymongo.errors import PyMongoError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gql_api.access.principal import ANONYMOUS, Principal, Scope
 from gql_api.access.visibility import EVERYTHING
-from gql_api.api.context import Services
+from gql_api.api.admission.scopes import ForbiddenError
+from gql_api.api.context import PRINCIPAL, Services
 from gql_api.api.errors import ClientError
+from gql_api.api.execution.encoding import encode
 from gql_api.api.store.lists import TaskLists
 from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.query.compile import compile_filter
@@ -22,12 +25,24 @@ from gql_api.telemetry import counters
 
 logger = logging.getLogger(__name__)
 
+_FORBIDDEN = 403
+_NOBODY = Principal(None, frozenset())
 _OPEN = sorted(status for status in Status if status not in FINAL)
 
 
 async def metrics(request: Request) -> Response:
-    """Return the counters and gauges of the process in the format of Prometheus."""
+    """Return the counters and gauges of the process to a caller with the scope OPERATE."""
     services: Services = request.app.state.services
+    # With authentication, a request that nobody has authenticated must not get through.
+    principal = request.scope.get(PRINCIPAL, _NOBODY if services.authenticator.is_required else ANONYMOUS)
+    if not principal.has(Scope.OPERATE):
+        error = ForbiddenError(request.url.path, Scope.OPERATE)
+        return Response(encode({"errors": [error.formatted]}), _FORBIDDEN, media_type="application/json")
+    return await metrics_of(services)
+
+
+async def metrics_of(services: Services) -> Response:
+    """Return the counters and gauges of the process in the format of Prometheus."""
     counters.SOCKETS.set(len(services.sockets))
     socket_operations = sum(socket.operation_count for socket in services.sockets)
     counters.SUBSCRIPTIONS.set(socket_operations + services.executions.streams)

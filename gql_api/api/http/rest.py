@@ -17,6 +17,7 @@ from starlette.routing import Route
 from gql_api.api.context import context_of
 from gql_api.api.errors import (
     CONFLICT,
+    FORBIDDEN,
     INTERNAL,
     INVALID_RECORD,
     OVERLOADED,
@@ -43,6 +44,7 @@ _MAX_DIGITS = 10
 # An error without a code is about a variable.
 _STATUSES: dict[str | None, int] = {
     CONFLICT: 409,
+    FORBIDDEN: 403,
     INTERNAL: 500,
     INVALID_RECORD: 500,
     OVERLOADED: 503,

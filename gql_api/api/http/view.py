@@ -30,7 +30,7 @@ from strawberry.types.graphql import OperationType
 
 from gql_api.access.principal import ANONYMOUS
 from gql_api.api.context import PRINCIPAL, Context, Services, context_of
-from gql_api.api.errors import ClientError, OverloadedError
+from gql_api.api.errors import FORBIDDEN, ClientError, OverloadedError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.http.bodies import check_large_body, release_body, retry_after
@@ -57,7 +57,7 @@ from gql_api.settings import Settings
 OPERATION = "gql_api.operation"
 """The key of the scope of a request for the name of its operation, which a log may print."""
 
-_METHOD_NOT_ALLOWED, _UNAVAILABLE = 405, 503
+_FORBIDDEN, _METHOD_NOT_ALLOWED, _UNAVAILABLE = 403, 405, 503
 # As nginx calls it: nobody receives the answer, and the metrics show the status.
 _CLIENT_CLOSED_REQUEST = 499
 _NO_OPERATION = "The request does not name an operation to run"
@@ -274,7 +274,8 @@ class GraphQLView(GraphQL[Context, None]):
         if retry and cast(dict[str, Any], response_data).get("data") is None:
             response.status_code = _UNAVAILABLE
         elif media_type == RESPONSE_JSON and "data" not in response_data:
-            response.status_code = 400
+            is_forbidden = all((each.get("extensions") or {}).get("code") == FORBIDDEN for each in errors)
+            response.status_code = _FORBIDDEN if errors and is_forbidden else 400
         return response
 
     def decode_json(self, data: str | bytes) -> object:

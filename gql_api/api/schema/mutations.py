@@ -12,6 +12,7 @@ from gql_api.api.commands.bulk import MAX_TASKS
 from gql_api.api.commands.control import Cancellation, ReplayOverrides
 from gql_api.api.context import Info
 from gql_api.api.errors import Refusal, TaskErrorCode
+from gql_api.api.schema.access.audited import audited
 from gql_api.api.schema.filters import TaskFilter
 from gql_api.api.schema.payloads import (
     BulkTaskPayload,
@@ -41,6 +42,7 @@ _DryRun: TypeAlias = Annotated[
 ]
 
 
+@audited
 @strawberry.type(
     description="Changes of tasks. Failures that the caller can correct are in userErrors of the payload; all others "
     "are in errors of the answer."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -18,6 +19,8 @@ from gql_api.record.reads import TaskRecord
 MAX_PAGE_SIZE = 500
 DEFAULT_PAGE_SIZE = 20
 _LOG = "log"
+_AUDIT = "audit"
+_ENTRY_ID = re.compile("[0-9a-f]{24}")
 _POSITIONS = range(2**63)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -133,6 +136,34 @@ class LogCursor:
         if type(position) is not int or position not in _POSITIONS:
             raise _not_a_cursor(text)
         return cls(task_id, position)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCursor:
+    """The position of an entry in the audit log."""
+
+    at: datetime
+    entry_id: str
+
+    def __str__(self) -> str:
+        return _encode([_AUDIT, (self.at - _EPOCH) // _MILLISECOND, self.entry_id])
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a cursor of the audit log.
+
+        Raises:
+            CursorError: the text is not a cursor, or belongs to another list.
+        """
+        kind, milliseconds, entry_id = _decode(text)
+        if kind != _AUDIT:
+            raise CursorError(f"must be a cursor of this list, got {text!r} of another list")
+        if type(milliseconds) is not int or not isinstance(entry_id, str) or _ENTRY_ID.fullmatch(entry_id) is None:
+            raise _not_a_cursor(text)
+        try:
+            return cls(_EPOCH + milliseconds * _MILLISECOND, entry_id)
+        except OverflowError as error:
+            raise _not_a_cursor(text) from error
 
 
 def _name_of(order: Order) -> str:

@@ -11,8 +11,9 @@ from strawberry import UNSET
 from gql_api.api.commands.restrictions import allows_name
 from gql_api.api.context import Info
 from gql_api.api.errors import BAD_INPUT, ClientError, InvalidRecordError
+from gql_api.api.schema.access.audit import AuditLogConnection, AuditLogFilter, audit_log_page
 from gql_api.api.schema.filters import TaskFilter, TaskOrder, query_of
-from gql_api.api.schema.pagination import MAX_PAGE_SIZE, PageArgs
+from gql_api.api.schema.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageArgs
 from gql_api.api.schema.scalars import or_default
 from gql_api.api.schema.tasks import Task, TaskConnection, find_task, part_of_nodes
 from gql_api.api.schema.types import Node, Queue, TaskDefinition, Worker
@@ -128,3 +129,27 @@ class Query:
     async def workers(self, info: Info) -> list[Worker]:
         """Read the workers."""
         return [Worker.of(worker) for worker in await info.context.store.workers()]
+
+    @strawberry.field(
+        description="A page of the audit log: every call of a mutation by a principal, newest first. Needs the scope "
+        "ADMIN; an administrator of a tenant sees the calls of that tenant."
+    )
+    async def audit_log(
+        self,
+        info: Info,
+        first: Annotated[
+            int | None, strawberry.argument(description="How many entries the page has at most, from 1 to 500.")
+        ] = DEFAULT_PAGE_SIZE,
+        after: Annotated[
+            str | None,
+            strawberry.argument(
+                description="Return the entries after this cursor, usually the endCursor of the page before."
+            ),
+        ] = UNSET,
+        filter: Annotated[
+            AuditLogFilter | None, strawberry.argument(description="Which entries to list; all entries by default.")
+        ] = UNSET,
+    ) -> AuditLogConnection:
+        """Read a page of the audit log."""
+        size = or_default(first, DEFAULT_PAGE_SIZE)
+        return await audit_log_page(info, size, or_default(after, None), or_default(filter, AuditLogFilter()))

@@ -199,9 +199,9 @@ class Task(Node):
         return await find_task(info, self.record.parent_id)
 
     @strawberry.field(
-        description="The task function, as workers announced it; null when none has. For a task that waits, it is the "
-        "version of the function that the task was created for, and workers counts those that would run the task: a "
-        "QUEUED task does not start while its workers are 0."
+        description="The task function, as workers announced it; null when none has, and without the scope OPERATE. "
+        "For a task that waits, it is the version of the function that the task was created for, and workers counts "
+        "those that would run the task: a QUEUED task does not start while its workers are 0."
     )
     async def definition(self, info: Info) -> TaskDefinition | None:
         """Find the announcement, together with those of the other tasks of the answer."""

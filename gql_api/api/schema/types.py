@@ -63,7 +63,7 @@ class TaskError:
     )
     traceback: str | None = strawberry.field(
         description="The Python traceback as text, whose middle is cut where it exceeds ERROR_MAX_BYTES; null when the "
-        "task function raised nothing itself."
+        "task function raised nothing itself, and without the scope OPERATE."
     )
 
     @classmethod
@@ -118,6 +118,10 @@ class TaskTransition:
     message: str | None = strawberry.field(
         description="Why the status changed, or the name of a custom state of the task function; null without either."
     )
+    actor: str | None = strawberry.field(
+        description="The subject who caused the change, as its token names it; null for a worker, and for a change "
+        "without authentication."
+    )
 
     @classmethod
     def of(cls, transition: model.Transition) -> Self:
@@ -128,6 +132,7 @@ class TaskTransition:
             at=transition.at,
             worker=transition.worker,
             message=transition.message,
+            actor=transition.actor,
         )
 
 

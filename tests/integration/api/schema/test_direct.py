@@ -15,7 +15,8 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from gql_api.api.context import Context, context_of
+from gql_api.access.principal import ANONYMOUS, Principal, Scope
+from gql_api.api.context import PRINCIPAL, Context, context_of
 from gql_api.api.schema.build import schema
 from gql_api.record.model import NewTask
 
@@ -58,12 +59,13 @@ _REQUESTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("request_", _REQUESTS.values(), ids=_REQUESTS)
 async def test_the_answer_is_strawberrys(front: Front, request_: dict[str, Any]) -> None:
-    """Data, errors with their order, places and paths, extensions and exceptions are the same."""
+    """Data, errors with their order, places and paths, extensions and exceptions are the same, for every caller."""
     for task_id in ("one", "two"):
         await front.services.store.create(NewTask(id=task_id, name="add", metadata={"a": [1]}))
-    direct = await _outcome(schema.execute(**request_, context_value=_context(front)))
-    hooked = await _outcome(Schema.execute(schema, **request_, context_value=_context(front)))
-    assert direct == hooked
+    for caller in (ANONYMOUS, Principal("alice", frozenset({Scope.TASKS_CREATE}))):
+        direct = await _outcome(schema.execute(**request_, context_value=_context(front, caller)))
+        hooked = await _outcome(Schema.execute(schema, **request_, context_value=_context(front, caller)))
+        assert direct == hooked
 
 
 async def test_an_unexpected_error_is_masked(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,8 +82,8 @@ async def test_an_unexpected_error_is_masked(front: Front, monkeypatch: pytest.M
     assert "secret" not in str(direct)
 
 
-def _context(front: Front) -> Context:
-    return context_of(Request({"type": "http", "app": front.app}), Response())
+def _context(front: Front, caller: Principal = ANONYMOUS) -> Context:
+    return context_of(Request({"type": "http", "app": front.app, PRINCIPAL: caller}), Response())
 
 
 async def _outcome(execution: Any) -> object:

@@ -147,7 +147,7 @@ async def test_later_events_of_plain_selections_pass_graphql_core_by(
     [
         (Operation(_WATCH.replace("status", "name"), {"id": ...}), ANONYMOUS),
         (Operation(_WATCH, {"id": ..., "unused": True}), ANONYMOUS),
-        (Operation(_WATCH, {"id": ...}), Principal("somebody", frozenset({Scope.ADMIN}))),
+        (Operation(_WATCH, {"id": ...}), Principal("somebody", frozenset({Scope.ADMIN, Scope.TASKS_READ}))),
     ],
     ids=["document", "variables", "principal"],
 )

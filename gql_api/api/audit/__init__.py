@@ -1,0 +1,1 @@
+"""The audit log: who has changed what, by which token, and from where."""

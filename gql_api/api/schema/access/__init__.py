@@ -1,0 +1,1 @@
+"""The GraphQL types about who may do what, and who has done what."""
