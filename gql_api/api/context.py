@@ -23,6 +23,7 @@ from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader
 from gql_api.api.pubsub.task_feed import TaskFeed
+from gql_api.api.quotas.quotas import NO_QUOTAS, Quotas
 from gql_api.api.store.definitions import DefinitionRead
 from gql_api.api.store.lists import ChildCount, ChildPage, TaskLists
 from gql_api.api.store.tasks import TaskStore
@@ -52,6 +53,7 @@ class Services:
     sockets: set[OpenSocket]
     redis: Redis
     documents: DocumentReader = DEFAULT_READER
+    quotas: Quotas = NO_QUOTAS
     authenticator: Authenticator = field(default_factory=NoAuthentication)
 
 

@@ -21,6 +21,7 @@ from gql_api.api.errors import (
     INVALID_RECORD,
     OVERLOADED,
     QUERY_TIMEOUT,
+    QUOTA_EXCEEDED,
     UNAVAILABLE,
     ApiError,
 )
@@ -47,6 +48,7 @@ _STATUSES: dict[str | None, int] = {
     INVALID_RECORD: 500,
     OVERLOADED: 503,
     QUERY_TIMEOUT: 503,
+    QUOTA_EXCEEDED: 429,
     UNAVAILABLE: 503,
 }
 
@@ -104,7 +106,7 @@ async def tasks(request: Request) -> Response:
 async def _run(request: Request, document: str, **variables: Any) -> dict[str, Any]:
     response = Response()
     context = context_of(request, response)
-    with one_requester():
+    with one_requester(context.principal):
         result = await schema.execute(document, variable_values=variables, context_value=context)
     if result.errors:
         error = result.errors[0]

@@ -137,7 +137,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         if policy is None:
             await super().handle_subscribe(message)
             return
-        if (full := self._executions.lack_of_room()) is not None:
+        if (full := self._executions.lack_of_room(self.context.principal)) is not None:
             await self.send_message({"type": "error", "id": message["id"], "payload": [full.formatted]})
             return
         self.operations[message["id"]] = handlers.Operation(
@@ -168,10 +168,10 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
             async with self._turns:
                 await self._writer.writable()  # the answers before it may be more than the client reads
                 await super().run_operation(operation)
-        elif (full := self._executions.lack_of_room()) is not None:
+        elif (full := self._executions.lack_of_room(self.context.principal)) is not None:
             await operation.send_initial_errors([full])
         else:
-            async with self._executions.personal():
+            async with self._executions.personal(self.context.principal):
                 await self._wait_until_open()
                 await super().run_operation(operation)
 
