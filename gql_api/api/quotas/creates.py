@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
@@ -19,6 +20,8 @@ from gql_api.record.model import NewTask
 # The space, the name of the task function, and the idempotency key.
 Key: TypeAlias = tuple[str | None, str, str]
 
+# 0.29 times 100 is a little less than 29.
+_ROUNDING = 1e-6
 # What a record has beside its values, about.
 _RECORD_BYTES = 1024
 
@@ -74,7 +77,7 @@ class RateQuota:
         return min((self._burst(quota) for _, quota in self._maximum.bounded(principal)), default=sys.maxsize)
 
     def _burst(self, quota: float) -> int:
-        return max(1, int(quota * self._burst_seconds))
+        return max(1, math.floor(quota * self._burst_seconds + _ROUNDING))
 
 
 class FigureQuota:

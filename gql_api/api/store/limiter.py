@@ -28,6 +28,7 @@ T = TypeVar("T")
 _MIN_SECONDS = 0.001
 # Of the calls that share slots. The others are short, and nearly all of them serve many requests at once.
 _MAX_WAITING = 1000
+_MAX_WAITING_OF_PRINCIPAL = 250
 
 
 class ConcurrencyLimiter:
@@ -77,7 +78,10 @@ class ConcurrencyLimiter:
         return await self._use(end, requester, functools.partial(work, *args, **kwargs))
 
     async def _wait(self, requester: Requester) -> None:
-        if self._share is not None and self._slots.waiting >= _MAX_WAITING:
+        if self._share is not None and (
+            self._slots.waiting >= _MAX_WAITING
+            or self._slots.waiting_of_principal(requester) >= _MAX_WAITING_OF_PRINCIPAL
+        ):
             raise NoSlotError("Too many lists, counts and facets are waiting")
         try:
             async with asyncio.timeout(self._wait_seconds):

@@ -93,6 +93,7 @@ class FairSlots:
         # In the order of their turns.
         self._queues: dict[Requester, deque[asyncio.Future[None]]] = {}
         self.waiting = 0
+        self._waiting = Counter[tuple[str, Hashable]]()
 
     @property
     def held(self) -> int:
@@ -115,7 +116,7 @@ class FairSlots:
             return
         turn = asyncio.get_running_loop().create_future()
         self._queues.setdefault(requester, deque()).append(turn)
-        self.waiting += 1
+        self._count_waiting(requester, 1)
         try:
             await turn
         except asyncio.CancelledError:
@@ -125,7 +126,7 @@ class FairSlots:
                 self.release(requester)
             raise
         finally:
-            self.waiting -= 1
+            self._count_waiting(requester, -1)
 
     def release(self, requester: Requester) -> None:
         """Return a slot, and give it to the next requester."""
@@ -151,6 +152,17 @@ class FairSlots:
             if cap and self._held.get((kind, name), 0) >= cap:
                 return kind, cap
         return None
+
+    def waiting_of_principal(self, requester: Requester) -> int:
+        """Return how many calls of the principal of a requester wait; 0 without one."""
+        return self._waiting.get(requester.groups[0], 0) if requester.groups else 0
+
+    def _count_waiting(self, requester: Requester, change: int) -> None:
+        self.waiting += change
+        for group in requester.groups[:1]:
+            self._waiting[group] += change
+            if not self._waiting[group]:
+                del self._waiting[group]
 
     def _next(self) -> Requester | None:
         """Return the requester whose turn it is."""

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import httpx
 import pytest
 from front import Commands, Front
+from opened import Client, Open
 from prometheus_client import REGISTRY
 from pymongo.collection import Collection
 from redis.asyncio import Redis
-from starlette.types import ASGIApp, Receive, Scope, Send
 from support import wait_until_async
 
 from gql_api.access.principal import ALL_SCOPES, ANONYMOUS, Principal
 from gql_api.api.commands.task_input import TaskInput
-from gql_api.api.context import PRINCIPAL
 from gql_api.api.errors import QuotaExceededError
 from gql_api.api.quotas.holders import Holder
-from gql_api.app import create_app, open_services
 from gql_api.query import quotas
 from gql_api.record import fields as f
 from gql_api.record import writes
@@ -38,34 +32,7 @@ _CREATE = "mutation ($input: CreateTaskInput!) { createTask(input: $input) { tas
 _CREATE_MANY = "mutation ($inputs: [CreateTaskInput!]!) { createTasks(inputs: $inputs) { results { task { id } } } }"
 _INPUT = {"name": "add", "args": [1], "kwargs": {"y.z": "s"}}
 
-Open = Callable[..., AbstractAsyncContextManager[Front]]
-
 pytestmark = pytest.mark.usefixtures("announced")
-
-
-@pytest.fixture
-def opened(settings: Settings) -> Open:
-    """Open the API with some settings, as often as a test has processes."""
-
-    @contextlib.asynccontextmanager
-    async def front(**limits: Any) -> AsyncIterator[Front]:
-        limited = settings.model_copy(update=limits)
-        app = create_app(limited)
-        async with open_services(limited) as services:
-            app.state.services = services
-            await services.store.indexes.wait()
-            yield Front(app)
-
-    return front
-
-
-def _as(principal: Principal, app: ASGIApp) -> httpx.AsyncClient:
-    """Return a client whose requests have been authenticated."""
-
-    async def authenticated(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, PRINCIPAL: principal}, receive, send)
-
-    return httpx.AsyncClient(transport=httpx.ASGITransport(authenticated), base_url="http://localhost")
 
 
 async def _create(front: Front, principal: Principal, count: int = 1, **values: Any) -> dict[str, Any] | None:
@@ -137,7 +104,9 @@ async def test_a_call_creates_all_of_its_tasks_or_none(opened: Open, tasks: Coll
         assert error == {"code": "QUOTA_EXCEEDED", "limit": "creates at once of a principal", "max": 5}
 
 
-async def test_a_bulk_replay_goes_as_far_as_the_quota(opened: Open, worker: Store, tasks: Collection[Document]) -> None:
+async def test_a_bulk_replay_goes_as_far_as_the_quota(
+    opened: Open, client_of: Client, worker: Store, tasks: Collection[Document]
+) -> None:
     """What it replayed before the error stays replayed, and a repeated call goes on with the rest."""
     async with opened() as front:
         assert await _create(front, ALICE, 7) is None
@@ -146,20 +115,20 @@ async def test_a_bulk_replay_goes_as_far_as_the_quota(opened: Open, worker: Stor
     replay = "mutation { replayTasks(filter: {statuses: [SUCCESS]}, dryRun: false) { matched } }"
     async with (
         opened(quota_creates_per_second=0.25, quota_creates_burst_seconds=20) as front,
-        _as(ALICE, front.app) as client,
+        client_of(front, ALICE) as client,
     ):
         answer = await client.post("/graphql", json={"query": replay})
         assert answer.json()["errors"][0]["extensions"]["code"] == "QUOTA_EXCEEDED", answer.text
         assert tasks.count_documents({f.REPLAY_OF: {"$exists": True}}) == 5
-    async with opened() as front, _as(ALICE, front.app) as client:
+    async with opened() as front, client_of(front, ALICE) as client:
         await client.post("/graphql", json={"query": replay})
         assert tasks.count_documents({f.REPLAY_OF: {"$exists": True}}) == 7
 
 
-async def test_clients_receive_the_error_with_a_status_and_a_header(opened: Open) -> None:
+async def test_clients_receive_the_error_with_a_status_and_a_header(opened: Open, client_of: Client) -> None:
     """GraphQL and REST say when to try again, and each refused call is counted."""
     before = _exceeded("creates per second of a principal")
-    async with opened(quota_creates_per_second=0.1) as front, _as(ALICE, front.app) as client:
+    async with opened(quota_creates_per_second=0.1) as front, client_of(front, ALICE) as client:
         documents = [(_CREATE, {"input": _INPUT}), (_CREATE, {"input": _INPUT}), (_CREATE_MANY, {"inputs": [_INPUT]})]
         answers = [
             await client.post("/graphql", json={"query": query, "variables": variables})
