@@ -33,6 +33,7 @@ from gql_api.api.http.health import alive, ready
 from gql_api.api.http.metrics import metrics
 from gql_api.api.http.view import GraphQLView
 from gql_api.api.pubsub.task_feed import TaskFeed
+from gql_api.api.quotas.quotas import open_quotas
 from gql_api.api.schema.build import schema
 from gql_api.api.schema.subscriptions import PERSONAL, SHARED
 from gql_api.api.store.tasks import TaskStore
@@ -103,7 +104,8 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
         dispatcher = Dispatcher(settings)
         stack.callback(dispatcher.close)
         changes = Changes(store, redis)
-        creator = Creator(settings, store, dispatcher, changes)
+        quotas = await stack.enter_async_context(open_quotas(settings, store))
+        creator = Creator(settings, store, dispatcher, changes, quotas)
         stack.push_async_callback(creator.close)
         documents = documents or _documents(settings)
         executions = Executions(
@@ -113,6 +115,7 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
             PERSONAL,
             documents,
             settings.subscriptions_max,
+            quotas.subscriptions,
         )
         services = Services(
             store=store,
@@ -127,6 +130,7 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
             redis=redis,
             audit=AuditLog(store, settings.audit_retention_days),
             documents=documents,
+            quotas=quotas,
         )
         if services.authenticator.is_required:
             await stack.enter_async_context(background(services.audit.prepare))

@@ -61,6 +61,11 @@ class Channels:
         self._task_prefix = f"{self._prefix}{_TASK_CHANNEL}:"
         self._log_prefix = f"{self._prefix}{_LOG_CHANNEL}:"
 
+    @property
+    def quotas(self) -> str:
+        """The beginning of the keys with which quotas are counted: of keys, not of channels."""
+        return f"{self._prefix}quotas"
+
     def task(self, task_id: str) -> str:
         """Return the channel of the events of one task."""
         return f"{self._task_prefix}{task_id}"

@@ -342,3 +342,78 @@ class LimitSettings(BaseSettings):
         ge=0.0,
         description="The longest time limit of any task, and that of tasks without one; 0 for no maximum.",
     )
+
+    # Quotas.
+    quota_creates_per_second: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1_000_000.0,
+        description="How many tasks a principal may create in a second, on average; 0 for no quota.",
+    )
+    quota_tenant_creates_per_second: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1_000_000.0,
+        description="The same for all principals of a tenant together.",
+    )
+    quota_creates_burst_seconds: int = Field(
+        default=10,
+        ge=1,
+        le=3600,
+        description="The time over which both averages are taken: what they allow in it may be created at once.",
+    )
+    quota_open_tasks: int = Field(
+        default=0,
+        ge=0,
+        le=100_000_000,
+        description="How many unfinished tasks a principal may have when it creates another one; 0 for no quota.",
+    )
+    quota_tenant_open_tasks: int = Field(
+        default=0,
+        ge=0,
+        le=100_000_000,
+        description="The same for all tasks of a tenant together.",
+    )
+    quota_stored_bytes: int = Field(
+        default=0,
+        ge=0,
+        le=2**60,
+        description="How large the records and log lines of a principal's tasks may be together when it creates "
+        "another one; 0 for no quota.",
+    )
+    quota_tenant_stored_bytes: int = Field(
+        default=0,
+        ge=0,
+        le=2**60,
+        description="The same for all tasks of a tenant together.",
+    )
+    quota_subscriptions: int = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="How many subscriptions one process carries for a principal; 0 for no quota.",
+    )
+    quota_tenant_subscriptions: int = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="The same for all principals of a tenant together.",
+    )
+    quota_list_slots: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="How many lists, counts and facets of a principal MongoDB runs at once, of 16 in a process; 0 for "
+        "no quota.",
+    )
+    quota_tenant_list_slots: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="The same for all principals of a tenant together.",
+    )
+
+    @property
+    def has_open_task_quotas(self) -> bool:
+        """True if unfinished tasks are counted, which needs an index."""
+        return bool(self.quota_open_tasks or self.quota_tenant_open_tasks)

@@ -24,6 +24,7 @@ from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
 from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader
 from gql_api.api.pubsub.task_feed import TaskFeed
+from gql_api.api.quotas.quotas import NO_QUOTAS, Quotas
 from gql_api.api.store.committed import VisibleTask
 from gql_api.api.store.definitions import DefinitionRead
 from gql_api.api.store.lists import ChildCount, ChildPage, TaskLists
@@ -55,6 +56,7 @@ class Services:
     redis: Redis
     audit: AuditLog
     documents: DocumentReader = DEFAULT_READER
+    quotas: Quotas = NO_QUOTAS
     authenticator: Authenticator = field(default_factory=NoAuthentication)
     revocations: Revocations | None = None
 

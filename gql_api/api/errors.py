@@ -28,6 +28,7 @@ NOT_FOUND = "NOT_FOUND"
 OVERLOADED = "OVERLOADED"
 PERSISTED_QUERY_NOT_SUPPORTED = "PERSISTED_QUERY_NOT_SUPPORTED"
 QUERY_TIMEOUT = "QUERY_TIMEOUT"
+QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
 UNAUTHENTICATED = "UNAUTHENTICATED"
 UNAVAILABLE = "SERVICE_UNAVAILABLE"
 
@@ -98,11 +99,43 @@ class OverloadedError(ClientError):
         LIMITS_EXCEEDED.labels(limit).inc()
 
 
+class QuotaExceededError(ClientError):
+    """An error of a call that exceeds a quota of its principal or its tenant. Creating it counts it.
+
+    Args:
+        limit: the quota's name, as in the label of the counter and in ``extensions.limit``.
+        maximum: the quota.
+        retry_after: the seconds after which the client may try again; None if the same call can never succeed.
+    """
+
+    def __init__(self, limit: str, maximum: float, retry_after: int | None) -> None:
+        most = int(maximum) if maximum == int(maximum) else maximum
+        advice = "in one call" if retry_after is None else f"try again in {retry_after} s"
+        super().__init__(f"{limit}: at most {most:,}, {advice}", QUOTA_EXCEEDED)
+        self.extensions = {"code": QUOTA_EXCEEDED, "limit": limit, "max": most}
+        if retry_after is not None:
+            self.extensions["retryAfter"] = retry_after
+        LIMITS_EXCEEDED.labels(limit).inc()
+
+
 class NoSlotError(ApiError, WaitQueueTimeoutError):
     """An error of a call of MongoDB that never began, because others took all slots although MongoDB answers.
 
-    Code that waits for the end of an outage treats it as one. A client gets an :class:`OverloadedError`.
+    Code that waits for the end of an outage treats it as one. A client gets an :class:`OverloadedError`; a
+    :class:`QuotaExceededError` if its own calls took all that it may have.
+
+    Args:
+        message: what the call waited for.
+        quota: the name and the size of the quota that the caller's own calls have used up.
     """
+
+    def __init__(self, message: str, quota: tuple[str, int] | None = None) -> None:
+        super().__init__(message)
+        self.quota = quota
+
+    def for_client(self) -> OverloadedError | QuotaExceededError:
+        """Return the error that the client receives. It is counted."""
+        return OverloadedError("slots", str(self)) if self.quota is None else QuotaExceededError(*self.quota, 1)
 
 
 class ConflictError(ClientError):

@@ -125,6 +125,7 @@ def reserve(task_id: str, attempt: int, entries: list[Entry], batch: ObjectId) -
 
 
 COUNTS_ONLY = {f.LOGGED: 1}
+LOGGED_BYTES = f"{f.LOGGED}.{_BYTES}"
 
 
 def reservation_from(document: Document, entries: list[Entry]) -> Reservation:

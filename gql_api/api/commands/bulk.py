@@ -53,6 +53,7 @@ class Bulk:
 
         Raises:
             ClientError: finding the tasks takes too long.
+            QuotaExceededError: replays exceed a quota of the caller. Those of the batches before exist.
         """
         # One record that does not fit would fail the write of all.
         matching = rules.fitting(bulk.matched(action, query, await self._store.now()))
@@ -65,7 +66,9 @@ class Bulk:
     async def _batches(
         self, action: Action, matching: Document, principal: Principal
     ) -> AsyncIterator[list[TaskRecord]]:
-        size, fields = (_REPLAY_BATCH, None) if action is Action.REPLAY else (_BATCH, queries.POSITION_ONLY)
+        # Each batch of replays is within the caller's quotas as a whole, or not.
+        replays = min(_REPLAY_BATCH, self._creator.quotas.max_at_once(principal))
+        size, fields = (replays, None) if action is Action.REPLAY else (_BATCH, queries.POSITION_ONLY)
         after = None
         for _ in range(0, MAX_TASKS, size):
             records = await self._store.lists.page(

@@ -23,6 +23,7 @@ from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.restrictions import allows_name, problems_of, restricted
 from gql_api.api.commands.task_input import TaskInput, check
 from gql_api.api.errors import ConflictError, MutationRefusedError, TaskErrorCode
+from gql_api.api.quotas.quotas import NO_QUOTAS, Quotas
 from gql_api.api.store.tasks import Document, TaskStore
 from gql_api.dispatch import Dispatcher, OperationalError, Transport
 from gql_api.record import due, queries
@@ -64,7 +65,15 @@ class Creator:
     has to be announced and published too.
     """
 
-    def __init__(self, settings: Settings, store: TaskStore, dispatcher: Dispatcher, changes: Changes) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: TaskStore,
+        dispatcher: Dispatcher,
+        changes: Changes,
+        quotas: Quotas = NO_QUOTAS,
+    ) -> None:
+        self.quotas = quotas
         self._settings = settings
         self._store = store
         self._dispatcher = dispatcher
@@ -87,11 +96,13 @@ class Creator:
             MutationRefusedError: no worker has announced the name, the call could not succeed, or its idempotency key
                 belongs to a task with another input.
             ConflictError: other calls took the idempotency key at every try.
+            QuotaExceededError: the caller has created too much.
             PyMongoError: MongoDB did not answer; the task may or may not be stored.
         """
         (task,) = await self._prepare([task_input], principal)
         if isinstance(task, MutationRefusedError):
             raise task
+        await self.quotas.check_creates([task], principal)
         try:
             document = await self._store.create(task)
         except DuplicateKeyError:
@@ -108,10 +119,12 @@ class Creator:
         """Create tasks, each with its own outcome, by one insert and one pipelined publish.
 
         Raises:
+            QuotaExceededError: the caller has created too much for all of them; none is stored.
             PyMongoError: MongoDB did not answer; any of the tasks may or may not be stored.
         """
         prepared = await self._prepare(inputs, principal)
         tasks = [task for task in prepared if isinstance(task, NewTask)]
+        await self.quotas.check_creates(tasks, principal)
         stored, inserted = await self._store.create_many(tasks) if tasks else ({}, set())
         await self._send(
             [task for task in tasks if task.id in inserted], [stored[id_] for id_ in inserted if id_ in stored]

@@ -12,7 +12,7 @@ from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import MaskErrors
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
-from gql_api.api.errors import INTERNAL, UNAVAILABLE, NoSlotError, OverloadedError
+from gql_api.api.errors import INTERNAL, UNAVAILABLE, NoSlotError
 from gql_api.outage import is_outage
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class MaskUnexpected(MaskErrors):
         """Create the error that the client receives."""
         original = error.original_error
         if isinstance(original, NoSlotError):
-            overloaded = OverloadedError("slots", str(original))
-            return _replaced(error, overloaded.message, overloaded.extensions)
+            refusal = original.for_client()
+            return _replaced(error, refusal.message, refusal.extensions)
         if is_outage(original):
             logger.warning("MongoDB does not answer: %s", original)
             return _replaced(error, "The task store does not answer, try again later.", {"code": UNAVAILABLE})

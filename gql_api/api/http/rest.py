@@ -22,6 +22,7 @@ from gql_api.api.errors import (
     INVALID_RECORD,
     OVERLOADED,
     QUERY_TIMEOUT,
+    QUOTA_EXCEEDED,
     UNAVAILABLE,
     ApiError,
 )
@@ -49,6 +50,7 @@ _STATUSES: dict[str | None, int] = {
     INVALID_RECORD: 500,
     OVERLOADED: 503,
     QUERY_TIMEOUT: 503,
+    QUOTA_EXCEEDED: 429,
     UNAVAILABLE: 503,
 }
 
@@ -106,7 +108,7 @@ async def tasks(request: Request) -> Response:
 async def _run(request: Request, document: str, **variables: Any) -> dict[str, Any]:
     response = Response()
     context = context_of(request, response)
-    with one_requester():
+    with one_requester(context.principal):
         result = await schema.execute(document, variable_values=variables, context_value=context)
     if result.errors:
         error = result.errors[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn, cast
@@ -30,7 +30,7 @@ from strawberry.types.graphql import OperationType
 
 from gql_api.access.principal import ANONYMOUS
 from gql_api.api.context import PRINCIPAL, Context, Services, context_of
-from gql_api.api.errors import FORBIDDEN, ClientError, OverloadedError
+from gql_api.api.errors import FORBIDDEN, QUOTA_EXCEEDED, ClientError, OverloadedError, QuotaExceededError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.http.bodies import check_large_body, release_body, retry_after
@@ -57,7 +57,7 @@ from gql_api.settings import Settings
 OPERATION = "gql_api.operation"
 """The key of the scope of a request for the name of its operation, which a log may print."""
 
-_FORBIDDEN, _METHOD_NOT_ALLOWED, _UNAVAILABLE = 403, 405, 503
+_FORBIDDEN, _METHOD_NOT_ALLOWED, _TOO_MANY, _UNAVAILABLE = 403, 405, 429, 503
 # As nginx calls it: nobody receives the answer, and the metrics show the status.
 _CLIENT_CLOSED_REQUEST = 499
 _NO_OPERATION = "The request does not name an operation to run"
@@ -98,7 +98,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; a rejected one gets a GraphQL error too."""
-        with one_requester():
+        with one_requester(scope.get(PRINCIPAL, ANONYMOUS)):
             if scope["type"] != "http":
                 await self._admit(self._serve_socket, scope, receive, send)
                 return
@@ -272,7 +272,7 @@ class GraphQLView(GraphQL[Context, None]):
         errors = cast(dict[str, Any], response_data).get("errors") or []
         response.headers.update(retry := retry_after(errors))
         if retry and cast(dict[str, Any], response_data).get("data") is None:
-            response.status_code = _UNAVAILABLE
+            response.status_code = _TOO_MANY if any(map(_exceeds_quota, errors)) else _UNAVAILABLE
         elif media_type == RESPONSE_JSON and "data" not in response_data:
             is_forbidden = all((each.get("extensions") or {}).get("code") == FORBIDDEN for each in errors)
             response.status_code = _FORBIDDEN if errors and is_forbidden else 400
@@ -311,6 +311,10 @@ class GraphQLView(GraphQL[Context, None]):
         )
 
 
+def _exceeds_quota(error: Mapping[str, Any]) -> bool:
+    return bool(error.get("extensions", {}).get("code") == QUOTA_EXCEEDED)
+
+
 def _refusal(error: OverloadedError) -> Response:
     formatted: dict[str, Any] = dict(error.formatted)
     headers = retry_after([formatted])
@@ -333,7 +337,7 @@ async def _results(operation: Operation, context: Context) -> AsyncGenerator[byt
                 yield result
     except RefusedOperationError as error:
         yield b'{"errors":%b}' % error.errors
-    except OverloadedError as error:
+    except (OverloadedError, QuotaExceededError) as error:
         yield encode({"errors": [error.formatted]})
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pymongo
+from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
@@ -27,11 +29,15 @@ class Indexes:
     Args:
         database: the one with the collections of this project.
         seconds: the longest time that a call waits for an index.
+        optional: the indexes of tasks that only the settings of this process need.
     """
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], seconds: float) -> None:
+    def __init__(
+        self, database: AsyncDatabase[dict[str, Any]], seconds: float, optional: Sequence[IndexModel] = ()
+    ) -> None:
         self._database = database
         self._seconds = seconds
+        self._optional = optional
         self._unique = asyncio.Event()
 
     async def create(self) -> None:
@@ -98,7 +104,7 @@ class Indexes:
         await tasks.create_indexes(fields.UNIQUE_INDEXES)
         await self._drop_former()
         self._unique.set()
-        await tasks.create_indexes(fields.INDEXES)
+        await tasks.create_indexes([*fields.INDEXES, *self._optional])
         await self._database[fields.CHORDS].create_indexes(canvas.INDEXES)
         await self._database[fields.TOMBSTONES].create_indexes(fields.TOMBSTONE_INDEXES)
         await self._database[fields.TASK_LOGS].create_indexes(logs.INDEXES)

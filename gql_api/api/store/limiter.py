@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import pymongo
@@ -19,7 +19,7 @@ from pymongo.errors import WaitQueueTimeoutError
 
 from gql_api.aio.background import shielded
 from gql_api.api.errors import NoSlotError
-from gql_api.api.store.slots import FairSlots, current_requester
+from gql_api.api.store.slots import FairSlots, Requester, current_requester
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +28,7 @@ T = TypeVar("T")
 _MIN_SECONDS = 0.001
 # Of the calls that share slots. The others are short, and nearly all of them serve many requests at once.
 _MAX_WAITING = 1000
+_MAX_WAITING_OF_PRINCIPAL = 250
 
 
 class ConcurrencyLimiter:
@@ -44,6 +45,7 @@ class ConcurrencyLimiter:
             requester of its own.
         answers: returns whether MongoDB answers. If it does, a call that got no slot has met others that are too slow
             or too many.
+        caps: how many slots the requesters of one principal, and of one tenant, may have (see :class:`FairSlots`).
     """
 
     def __init__(
@@ -53,8 +55,9 @@ class ConcurrencyLimiter:
         seconds: float,
         share: int | None = None,
         answers: Callable[[], Awaitable[bool]] | None = None,
+        caps: Mapping[str, int] | None = None,
     ) -> None:
-        self._slots = FairSlots(count, share)
+        self._slots = FairSlots(count, share, caps)
         self._share = share
         self._wait_seconds = wait_seconds
         self._seconds = seconds
@@ -69,24 +72,29 @@ class ConcurrencyLimiter:
             PyMongoError: PyMongo raised it, also for a timeout.
         """
         end = time.monotonic() + self._seconds
-        requester = object() if self._share is None else current_requester()
+        requester = Requester() if self._share is None else current_requester()
         if not self._slots.take(requester):
             await self._wait(requester)
         return await self._use(end, requester, functools.partial(work, *args, **kwargs))
 
-    async def _wait(self, requester: object) -> None:
-        if self._share is not None and self._slots.waiting >= _MAX_WAITING:
+    async def _wait(self, requester: Requester) -> None:
+        if self._share is not None and (
+            self._slots.waiting >= _MAX_WAITING
+            or self._slots.waiting_of_principal(requester) >= _MAX_WAITING_OF_PRINCIPAL
+        ):
             raise NoSlotError("Too many lists, counts and facets are waiting")
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await self._slots.acquire(requester)
         except TimeoutError as error:
             message = f"Other calls of MongoDB did not end within {self._wait_seconds:g} s"
-            is_busy = self._answers is not None and await self._answers()
-            raise (NoSlotError if is_busy else WaitQueueTimeoutError)(message) from error
+            if self._answers is None or not await self._answers():
+                raise WaitQueueTimeoutError(message) from error
+            full = self._slots.full_group(requester)
+            raise NoSlotError(message, None if full is None else (f"list slots of a {full[0]}", full[1])) from error
 
     @shielded
-    async def _use(self, end: float, requester: object, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _use(self, end: float, requester: Requester, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
             with pymongo.timeout(max(end - time.monotonic(), _MIN_SECONDS)):
                 return await work()

@@ -21,7 +21,7 @@ from gql_api.api.errors import QUERY_TIMEOUT, ClientError
 from gql_api.api.store import misfits
 from gql_api.api.store.budget import ReadBudget, documents, raw
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
-from gql_api.query import facets, lists
+from gql_api.query import facets, lists, quotas
 from gql_api.query.facets import Bucket, FacetField
 from gql_api.query.lists import PageRequest
 from gql_api.record.fields import Status
@@ -145,6 +145,16 @@ class TaskLists:
     async def _count(self, query: Document) -> int:
         async with self._bounded():
             return await self._tasks.count_documents(query)
+
+    @limited
+    async def count_up_to(self, query: Document, maximum: int) -> int:
+        """Count the tasks that match a query, whoever may see them, and end at a maximum."""
+        async with self._bounded():
+            return await self._tasks.count_documents(query, limit=maximum)
+
+    async def total(self, pipeline: list[dict[str, Any]]) -> int:
+        """Return the number that a pipeline adds up over the tasks, whoever may see them."""
+        return sum(int(row[quotas.TOTAL]) for row in await self._rows(pipeline))
 
     async def metadata_facet(self, query: Document, visibility: Visibility, path: str, first: int) -> list[Bucket]:
         """Count the visible tasks that match a query by the values at a path of their metadata, as :meth:`facet` does.

@@ -27,8 +27,10 @@ from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.api.store.lists import TaskLists
 from gql_api.api.store.logs import LogLines
 from gql_api.api.store.partial_reads import PartialReads
+from gql_api.api.store.slots import PRINCIPAL, TENANT
 from gql_api.events import Channels
 from gql_api.outage import found_only_duplicates
+from gql_api.query import quotas
 from gql_api.record import control, due, fields, queries, reads, writes
 from gql_api.record.fitness import rules
 from gql_api.record.model import NewTask
@@ -83,7 +85,7 @@ class TaskStore:
         self._now = BatchedReads(self._read_time)
         self._pings = BatchedReads(self._try_ping)
         self.limiter = ConcurrencyLimiter(_CALLS_CONCURRENCY, seconds, seconds, answers=self._answers)
-        self.indexes = Indexes(self._database, seconds)
+        self.indexes = Indexes(self._database, seconds, [quotas.OPEN_INDEX] if settings.has_open_task_quotas else [])
         self.committed = CommittedReads(self._database, self.limiter)
         self.deletions = Deletions(self._database, self.limiter, self.committed)
         self.definition_reads = Definitions(self._database, self.limiter)
@@ -94,7 +96,8 @@ class TaskStore:
         # until the new primary has committed what it took over. Reads by id show whatever the primary has.
         listed = self._tasks.with_options(read_concern=MAJORITY)
         share = settings.list_slots_per_request
-        lists_limiter = ConcurrencyLimiter(_LISTS_CONCURRENCY, seconds, seconds + longest, share, self._answers)
+        caps = {PRINCIPAL: settings.quota_list_slots, TENANT: settings.quota_tenant_list_slots}
+        lists_limiter = ConcurrencyLimiter(_LISTS_CONCURRENCY, seconds, seconds + longest, share, self._answers, caps)
         self.max_bytes = max_bytes = settings.answer_max_bytes
         self.partial = PartialReads(self._tasks, self.limiter, max_bytes)
         self.lists = TaskLists(listed, lists_limiter, longest, max_bytes)

@@ -17,12 +17,13 @@ from strawberry.types.execution import PreExecutionError
 
 from gql_api.access.principal import Principal
 from gql_api.aio.background import cancelled
-from gql_api.api.errors import ApiError, OverloadedError
+from gql_api.api.errors import ApiError, OverloadedError, QuotaExceededError
 from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader, reader_of
 from gql_api.api.execution.encoding import encode, encode_result
 from gql_api.api.execution.masking import internal_error
 from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.execution.subscribe import publish_results
+from gql_api.api.quotas.subscriptions import NO_SUBSCRIPTION_QUOTAS, SubscriptionQuotas
 from gql_api.api.store.slots import one_requester
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Ending, Policy, SendBuffer, WaitingReader
@@ -45,6 +46,7 @@ class Executions:
         personal: the arguments with which an execution is not shared, for example to resume after a time.
         documents: reads the documents of operations.
         maximum: how many subscriptions there may be.
+        quotas: how many of them a principal and a tenant may have.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Executions:
         personal: frozenset[str] = frozenset(),
         documents: DocumentReader = DEFAULT_READER,
         maximum: int = sys.maxsize,
+        quotas: SubscriptionQuotas = NO_SUBSCRIPTION_QUOTAS,
     ) -> None:
         self._schema = schema
         self._documents = documents
@@ -67,6 +70,7 @@ class Executions:
         self.executed = 0
         self.streams = 0  # calls of subscribe that are under way
         self._maximum = maximum
+        self._quotas = quotas
         self._personal_count = 0
 
     async def __aenter__(self) -> Self:
@@ -88,19 +92,21 @@ class Executions:
         if not self._draining.done():
             self._draining.set_result(None)
 
-    def lack_of_room(self) -> OverloadedError | None:
-        """Return the error of another subscription, if there are too many already."""
+    def lack_of_room(self, principal: Principal) -> OverloadedError | QuotaExceededError | None:
+        """Return the error of another subscription of a principal, if there are too many already."""
         if len(self._by_buffer) + self._personal_count < self._maximum:
-            return None
+            return self._quotas.lack_of_room(principal)
         return OverloadedError("subscriptions", f"The API carries {self._maximum:,} subscriptions, its maximum")
 
     @contextlib.asynccontextmanager
-    async def personal(self) -> AsyncIterator[None]:
+    async def personal(self, principal: Principal) -> AsyncIterator[None]:
         """Count a subscription that is not shared, for the time of the block."""
         self._personal_count += 1
+        self._quotas.hold(holder := object(), principal)
         try:
             yield
         finally:
+            self._quotas.release(holder)
             self._personal_count -= 1
 
     def policy(self, operation: Operation) -> Policy | None:
@@ -123,12 +129,17 @@ class Executions:
         Raises:
             RefusedOperationError: the operation was not executed.
             OverloadedError: there are too many subscriptions.
+            QuotaExceededError: the principal or its tenant has too many.
             DrainedError: the process is about to stop; the client resumes at another one.
         """
-        if (full := self.lack_of_room()) is not None:
+        if (full := self.lack_of_room(principal)) is not None:
             raise full
         policy = self.policy(operation)
-        results = self._unshared(operation, context) if policy is None else self._shared(operation, policy, principal)
+        results = (
+            self._unshared(operation, context, principal)
+            if policy is None
+            else self._shared(operation, policy, principal)
+        )
         self.streams += 1
         try:
             async with contextlib.aclosing(results):
@@ -144,10 +155,12 @@ class Executions:
         if execution is None:
             execution = self._running[key] = self._start(operation, key, principal)
         self._by_buffer[buffer] = execution
+        self._quotas.hold(buffer, principal)
         execution.fanout.join(buffer)
 
     def leave(self, buffer: SendBuffer) -> None:
         """Stop putting results into a buffer. The last one to leave ends the execution."""
+        self._quotas.release(buffer)
         execution = self._by_buffer.pop(buffer, None)
         if execution is None:
             return
@@ -176,7 +189,7 @@ class Executions:
     async def _run(self, operation: Operation, fanout: Fanout, key: Hashable, principal: Principal) -> None:
         ending = Ending()
         try:
-            with one_requester():  # the subscriber that began it is one of many
+            with one_requester(principal):  # the subscriber that began it is one of many
                 publish = functools.partial(_publish, fanout)
                 await publish_results(self._schema, operation, self._context(fanout, principal), publish)
         except RefusedOperationError as refusal:
@@ -236,8 +249,10 @@ class Executions:
             self._draining.remove_done_callback(reader.wake)
             self.leave(buffer)
 
-    async def _unshared(self, operation: Operation, context: object) -> AsyncGenerator[bytes, None]:
-        async with contextlib.aclosing(self._results(operation, context)) as results, self.personal():
+    async def _unshared(
+        self, operation: Operation, context: object, principal: Principal
+    ) -> AsyncGenerator[bytes, None]:
+        async with contextlib.aclosing(self._results(operation, context)) as results, self.personal(principal):
             while True:
                 result = asyncio.ensure_future(anext(results, None))
                 try:

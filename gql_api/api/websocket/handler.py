@@ -162,7 +162,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         if policy is None:
             await super().handle_subscribe(message)
             return
-        if (full := self._executions.lack_of_room()) is not None:
+        if (full := self._executions.lack_of_room(self.context.principal)) is not None:
             await self.send_message({"type": "error", "id": message["id"], "payload": [full.formatted]})
             return
         self.operations[message["id"]] = handlers.Operation(
@@ -195,10 +195,10 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
                 if self._is_over:
                     return
                 await super().run_operation(operation)
-        elif (full := self._executions.lack_of_room()) is not None:
+        elif (full := self._executions.lack_of_room(self.context.principal)) is not None:
             await operation.send_initial_errors([full])
         else:
-            async with self._executions.personal():
+            async with self._executions.personal(self.context.principal):
                 await self._wait_until_open()
                 if not self._is_over:
                     await super().run_operation(operation)

@@ -80,7 +80,7 @@ class _Executions:
         """Return a policy for subscriptions only."""
         return Policy.EVERY if operation.query.startswith("subscription") else None
 
-    def lack_of_room(self) -> None:
+    def lack_of_room(self, _principal: Principal) -> None:
         """Return None: there is room."""
 
     def join(self, operation: Operation, buffer: SendBuffer, _principal: Principal) -> None:

@@ -1,0 +1,1 @@
+"""Quotas of principals and tenants: how much of the API each of them may use."""
