@@ -17,6 +17,8 @@ from gql_api.aio.background import background
 from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
 from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
+from gql_api.api.authentication.authenticator import Authenticator, NoAuthentication, TokenAuthentication
+from gql_api.api.authentication.issued.tokens import IssuedTokens
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.control import Controller
@@ -27,6 +29,7 @@ from gql_api.api.guard.guard import Guard, internal_server_error, without_slash
 from gql_api.api.guard.hosts import Hosts
 from gql_api.api.guard.origins import Origins
 from gql_api.api.http import rest
+from gql_api.api.http.authentication import Authenticate
 from gql_api.api.http.bodies import BoundBodies
 from gql_api.api.http.health import alive, ready
 from gql_api.api.http.metrics import metrics
@@ -78,7 +81,13 @@ def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
             Route("/metrics", metrics),
             *rest.ROUTES,
         ],
-        middleware=[Middleware(CountRequests), guard, *origins.middleware(), Middleware(BoundBodies, settings)],
+        middleware=[
+            Middleware(CountRequests),
+            guard,
+            *origins.middleware(),
+            Middleware(Authenticate),
+            Middleware(BoundBodies, settings),
+        ],
         exception_handlers={**rest.EXCEPTION_HANDLERS, Exception: internal_server_error},
     )
     # Starlette builds the address of its redirect from the Host header.
@@ -105,6 +114,7 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
         documents = documents or _documents(settings)
+        issued_tokens = await stack.enter_async_context(IssuedTokens.open(settings, store))
         executions = Executions(
             schema,
             SHARED,
@@ -125,9 +135,17 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
             sockets=set(),
             redis=redis,
             documents=documents,
+            issuer=issued_tokens.issuer,
+            revocations=issued_tokens.revocations,
+            authenticator=_authenticator(settings, issued_tokens),
         )
         async with executions, Watchdog(settings.event_loop_block_seconds):
             yield services
+
+
+def _authenticator(settings: Settings, tokens: IssuedTokens) -> Authenticator:
+    is_required = settings.api_tokens or settings.access_secret
+    return TokenAuthentication(tokens.verifiers) if is_required else NoAuthentication()
 
 
 def _documents(settings: Settings) -> DocumentReader:

@@ -37,7 +37,16 @@ def read_token_filter(value: object) -> TaskFilter:
 
 
 def filter_as_json(filter_: TaskFilter) -> dict[str, Any]:
-    """Return the form in JSON of a filter that :func:`check_token_filter` accepts."""
+    """Return the form in JSON of a filter of a token.
+
+    Raises:
+        InvalidValueError: it has conditions that such a filter must not have, and that its form in JSON has not.
+    """
+    _check_lasting(filter_)
+    return _as_json(filter_)
+
+
+def _as_json(filter_: TaskFilter) -> dict[str, Any]:
     within = filter_.none_of
     fields: dict[str, Any] = {
         "ids": _listed(filter_.ids),
@@ -46,9 +55,9 @@ def filter_as_json(filter_: TaskFilter) -> dict[str, Any]:
         "parentId": filter_.parent_id,
         "createdAt": None if filter_.created_at is None else _range_as_json(filter_.created_at),
         "metadata": [_condition_as_json(each) for each in filter_.metadata] or None,
-        "AND": [filter_as_json(each) for each in filter_.all_of] or None,
-        "OR": None if filter_.any_of is None else [filter_as_json(each) for each in filter_.any_of],
-        "NOT": None if within is None else filter_as_json(within),
+        "AND": [_as_json(each) for each in filter_.all_of] or None,
+        "OR": None if filter_.any_of is None else [_as_json(each) for each in filter_.any_of],
+        "NOT": None if within is None else _as_json(within),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -63,8 +72,7 @@ def check_token_filter(filter_: TaskFilter) -> None:
         check(TaskFilter(all_of=[_OWNERS, filter_]))
     except InvalidValueError as error:
         raise InvalidValueError(*map(_below_owners, error.problems)) from None
-    if problems := [*_changing(filter_, ())]:
-        raise InvalidValueError(*problems[:MAX_PROBLEMS])
+    _check_lasting(filter_)
 
 
 def both(first: TaskFilter | None, second: TaskFilter | None) -> TaskFilter | None:
@@ -72,8 +80,14 @@ def both(first: TaskFilter | None, second: TaskFilter | None) -> TaskFilter | No
     if first is None or second is None:
         return second if first is None else first
     # A filter that was combined before does not become deeper.
-    parts = first.all_of if first == TaskFilter(all_of=first.all_of) else [first]
+    others = replace(first, all_of=(), metadata=first.metadata or ())
+    parts = first.all_of if others == TaskFilter() else [first]
     return TaskFilter(all_of=[*parts, second])
+
+
+def _check_lasting(filter_: TaskFilter) -> None:
+    if problems := [*_changing(filter_, ())]:
+        raise InvalidValueError(*problems[:MAX_PROBLEMS])
 
 
 def _below_owners(problem: Problem) -> Problem:

@@ -17,7 +17,8 @@ from gql_api.access.principal import ANONYMOUS, Principal
 from gql_api.access.visibility import Visibility
 from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
-from gql_api.api.authentication.authenticator import Authenticator, NoAuthentication
+from gql_api.api.authentication.authenticator import Authenticator, NoAuthentication, Revocations
+from gql_api.api.authentication.issued.issuing import TokenIssuer
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
@@ -51,8 +52,10 @@ class Services:
     tick_queue: TickQueue
     sockets: set[OpenSocket]
     redis: Redis
+    issuer: TokenIssuer
     documents: DocumentReader = DEFAULT_READER
     authenticator: Authenticator = field(default_factory=NoAuthentication)
+    revocations: Revocations | None = None
 
 
 @dataclass(frozen=True)

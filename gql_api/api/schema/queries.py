@@ -14,6 +14,8 @@ from gql_api.api.schema.filters import TaskFilter, TaskOrder, query_of
 from gql_api.api.schema.pagination import MAX_PAGE_SIZE, PageArgs
 from gql_api.api.schema.scalars import or_default
 from gql_api.api.schema.tasks import Task, TaskConnection, find_task, part_of_nodes
+from gql_api.api.schema.tokens import fields as tokens
+from gql_api.api.schema.tokens.types import ApiTokenConnection
 from gql_api.api.schema.types import Node, Queue, TaskDefinition, Worker
 from gql_api.api.store.budget import current_budget
 
@@ -123,3 +125,9 @@ class Query:
     async def workers(self, info: Info) -> list[Worker]:
         """Read the workers."""
         return [Worker.of(worker) for worker in await info.context.store.workers()]
+
+    api_tokens: ApiTokenConnection = strawberry.field(
+        resolver=tokens.api_tokens,
+        description="A page of the API tokens of your tenant, the newest first, revoked and expired ones too. Needs "
+        "the scope ADMIN.",
+    )

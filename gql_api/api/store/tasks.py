@@ -9,6 +9,7 @@ from typing import Any
 
 import pymongo
 from pymongo import AsyncMongoClient, ReturnDocument, UpdateOne
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
@@ -97,6 +98,11 @@ class TaskStore:
         self.max_bytes = max_bytes = settings.answer_max_bytes
         self.partial = PartialReads(self._tasks, self.limiter, max_bytes)
         self.lists = TaskLists(listed, lists_limiter, longest, max_bytes)
+
+    @property
+    def database(self) -> AsyncDatabase[Document]:
+        """The database, for the collections that others read and write."""
+        return self._database
 
     async def close(self) -> None:
         """Close the connections."""

@@ -129,6 +129,8 @@ def test_filters_are_combined_without_becoming_deeper() -> None:
     assert both(one, None) == both(None, one) == one
     combined = both(both(both(one, two), one), two)
     assert combined == TaskFilter(all_of=[one, two, one, two])
+    read = read_token_filter(filter_as_json(combined))
+    assert both(read, one) == TaskFilter(all_of=[*read.all_of, one])
     assert both(TaskFilter(names=["c"], all_of=[two]), one) == TaskFilter(
         all_of=[TaskFilter(names=["c"], all_of=[two]), one]
     )
