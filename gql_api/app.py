@@ -18,6 +18,8 @@ from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
 from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
 from gql_api.api.audit.log import AuditLog
+from gql_api.api.authentication.authenticator import Authenticator, NoAuthentication, TokenAuthentication
+from gql_api.api.authentication.issued.tokens import IssuedTokens
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.control import Controller
@@ -28,6 +30,7 @@ from gql_api.api.guard.guard import Guard, internal_server_error, without_slash
 from gql_api.api.guard.hosts import Hosts
 from gql_api.api.guard.origins import Origins
 from gql_api.api.http import rest
+from gql_api.api.http.authentication import Authenticate
 from gql_api.api.http.bodies import BoundBodies
 from gql_api.api.http.health import alive, ready
 from gql_api.api.http.metrics import metrics
@@ -80,7 +83,13 @@ def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
             Route("/metrics", metrics),
             *rest.ROUTES,
         ],
-        middleware=[Middleware(CountRequests), guard, *origins.middleware(), Middleware(BoundBodies, settings)],
+        middleware=[
+            Middleware(CountRequests),
+            guard,
+            *origins.middleware(),
+            Middleware(Authenticate),
+            Middleware(BoundBodies, settings),
+        ],
         exception_handlers={**rest.EXCEPTION_HANDLERS, Exception: internal_server_error},
     )
     # Starlette builds the address of its redirect from the Host header.
@@ -108,6 +117,7 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
         creator = Creator(settings, store, dispatcher, changes, quotas)
         stack.push_async_callback(creator.close)
         documents = documents or _documents(settings)
+        issued_tokens = await stack.enter_async_context(IssuedTokens.open(settings, store))
         executions = Executions(
             schema,
             SHARED,
@@ -131,11 +141,19 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
             audit=AuditLog(store, settings.audit_retention_days),
             documents=documents,
             quotas=quotas,
+            issuer=issued_tokens.issuer,
+            revocations=issued_tokens.revocations,
+            authenticator=_authenticator(settings, issued_tokens),
         )
         if services.authenticator.is_required:
             await stack.enter_async_context(background(services.audit.prepare))
         async with executions, Watchdog(settings.event_loop_block_seconds):
             yield services
+
+
+def _authenticator(settings: Settings, tokens: IssuedTokens) -> Authenticator:
+    is_required = settings.api_tokens or settings.access_secret
+    return TokenAuthentication(tokens.verifiers) if is_required else NoAuthentication()
 
 
 def _documents(settings: Settings) -> DocumentReader:

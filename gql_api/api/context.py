@@ -19,6 +19,7 @@ from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
 from gql_api.api.audit.log import AuditLog
 from gql_api.api.authentication.authenticator import Authenticator, NoAuthentication, Revocations
+from gql_api.api.authentication.issued.issuing import TokenIssuer
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
@@ -55,6 +56,7 @@ class Services:
     sockets: set[OpenSocket]
     redis: Redis
     audit: AuditLog
+    issuer: TokenIssuer
     documents: DocumentReader = DEFAULT_READER
     quotas: Quotas = NO_QUOTAS
     authenticator: Authenticator = field(default_factory=NoAuthentication)

@@ -9,6 +9,7 @@ import click
 
 from gql_api.addresses import mongodb_address
 from gql_api.cli.embedded_servers import ServerError
+from gql_api.cli.token import token
 from gql_api.server.exposure import settings_for
 from gql_api.settings import Settings, SettingsError
 
@@ -228,3 +229,6 @@ def doctor(*, repair: bool, export: Path | None, delete: bool) -> None:
     except (SettingsError, DoctorError) as error:
         raise _UnableError(str(error)) from None
     sys.exit(1 if left else 0)
+
+
+main.add_command(token)

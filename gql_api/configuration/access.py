@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
+
+_MIN_SECRET_LENGTH = 32
+_MAX_SECRETS = 2
 
 
 class AccessSettings(BaseSettings):
@@ -13,7 +16,21 @@ class AccessSettings(BaseSettings):
         default="",
         repr=False,
         description="A secret of at least 32 characters, the same for all processes. It signs the access tokens that "
-        "the API issues and the owners that other programs give to tasks.",
+        "the API issues and the owners that other programs give to tasks. While it is changed, two secrets with a "
+        "comma between them: the first signs, and both verify.",
+    )
+
+    # The API's own tokens.
+    api_tokens: bool = Field(
+        default=False,
+        description="Turns authentication on for an API whose only tokens are its own: API tokens, and access tokens "
+        "if there is an `ACCESS_SECRET`.",
+    )
+    access_token_max_seconds: int = Field(
+        default=86_400,
+        ge=1,
+        le=366 * 86_400,
+        description="The longest time for which `createAccessToken` issues a token.",
     )
 
     # Metrics
@@ -36,3 +53,14 @@ class AccessSettings(BaseSettings):
         le=36500.0,
         description="How many days MongoDB keeps an entry of the audit log. 0 keeps them forever.",
     )
+
+    @field_validator("access_secret")
+    @classmethod
+    def _check_access_secret(cls, secret: str) -> str:
+        parts = [part.strip() for part in secret.split(",")] if secret else []
+        if len(parts) > _MAX_SECRETS:
+            raise ValueError(f"at most {_MAX_SECRETS} secrets allowed, separated by a comma, got {len(parts)}")
+        for part in parts:
+            if len(part) < _MIN_SECRET_LENGTH:
+                raise ValueError(f"at least {_MIN_SECRET_LENGTH} characters needed, got {len(part)}")
+        return secret

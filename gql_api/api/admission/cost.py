@@ -47,6 +47,8 @@ _COUNTED_TOGETHER = ("Task.children", "TaskConnection.totalCount")
 # The lists that are as long as the page, or as the list of inputs, of the field above them.
 PAGES: Final = frozenset(
     {
+        "ApiTokenConnection.edges",
+        "ApiTokenConnection.nodes",
         "AuditLogConnection.edges",
         "AuditLogConnection.nodes",
         "CreateTasksPayload.results",
@@ -59,12 +61,15 @@ PAGES: Final = frozenset(
 # The lists without a page size, with the number of items that each counts as.
 LISTS: Final = {
     "BulkTaskPayload.userErrors": 1,
+    "CreateAccessTokenPayload.userErrors": 1,
+    "CreateApiTokenPayload.userErrors": 1,
     "CreateTaskPayload.userErrors": 1,
     "CreateTasksPayload.userErrors": 1,
     "DeleteTaskPayload.userErrors": 1,
     "Query.queues": 50,
     "Query.taskDefinitions": 50,
     "Query.workers": 50,
+    "RevokeApiTokenPayload.userErrors": 1,
     "Task.history": 5,
     "TaskPayload.userErrors": 1,
 }

@@ -25,6 +25,8 @@ from gql_api.api.schema.payloads import (
     UserError,
 )
 from gql_api.api.schema.scalars import JSON, or_default
+from gql_api.api.schema.tokens import fields as tokens
+from gql_api.api.schema.tokens.types import CreateAccessTokenPayload, CreateApiTokenPayload, RevokeApiTokenPayload
 from gql_api.record.bulk import Action
 
 _MAX_CREATED = 1000
@@ -233,3 +235,18 @@ class Mutation:
     ) -> BulkTaskPayload:
         """Delete many tasks."""
         return await BulkTaskPayload.of(info.context, Action.DELETE, filter, dry_run)
+
+    create_access_token: CreateAccessTokenPayload = strawberry.mutation(
+        resolver=tokens.create_access_token,
+        description="Issue a short-lived token for a browser or a job, never wider than your own. Revoking the API "
+        "token with which it was made, directly or by another access token, ends it too.",
+    )
+    create_api_token: CreateApiTokenPayload = strawberry.mutation(
+        resolver=tokens.create_api_token,
+        description="Make a token for a program, never wider than your own. Needs the scope ADMIN.",
+    )
+    revoke_api_token: RevokeApiTokenPayload = strawberry.mutation(
+        resolver=tokens.revoke_api_token,
+        description="Revoke an API token of your tenant. All access with it, and with access tokens that were made "
+        "with it, ends within two seconds. It is safe to repeat. Needs the scope ADMIN.",
+    )

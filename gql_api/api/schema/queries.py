@@ -16,6 +16,8 @@ from gql_api.api.schema.filters import TaskFilter, TaskOrder, query_of
 from gql_api.api.schema.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageArgs
 from gql_api.api.schema.scalars import or_default
 from gql_api.api.schema.tasks import Task, TaskConnection, find_task, part_of_nodes
+from gql_api.api.schema.tokens import fields as tokens
+from gql_api.api.schema.tokens.types import ApiTokenConnection
 from gql_api.api.schema.types import Node, Queue, TaskDefinition, Worker
 from gql_api.api.store.budget import current_budget
 
@@ -153,3 +155,9 @@ class Query:
         """Read a page of the audit log."""
         size = or_default(first, DEFAULT_PAGE_SIZE)
         return await audit_log_page(info, size, or_default(after, None), or_default(filter, AuditLogFilter()))
+
+    api_tokens: ApiTokenConnection = strawberry.field(
+        resolver=tokens.api_tokens,
+        description="A page of the API tokens of your tenant, the newest first, revoked and expired ones too. Needs "
+        "the scope ADMIN.",
+    )

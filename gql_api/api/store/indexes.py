@@ -14,6 +14,7 @@ from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeou
 
 from gql_api.record import canvas, fields, logs
 from gql_api.record.protection import validator
+from gql_api.registry import api_tokens
 from gql_api.standalone import initiation_hint, warn_if_standalone
 
 logger = logging.getLogger(__name__)
@@ -108,3 +109,4 @@ class Indexes:
         await self._database[fields.CHORDS].create_indexes(canvas.INDEXES)
         await self._database[fields.TOMBSTONES].create_indexes(fields.TOMBSTONE_INDEXES)
         await self._database[fields.TASK_LOGS].create_indexes(logs.INDEXES)
+        await self._database[api_tokens.COLLECTION].create_indexes(api_tokens.INDEXES)

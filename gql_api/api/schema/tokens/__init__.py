@@ -1,0 +1,1 @@
+"""The GraphQL types and resolvers of the tokens that the API issues."""
