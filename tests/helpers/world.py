@@ -71,7 +71,7 @@ class World:
             assert f"secret-{hidden['_id']}" not in text
 
 
-_KINDS = ("root", "child", "replay", "later", "ended", "strange")
+_KINDS = ("root", "child", "replay", "later", "ended", "strange", "beyond")
 
 
 def make_tasks(worker: Store, tasks: Collection[Document]) -> None:
@@ -88,8 +88,9 @@ def make_tasks(worker: Store, tasks: Collection[Document]) -> None:
 def _make_family(worker: Store, family: str, ids: dict[tuple[str, str], str]) -> None:
     owner, tenant = _FAMILIES[family]
     families = [*_FAMILIES]
-    stranger = families[families.index(family) - 1]
-    root, foreign = ids[family, "root"], ids[stranger, "root"]
+    position = families.index(family)
+    before, after = families[position - 1], families[(position + 1) % len(families)]
+    root, foreign = ids[family, "root"], ids[before, "root"]
     relations: dict[str, dict[str, Any]] = {
         "root": {},
         "child": {"parent_id": root, "root_id": root},
@@ -98,6 +99,8 @@ def _make_family(worker: Store, family: str, ids: dict[tuple[str, str], str]) ->
         "ended": {"parent_id": root},
         # A task whose parent and whose original belong to somebody else.
         "strange": {"parent_id": foreign, "replay_of": foreign},
+        # A grandchild of the root, by a task of somebody else.
+        "beyond": {"parent_id": ids[after, "strange"]},
     }
     for number, kind in enumerate(_KINDS):
         id_ = ids[family, kind]

@@ -34,7 +34,10 @@ async def _node(info: Info, task_id: str) -> Any:
 class Query:
     """The fields of a query."""
 
-    @strawberry.field(description="The object with this id; null when there is none. Every object is a Task today.")
+    @strawberry.field(
+        description="The object with this id; null when there is none that the caller may see. Every object is a Task "
+        "today."
+    )
     async def node(
         self,
         info: Info,
@@ -43,7 +46,9 @@ class Query:
         """Find an object by its id."""
         return await find_task(info, id)
 
-    @strawberry.field(description="The task with this id; null when there is none, or when it was deleted.")
+    @strawberry.field(
+        description="The task with this id; null when there is none that the caller may see, or when it was deleted."
+    )
     async def task(
         self,
         info: Info,
@@ -64,8 +69,9 @@ class Query:
         return [*await asyncio.gather(*(_node(info, task_id) for task_id in ids))]
 
     @strawberry.field(
-        description="A page of the tasks that match the filter, newest first unless orderBy says otherwise. Invalid "
-        "arguments are an error with the code BAD_USER_INPUT; a query that takes too long is one with QUERY_TIMEOUT."
+        description="A page of the tasks that match the filter and that the caller may see, newest first unless "
+        "orderBy says otherwise. Invalid arguments are an error with the code BAD_USER_INPUT; a query that takes too "
+        "long is one with QUERY_TIMEOUT."
     )
     async def tasks(
         self,

@@ -192,7 +192,7 @@ class Task(Node):
 
     @strawberry.field(
         description="The task whose function sent this one, or that createTask named as parentId; null without one, "
-        "and when it was deleted."
+        "and when it was deleted or the caller may not see it."
     )
     async def parent(self, info: Info) -> Task | None:
         """Find the parent, together with those of the other tasks of the answer."""
@@ -213,13 +213,13 @@ class Task(Node):
 
     @strawberry.field(
         description="The task that this one repeats, made by replayTask or replayTasks; null without one, and when it "
-        "was deleted."
+        "was deleted or the caller may not see it."
     )
     async def replay_of(self, info: Info) -> Task | None:
         """Find the task that was replayed, together with those of the other tasks of the answer."""
         return await find_task(info, self.record.replay_of)
 
-    @strawberry.field(description="The tasks whose parent is this one, newest first.")
+    @strawberry.field(description="The tasks whose parent is this one and that the caller may see, newest first.")
     async def children(
         self,
         info: Info,

@@ -63,8 +63,9 @@ async def test_bulk_mutations_change_the_visible_tasks_only(world: World, name: 
 
 
 async def test_a_cascade_stops_at_tasks_of_others(world: World) -> None:
-    """Visible descendants are cancelled, a child that belongs to somebody else stays as it is."""
+    """Visible descendants are cancelled; a child of somebody else stays, and so does what is below it."""
     (root,) = [each for each in world.documents("bob") if each["metadata"]["n"] == 0]
+    (beyond,) = [each for each in world.documents("bob") if each["metadata"]["n"] == 6]
     children = {each["_id"]: each for each in world.documents("admin") if each["parent_id"] == root["_id"]}
     own = children.keys() & world.ids("bob")
     assert own < children.keys()
@@ -72,6 +73,7 @@ async def test_a_cascade_stops_at_tasks_of_others(world: World) -> None:
     await world.acting_as("bob").data(on_id("mutation", WRITES["cancelTask"]), id=root["_id"])
     assert {each["status"] for each in world.documents("bob") if each["_id"] in own} == {"REVOKED", "SUCCESS"}
     assert world.documents("bob", visible=False) == hidden
+    assert beyond in world.documents("bob")
 
 
 async def test_what_a_principal_creates_is_its_own(world: World) -> None:
