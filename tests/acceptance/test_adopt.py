@@ -89,7 +89,7 @@ def _blocks() -> list[str]:
 
 def test_the_example_of_the_docs_works_as_printed(api: Api, shop: Run) -> None:
     """A task sent by plain Celery code is in the API with its metadata, and AsyncResult.get gives its result."""
-    _, send = _blocks()
+    _, send, *_ = _blocks()
     task_id, result = shop(send).split()
     task = api.finished(task_id)
     assert result == "19.0"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hmac
 import json
+import os
+import re
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +33,8 @@ from gql_api.record.reads import TaskRecord
 from gql_api.settings import Settings
 from gql_api.worker.backend.backend import Backend
 
+_DOCS = (ROOT / "docs" / "adopt.md").read_text().partition("\n## Owners\n")[2].partition("\n## ")[0]
+_BLOCK, _MIDDLEWARE, _PLAIN = re.findall(r"^```python\n(.*?)^```$", _DOCS, re.DOTALL | re.MULTILINE)
 _POOLS = ["prefork", "threads"]
 _SECRET, _OLD = "s" * 32, "o" * 32
 _OTHER = "x" * 32
@@ -253,3 +260,46 @@ def test_a_cancelled_task_shows_who_cancelled_it(sites: dict[str, Site], pool: s
         record = site.finished(task_id)
         assert (record.status, record.revoked_by) == (Status.REVOKED, "bob")
     assert [entry.actor for entry in site.record(first).history[:-1]] == [None, None]
+
+
+def test_the_adopted_program_of_the_docs(sites: dict[str, Site], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of docs/adopt.md names the owner of the task that it sends."""
+    site = sites["threads"]
+    monkeypatch.setitem(sys.modules, "shop", SimpleNamespace(price=site.app.signature("owner_tasks.leaf")))
+    names: dict[str, Any] = {}
+    exec(_BLOCK, names)  # noqa: S102 - the code of the documentation
+    assert site.owner(names["result"].id) == _ALICE
+
+
+@pytest.mark.parametrize(("is_known", "owner"), [(True, Owner("7")), (False, _NOBODY)])
+def test_the_middleware_of_the_docs(sites: dict[str, Site], *, is_known: bool, owner: Owner) -> None:
+    """What a view sends belongs to the user who is logged in, or to nobody."""
+    site, names = sites["threads"], dict[str, Any]()
+    exec(_MIDDLEWARE, names)  # noqa: S102 - as above
+    middleware = names["OwnerMiddleware"](lambda _: site.app.send_task("owner_tasks.leaf").id)
+    request = SimpleNamespace(user=SimpleNamespace(pk=7, is_authenticated=is_known))
+    assert site.owner(middleware(request)) == owner
+
+
+def test_the_plain_program_of_the_docs(sites: dict[str, Site]) -> None:
+    """It runs as printed, with the broker, the function and the queue of the test; its header names the owner."""
+    site, known = sites["threads"], sites["threads"].ids()
+    program = _PLAIN.replace("redis://localhost:6379/0", site.app.conf.broker_url)
+    program = program.replace('("shop.price", ("tea",))', f'("owner_tasks.leaf", ("tea",), queue={site.queue!r})')
+    command = [sys.executable, "-c", program]
+    env = {**os.environ, "ACCESS_SECRET": f"{_OLD},{_SECRET}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    assert site.new_owners(known, 1) == [_ALICE]
+
+
+def test_another_language_signs_a_header(sites: dict[str, Site]) -> None:
+    """The format of docs/adopt.md is that of ``owner_headers``."""
+    site, task_id, name = sites["threads"], str(uuid.uuid4()), "owner_tasks.leaf"
+    text = re.search(r"`(gql-api: [^`]*)`", _DOCS)
+    assert text is not None
+    payload = base64.urlsafe_b64encode(json.dumps([task_id, name, "alice", "acme"], indent=1).encode()).decode()
+    key = hmac.digest(_SECRET.encode(), text[1].encode(), "sha256")
+    signature = hmac.digest(key, f"v1.{payload}".encode(), "sha256").hex()
+    site.plain.send_task(name, task_id=task_id, queue=site.queue, headers={HEADER: f"v1.{payload}.{signature}"})
+    assert site.owner(task_id) == _ALICE
