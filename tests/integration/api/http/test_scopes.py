@@ -17,6 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from gql_api.access.principal import ALL_SCOPES, Scope
+from gql_api.api.execution.plan import OperationPlan
 from gql_api.record import writes
 from gql_api.record.model import ErrorInfo, NewTask
 from gql_api.registry.definitions import TaskDefinition
@@ -174,6 +175,24 @@ async def test_operators_alone_see_tracebacks_and_definitions(
         assert '"definition":{"name":"add"}' in operator, document
         assert '"message":"bad","traceback":null' in owner, document
         assert '"definition":null' in owner, document
+
+
+async def test_what_is_hidden_does_not_depend_on_plans(
+    app: tuple[httpx.AsyncClient, Front],
+    worker: Store,
+    announced: TaskDefinition,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An operation that no plan can run, so that graphql-core executes it, hides the same."""
+    client, _ = app
+    worker.change(writes.create(NewTask(id="t", name=announced.name, owner="ann")), upsert=True)
+    worker.change(writes.fail("t", ErrorInfo("ValueError", "bad", traceback="secret")))
+    monkeypatch.setattr(OperationPlan, "selection", lambda *_: None)
+    document = f'{{ task(id: "t") {{ {_HIDDEN} }} }}'
+    assert '"traceback":"secret"' in await _first(client, document, Scope.TASKS_READ, Scope.OPERATE)
+    owner = await _first(client, document, Scope.TASKS_READ)
+    assert '"message":"bad","traceback":null' in owner
+    assert '"definition":null' in owner
 
 
 async def _first(client: httpx.AsyncClient, document: str, *scopes: Scope) -> str:
