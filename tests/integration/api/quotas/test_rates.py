@@ -45,6 +45,12 @@ async def _take(rates: SharedRates, times: int) -> int:
     return [await rates.take(_ITEM, "alice", cost=1) for _ in range(times)].count(0)
 
 
+async def _seconds(rates: SharedRates) -> float:
+    begun = time.monotonic()
+    await _take(rates, 1)
+    return time.monotonic() - begun
+
+
 @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.HANG])
 async def test_a_process_counts_alone_while_redis_is_away(proxy: Proxy, mode: Mode) -> None:
     """It waits once for a fraction of a second, then leaves Redis alone for a while; then the shared count holds."""
@@ -64,12 +70,21 @@ async def test_a_process_counts_alone_while_redis_is_away(proxy: Proxy, mode: Mo
         assert await other.take(_ITEM, "bob", cost=1) > 0
 
 
+async def test_a_slow_redis_is_one_that_is_away(proxy: Proxy) -> None:
+    """A call does not wait for each of many answers: of a new connection, of a script that Redis does not know."""
+    async with _rates(proxy, f"test-{uuid.uuid4()}", _Clock()) as rates:
+        proxy.set("redis", Mode.DELAY, seconds=0.1)
+        assert await _seconds(rates) < 0.5
+        assert await _seconds(rates) < 0.2
+
+
 async def test_one_call_finds_out_whether_redis_is_back(proxy: Proxy) -> None:
     """All others go by the process's own count meanwhile, without waiting."""
     clock = _Clock()
     async with _rates(proxy, f"test-{uuid.uuid4()}", clock) as rates:
         proxy.set("redis", Mode.HANG)
         await _take(rates, 1)
+        assert await _seconds(rates) < 0.2
         clock.now = 10.0
         asking = asyncio.create_task(rates.take(_ITEM, "bob", cost=1))
         await asyncio.sleep(0)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from front import Front
+from opened import Client
 from starlette.applications import Starlette
 from starlette.types import Message
 from support import wait_until_async
@@ -18,8 +21,12 @@ from gql_api.api.context import PRINCIPAL, Context, Services
 from gql_api.api.errors import QuotaExceededError
 from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.http.view import GraphQLView
-from gql_api.api.subscriptions.executions import DrainedError
-from gql_api.app import open_services
+from gql_api.api.schema.build import schema
+from gql_api.api.schema.subscriptions import SHARED
+from gql_api.api.store.slots import Requester, current_requester
+from gql_api.api.subscriptions.executions import DrainedError, Executions
+from gql_api.api.subscriptions.fanout import Fanout
+from gql_api.app import create_app, open_services
 from gql_api.settings import Settings
 
 _ALICE, _BOB = Principal("alice", ALL_SCOPES, "acme"), Principal("bob", ALL_SCOPES, "acme")
@@ -118,6 +125,36 @@ async def test_every_end_of_a_subscription_makes_room(services: Services, query:
     await asyncio.wait([stream.task])
     assert isinstance(stream.task.exception(), DrainedError)
     assert len(services.quotas.subscriptions) == 0
+
+
+async def test_the_lists_of_a_shared_execution_are_those_of_its_principal(services: Services) -> None:
+    """They count for the quota of slots of the one whose subscription began it."""
+    requesters = []
+
+    def context(fanout: Fanout, principal: Principal) -> Context:
+        requesters.append(current_requester())
+        return Context(services, principal, fanout)
+
+    async with Executions(schema, SHARED, context) as executions:
+        stream = _Stream(dataclasses.replace(services, executions=executions), _ALICE)
+        assert await stream.refusal() is None
+        await stream.end()
+    assert [requester.groups for requester in requesters] == [Requester.of(_ALICE).groups]
+
+
+@pytest.mark.parametrize("media_type", ["text/event-stream", "multipart/mixed;subscriptionSpec=1.0"])
+async def test_a_stream_over_the_quota_has_the_error_only(
+    services: Services, settings: Settings, client_of: Client, media_type: str
+) -> None:
+    """The client learns when to try again, in either format, and the stream ends."""
+    app = create_app(settings)
+    app.state.services = services
+    streams = [_Stream(services, _ALICE) for _ in range(2)]
+    assert [await stream.refusal() for stream in streams] == [None, None]
+    async with client_of(Front(app), _ALICE) as client:
+        answer = await client.post("/graphql", json={"query": _SHARED}, headers={"Accept": media_type})
+    assert '"code":"QUOTA_EXCEEDED","limit":"subscriptions of a principal","max":2,"retryAfter":5' in answer.text
+    await asyncio.gather(*(stream.end() for stream in streams))
 
 
 class _Socket:
