@@ -11,6 +11,7 @@ from typing import Any
 from pymongo.errors import AutoReconnect
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
@@ -73,7 +74,7 @@ class Tokens:
 
 
 class SetPrincipals:
-    """Middleware that authenticates HTTP requests as the API does."""
+    """Middleware that authenticates HTTP requests to ``/graphql`` as the API does."""
 
     def __init__(self, app: ASGIApp, authentication: TokenAuthentication) -> None:
         self._app = app
@@ -81,8 +82,12 @@ class SetPrincipals:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Pass a request on with its principal."""
-        if scope["type"] == "http":
-            scope[PRINCIPAL] = await self._authentication.by_headers(dict(Headers(scope=scope)))
+        if scope["type"] == "http" and scope["path"] == "/graphql":
+            try:
+                scope[PRINCIPAL] = await self._authentication.by_headers(dict(Headers(scope=scope)))
+            except UnauthenticatedError:
+                await Response(status_code=401)(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
 

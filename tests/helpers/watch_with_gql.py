@@ -1,4 +1,4 @@
-"""Watches a task with Python's gql, in the way of tests/js/watch.mjs: python watch_with_gql.py URL TASK_ID."""
+"""Watches a task with Python's gql, as tests/js/watch.mjs does: python watch_with_gql.py URL TASK_ID [TOKEN_URL]."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 
+import httpx
 from gql import Client, gql
 from gql.transport.exceptions import TransportClosed, TransportConnectionFailed
 from gql.transport.websockets import WebsocketsTransport
@@ -15,10 +16,25 @@ subscription ($id: ID!) { taskUpdated(id: $id) { id revision status progress { c
 """)
 
 
-async def main(url: str, task_id: str) -> None:
+class _Transport(WebsocketsTransport):
+    """A transport that fetches a new token for each connection."""
+
+    token_url: str | None = None
+
+    async def connect(self) -> None:
+        """Connect."""
+        if self.token_url is not None:
+            async with httpx.AsyncClient() as client:
+                self.init_payload = {"Authorization": f"Bearer {(await client.get(self.token_url)).text}"}
+        await super().connect()
+
+
+async def main(url: str, task_id: str, token_url: str | None = None) -> None:
     """Subscribe again after each loss of the connection, which gql makes anew by itself."""
     WATCH.variable_values = {"id": task_id}
-    client = Client(transport=WebsocketsTransport(url.replace("http:", "ws:")))
+    transport = _Transport(url.replace("http:", "ws:"))
+    transport.token_url = token_url
+    client = Client(transport=transport)
     session = await client.connect_async(reconnecting=True)  # type: ignore[no-untyped-call] # gql's
     while True:
         try:

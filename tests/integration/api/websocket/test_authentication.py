@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 from sockets import socket_of
+from starlette.types import Message
 from support import served
 from tokens import Site, Tokens, with_tokens
 from websockets.asyncio.client import ClientConnection, connect
@@ -17,6 +18,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from gql_api.access.principal import Scope
+from gql_api.api.authentication.authenticator import TokenAuthentication
+from gql_api.api.websocket.authentication import admits_handshake
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 
@@ -206,3 +209,18 @@ async def test_limits_hold_before_authentication(settings: Settings, tokens: Tok
             await asyncio.wait_for(socket.wait_closed(), 10)
         assert socket.close_code == 4408
     assert tokens.verified == 0
+
+
+async def test_a_server_without_answers_to_handshakes_refuses_them(tokens: Tokens) -> None:
+    """An ASGI server may have no way to answer a handshake: it is closed before it is accepted."""
+    sent = list[Message]()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    scope = {"type": "websocket", "headers": [(b"authorization", b"Bearer bad")]}
+    assert not await admits_handshake(scope, receive, send, TokenAuthentication([tokens]))
+    assert sent == [{"type": "websocket.close", "code": 1008, "reason": ""}]

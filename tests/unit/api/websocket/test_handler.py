@@ -75,6 +75,7 @@ class _Executions:
 
     def __init__(self) -> None:
         self.may_open = asyncio.Event()
+        self.joined = 0
 
     def policy(self, operation: Operation) -> Policy | None:
         """Return a policy for subscriptions only."""
@@ -83,8 +84,9 @@ class _Executions:
     def lack_of_room(self, _principal: Principal) -> None:
         """Return None: there is room."""
 
-    def join(self, operation: Operation, buffer: SendBuffer, _principal: Principal) -> None:
-        """Do nothing."""
+    def join(self, _operation: Operation, _buffer: SendBuffer, _principal: Principal) -> None:
+        """Count a subscription."""
+        self.joined += 1
 
     def leave(self, buffer: SendBuffer) -> None:
         """Do nothing."""
@@ -245,7 +247,7 @@ async def test_a_running_mutation_outlives_the_token(socket: _Socket) -> None:
     """It ends, and its result is not sent; a query is cancelled, and what has not begun does not begin."""
     query, mutation, waiting = "{ __typename }", "mutation { createTask { created } }", "mutation { a: __typename }"
     tokens = Tokens()
-    handler = await _accepted(socket, _Executions(), tokens, queries_per_socket=2)
+    handler = await _accepted(socket, executions := _Executions(), tokens, queries_per_socket=2)
     handler.schema = cast("Any", running := _Running())
     await handler.handle_message({**_INIT, "payload": {"token": tokens.issue("1")}})
     for id_, text in {"query": query, "mutation": mutation, "waiting": waiting}.items():
@@ -257,7 +259,9 @@ async def test_a_running_mutation_outlives_the_token(socket: _Socket) -> None:
     await wait_until_async(run)
     tokens.revoke("1")
     await wait_until_async(socket.is_closed)
-    await handler.handle_message({"type": "subscribe", "id": "late", "payload": {"query": "mutation { __typename }"}})
+    late = {"query": "subscription { taskChanges { kind } }"}
+    await handler.handle_message({"type": "subscribe", "id": "late", "payload": late})
+    assert executions.joined == 0
     ending = asyncio.create_task(handler.shutdown())
     await asyncio.wait([ending], timeout=0.05)
     assert not ending.done()
