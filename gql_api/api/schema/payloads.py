@@ -30,7 +30,7 @@ expose_enum(
         TaskErrorCode.UNKNOWN_TASK_NAME: "No worker has announced a task function with this name.",
         TaskErrorCode.METADATA_TOO_LARGE: "The metadata has more bytes, keys or levels than allowed, or would have "
         "after the operations.",
-        TaskErrorCode.NOT_FOUND: "There is no task with this id.",
+        TaskErrorCode.NOT_FOUND: "There is no task, or no API token, with this id.",
         TaskErrorCode.ALREADY_FINAL: "The task has already ended, so it cannot be cancelled or rescheduled.",
         TaskErrorCode.IDEMPOTENCY_CONFLICT: "The idempotency key belongs to a task with another input, or other calls "
         "are taking it at this moment; the message says which, and names that task. In the second case, call again.",
