@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -55,13 +55,12 @@ class AccessTokenSigner:
     """The signer and verifier of the access tokens of a deployment.
 
     Args:
-        access_secret: ACCESS_SECRET; one or two secrets, separated by a comma.
+        access_secrets: the secrets in ACCESS_SECRET; the first signs, and all verify.
         audience: the name of the deployment. Tokens of another one with the same secret are not valid.
     """
 
-    def __init__(self, access_secret: str, audience: str) -> None:
-        secrets_ = [part.strip() for part in access_secret.split(",") if part.strip()]
-        keys = [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in secrets_]
+    def __init__(self, access_secrets: Sequence[str], audience: str) -> None:
+        keys = [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in access_secrets]
         self._keys = {hashlib.sha256(key).hexdigest()[:_KEY_ID_LENGTH]: key for key in keys}
         self._audience = audience
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -63,7 +63,7 @@ def narrowed(own: Grant, asked: GrantInput, limits: LimitSettings) -> Grant:
         queues=queues,
         min_priority=_narrower(max, mine.min_priority, asked.min_priority),
         max_time_limit_seconds=_narrower(min, mine.max_time_limit_seconds, asked.max_time_limit_seconds),
-        metadata={**(asked.metadata or {}), **mine.metadata},
+        metadata=_merged(asked.metadata or {}, mine.metadata),
     )
     return Grant(frozenset(asked.scopes), filter_, restrictions)
 
@@ -112,6 +112,16 @@ def _wrong_lists(asked: GrantInput) -> Sequence[Problem]:
     except InvalidValueError as error:
         return error.problems
     return []
+
+
+def _merged(asked: Mapping[str, Any], mine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object with the values of both, key by key; where both have a value, that of ``mine``."""
+    merged = {**asked, **mine}
+    for key, value in mine.items():
+        other = asked.get(key)
+        if isinstance(value, Mapping) and value and isinstance(other, Mapping):
+            merged[key] = _merged(other, value)
+    return merged
 
 
 def _common(mine: frozenset[str] | None, asked: Sequence[str] | None) -> frozenset[str] | None:

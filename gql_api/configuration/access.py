@@ -57,10 +57,19 @@ class AccessSettings(BaseSettings):
     @field_validator("access_secret")
     @classmethod
     def _check_access_secret(cls, secret: str) -> str:
-        parts = [part.strip() for part in secret.split(",")] if secret else []
+        parts = _parts(secret)
         if len(parts) > _MAX_SECRETS:
             raise ValueError(f"at most {_MAX_SECRETS} secrets allowed, separated by a comma, got {len(parts)}")
         for part in parts:
             if len(part) < _MIN_SECRET_LENGTH:
                 raise ValueError(f"at least {_MIN_SECRET_LENGTH} characters needed, got {len(part)}")
         return secret
+
+    @property
+    def access_secrets(self) -> tuple[str, ...]:
+        """The secrets in ``ACCESS_SECRET``: the first signs, and all verify."""
+        return _parts(self.access_secret)
+
+
+def _parts(secret: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in secret.split(",")) if secret else ()

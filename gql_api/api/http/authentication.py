@@ -31,6 +31,9 @@ class Authenticate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its principal."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
         services: Services = scope["app"].state.services
         if not services.authenticator.is_required or scope["path"] in _PROBES:
             scope[PRINCIPAL] = ANONYMOUS

@@ -31,7 +31,7 @@ expose_enum(
         "token does not allow it.",
         TaskErrorCode.METADATA_TOO_LARGE: "The metadata has more bytes, keys or levels than allowed, or would have "
         "after the operations.",
-        TaskErrorCode.NOT_FOUND: "There is no task with this id that the caller may see.",
+        TaskErrorCode.NOT_FOUND: "There is no task, or no API token, with this id that the caller may see.",
         TaskErrorCode.ALREADY_FINAL: "The task has already ended, so it cannot be cancelled or rescheduled.",
         TaskErrorCode.IDEMPOTENCY_CONFLICT: "The idempotency key belongs to a task with another input, or other calls "
         "are taking it at this moment; the message says which, and names that task if the caller may see it. In the "

@@ -22,7 +22,7 @@ from gql_api.access.principal import Restrictions, Scope
 from gql_api.access.token_filter import read_token_filter
 
 _SECRET, _NEW_SECRET = "old-" * 8, "new-" * 8
-_SIGNER = AccessTokenSigner(_SECRET, "main")
+_SIGNER = AccessTokenSigner([_SECRET], "main")
 _GRANT = Grant(
     frozenset({Scope.TASKS_READ, Scope.TASKS_CREATE}),
     read_token_filter({"metadata": [{"path": "customer", "eq": "c-42"}]}),
@@ -52,8 +52,8 @@ def test_a_token_names_the_one_it_was_made_with() -> None:
 
 def test_the_secret_can_be_changed() -> None:
     """While two secrets are set the first one signs, and tokens of both are valid."""
-    both = AccessTokenSigner(f"{_NEW_SECRET}, {_SECRET}", "main")
-    new = AccessTokenSigner(_NEW_SECRET, "main")
+    both = AccessTokenSigner([_NEW_SECRET, _SECRET], "main")
+    new = AccessTokenSigner([_NEW_SECRET], "main")
     assert both.principal_of(_sign()).subject == "alice"
     assert new.principal_of(_sign(both)).subject == "alice"
     with pytest.raises(InvalidAccessTokenError):
@@ -87,10 +87,10 @@ def _refused() -> Iterator[tuple[str, str]]:
     yield "no algorithm", ".".join([_encoded({"alg": "none", "typ": "gql-api-access+jwt"}), _encoded(more), ""])
     kid = jwt.get_unverified_header(_sign())["kid"]
     yield "alg none", ".".join([_encoded({"alg": "none", "typ": "gql-api-access+jwt", "kid": kid}), _encoded(more), ""])
-    yield "another key", _sign(AccessTokenSigner(_NEW_SECRET, "main"))
+    yield "another key", _sign(AccessTokenSigner([_NEW_SECRET], "main"))
     yield "the secret as the key", _signed(_SECRET.encode())
     yield "another kid", _signed(_key(), {"kid": "x"})
-    yield "another deployment", _sign(AccessTokenSigner(_SECRET, "other"))
+    yield "another deployment", _sign(AccessTokenSigner([_SECRET], "other"))
     yield "another issuer", _signed(_key(), iss="other")
     yield "expired", _sign(seconds=-1)
     yield "no expiry", _signed(_key(), exp=None)

@@ -74,6 +74,15 @@ def test_a_token_is_never_wider_than_its_makers(own: Grant, asked: GrantInput) -
     assert given_.metadata == {**(asked.metadata or {}), **mine.metadata}
 
 
+def test_metadata_is_merged_key_by_key() -> None:
+    """A maker's value within an object is kept, and a token has more keys in that object if it asks for them."""
+    mine = {"customer": {"id": "c-42"}, "empty": {}, "team": "a"}
+    asked = {"customer": {"id": "c-43", "tier": "gold"}, "empty": {"x": 1}, "team": {"x": 1}, "page": 1}
+    own = Grant(_READ, None, Restrictions(metadata=mine))
+    merged = narrowed(own, GrantInput([*_READ], metadata=asked), _LIMITS).restrictions.metadata
+    assert merged == {**mine, "customer": {"id": "c-42", "tier": "gold"}, "page": 1}
+
+
 def _refused() -> Iterator[tuple[GrantInput, str]]:
     yield GrantInput([]), "scopes: at least one"
     yield GrantInput([Scope.ADMIN]), "scopes: your own token does not have the scope ADMIN"

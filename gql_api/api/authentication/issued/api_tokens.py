@@ -125,6 +125,7 @@ class ApiTokens:
             known = _Known(stored)
         except ValueError as error:
             logger.warning("The API token %s is refused: %s", id_, error)
+            self._unknown.put(id_, value=True, since=since)
             return None
         self._known.put(id_, known, since)
         return known

@@ -40,8 +40,8 @@ class IssuedTokens:
         api_tokens = ApiTokens(token_store)
         verifiers: list[TokenVerifier] = [api_tokens]
         signer = None
-        if settings.access_secret:
-            signer = AccessTokenSigner(settings.access_secret, settings.mongodb_database)
+        if settings.access_secrets:
+            signer = AccessTokenSigner(settings.access_secrets, settings.mongodb_database)
             verifiers.append(AccessTokens(signer, api_tokens))
         revocations = PolledRevocations(token_store)
         async with background(api_tokens.run, revocations.run):
