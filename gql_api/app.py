@@ -17,6 +17,8 @@ from gql_api.aio.background import background
 from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
 from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
+from gql_api.api.authentication.authenticator import Authenticator
+from gql_api.api.authentication.configured import ConfiguredAuthentication
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.control import Controller
@@ -27,6 +29,7 @@ from gql_api.api.guard.guard import Guard, internal_server_error, without_slash
 from gql_api.api.guard.hosts import Hosts
 from gql_api.api.guard.origins import Origins
 from gql_api.api.http import rest
+from gql_api.api.http.authentication import Authenticate
 from gql_api.api.http.bodies import BoundBodies
 from gql_api.api.http.health import alive, ready
 from gql_api.api.http.metrics import metrics
@@ -43,27 +46,31 @@ from gql_api.telemetry.middleware import CountRequests
 from gql_api.telemetry.watchdog import Watchdog
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings | None = None, authenticator: Authenticator | None = None) -> Starlette:
     """Build the application. Connections are opened by its lifespan and closed in reverse.
 
     Args:
         settings: read from the environment by default.
+        authenticator: decides who calls, in place of what the settings describe.
 
     Raises:
         SettingsError: a variable has a value that cannot work.
     """
-    return _create(settings or Settings.load())
+    return _create(settings or Settings.load(), authenticator)
 
 
-def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
+def _create(
+    settings: Settings, authenticator: Authenticator | None = None, *, loopback_only: bool = False
+) -> Starlette:
     documents = _documents(settings)
+    authentication = ConfiguredAuthentication(settings, authenticator)
     graphql = GraphQLView(settings)
     origins = Origins(settings.allowed_origins)
     guard = Middleware(Guard, Hosts(settings.allowed_hosts), origins, loopback_only=loopback_only)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_services(settings, documents) as services:
+        async with open_services(settings, documents, authentication) as services:
             app.state.services = services
             yield
 
@@ -78,7 +85,13 @@ def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
             Route("/metrics", metrics),
             *rest.ROUTES,
         ],
-        middleware=[Middleware(CountRequests), guard, *origins.middleware(), Middleware(BoundBodies, settings)],
+        middleware=[
+            Middleware(CountRequests),
+            guard,
+            *origins.middleware(),
+            Middleware(Authenticate, has_page=not settings.production),
+            Middleware(BoundBodies, settings),
+        ],
         exception_handlers={**rest.EXCEPTION_HANDLERS, Exception: internal_server_error},
     )
     # Starlette builds the address of its redirect from the Host header.
@@ -88,8 +101,16 @@ def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings, documents: DocumentReader | None = None) -> AsyncIterator[Services]:
-    """Open the services. Neither MongoDB nor Redis has to be up; ``/readyz`` reports when they are."""
+async def open_services(
+    settings: Settings, documents: DocumentReader | None = None, authentication: ConfiguredAuthentication | None = None
+) -> AsyncIterator[Services]:
+    """Open the services. Neither MongoDB nor Redis has to be up; ``/readyz`` reports when they are.
+
+    Args:
+        settings: the settings.
+        documents: the reader of the documents of clients.
+        authentication: that of the settings by default.
+    """
     BACKLOG.start(settings.unread_max_bytes)
     async with contextlib.AsyncExitStack() as stack:
         timeout = settings.store_timeout_seconds
@@ -105,6 +126,8 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
         creator = Creator(settings, store, dispatcher, changes)
         stack.push_async_callback(creator.close)
         documents = documents or _documents(settings)
+        authentication = authentication or ConfiguredAuthentication(settings)
+        authenticator = await stack.enter_async_context(authentication.open())
         executions = Executions(
             schema,
             SHARED,
@@ -125,6 +148,7 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
             sockets=set(),
             redis=redis,
             documents=documents,
+            authenticator=authenticator,
         )
         async with executions, Watchdog(settings.event_loop_block_seconds):
             yield services
@@ -151,7 +175,7 @@ def __getattr__(name: str) -> Any:
     settings = Settings.load_or_exit()
     try:
         # Only the server knows where it listens. A parent that mounts create_app() may authenticate its clients itself.
-        app = globals()["app"] = _create(settings, loopback_only=not settings.without_authentication)
+        app = globals()["app"] = _create(settings, loopback_only=not settings.may_be_reached_by_others)
     except SettingsError as error:
         raise SystemExit(f"Error: {error}") from None
     return app

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from strawberry.types import ExecutionResult
 
-from gql_api.api.context import Services, context_of
+from gql_api.access.principal import ANONYMOUS
+from gql_api.api.context import PRINCIPAL, Services, context_of
 from gql_api.api.schema.build import schema
 from gql_api.record import fields
 
@@ -31,7 +32,7 @@ class Front:
 
     async def ask(self, document: str, **variables: Any) -> ExecutionResult:
         """Run an operation, as one request."""
-        context = context_of(Request({"type": "http", "app": self.app}), Response())
+        context = context_of(Request({"type": "http", "app": self.app, PRINCIPAL: ANONYMOUS}), Response())
         result = await schema.execute(document, variable_values=variables, context_value=context)
         assert isinstance(result, ExecutionResult)
         return result

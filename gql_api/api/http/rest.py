@@ -17,10 +17,12 @@ from starlette.routing import Route
 from gql_api.api.context import context_of
 from gql_api.api.errors import (
     CONFLICT,
+    FORBIDDEN,
     INTERNAL,
     INVALID_RECORD,
     OVERLOADED,
     QUERY_TIMEOUT,
+    UNAUTHENTICATED,
     UNAVAILABLE,
     ApiError,
 )
@@ -42,6 +44,8 @@ _TASK_NAME = "long_running_task"
 _MAX_DIGITS = 10
 # An error without a code is about a variable.
 _STATUSES: dict[str | None, int] = {
+    UNAUTHENTICATED: 401,
+    FORBIDDEN: 403,
     CONFLICT: 409,
     INTERNAL: 500,
     INVALID_RECORD: 500,

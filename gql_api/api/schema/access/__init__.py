@@ -1,0 +1,1 @@
+"""GraphQL types about callers: who they are, and what they may do."""
