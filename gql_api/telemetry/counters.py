@@ -42,8 +42,8 @@ MERGED: Final = Tally("gql_api_merged", "Deliveries that a newer one replaced be
 LIMITS_EXCEEDED: Final = Counter(
     "gql_api_limits_exceeded", "Requests, frames and connections refused because of a limit.", ["limit"]
 )
-UNAUTHENTICATED: Final = Counter(
-    "gql_api_unauthenticated", "Requests and connections refused because of their token, or without one.", ["reason"]
+AUTHENTICATION_FAILURES: Final = Counter(
+    "gql_api_authentication_failures", "Requests and sockets without a valid token, by reason.", ["reason"]
 )
 MESSAGES_REJECTED: Final = Counter("gql_api_messages_rejected", "Messages that this worker could not handle.")
 MISFITS: Final = Counter(

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from gql_api.access.principal import ANONYMOUS, Principal
 from gql_api.api.errors import UNAUTHENTICATED, UNAVAILABLE, ClientError
-from gql_api.telemetry import counters
 
 _AUTHORIZATION = "authorization"
 # RFC 6750, 2.1.
@@ -22,22 +21,17 @@ class Refusal(StrEnum):
     """A reason for which authentication fails: a label of the counter, and not for clients."""
 
     MISSING = "missing"
-    MALFORMED = "malformed"
     INVALID = "invalid"
     EXPIRED = "expired"
-    REFUSED = "refused"
+    CONFLICT = "conflict"
 
 
 class UnauthenticatedError(ClientError):
-    """An error of a request without a token that the API accepts. Creating it counts it.
-
-    The message does not say what is wrong with a token.
-    """
+    """An error of a request without a token that the API accepts. The message does not say what is wrong with one."""
 
     def __init__(self, message: str = "The request needs a valid token", reason: Refusal = Refusal.INVALID) -> None:
         super().__init__(message, UNAUTHENTICATED)
         self.reason = reason
-        counters.UNAUTHENTICATED.labels(reason).inc()
 
 
 class AuthenticationUnavailableError(ClientError):
@@ -140,7 +134,7 @@ class TokenAuthentication:
                     return await verifier.verify(token)
         if self._otherwise is not None:
             return await self._otherwise.verify(headers)
-        raise UnauthenticatedError(reason=Refusal.MALFORMED if authorization else Refusal.MISSING)
+        raise UnauthenticatedError(reason=Refusal.INVALID if authorization else Refusal.MISSING)
 
 
 def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -155,7 +149,7 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         if name not in headers:
             headers[name] = value
         elif name == _AUTHORIZATION:
-            raise UnauthenticatedError("The request must have one Authorization header", Refusal.MALFORMED)
+            raise UnauthenticatedError("The request must have one Authorization header", Refusal.CONFLICT)
         else:
             headers[name] += f"{'; ' if name == 'cookie' else ', '}{value}"
     return headers

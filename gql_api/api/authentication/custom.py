@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from starlette.datastructures import Headers
 
 from gql_api.access.principal import Principal
-from gql_api.api.authentication.authenticator import AuthenticationUnavailableError, Refusal, UnauthenticatedError
+from gql_api.api.authentication.authenticator import AuthenticationUnavailableError, UnauthenticatedError
 from gql_api.settings import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class CustomAuthentication:
             logger.exception("AUTHENTICATE failed, and the request is refused")
             raise AuthenticationUnavailableError from error
         if principal is None or not is_valid:
-            raise UnauthenticatedError(reason=Refusal.REFUSED)
+            raise UnauthenticatedError
         return principal
 
     async def _call(self, headers: Headers) -> Principal | None:

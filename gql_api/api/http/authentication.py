@@ -23,6 +23,7 @@ from gql_api.api.errors import ClientError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.http.negotiation import JSON, accept_of, media_type_for
 from gql_api.api.http.stream_formats import FORMATS
+from gql_api.telemetry import counters
 
 _UNAUTHORIZED, _UNAVAILABLE = 401, 503
 _RETRY_SECONDS = 1
@@ -64,6 +65,7 @@ class Authenticate:
             try:
                 scope[PRINCIPAL] = await self._principal(scope, path, services.authenticator)
             except (ClientError, PyMongoError) as error:
+                counters.AUTHENTICATION_FAILURES.labels(_reason(error)).inc()
                 await _refusal(scope, error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -86,6 +88,10 @@ class Authenticate:
 def _runs_operation(scope: Scope) -> bool:
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     return any(name in _OPERATION for name, _ in query)
+
+
+def _reason(error: Exception) -> str:
+    return error.reason if isinstance(error, UnauthenticatedError) else "unavailable"
 
 
 def _refusal(scope: Scope, error: ClientError | PyMongoError) -> Response:

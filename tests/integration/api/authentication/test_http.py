@@ -81,7 +81,7 @@ async def _viewer(client: httpx.AsyncClient, **headers: str) -> Any:
 
 
 def _count(reason: str) -> float:
-    return REGISTRY.get_sample_value("gql_api_unauthenticated_total", {"reason": reason}) or 0.0
+    return REGISTRY.get_sample_value("gql_api_authentication_failures_total", {"reason": reason}) or 0.0
 
 
 async def test_the_viewer_is_the_tokens_subject(client: httpx.AsyncClient) -> None:

@@ -129,7 +129,7 @@ async def test_algorithms_are_not_confused() -> None:
     confused = f"{signing_input}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
     assert await _refusal(confused) is Refusal.INVALID
     for name in ("none", "None", "NONE", ""):
-        assert await _refusal(_unsigned({"alg": name})) in {Refusal.INVALID, Refusal.MALFORMED}
+        assert await _refusal(_unsigned({"alg": name})) is Refusal.INVALID
     assert await _refusal(_signed("ES256")) is Refusal.INVALID
     assert await _refusal(_signed("PS256"), _verifier("RS256", jwt_algorithms=("RS256",))) is Refusal.INVALID
 
@@ -158,11 +158,11 @@ async def test_access_tokens_may_have_a_type_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ("", Refusal.MISSING), ("Bearer", Refusal.MALFORMED), ("Bearer ", Refusal.MALFORMED),
-        ("Basic YTpi", Refusal.MALFORMED), ("Bearer é.b.c", Refusal.MALFORMED), ("Bearer a.b.c d", Refusal.MALFORMED),
-        ("Bearer a.b.c,d", Refusal.MALFORMED), ("Bearer a.b", Refusal.MALFORMED), ("Bearer a.b.c", Refusal.INVALID),
-        ("Bearer ..", Refusal.INVALID), ("bearer a.b.c", Refusal.INVALID), (f"Bearer {'a' * 20000}", Refusal.MALFORMED),
-        (f"Bearer {'a' * 16000}.b.c", Refusal.INVALID), ("Bearer\ta.b.c", Refusal.MALFORMED),
+        ("", Refusal.MISSING), ("Bearer", Refusal.INVALID), ("Bearer ", Refusal.INVALID),
+        ("Basic YTpi", Refusal.INVALID), ("Bearer é.b.c", Refusal.INVALID), ("Bearer a.b.c d", Refusal.INVALID),
+        ("Bearer a.b.c,d", Refusal.INVALID), ("Bearer a.b", Refusal.INVALID), ("Bearer a.b.c", Refusal.INVALID),
+        ("Bearer ..", Refusal.INVALID), ("bearer a.b.c", Refusal.INVALID), (f"Bearer {'a' * 20000}", Refusal.INVALID),
+        (f"Bearer {'a' * 16000}.b.c", Refusal.INVALID), ("Bearer\ta.b.c", Refusal.INVALID),
     ],
     ids=lambda value: str(value)[:30],
 )  # fmt: skip
