@@ -20,5 +20,6 @@ ENV PATH=/opt/gql-api/bin:$PATH \
 WORKDIR /app
 USER 10001
 EXPOSE 8000
-# There is no authentication yet: the API starts only with the settings WITHOUT_AUTHENTICATION and ALLOWED_HOSTS.
+# The API starts only with authentication (docs/security.md), or with AUTH=none and ALLOW_UNAUTHENTICATED=yes, and with
+# ALLOWED_HOSTS.
 CMD ["gql-api", "serve", "--host", "0.0.0.0"]

@@ -18,7 +18,8 @@ from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
 from gql_api.api.admission.trusted import TrustedDocuments, TrustedDocumentsError
 from gql_api.api.audit.log import AuditLog
-from gql_api.api.authentication.authenticator import Authenticator, NoAuthentication, TokenAuthentication
+from gql_api.api.authentication.authenticator import Authenticator
+from gql_api.api.authentication.configured import ConfiguredAuthentication
 from gql_api.api.authentication.issued.tokens import IssuedTokens
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.changes import Changes
@@ -48,27 +49,31 @@ from gql_api.telemetry.middleware import CountRequests
 from gql_api.telemetry.watchdog import Watchdog
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings | None = None, authenticator: Authenticator | None = None) -> Starlette:
     """Build the application. Connections are opened by its lifespan and closed in reverse.
 
     Args:
         settings: read from the environment by default.
+        authenticator: decides who calls, in place of what the settings describe.
 
     Raises:
         SettingsError: a variable has a value that cannot work.
     """
-    return _create(settings or Settings.load())
+    return _create(settings or Settings.load(), authenticator)
 
 
-def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
+def _create(
+    settings: Settings, authenticator: Authenticator | None = None, *, loopback_only: bool = False
+) -> Starlette:
     documents = _documents(settings)
+    authentication = ConfiguredAuthentication(settings, authenticator)
     graphql = GraphQLView(settings)
     origins = Origins(settings.allowed_origins)
     guard = Middleware(Guard, Hosts(settings.allowed_hosts), origins, loopback_only=loopback_only)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_services(settings, documents) as services:
+        async with open_services(settings, documents, authentication) as services:
             app.state.services = services
             yield
 
@@ -87,7 +92,7 @@ def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
             Middleware(CountRequests),
             guard,
             *origins.middleware(),
-            Middleware(Authenticate),
+            Middleware(Authenticate, has_page=not settings.production),
             Middleware(BoundBodies, settings),
         ],
         exception_handlers={**rest.EXCEPTION_HANDLERS, Exception: internal_server_error},
@@ -99,8 +104,16 @@ def _create(settings: Settings, *, loopback_only: bool = False) -> Starlette:
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings, documents: DocumentReader | None = None) -> AsyncIterator[Services]:
-    """Open the services. Neither MongoDB nor Redis has to be up; ``/readyz`` reports when they are."""
+async def open_services(
+    settings: Settings, documents: DocumentReader | None = None, authentication: ConfiguredAuthentication | None = None
+) -> AsyncIterator[Services]:
+    """Open the services. Neither MongoDB nor Redis has to be up; ``/readyz`` reports when they are.
+
+    Args:
+        settings: the settings.
+        documents: the reader of the documents of clients.
+        authentication: that of the settings by default.
+    """
     BACKLOG.start(settings.unread_max_bytes)
     async with contextlib.AsyncExitStack() as stack:
         timeout = settings.store_timeout_seconds
@@ -118,6 +131,8 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
         stack.push_async_callback(creator.close)
         documents = documents or _documents(settings)
         issued_tokens = await stack.enter_async_context(IssuedTokens.open(settings, store))
+        authentication = authentication or ConfiguredAuthentication(settings)
+        authenticator = await stack.enter_async_context(authentication.open(issued_tokens.verifiers))
         executions = Executions(
             schema,
             SHARED,
@@ -143,17 +158,12 @@ async def open_services(settings: Settings, documents: DocumentReader | None = N
             quotas=quotas,
             issuer=issued_tokens.issuer,
             revocations=issued_tokens.revocations,
-            authenticator=_authenticator(settings, issued_tokens),
+            authenticator=authenticator,
         )
         if services.authenticator.is_required:
             await stack.enter_async_context(background(services.audit.prepare))
         async with executions, Watchdog(settings.event_loop_block_seconds):
             yield services
-
-
-def _authenticator(settings: Settings, tokens: IssuedTokens) -> Authenticator:
-    is_required = settings.api_tokens or settings.access_secret
-    return TokenAuthentication(tokens.verifiers) if is_required else NoAuthentication()
 
 
 def _documents(settings: Settings) -> DocumentReader:
@@ -177,7 +187,7 @@ def __getattr__(name: str) -> Any:
     settings = Settings.load_or_exit()
     try:
         # Only the server knows where it listens. A parent that mounts create_app() may authenticate its clients itself.
-        app = globals()["app"] = _create(settings, loopback_only=not settings.without_authentication)
+        app = globals()["app"] = _create(settings, loopback_only=not settings.may_be_reached_by_others)
     except SettingsError as error:
         raise SystemExit(f"Error: {error}") from None
     return app

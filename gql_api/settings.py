@@ -13,7 +13,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gql_api.addresses import (
     broker_address,
@@ -26,6 +26,7 @@ from gql_api.addresses import (
     stock_address,
 )
 from gql_api.configuration.access import AccessSettings
+from gql_api.configuration.names import Names
 from gql_api.limits import LimitSettings
 
 if TYPE_CHECKING:
@@ -39,11 +40,6 @@ class SettingsError(Exception):
 def _with_scheme(url: str) -> str:
     # Many deployments set MONGODB_HOST to a bare host name, such as db.internal.
     return url if "://" in url else f"mongodb://{url}"
-
-
-def _split(names: str | tuple[str, ...]) -> tuple[str, ...]:
-    parts = names.split(",") if isinstance(names, str) else names
-    return tuple(part.strip() for part in parts if part.strip())
 
 
 def _stock_result_backend(address: str) -> str:
@@ -77,7 +73,6 @@ def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
 MongodbUrl = Annotated[str, BeforeValidator(_with_scheme), AfterValidator(mongodb_address)]
 StockResultBackend = Annotated[str, AfterValidator(_stock_result_backend)]
 BrokerUrl = Annotated[str, AfterValidator(broker_address)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Hosts = Annotated[Names, AfterValidator(_hosts)]
 Origins = Annotated[Names, AfterValidator(_origins)]
 
@@ -127,13 +122,6 @@ class Settings(AccessSettings, LimitSettings):
         description=(
             "The origins of web pages that may use the API besides pages of its own origin, like "
             "`https://app.example.com`, separated by commas. Requests and WebSockets from other origins get a 403."
-        ),
-    )
-    without_authentication: bool = Field(
-        default=False,
-        description=(
-            "Has to be set for an API without authentication that listens on an address other than loopback: only "
-            "trusted clients may reach it."
         ),
     )
     production: bool = Field(
@@ -287,8 +275,9 @@ class FaultSettings(BaseSettings):
 
 def _explain(error: ValidationError) -> str:
     problems = error.errors(include_input=False)
-    return "; ".join(f"{_variable(each['loc'])}: {each['msg'].removeprefix('Value error, ')}" for each in problems)
+    return "; ".join(f"{_variable(each['loc'])}{each['msg'].removeprefix('Value error, ')}" for each in problems)
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
-    return str(location[0]).upper()
+    # An error about several settings has no location; its message names them.
+    return f"{str(location[0]).upper()}: " if location else ""

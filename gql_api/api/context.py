@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 from strawberry.dataloader import DataLoader
 from strawberry.types import Info as StrawberryInfo
 
-from gql_api.access.principal import ANONYMOUS, Principal
+from gql_api.access.principal import Principal
 from gql_api.access.visibility import Visibility
 from gql_api.aio.batching import BatchedReads
 from gql_api.aio.tick import TickQueue
@@ -23,6 +23,7 @@ from gql_api.api.authentication.issued.issuing import TokenIssuer
 from gql_api.api.commands.bulk import Bulk
 from gql_api.api.commands.control import Controller
 from gql_api.api.commands.create import Creator
+from gql_api.api.errors import ApiError
 from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.quotas.quotas import NO_QUOTAS, Quotas
@@ -136,8 +137,18 @@ PRINCIPAL = "gql_api.principal"
 Info: TypeAlias = StrawberryInfo[Context, None]
 
 
+class NoPrincipalError(ApiError):
+    """A request that nothing has authenticated. There is no default: it would let everybody in."""
+
+
 def context_of(request: Request | WebSocket, response: Response | WebSocket) -> Context:
-    """Create the context of one request, with the services of the application that received it."""
+    """Create the context of one request, with the services of the application that received it.
+
+    Raises:
+        NoPrincipalError: the scope has no principal, which is a fault of the application.
+    """
     services: Services = request.app.state.services
-    principal = request.scope.get(PRINCIPAL, ANONYMOUS)
+    principal = request.scope.get(PRINCIPAL)
+    if not isinstance(principal, Principal):
+        raise NoPrincipalError
     return Context(services, principal, request=request, response=response)

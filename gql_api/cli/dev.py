@@ -19,9 +19,13 @@ import click
 from honcho.manager import SIGNALS, Manager
 from honcho.printer import Message, Printer
 from honcho.process import Popen, Process
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from gql_api.cli.embedded_servers import MongodbServer, ServerError, is_listening
 from gql_api.cli.stack import Options, Stack
+from gql_api.record.fields import DEFINITIONS
+from gql_api.registry.workers import definitions_from, definitions_with_workers
 from gql_api.settings import Settings
 
 _READY_SECONDS = 120.0
@@ -187,9 +191,21 @@ def _can_create(stack: Stack) -> bool:
         if "down" in connection.getresponse().read().decode():
             return False
         connection.request("POST", "/graphql", _DEFINITIONS, {"Content-Type": "application/json"})
-        answer = json.loads(connection.getresponse().read())
+        response = connection.getresponse()
+        if response.status == http.HTTPStatus.UNAUTHORIZED:  # the API answers, to clients with a token
+            return _has_worker(stack)
+        answer = json.loads(response.read())
         return any(definition["workers"] for definition in answer["data"]["taskDefinitions"])
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+    except (OSError, http.client.HTTPException, PyMongoError, ValueError, KeyError, TypeError):
         return False
     finally:
         connection.close()
+
+
+def _has_worker(stack: Stack) -> bool:
+    """Return whether a live worker has announced its tasks in MongoDB."""
+    settings = Settings.load()
+    url = settings.mongodb_url if stack.mongodb is None else stack.mongodb.url
+    with MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=5000) as client:
+        rows = client[settings.mongodb_database][DEFINITIONS].aggregate(definitions_with_workers())
+        return any(definition.workers for definition in definitions_from(rows))

@@ -13,13 +13,6 @@ from gql_api.cli.token import token
 from gql_api.server.exposure import settings_for
 from gql_api.settings import Settings, SettingsError
 
-_without_authentication = click.option(
-    "--without-authentication",
-    is_flag=True,
-    help="Listen on an address that others can reach, although the API has no authentication: only trusted clients "
-    "may reach it. WITHOUT_AUTHENTICATION=1 sets it too.",
-)
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gql-api")
@@ -58,7 +51,6 @@ def main() -> None:
     type=click.IntRange(1, 65535),
     help="The port of Redis on 127.0.0.1. If CELERY_BROKER_URL is set, its server is used instead.",
 )
-@_without_authentication
 def dev(
     host: str,
     port: int,
@@ -66,7 +58,6 @@ def dev(
     data_dir: Path,
     mongodb_port: int,
     redis_port: int,
-    without_authentication: bool,
 ) -> None:
     """Run MongoDB, Redis, a worker and the API for development.
 
@@ -78,16 +69,11 @@ def dev(
     from gql_api.cli.stack import Options  # noqa: PLC0415 - as above
 
     try:
-        settings_for(_settings(without_authentication), host)
-        options = Options(host, port, concurrency, data_dir.resolve(), mongodb_port, redis_port, without_authentication)
+        settings_for(Settings.load(), host)
+        options = Options(host, port, concurrency, data_dir.resolve(), mongodb_port, redis_port)
         sys.exit(run(options))
     except (ServerError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
-
-
-def _settings(without_authentication: bool) -> Settings:
-    settings = Settings.load()
-    return settings.model_copy(update={"without_authentication": True}) if without_authentication else settings
 
 
 def _checked_root_path(_context: click.Context, _parameter: click.Parameter, path: str) -> str:
@@ -130,7 +116,6 @@ def _checked_root_path(_context: click.Context, _parameter: click.Parameter, pat
     help="The addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, by commas; * "
     "trusts all.",
 )
-@_without_authentication
 def serve(
     host: str,
     port: int,
@@ -138,17 +123,16 @@ def serve(
     log_level: str,
     root_path: str,
     forwarded_allow_ips: str,
-    without_authentication: bool,
 ) -> None:
     """Run the API in production. It takes its addresses from the environment; see the README.
 
-    There is no authentication yet: on an address that others can reach, the command needs --without-authentication and
-    the setting ALLOWED_HOSTS, and turns on the setting PRODUCTION.
+    On an address that others can reach, the command needs authentication, or the settings AUTH=none and
+    ALLOW_UNAUTHENTICATED=yes. It also needs the setting ALLOWED_HOSTS, and turns on the setting PRODUCTION.
     """
     try:
         from gql_api.server.serve import run  # noqa: PLC0415 - the other commands need no server
 
-        settings = settings_for(_settings(without_authentication), host)
+        settings = settings_for(Settings.load(), host)
         run(settings, host, port, drain_seconds, log_level, root_path, forwarded_allow_ips)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None

@@ -28,7 +28,6 @@ class Options:
     data: Path
     mongodb_port: int
     redis_port: int
-    without_authentication: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,6 @@ class Stack:
         options = self.options
         # The command itself asks the API whether it is ready.
         exposure = [f"ALLOWED_HOSTS={','.join(dict.fromkeys([*self.allowed_hosts, self._api_name]))}"]
-        if options.without_authentication:
-            exposure.append("WITHOUT_AUTHENTICATION=1")
         python = ["env", "PYTHONUNBUFFERED=1", *addresses, *exposure, sys.executable, "-m"]
         worker = ["gql_api.cli.reloading_worker", f"--concurrency={options.concurrency}", "--loglevel=INFO"]
         api = ["uvicorn", "gql_api.app:app", f"--host={options.host}", f"--port={options.port}", "--reload"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from gql_api.configuration.authentication import AuthenticationSettings
 
 _MIN_SECRET_LENGTH = 32
 _MAX_SECRETS = 2
 
 
-class AccessSettings(BaseSettings):
+class AccessSettings(AuthenticationSettings):
     """The access control of a deployment: a part of its settings."""
 
     access_secret: str = Field(
@@ -21,11 +24,6 @@ class AccessSettings(BaseSettings):
     )
 
     # The API's own tokens.
-    api_tokens: bool = Field(
-        default=False,
-        description="Turns authentication on for an API whose only tokens are its own: API tokens, and access tokens "
-        "if there is an `ACCESS_SECRET`.",
-    )
     access_token_max_seconds: int = Field(
         default=86_400,
         ge=1,
@@ -69,6 +67,30 @@ class AccessSettings(BaseSettings):
     def access_secrets(self) -> tuple[str, ...]:
         """The secrets in ``ACCESS_SECRET``: the first signs, and all verify."""
         return _parts(self.access_secret)
+
+    @model_validator(mode="after")
+    def _check_authentication(self) -> Self:
+        if self.auth == "none" and self.requires_authentication:
+            raise ValueError(
+                "AUTH: none contradicts the settings that turn authentication on: "
+                f"{', '.join(name.upper() for name in self._sources)}"
+            )
+        return self
+
+    @property
+    def requires_authentication(self) -> bool:
+        """True if callers need a token, or the consent of the function in ``AUTHENTICATE``."""
+        return bool(self._sources)
+
+    @property
+    def may_be_reached_by_others(self) -> bool:
+        """True if the settings say who may use the API: those with a token, or everybody who can reach it."""
+        return self.requires_authentication or (self.auth == "none" and self.allow_unauthenticated)
+
+    @property
+    def _sources(self) -> list[str]:
+        names = ("jwt_jwks_url", "jwt_secret", "api_tokens", "access_secret", "authenticate")
+        return [name for name in names if getattr(self, name)]
 
 
 def _parts(secret: str) -> tuple[str, ...]:

@@ -16,10 +16,11 @@ def settings_for(settings: Settings, host: str) -> Settings:
     """
     if _is_private(host):
         return settings
-    if not settings.without_authentication:
+    if not settings.may_be_reached_by_others:
         raise SettingsError(
-            f"the API has no authentication, and others may reach {host or 'all addresses'}: listen on 127.0.0.1, or "
-            "add --without-authentication (or set WITHOUT_AUTHENTICATION=1) if only trusted clients can reach it"
+            f"the API has no authentication, and others may reach {host or 'all addresses'}: set JWT_JWKS_URL, "
+            "JWT_SECRET, ACCESS_SECRET or AUTHENTICATE, or AUTH=none and ALLOW_UNAUTHENTICATED=yes if only trusted "
+            "clients can reach it, or listen on 127.0.0.1"
         )
     if "allowed_hosts" not in settings.model_fields_set:
         raise SettingsError(

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,12 @@ from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, 
 from gql_api.cli.main import main
 from gql_api.settings import Settings
 
-_SECRETS = {"MONGODB_PASSWORD": "m-secret", "MONGODB_ADMIN_PASSWORD": "a-secret", "REDIS_PASSWORD": "r-secret"}
+_SECRETS = {
+    "MONGODB_PASSWORD": "m-secret",
+    "MONGODB_ADMIN_PASSWORD": "a-secret",
+    "REDIS_PASSWORD": "r-secret",
+    "ACCESS_SECRET": "s" * 48,
+}
 _IMAGE_FOLDER = "/opt/gql-api"
 
 
@@ -166,7 +171,15 @@ def stack(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
         for name in ("api", "worker"):
             wait_until(partial(result.is_healthy, name), 60, name)
         wait_until(lambda: _answers(other_api), 60, "the other API")
-        yield result
+        token = _make_token({**base, **compose.service("api").environment})
+        yield replace(result, api=replace(api, token=token), other_api=replace(other_api, token=token))
+
+
+def _make_token(environment: Mapping[str, str]) -> str:
+    """Run the command of the docs that makes the first token."""
+    (command,) = re.findall(r"exec -T api (gql-api token create [^)]*)\)", (ROOT / "docs" / "deploy.md").read_text())
+    made = subprocess.run(shlex.split(command), env=environment, capture_output=True, text=True, check=True)
+    return made.stdout.strip()
 
 
 def _programs(folder: Path, mongo: MongodbServer, redis: RedisServer) -> Path:
@@ -212,6 +225,13 @@ def test_a_task_runs_and_is_seen_from_another_replica(stack: Stack) -> None:
     assert list(updates)[-1]["taskUpdated"] == {"status": "SUCCESS", "metadata": {"a": 1}}
 
 
+def test_clients_need_a_token(stack: Stack) -> None:
+    """Without one, the API answers nothing but health checks."""
+    refused = httpx.post(stack.api.graphql, json={"query": "{ viewer { subject } }"})
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert stack.api.data("{ viewer { subject } }") == {"viewer": {"subject": "admin"}}
+
+
 def test_the_databases_want_their_passwords(stack: Stack) -> None:
     """Both databases refuse a client without a password, and the application's user has its own database only."""
     with (
@@ -236,7 +256,7 @@ def test_the_proxy_carries_requests_and_subscriptions(stack: Stack, tmp_path: Pa
         pytest.skip("Caddy is not installed")
     command = stack.compose.service("proxy").command
     port = command[command.index("--from") + 1].rpartition(":")[2]
-    api = Api(f"http://127.0.0.1:{port}", tmp_path / "proxy.log", tmp_path / "none")
+    api = Api(f"http://127.0.0.1:{port}", tmp_path / "proxy.log", tmp_path / "none", stack.api.token)
     with process(command, api.log, {**stack.environment, "XDG_DATA_HOME": str(tmp_path)}):
         wait_until(lambda: _answers(api), why="the proxy")
         task_id = api.create("long_running_task", kwargs={"task_input": "x", "seconds": 0})
@@ -251,7 +271,7 @@ def test_containers_keep_to_themselves() -> None:
     for name in ("mongo", "redis"):
         assert services[name]["networks"] == ["data"]
         assert services[name]["volumes"]
-    assert not re.search(r"PASSWORD: (?!\$\{\w+:\?)", (ROOT / "compose.yml").read_text())
+    assert not re.search(r"(?:PASSWORD|SECRET): (?!\$\{\w+:\?)", (ROOT / "compose.yml").read_text())
 
 
 @pytest.mark.parametrize("name", Compose({}).services)
@@ -275,10 +295,11 @@ def test_the_api_is_open_to_the_proxy_by_name_only() -> None:
     """The published address is one of this machine by default, and so are the hosts. Production is on."""
     services = Compose({}).services
     assert services["proxy"]["ports"] == ["${API_ADDRESS:-127.0.0.1:8000}:8000"]
-    assert "--without-authentication" in services["api"]["command"]
     environment = Compose({}).service("api").environment
     assert environment["ALLOWED_HOSTS"] == ",".join(Settings.model_fields["allowed_hosts"].default)
     assert (environment["ALLOWED_ORIGINS"], environment["PRODUCTION"]) == ("", "1")
+    assert services["api"]["environment"]["ACCESS_SECRET"].startswith("${ACCESS_SECRET:?")
+    assert not {"AUTH", "ALLOW_UNAUTHENTICATED"} & set(environment)
 
 
 def test_the_image_asks_before_it_opens_to_others() -> None:
@@ -292,7 +313,7 @@ def test_the_image_asks_before_it_opens_to_others() -> None:
     assert program == "gql-api"
     refused = CliRunner().invoke(main, options)
     assert refused.exit_code == 1
-    assert "--without-authentication" in refused.output
+    assert "ACCESS_SECRET" in refused.output
 
 
 def test_the_build_context_is_what_the_image_is_built_from() -> None:

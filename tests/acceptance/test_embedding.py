@@ -16,7 +16,7 @@ _EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 async def test_the_api_works_inside_another_application(api: Api, environment: dict[str, str], tmp_path: Path) -> None:
     """The example of the docs serves GraphQL over HTTP and WebSocket, health and GraphiQL, below its own path."""
-    (example,) = _EXAMPLE.findall((ROOT / "docs" / "embedding.md").read_text())
+    example, _ = _EXAMPLE.findall((ROOT / "docs" / "embedding.md").read_text())
     (tmp_path / "outer.py").write_text(example)
     port = free_port()
     env = {**environment, "PYTHONPATH": f"{tmp_path}:{ROOT}"}

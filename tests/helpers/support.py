@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -115,11 +115,12 @@ async def served(app: ASGIApp, **settings: Any) -> AsyncIterator[int]:
 
 @dataclass(frozen=True)
 class Api:
-    """A running API, driven over HTTP."""
+    """A running API, driven over HTTP. The token is for one with authentication."""
 
     url: str
     log: Path
     worker_log: Path
+    token: str = field(default="", repr=False)
 
     @property
     def graphql(self) -> str:
@@ -130,6 +131,11 @@ class Api:
     def websocket(self) -> str:
         """The URL of GraphQL over WebSocket."""
         return self.graphql.replace("http://", "ws://")
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header with the token."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def is_ready(self) -> bool:
         """Return whether the API answers and reaches MongoDB."""
@@ -142,7 +148,8 @@ class Api:
         """Run an operation and return the whole answer."""
         # In ASCII, for escapes can express lone surrogates, which UTF-8 cannot.
         content = json.dumps({"query": query, "variables": variables})
-        answer = httpx.post(self.graphql, content=content, headers={"Content-Type": "application/json"}, timeout=30)
+        headers = {"Content-Type": "application/json", **self.authorization}
+        answer = httpx.post(self.graphql, content=content, headers=headers, timeout=30)
         body: dict[str, Any] = answer.json()
         return body
 
@@ -176,7 +183,8 @@ class Api:
 
     def watch(self, subscription: str) -> Iterator[dict[str, Any]]:
         """Yield the data of a subscription until it completes."""
-        with connect(self.websocket, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
+        protocols = [Subprotocol("graphql-transport-ws")]
+        with connect(self.websocket, subprotocols=protocols, additional_headers=self.authorization) as socket:
             socket.send('{"type": "connection_init"}')
             socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": subscription}}))
             while (message := json.loads(socket.recv(timeout=30)))["type"] != "complete":

@@ -32,7 +32,7 @@ _ALLOWED_HEADERS = (
     "Traceparent",
     "Tracestate",
 )
-_EXPOSED_HEADERS = ("Allow", "Link", "Retry-After")
+_EXPOSED_HEADERS = ("Allow", "Link", "Retry-After", "WWW-Authenticate")
 
 
 class Origins:

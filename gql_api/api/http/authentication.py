@@ -2,55 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
 from pymongo.errors import PyMongoError
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocketClose
 
-from gql_api.access.principal import ANONYMOUS
-from gql_api.api.authentication.authenticator import UnauthenticatedError
+from gql_api.access.principal import ANONYMOUS, NOBODY, Principal
+from gql_api.api.authentication.authenticator import (
+    AuthenticationUnavailableError,
+    Authenticator,
+    UnauthenticatedError,
+    headers_of,
+)
 from gql_api.api.context import PRINCIPAL, Services
-from gql_api.api.errors import UNAVAILABLE, ClientError
+from gql_api.api.errors import ClientError
 from gql_api.api.execution.encoding import encode
-from gql_api.api.http.negotiation import JSON
+from gql_api.api.http.negotiation import JSON, accept_of, media_type_for
+from gql_api.api.http.stream_formats import FORMATS
+from gql_api.telemetry import counters
 
 _UNAUTHORIZED, _UNAVAILABLE = 401, 503
+_RETRY_SECONDS = 1
 _PROBES = frozenset({"/healthz", "/readyz"})
+_PAGES = frozenset({"/", "/graphql"})
+# The parameters with which a GET runs an operation.
+_OPERATION = frozenset({"query", "documentId", "extensions"})
 
 
 class Authenticate:
     """Middleware that puts the principal of a request into its scope, or answers with 401.
 
+    A parent application that has authenticated the client has put its principal into the scope before. The handler of a
+    WebSocket authenticates its client by itself, for its token may come in the first message.
+
     Args:
         app: the application behind it.
+        has_page: GraphiQL is on. Its page has no data, and needs no token.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, has_page: bool) -> None:
         self._app = app
+        self._has_page = has_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its principal."""
-        if scope["type"] == "lifespan":
+        if scope["type"] == "lifespan" or PRINCIPAL in scope:
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path in _PROBES:
+            scope[PRINCIPAL] = NOBODY
             await self._app(scope, receive, send)
             return
         services: Services = scope["app"].state.services
-        if not services.authenticator.is_required or scope["path"] in _PROBES:
+        if not services.authenticator.is_required:
             scope[PRINCIPAL] = ANONYMOUS
-        else:
+        elif scope["type"] == "http":
             try:
-                scope[PRINCIPAL] = await services.authenticator.by_headers(dict(Headers(scope=scope)))
-            except (UnauthenticatedError, PyMongoError) as error:
+                scope[PRINCIPAL] = await self._principal(scope, path, services.authenticator)
+            except (ClientError, PyMongoError) as error:
+                counters.AUTHENTICATION_FAILURES.labels(_reason(error)).inc()
                 await _refusal(scope, error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
+    async def _principal(self, scope: Scope, path: str, authenticator: Authenticator) -> Principal:
+        if self._has_no_data(scope, path):
+            return NOBODY
+        return await authenticator.by_headers(headers_of(scope["headers"]))
 
-def _refusal(scope: Scope, error: UnauthenticatedError | PyMongoError) -> ASGIApp:
-    if scope["type"] != "http":
-        return WebSocketClose()
+    def _has_no_data(self, scope: Scope, path: str) -> bool:
+        """Return whether the answer to a request is the same for everybody."""
+        method = scope["method"]
+        if method == "OPTIONS":
+            return True
+        if not self._has_page or method != "GET" or path not in _PAGES:
+            return False
+        return path == "/" or ("text/html" in accept_of(Headers(scope=scope)) and not _runs_operation(scope))
+
+
+def _runs_operation(scope: Scope) -> bool:
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return any(name in _OPERATION for name, _ in query)
+
+
+def _reason(error: Exception) -> str:
+    return error.reason if isinstance(error, UnauthenticatedError) else "unavailable"
+
+
+def _refusal(scope: Scope, error: ClientError | PyMongoError) -> Response:
+    headers = Headers(scope=scope)
+    media_type = media_type_for(accept_of(headers))
     if isinstance(error, UnauthenticatedError):
-        body = encode({"errors": [dict(error.formatted)]})
-        return Response(body, _UNAUTHORIZED, {"WWW-Authenticate": "Bearer"}, JSON)
-    unavailable = ClientError("The API cannot verify tokens at the moment, try again later", UNAVAILABLE)
-    return Response(encode({"errors": [dict(unavailable.formatted)]}), _UNAVAILABLE, {"Retry-After": "1"}, JSON)
+        status, extra = _UNAUTHORIZED, _challenge(headers)
+    else:
+        status, extra = _UNAVAILABLE, {"Retry-After": str(_RETRY_SECONDS)}
+    shown = error if isinstance(error, ClientError) else AuthenticationUnavailableError()
+    body = encode({"errors": [dict(shown.formatted)]})
+    return Response(body, status, extra, JSON if media_type in FORMATS else media_type)
+
+
+def _challenge(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the challenge of RFC 6750, 3: with an error if the client has sent a token."""
+    return {"WWW-Authenticate": 'Bearer error="invalid_token"' if "authorization" in headers else "Bearer"}

@@ -23,6 +23,7 @@ from gql_api.api.errors import (
     OVERLOADED,
     QUERY_TIMEOUT,
     QUOTA_EXCEEDED,
+    UNAUTHENTICATED,
     UNAVAILABLE,
     ApiError,
 )
@@ -44,8 +45,9 @@ _TASK_NAME = "long_running_task"
 _MAX_DIGITS = 10
 # An error without a code is about a variable.
 _STATUSES: dict[str | None, int] = {
-    CONFLICT: 409,
+    UNAUTHENTICATED: 401,
     FORBIDDEN: 403,
+    CONFLICT: 409,
     INTERNAL: 500,
     INVALID_RECORD: 500,
     OVERLOADED: 503,

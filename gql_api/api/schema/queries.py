@@ -12,6 +12,7 @@ from gql_api.api.commands.restrictions import allows_name
 from gql_api.api.context import Info
 from gql_api.api.errors import BAD_INPUT, ClientError, InvalidRecordError
 from gql_api.api.schema.access.audit import AuditLogConnection, AuditLogFilter, audit_log_page
+from gql_api.api.schema.access.viewer import Viewer
 from gql_api.api.schema.filters import TaskFilter, TaskOrder, query_of
 from gql_api.api.schema.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageArgs
 from gql_api.api.schema.scalars import or_default
@@ -132,6 +133,11 @@ class Query:
     async def queues(self, info: Info) -> list[Queue]:
         """Read the queues."""
         return [Queue.of(queue) for queue in await info.context.store.queues()]
+
+    @strawberry.field(description="The caller: its subject, its scopes, and until when its token is valid.")
+    def viewer(self, info: Info) -> Viewer:
+        """Return the principal of the request."""
+        return Viewer.of(info.context.principal)
 
     @strawberry.field(description="The workers that are alive now, by hostname.")
     async def workers(self, info: Info) -> list[Worker]:

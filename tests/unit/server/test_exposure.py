@@ -18,7 +18,7 @@ _LOOPBACK = ["127.0.0.1", "127.9.9.9", "localhost", "::1", "127.1", "::ffff:127.
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ALLOWED_HOSTS", "WITHOUT_AUTHENTICATION", "PRODUCTION"):
+    for name in ("ALLOWED_HOSTS", "AUTH", "ALLOW_UNAUTHENTICATED", "PRODUCTION"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -33,23 +33,26 @@ def test_loopback_needs_no_permission(host: str) -> None:
 @pytest.mark.parametrize("host", _EVERYWHERE)
 @pytest.mark.parametrize("command", ["serve", "dev"])
 def test_other_addresses_need_permission_by_name(monkeypatch: pytest.MonkeyPatch, command: str, host: str) -> None:
-    """The command ends with one sentence that names the option, then with one that names the hosts."""
+    """The command ends with one sentence that says what to set, then with one that names the hosts."""
+    for variables in ({}, {"AUTH": "none"}, {"AUTH": "", "ALLOW_UNAUTHENTICATED": "yes"}):
+        assert "AUTH=none and ALLOW_UNAUTHENTICATED=yes" in _refusal(monkeypatch, command, host, variables)
+    for variables in ({"AUTH": "none"}, {"AUTH": "", "JWT_SECRET": "s" * 32}):
+        assert _refusal(monkeypatch, command, host, variables).startswith("Error: ALLOWED_HOSTS: ")
+
+
+def _refusal(monkeypatch: pytest.MonkeyPatch, command: str, host: str, variables: dict[str, str]) -> str:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     refused = CliRunner().invoke(main, [command, f"--host={host}"])
     assert refused.exit_code == 1
-    assert "--without-authentication" in refused.output
-    for permission in (["--without-authentication"], []):
-        if not permission:
-            monkeypatch.setenv("WITHOUT_AUTHENTICATION", "1")
-        refused = CliRunner().invoke(main, [command, f"--host={host}", *permission])
-        assert refused.exit_code == 1
-        assert refused.output.startswith("Error: ALLOWED_HOSTS: ")
-        assert len(refused.output.splitlines()) == 1
+    assert len(refused.output.splitlines()) == 1
+    return refused.output
 
 
 @pytest.mark.parametrize("host", _EVERYWHERE)
 def test_production_is_on_where_others_can_reach_the_server(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     """It is on unless the setting turns it off, which has to be said."""
-    monkeypatch.setenv("WITHOUT_AUTHENTICATION", "1")
+    _open(monkeypatch)
     monkeypatch.setenv("ALLOWED_HOSTS", "*")
     assert settings_for(Settings.load(), host).production
     monkeypatch.setenv("PRODUCTION", "0")
@@ -68,13 +71,23 @@ async def test_another_server_is_not_opened_by_accident(
 ) -> None:
     """`uvicorn gql_api.app:app --host ...` starts, and answers on loopback only until it has the permission."""
     assert await _status(_app(monkeypatch), address) == status
-    monkeypatch.setenv("WITHOUT_AUTHENTICATION", "1")
+    monkeypatch.setenv("JWT_SECRET", "s" * 32)
+    assert await _status(_app(monkeypatch), address) == 200
+    monkeypatch.delenv("JWT_SECRET")
+    monkeypatch.setenv("ALLOW_UNAUTHENTICATED", "yes")
+    assert await _status(_app(monkeypatch), address) == status
+    _open(monkeypatch)
     assert await _status(_app(monkeypatch), address) == 200
 
 
 async def test_an_application_that_mounts_the_api_decides_by_itself() -> None:
     """It may authenticate its clients, and listens where it wants."""
     assert await _status(gql_api.app.create_app(Settings()), "10.0.0.5") == 200
+
+
+def _open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTH", "none")
+    monkeypatch.setenv("ALLOW_UNAUTHENTICATED", "yes")
 
 
 def _app(monkeypatch: pytest.MonkeyPatch) -> ASGIApp:

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import strawberry
 from strawberry import UNSET
 
 from gql_api.access.narrowing import GrantInput
 from gql_api.access.new_tokens import DEFAULT_SECONDS, NewToken
-from gql_api.access.principal import Scope as PrincipalScope
+from gql_api.api.schema.access.scopes import Scope
 from gql_api.api.schema.filters import TaskFilter
-from gql_api.api.schema.scalars import JSON, expose_enum, or_default
-
-Scope: TypeAlias = PrincipalScope
-expose_enum(
-    PrincipalScope,
-    {
-        PrincipalScope.TASKS_READ: "Read tasks and watch them live.",
-        PrincipalScope.TASKS_CREATE: "Create tasks, and replay them.",
-        PrincipalScope.TASKS_CONTROL: "Cancel, reschedule and delete tasks, and change their metadata.",
-        PrincipalScope.SCHEDULES_WRITE: "Create and change schedules.",
-        PrincipalScope.OPERATE: "Read workers, queues, task definitions and tracebacks.",
-        PrincipalScope.ADMIN: "See the tasks of every owner of the tenant, and manage API tokens.",
-    },
-    description="A kind of operations that a token allows. Scopes say which operations; the owner and the filter of a "
-    "token say which tasks.",
-)
+from gql_api.api.schema.scalars import JSON, or_default
 
 ACCESS_TOKEN_SECONDS = 900
 

@@ -12,9 +12,9 @@ from gql_api.access.access_tokens import AccessToken
 from gql_api.access.grants import shown_grant
 from gql_api.access.token_filter import filter_as_json
 from gql_api.api.errors import MutationRefusedError
+from gql_api.api.schema.access.scopes import Scope
 from gql_api.api.schema.payloads import UserError
 from gql_api.api.schema.scalars import JSON
-from gql_api.api.schema.tokens.inputs import Scope
 from gql_api.api.schema.types import PageInfo
 from gql_api.registry.api_tokens import StoredToken
 
