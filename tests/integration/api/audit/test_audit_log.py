@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 from root_fields import root_fields
+from support import wait_until_async
 
 from gql_api.access.principal import ALL_SCOPES, ANONYMOUS, Principal, Scope
 from gql_api.api.audit.log import AuditLog
@@ -159,6 +160,35 @@ async def test_a_failed_call_is_recorded(front: Front, monkeypatch: pytest.Monke
     asking.cancel()
     await asyncio.wait({asking})
     assert await _newest(front) == _by_ann("deleteTask", "FAILED", taskIds=["t"], codes=["INTERRUPTED"])
+
+
+async def test_an_entry_is_stored_although_its_caller_left(
+    front: Front, collection: Collection[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller that is cancelled while its entry waits for the insert before takes no entry with it."""
+    begun, gate = asyncio.Event(), asyncio.Event()
+    insert = AuditLog._insert_at  # noqa: SLF001 - the insert is delayed
+
+    async def slow(self: AuditLog, documents: list[Document], at: datetime) -> None:
+        begun.set()
+        await gate.wait()
+        await insert(self, documents, at)
+
+    monkeypatch.setattr(AuditLog, "_insert_at", slow)
+    audit = front.services.audit
+    first = asyncio.create_task(audit.record(AuditEntry("x", AuditOutcome.SUCCEEDED, "1")))
+    await begun.wait()
+    second = asyncio.create_task(audit.record(AuditEntry("x", AuditOutcome.SUCCEEDED, "2")))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    second.cancel()
+    gate.set()
+    await asyncio.wait({first, second})
+
+    async def are_stored() -> bool:
+        return collection.count_documents({}) == 2
+
+    await wait_until_async(are_stored)
 
 
 async def test_refused_and_anonymous_calls_have_no_entries(front: Front, collection: Collection[Document]) -> None:
