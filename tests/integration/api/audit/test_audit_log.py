@@ -15,8 +15,9 @@ import pytest
 from callers import ask_as, caller
 from front import Front
 from pymongo import MongoClient
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, OperationFailure
 from root_fields import root_fields
 from support import wait_until_async
 
@@ -324,3 +325,20 @@ async def test_the_retention_is_that_of_the_setting(front: Front, collection: Co
         await AuditLog(front.services.store, days).prepare()
         assert seconds() == [expected]
     assert len(collection.index_information()) == len(entries.INDEXES) + 2
+
+
+async def test_a_user_without_the_right_to_create_indexes_goes_on(
+    front: Front, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warning names the collection; every other failure is left to the caller, who tries again."""
+    failure = OperationFailure("not authorized", 13)
+
+    async def refuse(*_args: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(AsyncCollection, "create_indexes", refuse)
+    await front.services.audit.prepare()
+    assert "may not create the indexes of audit_log" in caplog.text
+    failure = OperationFailure("something else", 1)
+    with pytest.raises(OperationFailure):
+        await front.services.audit.prepare()
