@@ -102,7 +102,7 @@ async def _messages(store: TaskStore, task_id: str, level: LogLevel = LogLevel.D
 def _follow(
     feed: TaskFeed, store: TaskStore, task_id: str, after: str | None = None, level: LogLevel = LogLevel.INFO
 ) -> AsyncGenerator[TaskLog, None]:
-    others = dict.fromkeys(("bulk", "creator", "controller", "executions", "redis", "sockets", "tick_queue"))
+    others = dict.fromkeys(("audit", "bulk", "creator", "controller", "executions", "redis", "sockets", "tick_queue"))
     services = Services(store=store, tasks=BatchedReads(store.whole), feed=feed, **others)  # type: ignore[arg-type] # of no use here
     return follow_log(services, task_id, after, level)
 
