@@ -523,6 +523,7 @@ _INTERNALS = {
     },
     ("uvicorn", "uvicorn.server:Server", "server"): {
         "startup(sockets)": "the collector is set up after it",
+        "capture_signals()": "the server of the metrics leaves the signals to the API's own",
         "on_tick(counter)": "the limit of open files is checked once a second",
     },
     ("uvicorn", "uvicorn.protocols.websockets.websockets_sansio_impl", "server"): {

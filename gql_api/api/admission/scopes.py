@@ -124,11 +124,16 @@ class Needs:
         return [ForbiddenError(field, scope) for scope, field in reversed(first.items())]
 
 
-def needs_of(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> Needs:
-    """Return what an operation of a valid document needs, however it selects its fields."""
+def needs_of(schema: GraphQLSchema, document: DocumentNode, *operations: OperationDefinitionNode) -> Needs:
+    """Return what operations of a valid document need, however they select their fields."""
+    return Needs(need for operation in operations for need in _needs_of(schema, document, operation))
+
+
+def _needs_of(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> Iterator[_Need]:
     root = schema.get_root_type(operation.operation)
-    fields = _Fields(schema, document, operation)
-    return Needs(iter(()) if root is None else fields.needs(root, operation.selection_set, frozenset(), is_root=True))
+    if root is not None:
+        fields = _Fields(schema, document, operation)
+        yield from fields.needs(root, operation.selection_set, frozenset(), is_root=True)
 
 
 def principal_of(context: object) -> Principal:

@@ -57,7 +57,7 @@ class Document:
     errors: list[GraphQLError]
     _schema: GraphQLSchema
     _costs: dict[int, Amount] = field(default_factory=dict)
-    _needs: dict[int, Needs] = field(default_factory=dict)
+    _needs: dict[str | None, Needs] = field(default_factory=dict)
 
     @property
     def operations(self) -> list[str | None]:
@@ -78,21 +78,20 @@ class Document:
             amount = self._costs[id(operation)] = cost_of(self._schema, self.node, operation)
         return amount if isinstance(amount, int) else amount(variables or {})
 
-    def needs(self, name: str | None) -> list[Needs]:
+    def needs(self, name: str | None) -> Needs:
         """Return the scopes that one operation of a valid document needs; those of all if there is none of the name."""
+        needs = self._needs.get(name)
+        if needs is not None:
+            return needs
         operation = self.operation(name)
-        operations = [operation] if operation is not None else self._operation_nodes
-        return [self._needs_of(each) for each in operations]
+        if operation is None:
+            return needs_of(self._schema, self.node, *self._operation_nodes)
+        needs = self._needs[name] = needs_of(self._schema, self.node, operation)
+        return needs
 
     @property
     def _operation_nodes(self) -> list[OperationDefinitionNode]:
         return [node for node in self.node.definitions if isinstance(node, OperationDefinitionNode)]
-
-    def _needs_of(self, operation: OperationDefinitionNode) -> Needs:
-        needs = self._needs.get(id(operation))
-        if needs is None:
-            needs = self._needs[id(operation)] = needs_of(self._schema, self.node, operation)
-        return needs
 
 
 class DocumentReader:
@@ -190,7 +189,7 @@ class DocumentReader:
         self, document: Document, name: str | None, variables: Variables | None, principal: Principal
     ) -> list[ForbiddenError]:
         """Return why a principal may not run an operation of a valid document; empty if it may."""
-        return [error for needs in document.needs(name) for error in needs.unmet(principal.scopes, variables or {})]
+        return document.needs(name).unmet(principal.scopes, variables or {})
 
     def check_cost(self, document: Document, name: str | None, variables: Variables | None) -> int:
         """Return the cost of an operation of a valid document.

@@ -31,7 +31,10 @@ async def _node(info: Info, task_id: str) -> Any:
         return error
 
 
-@strawberry.type(description="Reads: tasks, the task functions that can be called, queues and workers.")
+@strawberry.type(
+    description="Reads: tasks, the task functions that can be called, queues and workers. A field needs a scope of its "
+    "caller's token: TASKS_READ for tasks, OPERATE for task functions, queues and workers."
+)
 class Query:
     """The fields of a query."""
 

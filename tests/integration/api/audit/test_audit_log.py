@@ -8,16 +8,18 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from callers import ask_as, caller
 from front import Front
 from pymongo import MongoClient
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, OperationFailure
 from root_fields import root_fields
+from support import wait_until_async
 
 from gql_api.access.principal import ALL_SCOPES, ANONYMOUS, Principal, Scope
 from gql_api.api.audit.log import AuditLog
@@ -161,6 +163,35 @@ async def test_a_failed_call_is_recorded(front: Front, monkeypatch: pytest.Monke
     assert await _newest(front) == _by_ann("deleteTask", "FAILED", taskIds=["t"], codes=["INTERRUPTED"])
 
 
+async def test_an_entry_is_stored_although_its_caller_left(
+    front: Front, collection: Collection[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller that is cancelled while its entry waits for the insert before takes no entry with it."""
+    begun, gate = asyncio.Event(), asyncio.Event()
+    insert = AuditLog._insert_at  # noqa: SLF001 - the insert is delayed
+
+    async def slow(self: AuditLog, documents: list[Document], at: datetime) -> None:
+        begun.set()
+        await gate.wait()
+        await insert(self, documents, at)
+
+    monkeypatch.setattr(AuditLog, "_insert_at", slow)
+    audit = front.services.audit
+    first = asyncio.create_task(audit.record(AuditEntry("x", AuditOutcome.SUCCEEDED, "1")))
+    await begun.wait()
+    second = asyncio.create_task(audit.record(AuditEntry("x", AuditOutcome.SUCCEEDED, "2")))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    second.cancel()
+    gate.set()
+    await asyncio.wait({first, second})
+
+    async def are_stored() -> bool:
+        return collection.count_documents({}) == 2
+
+    await wait_until_async(are_stored)
+
+
 async def test_refused_and_anonymous_calls_have_no_entries(front: Front, collection: Collection[Document]) -> None:
     """An API without authentication writes nothing, and so does a call that its scopes refuse."""
     query = 'mutation { cancelTask(id: "t") { task { id } } }'
@@ -294,3 +325,20 @@ async def test_the_retention_is_that_of_the_setting(front: Front, collection: Co
         await AuditLog(front.services.store, days).prepare()
         assert seconds() == [expected]
     assert len(collection.index_information()) == len(entries.INDEXES) + 2
+
+
+async def test_a_user_without_the_right_to_create_indexes_goes_on(
+    front: Front, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warning names the collection; every other failure is left to the caller, who tries again."""
+    failure = OperationFailure("not authorized", 13)
+
+    async def refuse(*_args: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(AsyncCollection, "create_indexes", refuse)
+    await front.services.audit.prepare()
+    assert "may not create the indexes of audit_log" in caplog.text
+    failure = OperationFailure("something else", 1)
+    with pytest.raises(OperationFailure):
+        await front.services.audit.prepare()
