@@ -16,7 +16,7 @@ from gql_api.query.lists import OLDEST_FIRST, PageRequest
 from gql_api.record.model import NewTask
 
 _ALICE, _BOB = Principal("alice", ALL_SCOPES, "acme"), Principal("bob", ALL_SCOPES, "acme")
-_SLOW = {"$where": "sleep(1500) || true"}
+_SLOW = {"$where": "sleep(6000) || true"}
 _LIST = {"query": "{ tasks(first: 1) { nodes { id } } }"}
 
 
