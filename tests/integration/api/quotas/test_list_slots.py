@@ -16,7 +16,7 @@ from gql_api.query.lists import OLDEST_FIRST, PageRequest
 from gql_api.record.model import NewTask
 
 _ALICE, _BOB = Principal("alice", ALL_SCOPES, "acme"), Principal("bob", ALL_SCOPES, "acme")
-_SLOW = {"$where": "sleep(1500) || true"}
+_SLOW = {"$where": "sleep(6000) || true"}
 _LIST = {"query": "{ tasks(first: 1) { nodes { id } } }"}
 
 
@@ -64,10 +64,3 @@ async def test_a_principal_waits_for_its_own_lists(opened: Open, client_of: Clie
         assert (answer.status_code, rest.status_code) == (429, 429)
         assert (answer.headers["retry-after"], rest.headers["retry-after"]) == ("1", "1")
         assert (await alice.post("/graphql", json={"query": "{ __typename }"})).status_code == 200
-
-
-async def test_a_principal_does_not_fill_the_waiting_room(opened: Open, client_of: Client) -> None:
-    """Only its own further lists are refused at once, however many wait."""
-    async with opened(store_timeout_seconds=2) as front, _slow_lists(front, 1200), client_of(front, _BOB) as bob:
-        for _ in range(2):
-            assert (await bob.post("/graphql", json=_LIST)).status_code == 200
