@@ -110,3 +110,6 @@ class Principal:
 
 ANONYMOUS = Principal(None, ALL_SCOPES)
 """Every caller of an API without authentication: it may use all operations and see all tasks."""
+
+NOBODY = Principal(None, frozenset())
+"""A caller without a token, of a page that has no data: it may use no operation and see no task."""

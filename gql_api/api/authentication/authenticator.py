@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 from gql_api.access.principal import ANONYMOUS, Principal
-from gql_api.api.errors import UNAUTHENTICATED, ClientError
+from gql_api.api.errors import UNAUTHENTICATED, UNAVAILABLE, ClientError
+
+_AUTHORIZATION = "authorization"
+# RFC 6750, 2.1.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+# Servers limit headers too, but a token may also come in a message of a WebSocket.
+_MAX_TOKEN_LENGTH = 16 * 1024
+
+
+class Refusal(StrEnum):
+    """A reason for which authentication fails: a label of the counter, and not for clients."""
+
+    MISSING = "missing"
+    INVALID = "invalid"
+    EXPIRED = "expired"
+    CONFLICT = "conflict"
 
 
 class UnauthenticatedError(ClientError):
     """An error of a request without a token that the API accepts. The message does not say what is wrong with one."""
 
-    def __init__(self, message: str = "The request needs a valid token") -> None:
+    def __init__(self, message: str = "The request needs a valid token", reason: Refusal = Refusal.INVALID) -> None:
         super().__init__(message, UNAUTHENTICATED)
+        self.reason = reason
+
+
+class AuthenticationUnavailableError(ClientError):
+    """An error of a request while nobody can be authenticated: nothing is known about its token."""
+
+    def __init__(self) -> None:
+        super().__init__("The API cannot verify tokens at the moment, try again later", UNAVAILABLE)
 
 
 class TokenVerifier(Protocol):
@@ -27,7 +52,20 @@ class TokenVerifier(Protocol):
 
         Raises:
             UnauthenticatedError: the token is not valid.
+            AuthenticationUnavailableError: nothing is known about the token.
             PyMongoError: MongoDB did not answer, so that nothing is known about the token.
+        """
+
+
+class RequestVerifier(Protocol):
+    """A verifier of requests that have no token of a known kind."""
+
+    async def verify(self, headers: Mapping[str, str]) -> Principal:
+        """Return the principal of a request.
+
+        Raises:
+            UnauthenticatedError: the request is not accepted.
+            AuthenticationUnavailableError: nothing is known about the request.
         """
 
 
@@ -50,6 +88,7 @@ class Authenticator(Protocol):
 
         Raises:
             UnauthenticatedError: there is no valid token.
+            AuthenticationUnavailableError: nothing is known about the token.
             PyMongoError: MongoDB did not answer, so that nothing is known about the token.
         """
 
@@ -69,27 +108,48 @@ class TokenAuthentication:
 
     Args:
         verifiers: the verifiers of the kinds of tokens that the API accepts. The first that recognises one decides.
+        otherwise: the verifier of requests whose token none of them recognises, and of those without one.
     """
 
     is_required = True
 
-    def __init__(self, verifiers: Sequence[TokenVerifier]) -> None:
+    def __init__(self, verifiers: Sequence[TokenVerifier], otherwise: RequestVerifier | None = None) -> None:
         self._verifiers = verifiers
+        self._otherwise = otherwise
 
     async def by_headers(self, headers: Mapping[str, str]) -> Principal:
         """Return the principal of a request.
 
         Raises:
             UnauthenticatedError: there is no valid token.
+            AuthenticationUnavailableError: nothing is known about the token.
             PyMongoError: MongoDB did not answer, so that nothing is known about the token.
         """
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise UnauthenticatedError
-        return await self._verify(token.strip())
+        authorization = headers.get(_AUTHORIZATION, "")
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip(" ") if scheme.lower() == "bearer" else ""
+        if token and len(token) <= _MAX_TOKEN_LENGTH and _TOKEN.fullmatch(token):
+            for verifier in self._verifiers:
+                if verifier.recognises(token):
+                    return await verifier.verify(token)
+        if self._otherwise is not None:
+            return await self._otherwise.verify(headers)
+        raise UnauthenticatedError(reason=Refusal.INVALID if authorization else Refusal.MISSING)
 
-    async def _verify(self, token: str) -> Principal:
-        for verifier in self._verifiers:
-            if verifier.recognises(token):
-                return await verifier.verify(token)
-        raise UnauthenticatedError
+
+def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers of a request, from those of its ASGI scope. The lines of one name are joined by commas.
+
+    Raises:
+        UnauthenticatedError: there are several Authorization headers, of which a proxy may have read another one.
+    """
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name not in headers:
+            headers[name] = value
+        elif name == _AUTHORIZATION:
+            raise UnauthenticatedError("The request must have one Authorization header", Refusal.CONFLICT)
+        else:
+            headers[name] += f"{'; ' if name == 'cookie' else ', '}{value}"
+    return headers
