@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 
 import uvicorn
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tokens import SetPrincipals
 
@@ -47,18 +46,18 @@ def token(seconds: float) -> str:
     return f"until-{time.time() + seconds:.6f}"
 
 
-def _token(request: Request) -> Response:
-    return PlainTextResponse(token(float(request.query_params["seconds"])))
-
-
 def create() -> ASGIApp:
     """Create the API."""
     app = create_app()
-    app.router.routes.append(Route("/token", _token))
     authentication = TokenAuthentication([_Until()])
     authenticated = SetPrincipals(app, authentication)
 
     async def started(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/token":
+            seconds = float(Request(scope).query_params["seconds"])
+            await PlainTextResponse(token(seconds))(scope, receive, send)
+            return
+
         async def sent(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 app.state.services = dataclasses.replace(app.state.services, authenticator=authentication)

@@ -242,14 +242,13 @@ class GraphQLView(GraphQL[Context, None]):
         request: Request,
         result: SubscriptionExecutionResult,
         protocol: GraphQLRequestProtocol,  # noqa: ARG002 - Strawberry's guess; `Accept` decides
-        sub_response: Response,  # noqa: ARG002 - the same
+        sub_response: Response,
     ) -> Response:
         """Return a response that streams the results in the format that the client prefers."""
         stream_format = FORMATS[stream_type_for(accept_of(request.headers)) or EVENT_STREAM]
-        services: Services = request.app.state.services
-        principal = request.scope.get(PRINCIPAL, ANONYMOUS)
+        context = context_of(request, sub_response)
         results = cast(AsyncGenerator[bytes, None], result)
-        return StreamedResponse(results, stream_format, principal, services.revocations)
+        return StreamedResponse(results, stream_format, context.principal, context.services.revocations)
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         """Return the answer, without ``data`` when nothing was executed, which is when no error has a path."""

@@ -8,31 +8,30 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from graphql import GraphQLError
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gql_api.access.principal import Principal
-from gql_api.api.authentication.authenticator import Authenticator, UnauthenticatedError
+from gql_api.access.principal import NOBODY, Principal
+from gql_api.api.authentication.authenticator import Authenticator, Refusal, UnauthenticatedError, headers_of
 from gql_api.api.context import PRINCIPAL
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.masking import masked
 from gql_api.api.websocket.transport import TRY_AGAIN_LATER
 from gql_api.telemetry.counters import AUTHENTICATION_FAILURES
 
-NOBODY: Final = Principal(None, frozenset())
-"""The principal of a socket without a token so far: it may do nothing and sees no task."""
-
 _AUTHORIZATION = "authorization"
 # The keys of connection_init, in lower case, whose value is a token without its scheme.
 _TOKEN_KEYS = ("token", "authtoken")
+# RFC 6750, 3.
+_CHALLENGE = 'Bearer error="invalid_token"'
 _POLICY_VIOLATION, _FORBIDDEN = 1008, 4403
 
 
-class Refusal(NamedTuple):
+class SocketRefusal(NamedTuple):
     """The close of a socket whose client was not let in: code and reason."""
 
     code: int
@@ -43,26 +42,26 @@ class ConflictingTokensError(UnauthenticatedError):
     """An error of a connection that has two different tokens."""
 
     def __init__(self) -> None:
-        super().__init__("The connection has two different tokens")
+        super().__init__("The connection has two different tokens", Refusal.CONFLICT)
 
 
 async def admits_handshake(scope: Scope, receive: Receive, send: Send, authenticator: Authenticator) -> bool:
     """Authenticate a handshake, and return whether it may go on; a refused one is answered.
 
-    One without a token may go on: connection_init has to bring it.
+    One without a token may go on: connection_init has to bring it. A parent application may have authenticated the
+    client already.
     """
-    if not authenticator.is_required:
+    if PRINCIPAL in scope or not authenticator.is_required:
         return True
-    headers = Headers(scope=scope)
     try:
-        scope[PRINCIPAL] = await authenticator.by_headers(_as_mapping(headers))
+        scope[PRINCIPAL] = await authenticator.by_headers(headers_of(scope["headers"]))
     except UnauthenticatedError as error:
-        if _AUTHORIZATION not in headers:
+        if _AUTHORIZATION not in Headers(scope=scope):
             scope[PRINCIPAL] = NOBODY
             return True
         _count_failure(error)
         await _refuse(
-            Response(_body(error), 401, {"WWW-Authenticate": "Bearer"}, "application/json"), scope, receive, send
+            Response(_body(error), 401, {"WWW-Authenticate": _CHALLENGE}, "application/json"), scope, receive, send
         )
     except Exception as error:  # noqa: BLE001 - _count_failure logs it
         response = Response(_body(_count_failure(error)), 503, {"Retry-After": "1"}, "application/json")
@@ -74,7 +73,7 @@ async def admits_handshake(scope: Scope, receive: Receive, send: Send, authentic
 
 async def by_init(
     payload: Mapping[str, Any] | None, headers: Headers, principal: Principal, authenticator: Authenticator
-) -> Principal | Refusal:
+) -> Principal | SocketRefusal:
     """Return the principal of a socket whose client has sent connection_init, or why the socket is closed.
 
     Args:
@@ -88,11 +87,11 @@ async def by_init(
     try:
         return await _verified(payload or {}, headers, principal, authenticator)
     except UnauthenticatedError as error:
-        _count_failure(error, has_token=bool(_given(payload or {})))
-        return Refusal(_FORBIDDEN, error.message if isinstance(error, ConflictingTokensError) else "Forbidden")
+        _count_failure(error)
+        return SocketRefusal(_FORBIDDEN, error.message if isinstance(error, ConflictingTokensError) else "Forbidden")
     except Exception as error:  # noqa: BLE001 - _count_failure logs it
         _count_failure(error)
-        return Refusal(TRY_AGAIN_LATER, "Try again later")
+        return SocketRefusal(TRY_AGAIN_LATER, "Try again later")
 
 
 async def _verified(
@@ -101,28 +100,23 @@ async def _verified(
     given = _authorization(payload)
     if given is None:
         if principal is NOBODY:
-            raise UnauthenticatedError
+            raise UnauthenticatedError(reason=Refusal.MISSING)
         return principal
     of_handshake = headers.get(_AUTHORIZATION)
     if of_handshake is not None:
         if not _are_equal(of_handshake, given):
             raise ConflictingTokensError
         return principal
-    verified = await authenticator.by_headers({**_as_mapping(headers), _AUTHORIZATION: given})
+    verified = await authenticator.by_headers({**headers_of(headers.raw), _AUTHORIZATION: given})
     # The authenticator of a deployment may know the client by another header of the handshake.
     if principal is not NOBODY and _identity(principal) != _identity(verified):
         raise ConflictingTokensError
     return verified
 
 
-def _count_failure(error: Exception, *, has_token: bool = True) -> GraphQLError:
+def _count_failure(error: Exception) -> GraphQLError:
     """Count a failed authentication, log an unexpected error, and return what the client may see."""
-    if isinstance(error, ConflictingTokensError):
-        reason = "conflict"
-    elif isinstance(error, UnauthenticatedError):
-        reason = "invalid" if has_token else "missing"
-    else:
-        reason = "unavailable"
+    reason = error.reason if isinstance(error, UnauthenticatedError) else "unavailable"
     AUTHENTICATION_FAILURES.labels(reason).inc()
     (visible,) = masked([error if isinstance(error, GraphQLError) else GraphQLError("", original_error=error)])
     return visible
@@ -156,12 +150,6 @@ def _normal(authorization: str) -> bytes:
 
 def _identity(principal: Principal) -> object:
     return principal.subject, principal.tenant, principal.audience, principal.restrictions
-
-
-def _as_mapping(headers: Headers) -> dict[str, str]:
-    if len(headers.getlist(_AUTHORIZATION)) > 1:
-        raise ConflictingTokensError
-    return dict(headers.items())
 
 
 def _body(error: GraphQLError) -> bytes:

@@ -18,7 +18,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     SubscribeMessage,
 )
 
-from gql_api.access.principal import Principal
+from gql_api.access.principal import NOBODY, Principal
 from gql_api.aio.background import cancelled
 from gql_api.api.authentication.lifetime import TokenLifetime
 from gql_api.api.context import Context
@@ -26,7 +26,7 @@ from gql_api.api.errors import ClientError, LimitExceededError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation
 from gql_api.api.subscriptions.send_buffer import SendBuffer
-from gql_api.api.websocket.authentication import NOBODY, Refusal, by_init
+from gql_api.api.websocket.authentication import SocketRefusal, by_init
 from gql_api.api.websocket.frames import frame_problem
 from gql_api.api.websocket.message_rate import MessageRate
 from gql_api.api.websocket.transport import transport_of
@@ -98,7 +98,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         payload = cast("dict[str, Any] | None", message.get("payload"))
         services, known = self.context.services, self.context.principal
         principal = await by_init(payload, self._handshake.headers, known, services.authenticator)
-        if isinstance(principal, Refusal):
+        if isinstance(principal, SocketRefusal):
             await self._close(*principal)
             return False
         if principal is not known:

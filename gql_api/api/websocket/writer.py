@@ -89,9 +89,9 @@ class SocketWriter:
 
     def offer(self, buffer: SendBuffer, payload: bytes) -> bool:
         """Send a payload of an empty send buffer; return False when the buffer has to keep it."""
-        if self.deadline is not None and time() >= self.deadline:
-            return True
         if self._is_clear and self._tick_queue.is_alone:
+            if self.deadline is not None and time() >= self.deadline:
+                return True
             try:
                 self._transport.write([_next(buffer, payload)])
             except Exception:  # noqa: BLE001 - the flush at the end of the tick fails again and logs it

@@ -138,7 +138,7 @@ async def test_an_invalid_token_in_the_handshake_refuses_it(port: int, header: s
         async with _open(port, header):
             pass
     response = refused.value.response
-    assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, 'Bearer error="invalid_token"')
     (error,) = json.loads(response.body or b"")["errors"]
     assert error["extensions"] == {"code": "UNAUTHENTICATED"}
     assert _failures("invalid") == before + 1

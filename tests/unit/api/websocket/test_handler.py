@@ -15,7 +15,7 @@ from strawberry.types import ExecutionResult
 from support import wait_until_async
 from tokens import Tokens
 
-from gql_api.access.principal import ANONYMOUS, Principal
+from gql_api.access.principal import ANONYMOUS, NOBODY, Principal
 from gql_api.aio.tick import TickQueue
 from gql_api.api.authentication.authenticator import NoAuthentication, TokenAuthentication
 from gql_api.api.context import Context
@@ -23,7 +23,6 @@ from gql_api.api.execution.documents import DEFAULT_READER
 from gql_api.api.execution.operation import Operation
 from gql_api.api.http.view import GraphQLView
 from gql_api.api.subscriptions.send_buffer import Policy, SendBuffer
-from gql_api.api.websocket.authentication import NOBODY
 from gql_api.api.websocket.handler import TransportHandler
 from gql_api.settings import Settings
 
