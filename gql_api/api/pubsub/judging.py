@@ -26,13 +26,15 @@ def log_mailbox_for(visibility: Visibility) -> LogMailbox:
 class JudgingMailbox(Mailbox):
     """A mailbox for the records of a task while it is visible."""
 
-    __slots__ = ("_visibility", "is_hidden")
+    __slots__ = ("_is_settled", "_visibility", "is_hidden")
 
     def __init__(self, visibility: Visibility) -> None:
         super().__init__()
         self._visibility = visibility
         # True until the task has been visible for the first time. Its versions are noted meanwhile.
         self.is_hidden = True
+        # True once the task is known to be visible for as long as it exists.
+        self._is_settled = False
 
     def put(self, record: TaskRecord, version: Version) -> bool:
         """Add a record if it is visible and news, and return whether it is.
@@ -40,6 +42,8 @@ class JudgingMailbox(Mailbox):
         Raises:
             LookupError: that depends on a field that the record does not know.
         """
+        if self._is_settled:
+            return super().put(record, version)
         if self._is_deleted:
             return False
         if not version.is_news(self.version):
@@ -47,7 +51,7 @@ class JudgingMailbox(Mailbox):
                 super().delete()  # a later version came first, in which it is not visible any more
             return False
         if self._visibility.sees(record):
-            self.is_hidden = False
+            self.is_hidden, self._is_settled = False, self._visibility.is_lasting
             return super().put(record, version)
         self.version = version
         if not self.is_hidden:
