@@ -9,7 +9,6 @@ from pydantic import Field, field_validator, model_validator
 from gql_api.configuration.authentication import AuthenticationSettings
 
 _MIN_SECRET_LENGTH = 32
-_MAX_SECRETS = 2
 
 
 class AccessSettings(AuthenticationSettings):
@@ -19,40 +18,16 @@ class AccessSettings(AuthenticationSettings):
         default="",
         repr=False,
         description="A secret of at least 32 characters, the same for all processes. It signs the access tokens that "
-        "the API issues and the owners that other programs give to tasks. While it is changed, two secrets with a "
-        "comma between them: the first signs, and both verify.",
-    )
-
-    # The API's own tokens.
-    api_tokens: bool = Field(
-        default=False,
-        description="Turns authentication on for an API whose only tokens are its own: API tokens, and access tokens "
-        "if there is an `ACCESS_SECRET`.",
-    )
-    access_token_max_seconds: int = Field(
-        default=86_400,
-        ge=1,
-        le=366 * 86_400,
-        description="The longest time for which `createAccessToken` issues a token.",
+        "the API issues and the owners that other programs give to tasks.",
     )
 
     @field_validator("access_secret")
     @classmethod
     def _check_access_secret(cls, secret: str) -> str:
-        parts = _parts(secret)
-        if len(parts) > _MAX_SECRETS:
-            raise ValueError(f"at most {_MAX_SECRETS} secrets allowed, separated by a comma, got {len(parts)}")
-        for part in parts:
-            if len(part) < _MIN_SECRET_LENGTH:
-                raise ValueError(f"at least {_MIN_SECRET_LENGTH} characters needed, got {len(part)}")
+        if secret and len(secret) < _MIN_SECRET_LENGTH:
+            raise ValueError(f"at least {_MIN_SECRET_LENGTH} characters needed, got {len(secret)}")
         return secret
 
-    @property
-    def access_secrets(self) -> tuple[str, ...]:
-        """The secrets in ``ACCESS_SECRET``: the first signs, and all verify."""
-        return _parts(self.access_secret)
-
-    # Which settings turn authentication on.
     @model_validator(mode="after")
     def _check_authentication(self) -> Self:
         if self.auth == "none" and self.requires_authentication:
@@ -76,7 +51,3 @@ class AccessSettings(AuthenticationSettings):
     def _sources(self) -> list[str]:
         names = ("jwt_jwks_url", "jwt_secret", "api_tokens", "access_secret", "authenticate")
         return [name for name in names if getattr(self, name)]
-
-
-def _parts(secret: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in secret.split(",")) if secret else ()

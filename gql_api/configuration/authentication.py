@@ -71,6 +71,11 @@ class AuthenticationSettings(BaseSettings):
         description="`yes`, together with `AUTH=none`, lets an API without authentication listen on an address other "
         "than loopback.",
     )
+    api_tokens: bool = Field(
+        default=False,
+        description="Turns authentication on for an API whose only tokens are its own: API tokens, and access tokens "
+        "if there is an `ACCESS_SECRET`.",
+    )
     authenticate: Annotated[str, AfterValidator(_function)] = Field(
         default="",
         description="A function of yours that authenticates requests, as `package.module:function`.",

@@ -13,10 +13,10 @@ from gql_api.api.schema.scalars import expose_enum
 expose_enum(
     Scope,
     {
-        Scope.TASKS_READ: "Read tasks, count them, and watch them and their logs live.",
-        Scope.TASKS_CREATE: "Add new tasks to the queues, one or many at a time.",
+        Scope.TASKS_READ: "Read and watch tasks.",
+        Scope.TASKS_CREATE: "Create tasks.",
         Scope.TASKS_CONTROL: "Cancel, reschedule, replay, change and delete tasks.",
-        Scope.SCHEDULES_WRITE: "Create, change and delete schedules, which create tasks at their times.",
+        Scope.SCHEDULES_WRITE: "Create, change and delete schedules.",
         Scope.OPERATE: "See workers, queues, task functions, tracebacks and metrics.",
         Scope.ADMIN: "See the tasks of all owners, and administer tokens.",
     },
