@@ -10,6 +10,7 @@ from typing import Any
 from gql_api import values
 from gql_api.access.principal import UNRESTRICTED, Principal, Restrictions, Scope
 from gql_api.access.token_filter import read_token_filter
+from gql_api.api.errors import ApiError
 from gql_api.query.filter import TaskFilter
 from gql_api.settings import Settings, SettingsError
 
@@ -21,7 +22,7 @@ _MAX_BYTES = 16 * 1024
 _ABSENT = object()
 
 
-class ClaimsError(ValueError):
+class ClaimsError(ApiError, ValueError):
     """A claim that does not have the form that the settings expect. The message is not for clients."""
 
 

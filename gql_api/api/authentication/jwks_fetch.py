@@ -12,6 +12,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gql_api.api.errors import ApiError
+
 T = TypeVar("T")
 
 _MAX_BYTES = 256 * 1024
@@ -19,7 +21,7 @@ _CHUNK_BYTES = 16 * 1024
 _OK = 200
 
 
-class FetchError(Exception):
+class FetchError(ApiError):
     """A key set that could not be fetched. The message has no secrets."""
 
 
