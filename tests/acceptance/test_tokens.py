@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import re
 import subprocess
 import sys
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,9 @@ from typing import Any
 import httpx
 import pytest
 from support import ROOT, Api, process, wait_until
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from gql_api.cli.embedded_servers import free_port
 
@@ -23,6 +30,11 @@ _CREATE = """
 mutation ($input: CreateTaskInput!) { createTask(input: $input) { task { id metadata } userErrors { code message } } }
 """
 _LIST = '{ tasks { totalCount nodes { id metadata } facet(by: METADATA, metadataPath: "customer") { value count } } }'
+_MINT = "mutation ($input: CreateAccessTokenInput!) { createAccessToken(input: $input) { token } }"
+_WATCH = "subscription { taskChanges { kind taskId } }"
+_PROTOCOL = Subprotocol("graphql-transport-ws")
+
+Changes = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -116,3 +128,105 @@ def test_a_browser_sees_the_tasks_of_its_customer(site: _Site) -> None:
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert answer.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+def test_a_browser_creates_tasks_of_its_customer(site: _Site) -> None:
+    """A task that a browser creates belongs to its customer, whatever the browser says, and has an allowed name."""
+    customer = f"c-{uuid.uuid4().hex}"
+    browser = site.browser_token(customer)
+    created = site.create(browser, metadata={"note": "x"})
+    assert created["task"]["metadata"] == {"customer": customer, "note": "x"}
+    assert [node["id"] for node in site.ask(browser, _LIST)["tasks"]["nodes"]] == [created["task"]["id"]]
+    overruled = site.create(browser, metadata={"customer": "other"})
+    assert overruled["task"]["metadata"] == {"customer": customer}
+    assert site.create(browser, name="task_modules.add", kwargs={"x": 1})["task"] is None
+    names = site.ask(browser, "{ tasks { facet(by: NAME) { value } } }")["tasks"]["facet"]
+    assert names == [{"value": "long_running_task"}]
+
+
+@contextlib.contextmanager
+def _by_socket(api: Api, token: str) -> Iterator[Changes]:
+    changes: Changes = []
+    with connect(api.websocket, subprotocols=[_PROTOCOL], additional_headers=_bearer(token)) as socket:
+        socket.send('{"type": "connection_init"}')
+        assert json.loads(socket.recv(timeout=10))["type"] == "connection_ack"
+        socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": _WATCH}}))
+        socket.send('{"type": "ping"}')
+        # The pong comes when the subscription is open.
+        assert json.loads(socket.recv(timeout=10))["type"] == "pong"
+
+        def read() -> None:
+            for message in socket:
+                change = json.loads(message)["payload"]["data"]["taskChanges"]
+                changes.append((change["kind"], change["taskId"]))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        yield changes
+        socket.close()
+        reader.join()
+
+
+@contextlib.contextmanager
+def _by_stream(api: Api, token: str) -> Iterator[Changes]:
+    changes: Changes = []
+    is_open = threading.Event()
+    headers = {**_bearer(token), "Accept": "text/event-stream"}
+
+    def read() -> None:
+        with contextlib.suppress(httpx.ReadError, httpx.RemoteProtocolError):
+            for line in answer.iter_lines():
+                is_open.set()
+                if line.startswith("data:") and (data := line.removeprefix("data:").strip()):
+                    change = json.loads(data)["data"]["taskChanges"]
+                    changes.append((change["kind"], change["taskId"]))
+
+    with (
+        httpx.Client(timeout=60) as client,
+        client.stream("POST", api.graphql, json={"query": _WATCH}, headers=headers) as answer,
+    ):
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        assert answer.status_code == 200
+        yield changes
+
+
+@pytest.mark.parametrize("watching", [_by_socket, _by_stream], ids=["socket", "stream"])
+def test_a_browser_watches_the_tasks_of_its_customer(
+    site: _Site, watching: Callable[[Api, str], contextlib.AbstractContextManager[Changes]]
+) -> None:
+    """A live list has the tasks of the customer from their creation to their end, and no others."""
+    customer, other = f"c-{uuid.uuid4().hex}", f"c-{uuid.uuid4().hex}"
+    with watching(site.api, site.browser_token(customer)) as changes:
+        own = []
+        for _ in range(3):
+            site.create(site.token, metadata={"customer": other})
+            own.append(site.create(site.token, metadata={"customer": customer})["task"]["id"])
+        # The last one was created after all foreign ones, whose events would have come before its.
+        wait_until(lambda: ("UPDATED", own[-1]) in changes, 20)
+        assert {task_id for _, task_id in changes} <= set(own)
+        wait_until(lambda: {task_id for kind, task_id in changes if kind == "UPDATED"} == set(own), 20)
+
+
+def test_a_revocation_closes_the_sockets_of_browsers(site: _Site, environment: dict[str, str]) -> None:
+    """The revocation of the backend's token ends what browsers do with their tokens within three seconds."""
+    command = [sys.executable, "-m", "gql_api", "token"]
+    options = ["create", "x", "--subject", "shop", "--scopes", "TASKS_READ"]
+    token = subprocess.run([*command, *options], capture_output=True, text=True, check=True, env=_env(environment))
+    api_token = token.stdout.strip()
+    minted = site.ask(api_token, _MINT, input={"scopes": ["TASKS_READ"]})["createAccessToken"]["token"]
+    with connect(site.api.websocket, subprotocols=[_PROTOCOL], additional_headers=_bearer(minted)) as socket:
+        socket.send('{"type": "connection_init"}')
+        assert json.loads(socket.recv(timeout=10))["type"] == "connection_ack"
+        revoke = [*command, "revoke", "_".join(api_token.split("_")[:2])]
+        subprocess.run(revoke, check=True, env=_env(environment), capture_output=True)
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=3)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4403
+    for each in (api_token, minted):
+        assert httpx.post(site.api.graphql, json={"query": _LIST}, headers=_bearer(each)).status_code == 401
+
+
+def _env(environment: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, **environment}

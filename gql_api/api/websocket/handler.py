@@ -25,6 +25,7 @@ from gql_api.api.context import Context
 from gql_api.api.errors import ClientError, LimitExceededError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation
+from gql_api.api.store.slots import identify_requester
 from gql_api.api.subscriptions.send_buffer import SendBuffer
 from gql_api.api.websocket.authentication import SocketRefusal, by_init
 from gql_api.api.websocket.frames import frame_problem
@@ -237,6 +238,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         return self._lifetime is not None and self._lifetime.is_over
 
     def _begin_lifetime(self, principal: Principal) -> None:
+        identify_requester(principal)
         self._lifetime = TokenLifetime(principal, self.context.services.revocations, self._end_lifetime)
         if principal.expires_at is not None:
             self._writer.deadline = self._lifetime.expires_at
