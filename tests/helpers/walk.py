@@ -41,7 +41,7 @@ fragment Whole on Task {
   createdAt scheduledFor expiresAt cancelRequestedAt startedAt finishedAt updatedAt
   args(asText: false) kwargs(asText: false) metadata(asText: false) result(asText: false)
   error { type message traceback } progress { current total percent message data(asText: false) }
-  history { revision status at worker message }
+  history { revision status at worker message actor }
   logs(first: 5, after: null, minLevel: DEBUG) {
     edges { cursor node { cursor at level message } } nodes { message }
     pageInfo { hasNextPage hasPreviousPage startCursor endCursor }

@@ -9,7 +9,7 @@ from pymongo.errors import PyMongoError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gql_api.access.principal import ANONYMOUS, Principal, Scope
+from gql_api.access.principal import ANONYMOUS, NOBODY, Scope
 from gql_api.access.visibility import EVERYTHING
 from gql_api.api.admission.scopes import ForbiddenError
 from gql_api.api.context import PRINCIPAL, Services
@@ -26,7 +26,6 @@ from gql_api.telemetry import counters
 logger = logging.getLogger(__name__)
 
 _FORBIDDEN = 403
-_NOBODY = Principal(None, frozenset())
 _OPEN = sorted(status for status in Status if status not in FINAL)
 
 
@@ -34,7 +33,7 @@ async def metrics(request: Request) -> Response:
     """Return the counters and gauges of the process to a caller with the scope OPERATE."""
     services: Services = request.app.state.services
     # With authentication, a request that nobody has authenticated must not get through.
-    principal = request.scope.get(PRINCIPAL, _NOBODY if services.authenticator.is_required else ANONYMOUS)
+    principal = request.scope.get(PRINCIPAL, NOBODY if services.authenticator.is_required else ANONYMOUS)
     if not principal.has(Scope.OPERATE):
         error = ForbiddenError(request.url.path, Scope.OPERATE)
         return Response(encode({"errors": [error.formatted]}), _FORBIDDEN, media_type="application/json")

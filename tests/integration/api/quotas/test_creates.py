@@ -20,6 +20,7 @@ from gql_api.api.quotas.holders import Holder
 from gql_api.query import quotas
 from gql_api.record import fields as f
 from gql_api.record import writes
+from gql_api.record.fields import Status
 from gql_api.record.reads import Document
 from gql_api.settings import Settings
 from gql_api.worker.store.tasks import Store
@@ -205,6 +206,9 @@ async def test_open_tasks_of_a_tenant_are_counted_from_their_index(opened: Open,
             return "open_by_owner" in tasks.index_information()
 
         await wait_until_async(is_made)
+        one = tasks.find_one({f.OWNER: "alice"}) or {}
+        ended = {**one, f.STATUS: Status.SUCCESS, f.FINISHED_AT: one[f.CREATED_AT]}
+        tasks.insert_many([{**ended, f.ID: f"ended {number}"} for number in range(200)])
         for holder in (Holder("acme"), Holder("acme", "alice")):
             plan = tasks.find(quotas.unfinished(holder.tasks)).explain()["queryPlanner"]["winningPlan"]
             assert "open_by_owner" in str(plan)
