@@ -112,7 +112,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Run the application."""
         self._part = _Part.BODY
-        cast("dict[str, object]", self.scope)["extensions"] = {CONNECTION: self}
+        cast("dict[str, object]", self.scope)["extensions"] = {CONNECTION: self.transport}
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -136,10 +136,6 @@ class HttpProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """Close the connection without waiting for the client."""
         self.transport.abort()
-
-    def cut_off(self) -> None:
-        """Close the connection although its answer is not complete."""
-        self.transport.close()
 
     def pause_writing(self) -> None:
         """Start the timer of a client that does not read."""

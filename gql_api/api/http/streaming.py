@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -23,21 +22,7 @@ STREAMED = "gql_api.streamed"
 """The key in the scope of a request with a streamed answer, whose connection a stopping server may close."""
 
 CONNECTION = "gql_api.connection"
-"""The name in ``scope["extensions"]`` under which a server offers the :class:`Connection` of a request."""
-
-
-class Connection(Protocol):
-    """The connection of a request."""
-
-    @property
-    def unread_bytes(self) -> int:
-        """The bytes that were written and have not left the process."""
-
-    def abort(self) -> None:
-        """Close it, and drop what has not left the process."""
-
-    def cut_off(self) -> None:
-        """Close it although its answer is not complete."""
+"""The name in ``scope["extensions"]`` under which a server offers the transport of a request."""
 
 
 class StreamedResponse(Response):
@@ -114,16 +99,16 @@ class StreamedResponse(Response):
 
     async def _refuse(self, scope: Scope, send: Send, disconnecting: asyncio.Task[None]) -> None:
         """End the stream of a client whose token is not valid any more."""
-        connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
-        if connection is not None and connection.unread_bytes > 0:  # results, which would be read from now on
-            connection.abort()
+        connection: asyncio.WriteTransport | None = scope.get("extensions", {}).get(CONNECTION)
+        if connection is not None and connection.get_write_buffer_size() > 0:
+            connection.abort()  # unread results would be read from now on
             await disconnecting
             return
         errors = encode([UnauthenticatedError(f"{self._refusal}. The request needs a valid token").formatted])
         chunk = self._format.format_refusal(errors)
         await send({"type": "http.response.body", "body": chunk, "more_body": not self._format.ends_refused})
         if connection is not None and not self._format.ends_refused:
-            connection.cut_off()
+            connection.close()
             await disconnecting
 
     async def _send_heartbeats(self, send: Send) -> None:
