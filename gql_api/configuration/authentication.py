@@ -150,7 +150,10 @@ class AuthenticationSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_tokens(self) -> Self:
-        lonely = sorted(name.upper() for name in self.model_fields_set if name.startswith("jwt_"))
+        fields = type(self).model_fields
+        lonely = sorted(
+            name.upper() for name in fields if name.startswith("jwt_") and getattr(self, name) != fields[name].default
+        )
         if lonely and not self.has_json_web_tokens:
             raise ValueError(f"{lonely[0]} has no effect without JWT_JWKS_URL or JWT_SECRET: set one of them")
         if self.jwt_jwks_url and self.jwt_secret:
