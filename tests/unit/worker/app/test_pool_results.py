@@ -32,7 +32,8 @@ class Pool:
         self.handler.on_state_change = self.results.append
         self.process_flush_queues = self.flushed.append
         self._result_handler = self.handler
-        KeepPartialResults(self).start(SimpleNamespace(pool=SimpleNamespace(_pool=self)))
+        self.step = KeepPartialResults(self)
+        self.step.start(SimpleNamespace(pool=SimpleNamespace(_pool=self)))
         self.reset()
 
     def reset(self) -> None:
@@ -110,3 +111,22 @@ def test_a_result_is_read_to_its_end_when_the_worker_stops(pool: Pool) -> None:
     pool.process.outq = SimpleNamespace(_reader=SimpleNamespace(poll=lambda _: True))
     assert not pool.handler._finish_partial_read(pool.fd, pool.process)  # noqa: SLF001 - Celery's name
     assert pool.results == ["x" * 100]
+
+
+def test_a_process_is_read_again_after_a_failed_callback(pool: Pool) -> None:
+    """A callback that fails with an OSError makes Celery stop reading from the process, which is not at fault."""
+
+    def fail(_result: object) -> None:
+        raise ConnectionResetError
+
+    scheduled: list[Any] = []
+    pool.hub.call_repeatedly = lambda _seconds, callback, *args: scheduled.append((callback, args))
+    pool.step.register_with_event_loop(None, pool.hub)
+    pool.handler.on_state_change = fail
+    pool.reset()
+    pool.hub.add_reader(pool.fd, pool.handler.handle_event, pool.fd)
+    pool.write(_sent("lost"))
+    assert pool.fd not in pool.hub.readers
+    ((callback, args),) = scheduled
+    callback(*args)
+    assert pool.fd in pool.hub.readers
