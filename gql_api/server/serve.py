@@ -34,13 +34,14 @@ class _Server(uvicorn.Server):
         self._metrics = metrics_server
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # Before anybody waits for an answer: it takes a tenth of a second.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         await super().startup(sockets)
         asyncio.get_running_loop().set_exception_handler(files.handle_exception)
         if self._metrics is not None:
             self._metrics.start()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
 
     async def on_tick(self, counter: int) -> bool:
         """Check once a second that there are file descriptors left; uvicorn calls this ten times a second."""

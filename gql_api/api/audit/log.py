@@ -59,6 +59,7 @@ class AuditLog:
         # Not reads, but the same: the entries that arrive during an insert are the next one.
         self._inserts: BatchedReads[Document, None] = BatchedReads(self._insert)
 
+    @shielded
     async def prepare(self) -> None:
         """Create the indexes, and let MongoDB remove entries after the retention that is set now.
 

@@ -12,6 +12,7 @@ from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
+from gql_api.aio.background import shielded
 from gql_api.record import canvas, fields, logs
 from gql_api.record.protection import validator
 from gql_api.registry import api_tokens
@@ -99,6 +100,7 @@ class Indexes:
                     error,
                 )
 
+    @shielded
     async def _create(self) -> None:
         await self._protect()
         tasks = self._database[fields.TASKS]
