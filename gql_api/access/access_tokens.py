@@ -45,8 +45,9 @@ class OversizedTokenError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A new access token, and when it expires."""
+    """A new access token, with its id, and when it expires."""
 
+    id: str
     text: str
     expires_at: datetime
 
@@ -80,13 +81,14 @@ class AccessTokenSigner:
             OversizedTokenError: its filter, names or metadata are too large.
         """
         expiry = expires_at.replace(microsecond=0)
+        id_ = f"{PREFIX}{secrets.token_hex(_ID_BYTES)}"
         claims: dict[str, Any] = {
             "iss": _ISSUER,
             "aud": self._audience,
             "sub": subject,
             "iat": datetime.now(UTC),
             "exp": expiry,
-            "jti": f"{PREFIX}{secrets.token_hex(_ID_BYTES)}",
+            "jti": id_,
             "grant": grant.as_json(),
             **({} if tenant is None else {"tenant": tenant}),
             **({} if root is None else {"root": root}),
@@ -95,7 +97,7 @@ class AccessTokenSigner:
         text = jwt.encode(claims, key, _ALGORITHM, {"typ": _TYPE, "kid": key_id})
         if len(text) > MAX_BYTES:
             raise OversizedTokenError(len(text))
-        return AccessToken(text, expiry)
+        return AccessToken(id_, text, expiry)
 
     def principal_of(self, token: str) -> Principal:
         """Return the principal of a token, whose ``token_id`` is that of the root.

@@ -70,7 +70,8 @@ def _merged(given: Mapping[str, Any], forced: Mapping[str, Any]) -> dict[str, An
     merged = {**given, **forced}
     for key, value in forced.items():
         own = given.get(key)
-        if isinstance(value, Mapping) and isinstance(own, Mapping):
+        # An empty object has no value that could stay beside those of the caller: it is one itself, as in a change.
+        if isinstance(value, Mapping) and value and isinstance(own, Mapping):
             merged[key] = _merged(own, value)
     return merged
 

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 # A creation waits no longer for Redis, and does not ask it again for a while after it did not answer.
 _ANSWER_SECONDS = 0.25
 _LOCAL_SECONDS = 5.0
+# Calls at once. More would wait for each other longer than for Redis, and redis-py has no more than 100 connections.
+_CONCURRENCY = 16
 # The client gets its connections from the pool below; `limits` reads nothing but the kind of server here.
 _ANY_REDIS = "async+redis://"
 
@@ -69,6 +71,7 @@ class SharedRates:
         self._shared = SlidingWindowCounterRateLimiter(shared)
         self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._clock = clock
+        self._turns = asyncio.Semaphore(_CONCURRENCY)
         self._is_away = False
         self._asks_from = -math.inf
 
@@ -83,21 +86,30 @@ class SharedRates:
             0, or the seconds after which to try again if not enough is left.
         """
         if self._clock() >= self._asks_from:
-            if self._is_away:
-                self._leave_alone()  # one call finds out for all whether Redis is back
-            try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    wait_seconds = await _take(self._shared, item, identifiers, cost)
-            except (RedisError, OSError) as error:
-                if not self._is_away:
-                    logger.warning("Redis does not answer, this process limits the rate of creations alone: %r", error)
-                self._is_away = True
-                self._leave_alone()
-            else:
-                self._is_away = False
-                self._asks_from = -math.inf
+            async with self._turns:
+                wait_seconds = await self._take_shared(item, identifiers, cost)
+            if wait_seconds is not None:
                 return wait_seconds
         return await _take(self._local, item, identifiers, cost)
+
+    async def _take_shared(self, item: RateLimitItemPerSecond, identifiers: Sequence[str], cost: int) -> int | None:
+        """Do the same in Redis; return None if it does not answer."""
+        if self._clock() < self._asks_from:  # it did not answer a call before this one
+            return None
+        if self._is_away:
+            self._leave_alone()  # one call finds out for all whether Redis is back
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                wait_seconds = await _take(self._shared, item, identifiers, cost)
+        except (RedisError, OSError) as error:
+            if not self._is_away:
+                logger.warning("Redis does not answer, this process limits the rate of creations alone: %r", error)
+            self._is_away = True
+            self._leave_alone()
+            return None
+        self._is_away = False
+        self._asks_from = -math.inf
+        return wait_seconds
 
     def _leave_alone(self) -> None:
         self._asks_from = self._clock() + _LOCAL_SECONDS

@@ -195,7 +195,7 @@ def page(query: AuditQuery, after: tuple[datetime, str] | None, limit: int) -> t
         _OPERATION: _any_of(query.operations),
         _CREDENTIAL: _any_of(query.token_ids),
         _OUTCOME: _any_of(query.outcomes),
-        _TASK_IDS: query.task_id,
+        _TASK_IDS: _cut(query.task_id),
     }
     bounds: list[Document] = [{name: value} for name, value in conditions.items() if value is not None]
     if query.since is not None:
@@ -228,7 +228,8 @@ def _seconds(days: float) -> int:
 
 
 def _any_of(values: Sequence[str] | None) -> Document | None:
-    return None if values is None else {"$in": list(values)}
+    """Return the condition that a text is one of some, in the form in which texts are stored."""
+    return None if values is None else {"$in": [_cut(each) for each in values]}
 
 
 def _cut(text: str | None, length: int = MAX_NAME) -> str | None:

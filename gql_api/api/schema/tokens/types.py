@@ -123,13 +123,15 @@ class CreateAccessTokenPayload:
         default=None, description="When it expires; null when userErrors is not empty."
     )
     user_errors: list[UserError] = strawberry.field(default_factory=list, description=_USER_ERRORS)
+    # The id of the new token, for the audit log.
+    audit_target: strawberry.Private[str | None] = None
 
     @classmethod
     def of(cls, outcome: AccessToken | MutationRefusedError) -> Self:
         """Convert the outcome."""
         if isinstance(outcome, MutationRefusedError):
             return cls(user_errors=user_errors(outcome))
-        return cls(token=outcome.text, expires_at=outcome.expires_at)
+        return cls(token=outcome.text, expires_at=outcome.expires_at, audit_target=outcome.id)
 
 
 @strawberry.type(description="The result of making an API token.")
@@ -144,6 +146,11 @@ class CreateApiTokenPayload:
         default=None, description="The token as it is stored; null when userErrors is not empty."
     )
     user_errors: list[UserError] = strawberry.field(default_factory=list, description=_USER_ERRORS)
+
+    @property
+    def audit_target(self) -> str | None:
+        """The id of the new token, for the audit log."""
+        return None if self.api_token is None else self.api_token.id
 
 
 @strawberry.type(description="The result of revoking an API token.")

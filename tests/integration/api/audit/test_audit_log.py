@@ -288,6 +288,14 @@ async def test_a_filter_finds_its_entries(front: Front) -> None:
         assert found == expected, filter_
 
 
+@pytest.mark.parametrize("text", ["\ud800", "x" * 300])
+async def test_what_was_stored_in_another_form_is_found(front: Front, text: str) -> None:
+    """A filter finds an id as the client sent it, whatever of it could be stored; and it never fails for a text."""
+    await ask_as(front, _ANN, "mutation ($id: ID!) { cancelTask(id: $id) { userErrors { code } } }", id=text)
+    assert len((await _log(front, filter={"taskId": text}))["nodes"]) == 1
+    assert (await _log(front, filter={"subjects": [text], "operations": [text], "tokenIds": [text]}))["nodes"] == []
+
+
 async def test_an_administrator_of_a_tenant_sees_that_tenant(front: Front) -> None:
     """The entries of other tenants, and of none, do not exist for it."""
     for call_id, tenant in [("1", "red"), ("2", "blue"), ("3", None)]:

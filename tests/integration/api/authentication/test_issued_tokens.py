@@ -434,6 +434,15 @@ async def test_a_token_does_not_outlive_the_token_that_made_it(door: _Door) -> N
     assert (await door.principal(await door.api_token(login, expiresInSeconds=None))).expires_at is None
 
 
+async def test_the_audit_log_names_new_tokens(door: _Door) -> None:
+    """An entry has the id of the token that it is about, with which the calls of that token are found."""
+    ids = {(await door.principal(await make(_ROOT))).token_id for make in (door.api_token, door.access_token)}
+    log = "{ auditLog { nodes { operation target } } }"
+    targets = {node["operation"]: node["target"] for node in (await door.payload(_ROOT, log))["nodes"]}
+    assert targets.keys() == {"createApiToken", "createAccessToken"}
+    assert set(targets.values()) == ids
+
+
 async def test_only_administrators_manage_tokens(door: _Door) -> None:
     """Without ADMIN, and without authentication, tokens can be neither made nor seen nor revoked."""
     reader = Principal("alice", ALL_SCOPES - {Scope.ADMIN})

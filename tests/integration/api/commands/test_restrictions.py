@@ -129,6 +129,10 @@ async def test_the_metadata_of_the_token_wins(front: Front, document: str) -> No
     assert (await _create(front, token, metadata={"customer": 5}))["task"]["metadata"]["customer"] == {"id": "c-42"}
     (error,) = (await _create(front, token, metadata=[]))["userErrors"]
     assert error["message"] == "metadata: must be a JSON object"
+    # An empty object is a value too, which an update cannot change either.
+    assert (await _create(front, _restricted(metadata={"roles": {}}), metadata={"roles": {"admin": True}}))["task"][
+        "metadata"
+    ] == {"roles": {}}
 
 
 async def test_a_replay_has_the_metadata_of_the_token(front: Front) -> None:

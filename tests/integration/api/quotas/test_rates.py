@@ -94,3 +94,12 @@ async def test_one_call_finds_out_whether_redis_is_back(proxy: Proxy) -> None:
         assert time.monotonic() - begun < 0.2
         assert await asking == 0
         proxy.set("redis", Mode.OK)
+
+
+async def test_many_calls_at_once_are_counted_together(proxy: Proxy) -> None:
+    """They wait for a connection to Redis, which is not away: the quota is that of one count, not of two."""
+    prefix = f"test-{uuid.uuid4()}"
+    async with _rates(proxy, prefix, _Clock()) as one, _rates(proxy, prefix, _Clock()) as other:
+        assert await other.take(_ITEM, "alice", cost=3) == 0
+        waits = await asyncio.gather(*(one.take(_ITEM, "alice", cost=1) for _ in range(150)))
+        assert waits.count(0) == 0
