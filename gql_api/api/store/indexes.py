@@ -12,6 +12,7 @@ from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
+from gql_api.outage import is_outage
 from gql_api.record import canvas, fields, logs
 from gql_api.record.protection import validator
 from gql_api.registry import api_tokens
@@ -91,6 +92,8 @@ class Indexes:
             if fields.FORMER_UNIQUE_INDEX in await tasks.index_information():
                 await tasks.drop_index(fields.FORMER_UNIQUE_INDEX)
         except OperationFailure as error:
+            if is_outage(error):
+                raise
             if error.code != _INDEX_NOT_FOUND:  # another process has dropped it
                 logger.warning(
                     "The index %s could not be dropped, which keeps two tokens of an owner from using one idempotency "
