@@ -181,7 +181,8 @@ TOMBSTONE_INDEXES = [IndexModel([(DELETED_AT, 1)], expireAfterSeconds=TOMBSTONE_
 
 UNIQUE_INDEXES = [
     IndexModel(
-        [(KEY_SPACE, 1), (NAME, 1), (IDEMPOTENCY_KEY, 1)],
+        # In this order it also serves processes of earlier versions, which know no key spaces.
+        [(NAME, 1), (IDEMPOTENCY_KEY, 1), (KEY_SPACE, 1)],
         unique=True,
         partialFilterExpression={IDEMPOTENCY_KEY: {"$exists": True}},
     ),  # createTask: one task for a key

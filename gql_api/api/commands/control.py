@@ -278,6 +278,7 @@ def _check_metadata(record: TaskRecord, changed: dict[str, Any], principal: Prin
     if fixed is not None:
         message = f"operations: the token does not allow {'.'.join(fixed)} to be changed"
         raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "operations")
-    if not principal.visibility.sees(record.with_metadata(changed)):
+    visibility = principal.visibility
+    if not visibility.sees_everything and not visibility.sees(record.with_metadata(changed)):
         message = "operations: the token sees only tasks that match its filter, and this task would not match it"
         raise MutationRefusedError.because(TaskErrorCode.INVALID_INPUT, message, "operations")

@@ -13,6 +13,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
 from gql_api.aio.background import shielded
+from gql_api.outage import is_outage
 from gql_api.record import canvas, fields, logs
 from gql_api.record.protection import validator
 from gql_api.registry import api_tokens
@@ -50,7 +51,7 @@ class Indexes:
         while True:
             try:
                 # The timeout of a build would hide for long that MongoDB cannot be reached, and why.
-                await self._database.client.admin.command("ping")
+                await self._ping()
                 # A build over a large collection takes long, and is not an outage.
                 with pymongo.timeout(_MAX_SECONDS):
                     await self._create()
@@ -74,6 +75,10 @@ class Indexes:
         except TimeoutError as error:
             raise ServerSelectionTimeoutError("the indexes are not made yet") from error
 
+    @shielded
+    async def _ping(self) -> None:
+        await self._database.client.admin.command("ping")
+
     async def _protect(self) -> None:
         """Let MongoDB check the records. A user who may not change that goes on without."""
         try:
@@ -92,6 +97,8 @@ class Indexes:
             if fields.FORMER_UNIQUE_INDEX in await tasks.index_information():
                 await tasks.drop_index(fields.FORMER_UNIQUE_INDEX)
         except OperationFailure as error:
+            if is_outage(error):
+                raise
             if error.code != _INDEX_NOT_FOUND:  # another process has dropped it
                 logger.warning(
                     "The index %s could not be dropped, which keeps two tokens of an owner from using one idempotency "

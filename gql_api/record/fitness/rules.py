@@ -98,6 +98,7 @@ _TRANSITION: Rule = {
         f.AT: _TIME,
         f.WORKER: _or_null(_TEXT),
         f.MESSAGE: _or_null(_TEXT),
+        f.ACTOR: _or_null(_TEXT),
     },
 }
 _ERROR: Rule = {
@@ -123,7 +124,17 @@ _ALL: dict[str, Rule] = {
     f.METADATA_REVISION: _or_null(_whole(1)),
     **{
         name: _or_null(_TEXT)
-        for name in (f.WORKER, f.PARENT_ID, f.OWNER, f.TENANT, f.IDEMPOTENCY_KEY, f.REPLAY_OF, f.CANCEL_REASON, f.CLAIM)
+        for name in (
+            f.WORKER,
+            f.PARENT_ID,
+            f.OWNER,
+            f.TENANT,
+            f.IDEMPOTENCY_KEY,
+            f.REPLAY_OF,
+            f.CANCEL_REASON,
+            f.CANCEL_ACTOR,
+            f.CLAIM,
+        )
     },
     **{name: _or_null(_TIME) for name in (f.SCHEDULED_FOR, f.STARTED_AT, f.FINISHED_AT)},
 }

@@ -32,6 +32,8 @@ def repair(document: Document) -> tuple[Document, list[Misfit]]:
     if not _is_whole(document.get(f.SHAPE, 0)) or document.get(f.SHAPE, 0) > f.SHAPE_VERSION:
         return document, [Misfit(f.SHAPE, "is that of a later version: use its doctor")]
     broken = {misfit.field for misfit in rules.WHOLE.misfits(document)}
+    if f.TENANT in broken:
+        broken.add(f.OWNER)  # without a tenant, the subject of this name may be another one
     repaired = _restored({name: value for name, value in document.items() if name not in broken & _OPTIONAL})
     for name in broken & _DERIVED.keys():
         repaired[name] = _DERIVED[name](document)

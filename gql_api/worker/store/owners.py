@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Reject
 
@@ -13,8 +13,6 @@ from gql_api.worker.state.owners import followed_id, named_owner, running
 
 if TYPE_CHECKING:
     from gql_api.worker.store.tasks import Store
-
-Answer = TypeVar("Answer")
 
 
 class Owners:
@@ -81,7 +79,7 @@ class Owners:
         current = running()
         if owner is None and current is not None:
             owner = self._in_header(vars(current[0])) if current[1].is_unrecorded else None
-        if owner is None or owner == NOBODY or not self._keys:
+        if owner is None or not self._keys or (owner == NOBODY and headers["parent_id"] is None):
             return {}
         return self._keys.headers(headers["id"], headers["task"], owner)
 

@@ -43,6 +43,7 @@ _REPAIRABLE: list[dict[str, Any]] = [
     {"$unset": {f.REVISION: 1}},
     {"$set": {f.PRIORITY: "7"}},
     {"$set": {f.HISTORY: [5]}},
+    {"$set": {f"{f.HISTORY}.0.{f.ACTOR}": 5, f.CANCEL_ACTOR: 5}},
     {"$unset": {f.ROOT_ID: 1}},
     {"$set": {f.CREATED_AT: "x", f.WORKER: 5, f.STARTED_AT: "x"}},
     {"$set": {f.ERROR: {"a": 1}, f.PROGRESS: 5}},
@@ -64,11 +65,21 @@ def test_what_can_be_derived_is_repaired(doctor: Doctor, tasks: Collection[Docum
     assert [rules.WHOLE.misfits(document) for document in tasks.find()] == [[]] * (len(_REPAIRABLE) + 1)
     assert {document[f.STATUS] for document in tasks.find()} == {"QUEUED"}
     first, third = tasks.find_one({f.ID: "t0"}), tasks.find_one({f.ID: "t2"})
+    assert tasks.count_documents({f.CANCEL_ACTOR: {"$exists": True}}) == 0
     assert first is not None
     assert (first[f.ATTEMPTS], first[f.ARGS]) == (0, ["$a", 1])
     assert third is not None
     assert third[f.PRIORITY] == 7
     assert doctor().exit_code == 0
+
+
+def test_a_repair_gives_no_task_to_another_owner(doctor: Doctor, tasks: Collection[Document]) -> None:
+    """A task whose tenant does not fit is nobody's: without the tenant, its owner would be another subject."""
+    for task_id, tenant in (("t", 5), ("good", "acme")):
+        _create(tasks, task_id, {"$set": {f.OWNER: "alice", f.TENANT: tenant}})
+    assert doctor("--repair").exit_code == 0
+    found = {document[f.ID]: (document.get(f.OWNER), document.get(f.TENANT)) for document in tasks.find()}
+    assert found == {"t": (None, None), "good": ("alice", "acme")}
 
 
 def test_a_task_that_cannot_be_run_ends(doctor: Doctor, tasks: Collection[Document]) -> None:

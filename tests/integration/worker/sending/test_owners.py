@@ -322,3 +322,15 @@ def test_a_task_without_a_record_carries_its_owner(app: Celery) -> None:
     assert app.backend.owners.of_message(first, None) == _ALICE
     assert HEADER not in second
     assert app.backend.collection.count_documents({}) == 0
+
+
+def test_a_task_without_a_record_that_is_given_to_nobody_is_not_its_parents(app: Celery) -> None:
+    """What it sends is for administrators only, although the record of its parent has an owner."""
+    parent = _alices(app)
+    with _running(app, parent):
+        app.send_task("quiet", parent_id=parent)
+        with owned_by(None):
+            app.send_task("quiet", parent_id=parent)
+    _, inherited, nobodys = _headers(app)
+    assert [app.backend.owners.of_message(each, parent) for each in (inherited, nobodys)] == [_ALICE, NOBODY]
+    assert HEADER not in inherited
