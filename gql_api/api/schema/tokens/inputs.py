@@ -29,8 +29,8 @@ class CreateAccessTokenInput:
     )
     names: list[str] | None = strawberry.field(
         default=UNSET,
-        description="The token may create tasks with these names only. If your own token has such a list, the "
-        "names in both are allowed.",
+        description="The token may create tasks with these names only. If your own token has a list too, names have to "
+        "be in both.",
     )
     metadata: JSON | None = strawberry.field(
         default=UNSET,
@@ -39,8 +39,8 @@ class CreateAccessTokenInput:
     )
     expires_in_seconds: int | None = strawberry.field(
         default=ACCESS_TOKEN_SECONDS,
-        description="The time until it expires, 15 minutes by default, at most ACCESS_TOKEN_MAX_SECONDS. It never outlives "
-        "your own token.",
+        description="The time until it expires: 15 minutes by default, at most ACCESS_TOKEN_MAX_SECONDS. It never "
+        "outlives your own token.",
     )
 
     def grant_input(self) -> GrantInput:
