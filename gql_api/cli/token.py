@@ -104,8 +104,8 @@ def create(
 ) -> None:
     """Create a token for the purpose NAME, and print it once: MongoDB has its hash only.
 
-    For the first administrator of a new deployment: gql-api token create admin --subject alice --scopes
-    TASKS_READ,TASKS_CREATE,TASKS_CONTROL,OPERATE,ADMIN. The token can make others only with scopes of its own.
+    For the first administrator of a new deployment, use --scopes TASKS_READ,TASKS_CREATE,TASKS_CONTROL,OPERATE,ADMIN:
+    the token can make other tokens only with scopes of its own.
     """
     unknown = [scope for scope in scopes if scope not in list(Scope)]
     if unknown:
