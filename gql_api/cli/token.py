@@ -70,7 +70,9 @@ def token() -> None:
 
 @token.command()
 @click.argument("name")
-@click.option("--subject", required=True, help="Who the holder is: the owner of the tasks that it creates.")
+@click.option(
+    "--subject", required=True, help="The subject that the holder acts as: the owner of the tasks that it creates."
+)
 @click.option(
     "--scopes",
     type=_Names(),
@@ -102,7 +104,8 @@ def create(
 ) -> None:
     """Create a token for the purpose NAME, and print it once: MongoDB has its hash only.
 
-    The first administrator of a new deployment: gql-api token create admin --subject alice --scopes ADMIN,OPERATE
+    For the first administrator of a new deployment, use --scopes TASKS_READ,TASKS_CREATE,TASKS_CONTROL,OPERATE,ADMIN:
+    the token can make other tokens only with scopes of its own.
     """
     unknown = [scope for scope in scopes if scope not in list(Scope)]
     if unknown:

@@ -78,6 +78,27 @@ def test_links_lead_somewhere(path: str) -> None:
     assert [target for target in targets if not ((ROOT / path).parent / target).exists()] == []
 
 
+def test_links_lead_to_headings() -> None:
+    """A link to a part of a page names one of its headings, as GitHub makes anchors of them."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    anchors = {page: {_anchor(heading) for heading in _headings(page.read_text())} for page in pages}
+    links = [(page, *link) for page in pages for link in re.findall(r"\]\(([\w./]*)#([^)]+)\)", page.read_text())]
+    assert len(links) > 50
+    assert [
+        (page.name, target, anchor)
+        for page, target, anchor in links
+        if anchor not in anchors[(page.parent / target).resolve() if target else page]
+    ] == []
+
+
+def _headings(text: str) -> list[str]:
+    return re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def test_each_promise_names_a_test_that_exists() -> None:
     """The tests that the table of promises names are in the fault ring."""
     ring = "".join(path.read_text() for path in (ROOT / "tests" / "faults").glob("test_*.py"))

@@ -47,7 +47,10 @@ _DryRun: TypeAlias = Annotated[
 @audited
 @strawberry.type(
     description="Changes of tasks. Failures that the caller can correct are in userErrors of the payload; all others "
-    "are in errors of the answer."
+    "are in errors of the answer. A caller changes only tasks that it may see. To create or repeat tasks it needs the "
+    "scope TASKS_CREATE, for other changes of tasks TASKS_CONTROL, and to read more of a task in the payload than its "
+    "state TASKS_READ; without it, the whole operation fails with the code FORBIDDEN. QUOTA_EXCEEDED means that the "
+    "caller has used up a quota: call again after retryAfter seconds, or ask for less if that is not given."
 )
 class Mutation:
     """The fields of a mutation."""

@@ -92,8 +92,9 @@ class CreateTaskInput:
     idempotency_key: str | None = strawberry.field(
         default=UNSET,
         description="A text of 1 to 255 characters that makes the call safe to repeat: the same key with the same "
-        "input returns the task that the first call created. Keys belong to the task name and to those who see the "
-        "same tasks, and expire after 24 hours unless IDEMPOTENCY_KEY_SECONDS says otherwise.",
+        "input returns the task that the first call created. A key belongs to the task name, and to the subject "
+        "and the filter of the caller's token; it expires after 24 hours unless IDEMPOTENCY_KEY_SECONDS says "
+        "otherwise.",
     )
     scheduled_for: datetime | None = strawberry.field(
         default=UNSET,

@@ -44,7 +44,8 @@ _WaitForCreation = Annotated[
 
 @strawberry.type(
     description="Live updates. After a lost connection, subscribe again: taskUpdated begins with the present state, "
-    "taskChanges and taskLogged continue with since and after."
+    "taskChanges and taskLogged continue with since and after. All need the scope TASKS_READ, and show only tasks that "
+    "the caller may see. When its token ends, so do they."
 )
 class Subscription:
     """The fields of a subscription."""
@@ -52,8 +53,8 @@ class Subscription:
     @strawberry.subscription(
         description="One task: its present state at once, then its state after each change, with rising revisions. "
         "Completes when the task is final, was deleted, or is not visible to the caller any more. A slow client skips "
-        "intermediate states and always receives the newest one. An unknown id is an error with the code NOT_FOUND, "
-        "unless waitForCreation is true."
+        "intermediate states and always receives the newest one. An id that is unknown, or not visible to the caller, "
+        "is an error with the code NOT_FOUND, unless waitForCreation is true."
     )
     async def task_updated(
         self,
@@ -117,7 +118,8 @@ class Subscription:
     @strawberry.subscription(
         description="The log of one task: the stored lines after the cursor, then new lines as the task logs "
         "them. Completes when the task is final and all its lines are sent, or when the task is not visible to the "
-        "caller any more. An unknown id is an error with the code NOT_FOUND, unless waitForCreation is true."
+        "caller any more. An id that is unknown, or not visible to the caller, is an error with the code NOT_FOUND, "
+        "unless waitForCreation is true."
     )
     async def task_logged(
         self,

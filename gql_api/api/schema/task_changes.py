@@ -32,8 +32,8 @@ class TaskChangeKind(Enum):
     )
     LEFT = strawberry.enum_value(
         "LEFT",
-        description="The task changed and does not match the filter: remove it. May name a task that the client never "
-        "received.",
+        description="The task changed and does not match the filter, or is not visible to the caller any more: remove "
+        "it. May name a task that the client never received.",
     )
     DELETED = strawberry.enum_value(
         "DELETED", description="The task was deleted: remove it. May name a task that the client never received."

@@ -90,8 +90,9 @@ class Task(Node):
     )
     owner: str | None = attribute(
         "record.owner",
-        "The subject that the task belongs to: the caller who created it, or the owner of its parent or of the task "
-        "that it repeats. Null for a task that was created without authentication.",
+        "The subject that the task belongs to: the caller that created it, or the owner of its parent or of the task "
+        "that it repeats. Null for a task without an owner, such as one that was created without authentication or by "
+        "a program that names none; with authentication, only administrators without a tenant see it.",
     )
     idempotency_key: str | None = attribute(
         "record.idempotency_key",

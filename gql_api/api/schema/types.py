@@ -119,8 +119,8 @@ class TaskTransition:
         description="Why the status changed, or the name of a custom state of the task function; null without either."
     )
     actor: str | None = strawberry.field(
-        description="The subject who caused the change, as its token names it; null for a worker, and for a change "
-        "without authentication."
+        description="The subject of the caller that caused the change; null for a change that a worker made by "
+        "itself, and for one without authentication."
     )
 
     @classmethod

@@ -14,9 +14,10 @@ expose_enum(
         Scope.TASKS_CREATE: "Create tasks, and replay those that the caller sees.",
         Scope.TASKS_CONTROL: "Cancel, reschedule, change and delete tasks.",
         Scope.SCHEDULES_WRITE: "Reserved for schedules, which this version does not have.",
-        Scope.OPERATE: "See workers, queues, task functions, tracebacks and metrics.",
-        Scope.ADMIN: "See the tasks of all owners and the audit log, and administer API tokens.",
+        Scope.OPERATE: "Read workers, queues, task functions, tracebacks and metrics.",
+        Scope.ADMIN: "Read the audit log, make and revoke API tokens, and see the tasks of all owners of the caller's "
+        "tenant, or of all tenants if it has none. The other scopes decide what it may do with these tasks.",
     },
-    description="A kind of operations that a caller may use. Which tasks it sees is another question: its own, and "
-    "with ADMIN those of all owners.",
+    description="A kind of operations that a caller may use. No scope includes another one. A caller sees its own "
+    "tasks; only ADMIN adds those of other owners.",
 )

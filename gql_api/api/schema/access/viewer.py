@@ -11,19 +11,20 @@ from gql_api.access.principal import Principal
 from gql_api.api.schema.access.scopes import Scope
 
 
-@strawberry.type(description="The caller: whom its token names, and what it may do.")
+@strawberry.type(description="The caller: its identity, and what it may do.")
 class Viewer:
     """The principal of a request."""
 
     subject: str | None = strawberry.field(
-        description="Who the caller is, and the owner of the tasks that it creates; null if the API has no "
+        description="The identity of the caller, which owns the tasks that it creates; null if the API has no "
         "authentication."
     )
     scopes: list[Scope] = strawberry.field(
-        description="The operations that the caller may use; all of them if the API has no authentication."
+        description="The kinds of operations that the caller may use; all of them if the API has no authentication."
     )
     expires_at: datetime | None = strawberry.field(
-        description="The time at which the caller's token expires, and its subscriptions end; null if it does not."
+        description="The time at which the caller's token expires and its subscriptions end; null if it does not "
+        "expire."
     )
 
     @classmethod

@@ -29,7 +29,8 @@ class CreateAccessTokenInput:
     )
     names: list[str] | None = strawberry.field(
         default=UNSET,
-        description="The token may create tasks with these names only; of yours, if your own token has a list.",
+        description="The token may create tasks with these names only. If your own token has a list too, names have to "
+        "be in both.",
     )
     metadata: JSON | None = strawberry.field(
         default=UNSET,
@@ -38,7 +39,8 @@ class CreateAccessTokenInput:
     )
     expires_in_seconds: int | None = strawberry.field(
         default=ACCESS_TOKEN_SECONDS,
-        description="The time until it expires, at most ACCESS_TOKEN_MAX_SECONDS. It never outlives your own token.",
+        description="The time until it expires: 15 minutes by default, at most ACCESS_TOKEN_MAX_SECONDS. It never "
+        "outlives your own token.",
     )
 
     def grant_input(self) -> GrantInput:
@@ -60,10 +62,12 @@ class CreateApiTokenInput:
 
     name: str = strawberry.field(description="What the token is for, at most 255 characters.")
     subject: str = strawberry.field(
-        description="Who its holder is: the owner of the tasks that it creates, and whose tasks it sees."
+        description="The subject that its holder acts as: it owns the tasks that the token creates, and the token sees "
+        "the tasks that it owns."
     )
     tenant: str | None = strawberry.field(
-        default=UNSET, description="The tenant of the subject; your own if you have one."
+        default=UNSET,
+        description="The tenant of the subject; yours by default. If you have one, you cannot name another.",
     )
     scopes: list[Scope] = strawberry.field(description="What the token may be used for; only scopes that you have.")
     filter: TaskFilter | None = strawberry.field(
@@ -90,8 +94,8 @@ class CreateApiTokenInput:
     )
     expires_in_seconds: int | None = strawberry.field(
         default=DEFAULT_SECONDS,
-        description="The time until it expires; 90 days by default, null for never. With an API token or an access "
-        "token of your own it never outlives that.",
+        description="The time until it expires; 90 days by default, null for never. If you call with an API token or "
+        "an access token, the new one does not outlive that.",
     )
 
     def new_token(self) -> NewToken:

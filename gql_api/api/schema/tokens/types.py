@@ -21,15 +21,19 @@ from gql_api.registry.api_tokens import StoredToken
 _USER_ERRORS = "Why nothing was done, for reasons that the caller can correct; empty on success."
 
 
-@strawberry.type(description="An API token, without its secret, which the API does not have.")
+@strawberry.type(description="An API token. Its secret is not part of it: the API stores only a hash.")
 class ApiToken:
     """A stored token."""
 
-    id: strawberry.ID = strawberry.field(description="The public part, with which the token begins.")
+    id: strawberry.ID = strawberry.field(
+        description="The part of the token that is not secret: the token begins with it."
+    )
     name: str = strawberry.field(description="What the token is for.")
-    subject: str = strawberry.field(description="Who its holder is.")
+    subject: str = strawberry.field(
+        description="The subject that its holder acts as, which owns the tasks that the token creates."
+    )
     tenant: str | None = strawberry.field(description="The tenant of the subject; null without one.")
-    scopes: list[Scope] = strawberry.field(description="What it may be used for.")
+    scopes: list[Scope] = strawberry.field(description="The kinds of operations that it may be used for.")
     filter: JSON | None = strawberry.field(
         description="The filter of the tasks that it sees, in the form of the input TaskFilter; null without one."
     )
@@ -49,12 +53,14 @@ class ApiToken:
     created_at: datetime = strawberry.field(
         description="When the token was made, by the clock of the process that made it."
     )
-    created_by: str | None = strawberry.field(description="The subject who made it; null when the command line did.")
-    expires_at: datetime | None = strawberry.field(description="When it expires; null for never.")
-    last_used_at: datetime | None = strawberry.field(
-        description="When it was last used, to about a minute; null when it never was."
+    created_by: str | None = strawberry.field(
+        description="The subject that made it; null if it was made on the command line."
     )
-    revoked_at: datetime | None = strawberry.field(description="When it was revoked; null while it is not.")
+    expires_at: datetime | None = strawberry.field(description="When it expires; null if it does not.")
+    last_used_at: datetime | None = strawberry.field(
+        description="When it was last used, to about a minute; null if it was never used."
+    )
+    revoked_at: datetime | None = strawberry.field(description="When it was revoked; null while it is not revoked.")
 
     @classmethod
     def of(cls, token: StoredToken) -> Self:
