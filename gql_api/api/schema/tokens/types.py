@@ -145,6 +145,11 @@ class CreateApiTokenPayload:
     )
     user_errors: list[UserError] = strawberry.field(default_factory=list, description=_USER_ERRORS)
 
+    @property
+    def audit_target(self) -> str | None:
+        """The id of the new token, by which the audit log names it."""
+        return None if self.api_token is None else self.api_token.id
+
 
 @strawberry.type(description="The result of revoking an API token.")
 class RevokeApiTokenPayload:
