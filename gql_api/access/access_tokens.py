@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,7 +47,7 @@ class OversizedTokenError(ValueError):
 class AccessToken:
     """A new access token, and when it expires."""
 
-    text: str
+    text: str = field(repr=False)
     expires_at: datetime
 
 
