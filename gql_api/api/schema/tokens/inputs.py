@@ -91,7 +91,7 @@ class CreateApiTokenInput:
     expires_in_seconds: int | None = strawberry.field(
         default=DEFAULT_SECONDS,
         description="The time until it expires; 90 days by default, null for never. With an API token or an access "
-        "token of your own it never outlives that.",
+        "token of your own it expires with that at the latest.",
     )
 
     def new_token(self) -> NewToken:
