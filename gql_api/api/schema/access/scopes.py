@@ -10,8 +10,8 @@ __all__ = ["Scope"]
 expose_enum(
     Scope,
     {
-        Scope.TASKS_READ: "Read and watch tasks.",
-        Scope.TASKS_CREATE: "Create and replay tasks.",
+        Scope.TASKS_READ: "Read and watch tasks, with their results and logs.",
+        Scope.TASKS_CREATE: "Create tasks, and repeat existing ones.",
         Scope.TASKS_CONTROL: "Cancel, reschedule, change and delete tasks.",
         Scope.SCHEDULES_WRITE: "Reserved for schedules, which this version does not have.",
         Scope.OPERATE: "See workers, queues, task functions, tracebacks and metrics.",
