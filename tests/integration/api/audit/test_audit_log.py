@@ -342,6 +342,18 @@ async def test_the_retention_is_that_of_the_setting(front: Front, collection: Co
     assert len(collection.index_information()) == len(entries.INDEXES) + 2
 
 
+async def test_the_log_of_a_parent_application_has_its_indexes(front: Front, collection: Collection[Document]) -> None:
+    """Callers that the parent has authenticated have entries too, which must not stay for ever."""
+    assert not front.services.authenticator.is_required
+    assert collection.name not in collection.database.list_collection_names()
+    await ask_as(front, _ANN, 'mutation { cancelTask(id: "t") { task { id } } }')
+
+    async def is_prepared() -> bool:
+        return any("expireAfterSeconds" in index for index in collection.index_information().values())
+
+    await wait_until_async(is_prepared)
+
+
 async def test_a_user_without_the_right_to_create_indexes_goes_on(
     front: Front, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
