@@ -160,8 +160,9 @@ async def open_services(
             revocations=issued_tokens.revocations,
             authenticator=authenticator,
         )
-        if services.authenticator.is_required:
-            await stack.enter_async_context(background(services.audit.prepare))
+        audit = services.audit
+        prepare = audit.prepare if services.authenticator.is_required else audit.prepare_when_used
+        await stack.enter_async_context(background(prepare))
         async with executions, Watchdog(settings.event_loop_block_seconds):
             yield services
 

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,7 +48,7 @@ class AccessToken:
     """A new access token, with its id, and when it expires."""
 
     id: str
-    text: str
+    text: str = field(repr=False)
     expires_at: datetime
 
 

@@ -19,8 +19,8 @@ def settings_for(settings: Settings, host: str) -> Settings:
     if not settings.may_be_reached_by_others:
         raise SettingsError(
             f"the API has no authentication, and others may reach {host or 'all addresses'}: set JWT_JWKS_URL, "
-            "JWT_SECRET, ACCESS_SECRET or AUTHENTICATE, or AUTH=none and ALLOW_UNAUTHENTICATED=yes if only trusted "
-            "clients can reach it, or listen on 127.0.0.1"
+            "JWT_SECRET, API_TOKENS, ACCESS_SECRET or AUTHENTICATE, or AUTH=none and ALLOW_UNAUTHENTICATED=yes if only "
+            "trusted clients can reach it, or listen on 127.0.0.1"
         )
     if "allowed_hosts" not in settings.model_fields_set:
         raise SettingsError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -56,6 +57,7 @@ class AuditLog:
         self._entries = store.database.get_collection(entries.AUDIT_LOG, codec_options=CODEC)
         self._clock = _Clock(store)
         self._retention_days = retention_days
+        self._is_used = asyncio.Event()
         # Not reads, but the same: the entries that arrive during an insert are the next one.
         self._inserts: BatchedReads[Document, None] = BatchedReads(self._insert)
 
@@ -83,9 +85,19 @@ class AuditLog:
                 error,
             )
 
+    async def prepare_when_used(self) -> None:
+        """Do the same once there is an entry: an application that mounts the API may authenticate its callers itself.
+
+        Raises:
+            PyMongoError: MongoDB does not answer; call again.
+        """
+        await self._is_used.wait()
+        await self.prepare()
+
     @shielded
     async def record(self, entry: AuditEntry) -> None:
         """Append an entry, even if the caller is cancelled. A failure is logged, with the entry, and counted."""
+        self._is_used.set()
         document = entries.document(entry)
         try:
             await self._inserts.load(document)

@@ -87,9 +87,21 @@ class CustomAuthentication:
             result = await asyncio.get_running_loop().run_in_executor(self._threads, self._function, headers)
         if inspect.isawaitable(result):
             result = await result
-        if result is not None and not isinstance(result, Principal):
-            raise TypeError(f"AUTHENTICATE has to return a Principal or None, not {type(result).__name__}")
-        return result
+        if result is not None:
+            _check(result)
+        return result  # type: ignore[no-any-return] # checked
+
+
+def _check(result: object) -> None:
+    if not isinstance(result, Principal):
+        raise TypeError(f"AUTHENTICATE has to return a Principal or None, not {type(result).__name__}")
+    # A caller without a subject has no quotas, and shares the idempotency keys of an API without authentication.
+    if not isinstance(result.subject, str) or not result.subject:
+        raise TypeError("AUTHENTICATE has to return a Principal whose subject is a text, or None")
+    if not isinstance(result.scopes, frozenset):
+        raise TypeError(
+            f"AUTHENTICATE: the scopes of a Principal are a frozenset, not a {type(result.scopes).__name__}"
+        )
 
 
 def _has_expired(principal: Principal) -> bool:

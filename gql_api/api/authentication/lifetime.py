@@ -43,7 +43,7 @@ class TokenLifetime:
         if self.expires_at < math.inf:
             self._wait()
         token_id = self._principal.token_id
-        if token_id is not None and self._revocations is not None:
+        if token_id is not None and self._revocations is not None and not self._has_ended:
             self._unwatch = self._revocations.watch(token_id, lambda: self._end(REVOKED))
 
     def stop(self) -> None:

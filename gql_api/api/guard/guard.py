@@ -39,8 +39,9 @@ _WRONG_ORIGIN = (
 _EXPOSED = (
     403,
     (
-        "The API has no authentication and answers on loopback only: set JWT_JWKS_URL, JWT_SECRET, ACCESS_SECRET or "
-        "AUTHENTICATE, or AUTH=none and ALLOW_UNAUTHENTICATED=yes to open it to all who can reach this address"
+        "The API has no authentication and answers on loopback only: set JWT_JWKS_URL, JWT_SECRET, API_TOKENS, "
+        "ACCESS_SECRET or AUTHENTICATE, or AUTH=none and ALLOW_UNAUTHENTICATED=yes to open it to all who can reach "
+        "this address"
     ),
 )
 

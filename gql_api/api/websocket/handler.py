@@ -226,6 +226,8 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         if self._closing is not None:
             await cancelled([self._closing])
         try:
+            if is_over:
+                self._end_all_but_mutations()  # the clock may have been set forward, and no timer has ended them
             # The mutations of a client that was let in are wanted, even if it may not see their results.
             if is_over and (tasks := [each.task for each in self.operations.values() if each.task is not None]):
                 await asyncio.wait(tasks)
@@ -239,21 +241,25 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
 
     def _begin_lifetime(self, principal: Principal) -> None:
         identify_requester(principal)
+        if self._lifetime is not None:  # of the handshake; the client is the same
+            self._lifetime.stop()
         self._lifetime = TokenLifetime(principal, self.context.services.revocations, self._end_lifetime)
-        if principal.expires_at is not None:
-            self._writer.deadline = self._lifetime.expires_at
+        self._writer.deadline = None if principal.expires_at is None else self._lifetime.expires_at
         self._lifetime.start()
 
     def _end_lifetime(self, reason: str) -> None:
         """Send nothing from now on, end all operations but mutations, and close the socket."""
         has_read = self._writer.stop()
-        for operation_id, operation in list(self.operations.items()):
-            if not self._is_mutation(operation):
-                self._end_operation(operation_id)
+        self._end_all_but_mutations()
         if has_read:
             self._begin_to_close(_FORBIDDEN, reason)
         else:  # a close frame would come behind what is still to be sent
             self._writer.abort()
+
+    def _end_all_but_mutations(self) -> None:
+        for operation_id, operation in list(self.operations.items()):
+            if not self._is_mutation(operation):
+                self._end_operation(operation_id)
 
     def _is_mutation(self, operation: handlers.Operation[Context, None]) -> bool:
         node = self.context.documents.operation(operation.query, operation.operation_name)

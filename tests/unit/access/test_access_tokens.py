@@ -42,6 +42,7 @@ def test_a_token_carries_its_grant() -> None:
     assert principal.expires_at == token.expires_at
     assert str(principal.token_id).startswith("gqa_")
     assert is_access_token(token.text)
+    assert token.text not in repr(token)
 
 
 def test_a_token_names_the_one_it_was_made_with() -> None:

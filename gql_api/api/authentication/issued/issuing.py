@@ -59,7 +59,7 @@ class TokenIssuer:
     async def create_api_token(self, new: NewToken, asked: GrantInput, principal: Principal) -> tuple[StoredToken, str]:
         """Make an API token and store its hash; return it as stored, and the token itself.
 
-        A token of the API's own, unlike an administrator who logged in elsewhere, makes none that lives longer: the
+        A token of the API's own, unlike an administrator who logged in elsewhere, makes none that expires later: the
         holder of a stolen one would otherwise keep access.
 
         Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from pymongo import ReadPreference
 from pymongo.errors import DuplicateKeyError
 
 from gql_api.api.store.limiter import limited
@@ -22,7 +23,8 @@ class TokenStore:
 
     def __init__(self, store: TaskStore) -> None:
         self.limiter = store.limiter
-        self._tokens = store.database[api_tokens.COLLECTION]
+        # Whatever MONGODB_URL says: a secondary may not know yet that a token is revoked.
+        self._tokens = store.database.get_collection(api_tokens.COLLECTION, read_preference=ReadPreference.PRIMARY)
 
     @limited
     async def create(self, token: StoredToken) -> None:

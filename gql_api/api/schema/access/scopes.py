@@ -10,8 +10,8 @@ __all__ = ["Scope"]
 expose_enum(
     Scope,
     {
-        Scope.TASKS_READ: "Read tasks and their logs, and watch them live.",
-        Scope.TASKS_CREATE: "Create tasks, and replay those that the caller sees.",
+        Scope.TASKS_READ: "Read and watch tasks, with their results and logs.",
+        Scope.TASKS_CREATE: "Create tasks, and repeat existing ones.",
         Scope.TASKS_CONTROL: "Cancel, reschedule, change and delete tasks.",
         Scope.SCHEDULES_WRITE: "Reserved for schedules, which this version does not have.",
         Scope.OPERATE: "Read workers, queues, task functions, tracebacks and metrics.",

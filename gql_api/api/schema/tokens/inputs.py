@@ -95,7 +95,7 @@ class CreateApiTokenInput:
     expires_in_seconds: int | None = strawberry.field(
         default=DEFAULT_SECONDS,
         description="The time until it expires; 90 days by default, null for never. If you call with an API token or "
-        "an access token, the new one does not outlive that.",
+        "an access token, the new one expires with that at the latest.",
     )
 
     def new_token(self) -> NewToken:

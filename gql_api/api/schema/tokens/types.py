@@ -155,7 +155,7 @@ class CreateApiTokenPayload:
 
     @property
     def audit_target(self) -> str | None:
-        """The id of the new token, for the audit log."""
+        """The id of the new token, by which the audit log names it."""
         return None if self.api_token is None else self.api_token.id
 
 

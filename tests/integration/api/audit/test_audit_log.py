@@ -101,6 +101,21 @@ async def test_a_created_task_is_named(front: Front, announced: TaskDefinition) 
     assert await _newest(front) == _by_ann("createTask", "REFUSED", codes=["UNKNOWN_TASK_NAME"], created=0)
 
 
+async def test_a_new_api_token_is_named(front: Front) -> None:
+    """The entries of its creation and of its revocation have its id; that of a refused creation has none."""
+    create = "mutation ($input: CreateApiTokenInput!) { createApiToken(input: $input) { apiToken { id } } }"
+    wanted = {"name": "n", "subject": "s", "scopes": ["ADMIN"]}
+    made = await ask_as(front, _ADMIN, create, input=wanted)
+    assert made.data is not None
+    id_ = made.data["createApiToken"]["apiToken"]["id"]
+    assert (await _newest(front))["target"] == id_
+    await ask_as(front, _ADMIN, "mutation ($id: ID!) { revokeApiToken(id: $id) { apiToken { id } } }", id=id_)
+    assert (await _newest(front))["target"] == id_
+    await ask_as(front, _ADMIN, create, input={**wanted, "scopes": ["TASKS_READ"]})
+    refused = await _newest(front)
+    assert (refused["outcome"], refused["target"]) == ("REFUSED", None)
+
+
 async def test_many_created_tasks_are_counted(front: Front, announced: TaskDefinition) -> None:
     """The entry has the number of all, the ids of 100, and the code of a single refusal, which is not the call's."""
     good = {"name": announced.name, "kwargs": {"x": 1}}
@@ -333,6 +348,18 @@ async def test_the_retention_is_that_of_the_setting(front: Front, collection: Co
         await AuditLog(front.services.store, days).prepare()
         assert seconds() == [expected]
     assert len(collection.index_information()) == len(entries.INDEXES) + 2
+
+
+async def test_the_log_of_a_parent_application_has_its_indexes(front: Front, collection: Collection[Document]) -> None:
+    """Callers that the parent has authenticated have entries too, which must not stay for ever."""
+    assert not front.services.authenticator.is_required
+    assert collection.name not in collection.database.list_collection_names()
+    await ask_as(front, _ANN, 'mutation { cancelTask(id: "t") { task { id } } }')
+
+    async def is_prepared() -> bool:
+        return any("expireAfterSeconds" in index for index in collection.index_information().values())
+
+    await wait_until_async(is_prepared)
 
 
 async def test_a_user_without_the_right_to_create_indexes_goes_on(

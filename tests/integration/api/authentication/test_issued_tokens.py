@@ -499,3 +499,15 @@ async def test_the_texts_and_numbers_of_a_token_are_checked(door: _Door, input_:
     payload = await door.payload(_ROOT, _CREATE, input={**valid, **input_})
     assert [error["field"] for error in payload["userErrors"]] == [["input", field]]
     assert payload["token"] is None
+
+
+async def test_tokens_are_read_from_the_primary(settings: Settings) -> None:
+    """A secondary may not know yet that a token is revoked; here there is none, and no read waits for one."""
+    separator = "&" if "?" in settings.mongodb_url else "/?"
+    url = f"{settings.mongodb_url}{separator}readPreference=secondary"
+    store = TaskStore(settings.model_copy(update={"mongodb_url": url, "store_timeout_seconds": 2.0}))
+    try:
+        assert await TokenStore(store).read(["gqt_1"]) == [None]
+        assert await TokenStore(store).valid(["gqt_1"]) == set()
+    finally:
+        await store.close()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 from sockets import socket_of
-from starlette.types import Message
+from starlette.types import Message, Receive, Send
+from starlette.types import Scope as AsgiScope
 from support import served
 from tokens import Site, Tokens, with_tokens
 from websockets.asyncio.client import ClientConnection, connect
@@ -19,6 +20,7 @@ from websockets.typing import Subprotocol
 
 from gql_api.access.principal import Scope
 from gql_api.api.authentication.authenticator import TokenAuthentication
+from gql_api.api.context import PRINCIPAL
 from gql_api.api.websocket.authentication import admits_handshake
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
@@ -195,6 +197,18 @@ async def test_the_operations_of_a_socket_have_its_principal(port: int, site: Si
         query = {"query": "{ tasks(first: 9) { nodes { id } } }"}
         await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": query}))
         assert json.loads(await socket.recv())["payload"] == {"data": {"tasks": {"nodes": [{"id": "mine"}]}}}
+
+
+async def test_the_token_of_connection_init_replaces_that_of_the_handshake(site: Site, tokens: Tokens) -> None:
+    """The same client may have both; the end of the one that is not used any more does not close its socket."""
+    tokens.issue("handshake", 60)
+
+    async def parent(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await site.app({**scope, PRINCIPAL: tokens.principals["handshake"]}, receive, send)
+
+    async with socket_of(parent) as port, _open(port) as socket:
+        assert await _init(socket, {"token": "good"}) == "connection_ack"
+        assert (tokens.watchers("handshake"), tokens.watchers("good")) == (0, 1)
 
 
 async def test_limits_hold_before_authentication(settings: Settings, tokens: Tokens) -> None:

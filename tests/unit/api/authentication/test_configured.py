@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
+from gql_api.access import Principal, Scope
+from gql_api.api.authentication.authenticator import AuthenticationUnavailableError
 from gql_api.api.authentication.configured import ConfiguredAuthentication
+from gql_api.api.authentication.custom import CustomAuthentication
 from gql_api.settings import Settings, SettingsError
 
 _SECRET = "s" * 32
@@ -70,6 +75,22 @@ def test_settings_that_cannot_work_are_refused(
         _load(monkeypatch, variables)
     assert "sss" not in str(refused.value)
     assert "pass@" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "principal",
+    [
+        Principal(None, frozenset()), Principal("", frozenset()), Principal(cast("str", 7), frozenset()),
+        Principal("ann", cast("frozenset[Scope]", [Scope.ADMIN])), Principal("ann", cast("frozenset[Scope]", "ADMIN")),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_function_that_returns_half_a_principal_lets_nobody_in(principal: Principal) -> None:
+    """A caller without a subject would be taken for one of an API without authentication."""
+    authentication = CustomAuthentication(lambda _headers: principal, 5)
+    with pytest.raises(AuthenticationUnavailableError):
+        await authentication.verify({})
+    authentication.close()
 
 
 def _load(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> Settings:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from tokens import Tokens
 
 from gql_api.access.principal import ANONYMOUS, NOBODY, Principal
 from gql_api.aio.tick import TickQueue
+from gql_api.api.authentication import lifetime
 from gql_api.api.authentication.authenticator import NoAuthentication, TokenAuthentication
 from gql_api.api.context import Context
 from gql_api.api.execution.documents import DEFAULT_READER
@@ -271,3 +273,35 @@ async def test_a_running_mutation_outlives_the_token(socket: _Socket) -> None:
     assert socket.codes[-1] == 4403
     assert handler.operation_count == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_clock_that_is_set_forward_keeps_no_query(socket: _Socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that leaves then leaves nothing behind but its mutation, although no timer has ended its token."""
+    query, mutation = "{ __typename }", "mutation { createTask { created } }"
+    tokens = Tokens()
+    handler = await _accepted(socket, _Executions(), tokens, queries_per_socket=2)
+    handler.schema = cast("Any", running := _Running())
+    await handler.handle_message({**_INIT, "payload": {"token": tokens.issue("1", 60)}})
+    for id_, text in {"query": query, "mutation": mutation}.items():
+        await handler.handle_message({"type": "subscribe", "id": id_, "payload": {"query": text}})
+
+    async def run() -> bool:
+        return len(running.ended) == 2
+
+    await wait_until_async(run)
+    later = time.time() + 3600
+    monkeypatch.setattr(lifetime, "time", SimpleNamespace(time=lambda: later))
+    ending = asyncio.create_task(handler.shutdown())
+    await asyncio.wait([ending], timeout=0.05)
+    running.may_end.set()
+    await asyncio.wait_for(ending, 5)
+    assert running.ended == {query: False, mutation: True}
+
+
+def test_a_token_that_has_ended_at_the_start_is_not_watched() -> None:
+    """Nobody would end the watch."""
+    tokens, reasons = Tokens(), list[str]()
+    tokens.issue("1", -1)
+    lifetime.TokenLifetime(tokens.principals["1"], tokens, reasons.append).start()
+    assert reasons == [lifetime.EXPIRED]
+    assert tokens.watchers("1") == 0
