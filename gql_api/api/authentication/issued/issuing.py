@@ -85,9 +85,10 @@ class TokenIssuer:
 
         Raises:
             MutationRefusedError: there is no such token.
-            ClientError: the caller is no administrator.
+            ClientError: the caller is no administrator, or its token has a filter.
         """
         _check_admin(principal, "revokeApiToken")
+        _check_not_narrowed(principal, "revokeApiToken")
         is_text = values.is_text(id_)
         revoked = await self._store.revoke(id_, principal.tenant, principal.subject) if is_text else None
         if revoked is None:
@@ -100,9 +101,10 @@ class TokenIssuer:
         """Read the API tokens of the caller's tenant, the newest first.
 
         Raises:
-            ClientError: the caller is no administrator.
+            ClientError: the caller is no administrator, or its token has a filter.
         """
         _check_admin(principal, "apiTokens")
+        _check_not_narrowed(principal, "apiTokens")
         return await self._store.page(principal.tenant, size, after)
 
 
@@ -130,3 +132,8 @@ def _check_admin(principal: Principal, field: str) -> None:
     _subject_of(principal, field)
     if not principal.has(Scope.ADMIN):
         raise ClientError(f"{field} needs the scope ADMIN", FORBIDDEN)
+
+
+def _check_not_narrowed(principal: Principal, field: str) -> None:
+    if principal.filter is not None:
+        raise ClientError(f"{field}: a token with a filter cannot manage the tokens of others", FORBIDDEN)

@@ -101,21 +101,6 @@ async def test_a_created_task_is_named(front: Front, announced: TaskDefinition) 
     assert await _newest(front) == _by_ann("createTask", "REFUSED", codes=["UNKNOWN_TASK_NAME"], created=0)
 
 
-async def test_a_new_api_token_is_named(front: Front) -> None:
-    """The entries of its creation and of its revocation have its id; that of a refused creation has none."""
-    create = "mutation ($input: CreateApiTokenInput!) { createApiToken(input: $input) { apiToken { id } } }"
-    wanted = {"name": "n", "subject": "s", "scopes": ["ADMIN"]}
-    made = await ask_as(front, _ADMIN, create, input=wanted)
-    assert made.data is not None
-    id_ = made.data["createApiToken"]["apiToken"]["id"]
-    assert (await _newest(front))["target"] == id_
-    await ask_as(front, _ADMIN, "mutation ($id: ID!) { revokeApiToken(id: $id) { apiToken { id } } }", id=id_)
-    assert (await _newest(front))["target"] == id_
-    await ask_as(front, _ADMIN, create, input={**wanted, "scopes": ["TASKS_READ"]})
-    refused = await _newest(front)
-    assert (refused["outcome"], refused["target"]) == ("REFUSED", None)
-
-
 async def test_many_created_tasks_are_counted(front: Front, announced: TaskDefinition) -> None:
     """The entry has the number of all, the ids of 100, and the code of a single refusal, which is not the call's."""
     good = {"name": announced.name, "kwargs": {"x": 1}}

@@ -33,6 +33,7 @@ from gql_api.api.context import PRINCIPAL, context_of
 from gql_api.api.schema.build import schema
 from gql_api.api.store.tasks import TaskStore
 from gql_api.app import create_app, open_services
+from gql_api.query.filter import TaskFilter
 from gql_api.record.reads import CODEC, Document
 from gql_api.registry import api_tokens
 from gql_api.registry.api_tokens import StoredToken
@@ -441,6 +442,14 @@ async def test_the_audit_log_names_new_tokens(door: _Door) -> None:
     targets = {node["operation"]: node["target"] for node in (await door.payload(_ROOT, log))["nodes"]}
     assert targets.keys() == {"createApiToken", "createAccessToken"}
     assert set(targets.values()) == ids
+
+
+async def test_an_administrator_with_a_filter_does_not_manage_tokens(door: _Door) -> None:
+    """Its token sees some tasks only, and is no key to the tokens of all others."""
+    narrow = Principal("ada", ALL_SCOPES, filter=TaskFilter(names=["add"]))
+    for document, variables in ((_REVOKE, {"id": "x"}), (_LIST, {})):
+        message, code = await door.refusal(narrow, document, **variables)
+        assert ("filter" in message, code) == (True, "FORBIDDEN")
 
 
 async def test_only_administrators_manage_tokens(door: _Door) -> None:
