@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -47,6 +47,8 @@ from gql_api.dispatch import Dispatcher
 from gql_api.settings import Settings, SettingsError
 from gql_api.telemetry.middleware import CountRequests
 from gql_api.telemetry.watchdog import Watchdog
+
+_REDIS_CONNECTIONS = 32
 
 
 def create_app(settings: Settings | None = None, authenticator: Authenticator | None = None) -> Starlette:
@@ -117,7 +119,15 @@ async def open_services(
     BACKLOG.start(settings.unread_max_bytes)
     async with contextlib.AsyncExitStack() as stack:
         timeout = settings.store_timeout_seconds
-        redis = Redis.from_url(settings.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout)
+        # Calls wait for a connection: redis-py's other pool fails above its maximum, and their events would be lost.
+        pool = BlockingConnectionPool.from_url(
+            settings.redis_url,
+            max_connections=_REDIS_CONNECTIONS,
+            timeout=timeout,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+        )
+        redis = Redis.from_pool(pool)
         stack.push_async_callback(redis.aclose)
         store = TaskStore(settings)
         stack.push_async_callback(store.close)
