@@ -54,6 +54,9 @@ _REDIS_CONNECTIONS = 32
 def create_app(settings: Settings | None = None, authenticator: Authenticator | None = None) -> Starlette:
     """Build the application. Connections are opened by its lifespan and closed in reverse.
 
+    Without authentication it answers on loopback only, unless the settings allow more: only the server knows where it
+    listens. A parent application may have put a principal into the scope of a request.
+
     Args:
         settings: read from the environment by default.
         authenticator: decides who calls, in place of what the settings describe.
@@ -61,12 +64,8 @@ def create_app(settings: Settings | None = None, authenticator: Authenticator | 
     Raises:
         SettingsError: a variable has a value that cannot work.
     """
-    return _create(settings or Settings.load(), authenticator)
-
-
-def _create(
-    settings: Settings, authenticator: Authenticator | None = None, *, loopback_only: bool = False
-) -> Starlette:
+    settings = settings or Settings.load()
+    loopback_only = authenticator is None and not settings.may_be_reached_by_others
     documents = _documents(settings)
     authentication = ConfiguredAuthentication(settings, authenticator)
     graphql = GraphQLView(settings)
@@ -197,8 +196,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = Settings.load_or_exit()
     try:
-        # Only the server knows where it listens. A parent that mounts create_app() may authenticate its clients itself.
-        app = globals()["app"] = _create(settings, loopback_only=not settings.may_be_reached_by_others)
+        app = globals()["app"] = create_app(settings)
     except SettingsError as error:
         raise SystemExit(f"Error: {error}") from None
     return app

@@ -12,6 +12,7 @@ from starlette.routing import Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gql_api.addresses import is_loopback
+from gql_api.api.context import PRINCIPAL
 from gql_api.api.execution.encoding import encode
 from gql_api.api.guard.hosts import Hosts
 from gql_api.api.guard.origins import Origins, path_of
@@ -53,7 +54,8 @@ class Guard:
         app: the application behind it.
         hosts: the hosts that requests may name.
         origins: the origins from which browsers may send requests.
-        loopback_only: refuse what arrives at another address of this machine than loopback.
+        loopback_only: refuse what arrives at another address of this machine than loopback, unless a parent application
+            has authenticated the client.
     """
 
     def __init__(self, app: ASGIApp, hosts: Hosts, origins: Origins, *, loopback_only: bool = False) -> None:
@@ -81,7 +83,7 @@ class Guard:
             if name in _READ:
                 found.setdefault(name, []).append(value)
         hosts, path = found.get(_HOST, []), path_of(scope)
-        if self._loopback_only and _is_exposed(scope):
+        if self._loopback_only and PRINCIPAL not in scope and _is_exposed(scope):
             return _EXPOSED
         if not self._hosts.allows(hosts, path):
             return _WRONG_HOST

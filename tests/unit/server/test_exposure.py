@@ -5,9 +5,12 @@ from __future__ import annotations
 import httpx
 import pytest
 from click.testing import CliRunner
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import gql_api.app
+from gql_api.access.principal import Principal
+from gql_api.api.authentication.authenticator import NoAuthentication
+from gql_api.api.context import PRINCIPAL
 from gql_api.cli.main import main
 from gql_api.server.exposure import settings_for
 from gql_api.settings import Settings, SettingsError
@@ -80,9 +83,16 @@ async def test_another_server_is_not_opened_by_accident(
     assert await _status(_app(monkeypatch), address) == 200
 
 
-async def test_an_application_that_mounts_the_api_decides_by_itself() -> None:
-    """It may authenticate its clients, and listens where it wants."""
-    assert await _status(gql_api.app.create_app(Settings()), "10.0.0.5") == 200
+async def test_an_application_that_mounts_the_api_does_not_open_it_by_accident() -> None:
+    """It authenticates its clients itself, or has to say that it needs not."""
+    app = gql_api.app.create_app(Settings())
+
+    async def parent(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, PRINCIPAL: Principal("alice", frozenset())}, receive, send)
+
+    assert await _status(app, "10.0.0.5") == 403
+    assert await _status(parent, "10.0.0.5") == 200
+    assert await _status(gql_api.app.create_app(Settings(), NoAuthentication()), "10.0.0.5") == 200
 
 
 def _open(monkeypatch: pytest.MonkeyPatch) -> None:
