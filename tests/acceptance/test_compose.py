@@ -178,7 +178,8 @@ def stack(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
 def _make_token(environment: Mapping[str, str]) -> str:
     """Run the command of the docs that makes the first token."""
     (command,) = re.findall(r"exec -T api (gql-api token create [^)]*)\)", (ROOT / "docs" / "deploy.md").read_text())
-    made = subprocess.run(shlex.split(command), env=environment, capture_output=True, text=True, check=True)
+    words = shlex.split(command.replace("\\\n", ""))
+    made = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
     return made.stdout.strip()
 
 
