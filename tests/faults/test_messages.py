@@ -38,8 +38,9 @@ def test_late_messages_cost_a_retry_no_attempt(site: Site) -> None:
     """Retries without a countdown run as often as they were asked for, whatever messages come between them."""
     site.worker("worker", "-c", "1")
     task_id = site.record("retry_once", 0.0)
+    first = site.task(task_id)  # read before it starts: its messages follow no attempt
     for _ in range(4):
-        site.publish(task_id)
+        site.publish_message(first)
     task = site.finished(task_id)
     _wait_until_taken(site)
     assert (task.result, task.attempts, site.runs("begin")[task_id]) == ("retried", 2, 2)
