@@ -168,9 +168,10 @@ def _check(event: Document, omitted: object, *, is_deletion: bool) -> None:
         ValueError: a field does not fit.
     """
     # The event of a deletion has only those fields of the last record that filters read.
-    misfit = rules.CORE.first_misfit(event) or (
-        rules.IN_EVENTS.misfit_among_present(event) if is_deletion else rules.IN_EVENTS.first_misfit(event)
-    )
+    if is_deletion:
+        misfit = rules.CORE.first_misfit(event) or rules.IN_EVENTS.misfit_among_present(event)
+    else:
+        misfit = rules.IN_EVENTS.first_misfit(event)
     if misfit is not None:
         raise rules.MisfitError(event.get(fields.ID), misfit)
     if not isinstance(omitted, list) or not all(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
 
 from gql_api.telemetry.counters import REFUSED_EVENTS
 
@@ -17,16 +15,14 @@ _MAX_KINDS = 100
 _logged: set[str] = set()
 
 
-@contextlib.contextmanager
-def contained(channel: str) -> Iterator[None]:
-    """Count an exception in the block, and log the first of its kind: the messages after this one are delivered."""
-    try:
-        yield
-    except Exception as error:
-        REFUSED_EVENTS.inc()
-        cause = error.__cause__ or error
-        kind = type(cause).__name__
-        if kind not in _logged and len(_logged) < _MAX_KINDS:
-            _logged.add(kind)
-            message = "A message on the channel %s was refused, and others like it are only counted: %s"
-            logger.warning(message, ascii(channel), error, exc_info=True)
+def note_refusal(channel: str, error: Exception) -> None:
+    """Count the exception that a message has caused, and log the first of its kind.
+
+    The caller goes on: the messages after this one are delivered.
+    """
+    REFUSED_EVENTS.inc()
+    kind = type(error.__cause__ or error).__name__
+    if kind not in _logged and len(_logged) < _MAX_KINDS:
+        _logged.add(kind)
+        message = "A message on the channel %s was refused, and others like it are only counted: %s"
+        logger.warning(message, ascii(channel), error, exc_info=error)

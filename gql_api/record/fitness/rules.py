@@ -154,21 +154,20 @@ class Fitness:
         return {"bsonType": "object", "required": required, "properties": dict(self.rules)}
 
     def first_misfit(self, document: Mapping[str, Any]) -> Misfit | None:
-        """Return the first field that breaks its rule; None for a document that fits."""
-        for name, accepts in self._checks:
-            value = document.get(name)
-            if not accepts(value):
-                return Misfit(name, _problem(value, self.rules[name]))
-        return None
+        """Return a field that breaks its rule; None for a document that fits."""
+        if not self._required <= document.keys():
+            name = next(name for name in self.rules if name in self._required and name not in document)
+            return Misfit(name, _problem(None, self.rules[name]))
+        return self.misfit_among_present(document)
 
     def misfits(self, document: Mapping[str, Any]) -> list[Misfit]:
         """Return all fields that break their rules."""
-        broken = [name for name, accepts in self._checks if not accepts(document.get(name))]
+        broken = [name for name, accepts in self._checks.items() if not accepts(document.get(name))]
         return [Misfit(name, _problem(document.get(name), self.rules[name])) for name in broken]
 
     def fits(self, name: str, value: Any) -> bool:
         """Return whether a value keeps the rule for a field."""
-        return dict(self._checks)[name](value)
+        return self._checks[name](value)
 
     @property
     def optional(self) -> set[str]:
@@ -177,14 +176,20 @@ class Fitness:
 
     def misfit_among_present(self, document: Mapping[str, Any]) -> Misfit | None:
         """Do the same as :meth:`first_misfit`, but for the fields that the document has."""
-        for name, accepts in self._checks:
-            if name in document and not accepts(document[name]):
-                return Misfit(name, _problem(document[name], self.rules[name]))
+        find = self._checks.get
+        for name, value in document.items():
+            accepts = find(name)
+            if accepts is not None and not accepts(value):
+                return Misfit(name, _problem(value, self.rules[name]))
         return None
 
     @cached_property
-    def _checks(self) -> list[tuple[str, Callable[[Any], bool]]]:
-        return [(name, _check(rule, may_be_absent=name not in _MUST_EXIST)) for name, rule in self.rules.items()]
+    def _required(self) -> frozenset[str]:
+        return frozenset(self.rules) & _MUST_EXIST
+
+    @cached_property
+    def _checks(self) -> dict[str, Callable[[Any], bool]]:
+        return {name: _check(rule, may_be_absent=name not in _MUST_EXIST) for name, rule in self.rules.items()}
 
 
 @lru_cache(1000)
