@@ -62,9 +62,15 @@ def database(environment: dict[str, str]) -> Iterator[Database[Document]]:
 
 @pytest.fixture
 def unseen(database: Database[Document]) -> Callable[[], int]:
-    """Return a function that counts the records of the function, among Celery's internal ones too."""
-    query = {"name": "task_modules.unseen"}
-    return lambda: sum(database[name].count_documents(query) for name in (fields.TASKS, fields.INTERNAL_TASKS))
+    """Return a function that counts the function's new records, among Celery's internal ones too."""
+
+    def count() -> int:
+        query = {"name": "task_modules.unseen"}
+        return sum(database[name].count_documents(query) for name in (fields.TASKS, fields.INTERNAL_TASKS))
+
+    # A sender that does not know the function, in another test, makes a record.
+    before = count()
+    return lambda: count() - before
 
 
 @pytest.fixture
