@@ -79,6 +79,20 @@ def test_a_killed_pool_process_gives_its_task_back_at_once(site: Site) -> None:
     assert worker.process.poll() is None
 
 
+def test_a_new_pool_process_does_not_wait_for_a_thread_of_the_main_process(site: Site) -> None:
+    """A process that replaces a killed one sends tasks, though a thread held the lock of publishing at the fork."""
+    hold, held = site.folder / "lock.hold", site.folder / "lock.held"
+    site.worker("worker", "-c", "1", environment={**_LONG, "HOLD_LOCK": str(hold)})
+    site.finished(site.send("work"))
+    pid = int((site.folder / "executions").read_text().split()[3])
+    hold.touch()
+    wait_until(held.exists)
+    os.kill(pid, signal.SIGKILL)
+    sent = site.finished(site.send("send_work"), 20)
+    assert sent.status is Status.SUCCESS
+    assert site.finished(str(sent.result), 20).status is Status.SUCCESS
+
+
 def test_a_poison_task_stops(site: Site) -> None:
     """A task that takes its process down each time fails after MAX_LOST_ATTEMPTS, and others run."""
     site.worker("worker", environment=_LONG)

@@ -52,6 +52,12 @@ _INTERNALS = {
         "revoke(task_id, destination, terminate, signal, kwargs)": "revoke also ends the record of a task",
         "purge(connection)": "purge also ends the records of the tasks",
     },
+    ("celery", "celery.utils.dispatch.signal:Signal", "worker/state"): {
+        "lock": "a forked process has locks of its own",
+    },
+    ("kombu", "kombu.utils.objects:cached_property", "worker/state"): {
+        "lock": "a forked process has locks of its own",
+    },
     ("celery", "celery.app.base:Celery", "adopt.py"): {
         "amqp_cls": "tasks are recorded before they are sent",
         "backend_cls": "our result backend is used whatever is configured",

@@ -19,6 +19,7 @@ from gql_api.worker.attempts.time_limits import bounds, is_function_running, poo
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.state import cancellation, tracebacks
 from gql_api.worker.state.attempt import attempt_of
+from gql_api.worker.state.forks import renew_locks
 from gql_api.worker.state.process import RUN, background_thread, become_worker, has_pool_processes
 from gql_api.worker.store.connections import Connections
 from gql_api.worker.store.tasks import Store
@@ -50,6 +51,7 @@ class Leases(bootsteps.StartStopStep):
             bounds.use(parent.app.backend.settings)
         cover(parent.app, default_time_limit=parent.time_limit)
         if has_processes:
+            renew_locks()
             parent.time_limit = None
         if isinstance(parent.app.backend, Backend):
             attach(parent.app.backend)

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from celery import chain, chord, group, shared_task
 from celery.exceptions import Ignore, Reject, WorkerShutdown
+from celery.signals import before_task_publish, worker_ready
 
 from gql_api.worker.app.task import Task
 
@@ -343,3 +345,30 @@ def unseen(self: Task, way: str = "return", file: str = "") -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if way == "hang":
             time.sleep(600)
+
+
+@shared_task(bind=True)
+def send_work(self: Task) -> str:
+    """Send a task, and return its id."""
+    with _written_down(self):
+        return str(work.delay().id)
+
+
+def _receive(**kwargs: Any) -> None:
+    """Do nothing."""
+
+
+@worker_ready.connect
+def hold_lock(**kwargs: Any) -> None:  # noqa: ARG001 - the signal's arguments
+    """Let a thread of the main process hold the lock of publishing for good, as soon as there is the file HOLD_LOCK."""
+
+    def hold(file: str) -> None:
+        _wait_for(file)
+        with before_task_publish.lock:
+            Path(file).with_suffix(".held").touch()
+            threading.Event().wait()
+
+    if file := os.environ.get("HOLD_LOCK"):
+        # Celery takes the lock only if there is a receiver, as those of monitoring services.
+        before_task_publish.connect(_receive)
+        threading.Thread(target=hold, args=(file,), daemon=True).start()
