@@ -10,10 +10,10 @@ MEMBERS ?= 1
 # One package only: make lock UPGRADE="--upgrade-package celery"
 UPGRADE ?= --upgrade
 
-.PHONY: help dev test test-faults test-soak test-chaos bench bench-live check schema fmt lock clean
+.PHONY: help dev test test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery check schema fmt lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost:8000
 	@TASK_MODULES="$${TASK_MODULES:-jobs.tasks}" $(BIN)/gql-api dev
@@ -34,8 +34,17 @@ test-chaos: .venv/ready ## Inject random faults under load, and check every prom
 bench: .venv/ready ## Measure no-op tasks per second against stock Celery
 	@$(BIN)/python benchmarks/noop.py
 
+bench-http: .venv/ready ## Measure creating, reading and listing tasks against plain servers
+	@$(BIN)/python benchmarks/http_rates.py
+
 bench-live: .venv/ready ## Measure live updates against plain servers
 	@$(BIN)/python benchmarks/live.py
+
+bench-filters: .venv/ready ## Measure a thousand live lists with different filters against ten
+	@$(BIN)/python benchmarks/live_filters.py
+
+bench-recovery: .venv/ready ## Measure the recovery of waiting tasks after Redis lost their messages
+	@$(BIN)/python benchmarks/recovery.py
 
 check: .venv/ready ## Lint, types, import rules and container files
 	@$(BIN)/ruff format --check .

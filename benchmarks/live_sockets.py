@@ -13,13 +13,13 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
-SUBSCRIBE = """subscription ($id: ID!) {
+_WATCH_TASK = """subscription ($id: ID!) {
   taskUpdated(id: $id) { id name status revision isFinal createdAt updatedAt progress { current total message } }
 }"""
 _PREFIX = b"#@"
-_NUMBER = re.compile(_PREFIX + rb"(\d{8})")
+NUMBER = re.compile(_PREFIX + rb"(\d{8})")
 _PREFIX_BYTES, _NUMBER_BYTES = 2, 10
 _PING, _PONG, _TEXT = 0x89, 0x8A, 0x81
 _UNMASKED = b"\0\0\0\0"  # a mask that changes nothing
@@ -40,10 +40,19 @@ def _frame(kind: int, payload: bytes) -> bytes:
 
 
 class Socket(asyncio.Protocol):
-    """A subscriber of one task. ``last`` is the highest event number that it has received."""
+    """A subscriber of one task. ``last`` is the highest event number that it has received.
 
-    def __init__(self, task_id: str, on_event: Callable[[Socket, bytes], None]) -> None:
+    Args:
+        task_id: the task.
+        on_event: called with the bytes of every event.
+        operation: what it subscribes to; to the task by default.
+    """
+
+    def __init__(
+        self, task_id: str, on_event: Callable[[Socket, bytes], None], operation: dict[str, Any] | None = None
+    ) -> None:
         self.task_id = task_id
+        self._operation = operation or {"query": _WATCH_TASK, "variables": {"id": task_id}}
         self.last = -1
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_event = on_event
@@ -85,10 +94,9 @@ class Socket(asyncio.Protocol):
             self._is_accepted = True
             self.transport.write(_frame(_TEXT, b'{"type":"connection_init"}'))
         if b"connection_ack" in data:
-            payload = {"query": SUBSCRIBE, "variables": {"id": self.task_id}}
-            message = {"type": "subscribe", "id": "1", "payload": payload}
+            message = {"type": "subscribe", "id": "1", "payload": self._operation}
             self.transport.write(_frame(_TEXT, json.dumps(message).encode()))
-        if _NUMBER.search(data):
+        if NUMBER.search(data):
             self.begun.set_result(None)
         elif b'"error' in data:
             self.begun.set_exception(ConnectionError(data.decode(errors="replace")))
@@ -168,7 +176,7 @@ class Crowd:
 
         def receive(_socket: Socket, data: bytes) -> None:
             now = time.perf_counter()
-            took.extend(now - sent[number - first] for number in map(int, _NUMBER.findall(data)) if number >= first)
+            took.extend(now - sent[number - first] for number in map(int, NUMBER.findall(data)) if number >= first)
             if len(took) == len(prepared):
                 self._done.set()
 
@@ -191,7 +199,7 @@ class Crowd:
 
         def receive(_socket: Socket, data: bytes) -> None:
             nonlocal arrived
-            for number in map(int, _NUMBER.findall(data)):
+            for number in map(int, NUMBER.findall(data)):
                 if number >= first:
                     arrived += 1
                     if (following := next(rest, None)) is not None:
