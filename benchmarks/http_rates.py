@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,7 +31,7 @@ from http_load import Check, Load, post
 from http_sides import CREATE, GET, LIST, OURS, SIDES, TASKS, Side, Stored, default_names, sides
 from javascript import is_installable
 from pinned import Databases, databases
-from tables import Figures, table
+from tables import INTO, Figures, report, table
 
 from gql_api.cli.embedded_servers import free_port
 
@@ -161,8 +162,8 @@ class Site:
         return figures
 
 
-def run(site: Site, compared: list[Side], scenarios: list[str], rounds: int) -> None:
-    """Run the rounds and print their figures."""
+def run(site: Site, compared: list[Side], scenarios: list[str], rounds: int) -> str:
+    """Run the rounds, print their figures, and return the table of all."""
     # The pauses of a garbage collector in the load generator would look like the server's.
     gc.disable()
     found = list[dict[str, Figures]]()
@@ -171,7 +172,7 @@ def run(site: Site, compared: list[Side], scenarios: list[str], rounds: int) -> 
         figures = {side.name: site.measure(side, scenarios) for side in compared[first:] + compared[:first]}
         found.append({side.name: figures[side.name] for side in compared})
         print(f"round {number + 1}\n{table(found[-1:], OURS.name)}\n", flush=True)
-    print(f"all rounds\n{table(found, OURS.name)}")
+    return table(found, OURS.name)
 
 
 def main() -> None:
@@ -179,6 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="for each scenario")
+    parser.add_argument("--into", type=Path, help=INTO)
     parser.add_argument("--only", default=",".join(SCENARIOS), help=f"of {', '.join(SCENARIOS)}")
     parser.add_argument("--sides", default=",".join(default_names()), help=f"of {', '.join(SIDES)}")
     options = parser.parse_args()
@@ -190,7 +192,7 @@ def main() -> None:
     if not is_installable():
         print("Node.js and npm are not installed: the peer in JavaScript is left out")
     with databases() as found:
-        run(Site(found, options.seconds), sides(names), scenarios, options.rounds)
+        report(run(Site(found, options.seconds), sides(names), scenarios, options.rounds), options.into)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Live updates to a thousand WebSockets, compared with a peer in Python and, if npm is installed, one in JavaScript.
 
     python benchmarks/live.py --rounds 3
-    python benchmarks/live.py --sides ours,library-handshake
+    python benchmarks/live.py --sides gql-api,library-handshake
 
 The second compares the API with itself: a library does a part of the work there (see library_serve.py).
 
@@ -22,19 +22,21 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import uvloop
 from live_sides import OURS, SIDES, Side, channel_of, default_names, sides
 from live_sockets import Crowd, Publisher
 from pinned import Databases, databases
-from tables import Figures, table
+from tables import INTO, Figures, report, table
 
 from gql_api.cli.embedded_servers import free_port
 
 _BURST, _SINGLES = 100, 20
 _RATE, _SECONDS = 1000, 3
 _WINDOW, _WINDOW_EVENTS = 64, 10_000
+_MIN_SOCKETS = 8 * _WINDOW
 _SETTLE_SECONDS = 1.0
 
 
@@ -115,8 +117,8 @@ async def many_tasks(side: Side, site: Site) -> Figures:
     }
 
 
-async def run(site: Site, compared: list[Side], rounds: int) -> None:
-    """Run the rounds and print their figures."""
+async def run(site: Site, compared: list[Side], rounds: int) -> str:
+    """Run the rounds, print their figures, and return the table of all."""
     found = list[dict[str, Figures]]()
     for number in range(rounds):
         figures: defaultdict[str, Figures] = defaultdict(dict)
@@ -126,24 +128,25 @@ async def run(site: Site, compared: list[Side], rounds: int) -> None:
                 figures[side.name].update(await scenario(side, site))
         found.append({side.name: figures[side.name] for side in compared})
         print(f"round {number + 1}\n{table(found[-1:], OURS.name)}\n", flush=True)
-    print(f"all rounds\n{table(found, OURS.name)}")
+    return table(found, OURS.name)
 
 
 def main() -> None:
     """Start the shared servers and measure all sides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sockets", type=int, default=1000, help=f"at least {_WINDOW}")
+    parser.add_argument("--sockets", type=int, default=1000, help=f"at least {_MIN_SOCKETS}")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--into", type=Path, help=INTO)
     parser.add_argument("--sides", default=",".join(default_names()), help=f"of {', '.join(SIDES)}")
     options = parser.parse_args()
-    if options.sockets < _WINDOW:
+    if options.sockets < _MIN_SOCKETS:
         # With several events of a task under way the API merges its states, and the window would wait for ever.
-        parser.error(f"--sockets: at least {_WINDOW} allowed, got {options.sockets}")
+        parser.error(f"--sockets: at least {_MIN_SOCKETS} allowed, got {options.sockets}")
     names = options.sides.split(",")
     if OURS.name not in names or not set(names) <= SIDES.keys():
         parser.error(f"--sides: {OURS.name} and others of {', '.join(SIDES)}, got {options.sides}")
     with databases() as found:
-        uvloop.run(run(Site(found, options.sockets), sides(names), options.rounds))
+        report(uvloop.run(run(Site(found, options.sockets), sides(names), options.rounds)), options.into)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,13 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvloop
 from live_sockets import NUMBER, Socket, sequence_text
 from pinned import Databases, databases
-from tables import Figures, table
+from tables import INTO, Figures, report, table
 
 from gql_api.cli.embedded_servers import free_port
 from gql_api.record import writes
@@ -153,8 +154,8 @@ class Site:
         }
 
 
-async def run(site: Site, counts: list[int], rounds: int) -> None:
-    """Run the rounds and print their figures."""
+async def run(site: Site, counts: list[int], rounds: int) -> str:
+    """Run the rounds, print their figures, and return the table of all."""
     found = list[dict[str, Figures]]()
     base = f"{counts[0]:,} filters"
     for number in range(rounds):
@@ -162,7 +163,7 @@ async def run(site: Site, counts: list[int], rounds: int) -> None:
         figures = {count: await site.measure(count) for count in counts[first:] + counts[:first]}
         found.append({f"{count:,} filters": figures[count] for count in counts})
         print(f"round {number + 1}\n{table(found[-1:], base)}\n", flush=True)
-    print(f"all rounds\n{table(found, base)}")
+    return table(found, base)
 
 
 def main() -> None:
@@ -173,10 +174,12 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=200, help="events a second")
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--into", type=Path, help=INTO)
     options = parser.parse_args()
     with databases() as found:
         site = Site(found, options.condition, options.rate, options.seconds)
-        uvloop.run(run(site, [int(count) for count in options.filters.split(",")], options.rounds))
+        counts = [int(count) for count in options.filters.split(",")]
+        report(uvloop.run(run(site, counts, options.rounds)), options.into)
 
 
 if __name__ == "__main__":

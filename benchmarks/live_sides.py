@@ -115,7 +115,7 @@ def _serve_node(_port: int) -> list[str]:
     return ["node", str(PEERS / "graphql_ws.mjs")]
 
 
-OURS = Side("ours", _serve_ours, _fill_ours, _event_of_ours)
+OURS = Side("gql-api", _serve_ours, _fill_ours, _event_of_ours)
 STRAWBERRY = Side("Strawberry", _serve_strawberry, _fill_peer, _event_of_peer)
 NODE = Side("graphql-ws", _serve_node, _fill_peer, _event_of_peer)
 

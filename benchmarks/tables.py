@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from pathlib import Path
 
 Figures = dict[str, float]
 """The measurements of one side by name. A name with "share" in it gets no ratio."""
+
+INTO = "a document whose table with the same head is replaced"
 
 _WHOLE = 10
 _ROUNDS = 3
@@ -28,6 +31,24 @@ def table(rounds: list[dict[str, Figures]], base: str) -> str:
                 cells[place] += _spread([each[name][figure] for each in rounds])
         lines.append(f"| {figure} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def report(new: str, document: Path | None) -> None:
+    """Print the table of all rounds, and replace the one with the same head in a document, if there is one.
+
+    Raises:
+        SystemExit: the document has no such table.
+    """
+    print(f"all rounds\n{new}")
+    if document is None:
+        return
+    head = new.partition("\n")[0]
+    lines = document.read_text().split("\n")
+    if head not in lines:
+        raise SystemExit(f"{document} has no table with the head {head}")
+    start = lines.index(head)
+    end = next(place for place in range(start, len(lines)) if not lines[place].startswith("|"))
+    document.write_text("\n".join([*lines[:start], new, *lines[end:]]))
 
 
 def _spread(values: list[float]) -> str:
