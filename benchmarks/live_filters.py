@@ -16,13 +16,14 @@ import statistics
 import sys
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import uvloop
-from live_sockets import NUMBER, Socket, sequence_text
+from live_sockets import Socket, sequence_text
 from pinned import Databases, databases
 from tables import INTO, Figures, report, table
 
@@ -59,7 +60,8 @@ class Clients:
         self._port = port
         self._condition = condition
         self._number = 0
-        self._sent: dict[int, float] = {}
+        # By task, with their numbers: when those changes were made that its client has not received yet.
+        self._sent: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
         self._took: list[float] = []
         self._sockets: list[Socket] = []
 
@@ -85,16 +87,20 @@ class Clients:
         await asyncio.sleep(_PROBE_SECONDS)
 
     async def paced(self, rate: int, seconds: int) -> list[float]:
-        """Change the tasks in turn, at a rate per second, and return the seconds until the client had each change."""
-        self._took, self._sent = [], {}
+        """Change the tasks in turn, at a rate per second, and return the seconds until the client had each change.
+
+        The API merges the changes of a task that wait together: the last one brings the others.
+        """
+        self._took = []
+        self._sent.clear()
         began, count = time.perf_counter(), rate * seconds
         for place in range(count):
             await asyncio.sleep(max(0.0, began + place / rate - time.perf_counter()))
             await self._change(self._sockets[place % len(self._sockets)].task_id)
         until = time.perf_counter() + _LATEST_SECONDS
-        while self._sent:
+        while len(self._took) < count:
             if time.perf_counter() > until:
-                raise SystemExit(f"{len(self._sent)} of {count} changes did not arrive")
+                raise SystemExit(f"{count - len(self._took)} of {count} changes did not arrive")
             await asyncio.sleep(_POLL_SECONDS)
         return self._took
 
@@ -105,15 +111,14 @@ class Clients:
 
     async def _change(self, task_id: str) -> None:
         self._number += 1
-        self._sent[self._number] = time.perf_counter()
+        self._sent[task_id].append((self._number, time.perf_counter()))
         write = writes.progress(task_id, Progress(1.0, 2.0, sequence_text(self._number)))
         await asyncio.to_thread(self._store.change, write, quick=True)
 
-    def _receive(self, _socket: Socket, data: bytes) -> None:
-        now = time.perf_counter()
-        for number in map(int, NUMBER.findall(data)):
-            if (sent := self._sent.pop(number, None)) is not None:
-                self._took.append(now - sent)
+    def _receive(self, socket: Socket, _data: bytes) -> None:
+        now, sent = time.perf_counter(), self._sent[socket.task_id]
+        self._took += [now - at for number, at in sent if number <= socket.last]
+        self._sent[socket.task_id] = [each for each in sent if each[0] > socket.last]
 
 
 def _socket_maker(

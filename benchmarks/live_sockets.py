@@ -19,7 +19,7 @@ _WATCH_TASK = """subscription ($id: ID!) {
   taskUpdated(id: $id) { id name status revision isFinal createdAt updatedAt progress { current total message } }
 }"""
 _PREFIX = b"#@"
-NUMBER = re.compile(_PREFIX + rb"(\d{8})")
+_NUMBER = re.compile(_PREFIX + rb"(\d{8})")
 _PREFIX_BYTES, _NUMBER_BYTES = 2, 10
 _PING, _PONG, _TEXT = 0x89, 0x8A, 0x81
 _UNMASKED = b"\0\0\0\0"  # a mask that changes nothing
@@ -96,7 +96,7 @@ class Socket(asyncio.Protocol):
         if b"connection_ack" in data:
             message = {"type": "subscribe", "id": "1", "payload": self._operation}
             self.transport.write(_frame(_TEXT, json.dumps(message).encode()))
-        if NUMBER.search(data):
+        if _NUMBER.search(data):
             self.begun.set_result(None)
         elif b'"error' in data:
             self.begun.set_exception(ConnectionError(data.decode(errors="replace")))
@@ -176,7 +176,7 @@ class Crowd:
 
         def receive(_socket: Socket, data: bytes) -> None:
             now = time.perf_counter()
-            took.extend(now - sent[number - first] for number in map(int, NUMBER.findall(data)) if number >= first)
+            took.extend(now - sent[number - first] for number in map(int, _NUMBER.findall(data)) if number >= first)
             if len(took) == len(prepared):
                 self._done.set()
 
@@ -199,7 +199,7 @@ class Crowd:
 
         def receive(_socket: Socket, data: bytes) -> None:
             nonlocal arrived
-            for number in map(int, NUMBER.findall(data)):
+            for number in map(int, _NUMBER.findall(data)):
                 if number >= first:
                     arrived += 1
                     if (following := next(rest, None)) is not None:
