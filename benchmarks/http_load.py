@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Self, cast
 
-_CONNECTIONS = 32
+CONNECTIONS = 32
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _OK = b"HTTP/1.1 200"
@@ -48,8 +48,8 @@ class Load:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._waiting = _CONNECTIONS
-        for _ in range(_CONNECTIONS):
+        self._waiting = CONNECTIONS
+        for _ in range(CONNECTIONS):
             _, connection = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", self._port)
             self._connections.append(connection)
         return self

@@ -16,7 +16,6 @@ import gc
 import itertools
 import json
 import re
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ import httpx
 import psutil
 import uvloop
 from create import input_of
-from http_load import Check, Load, post
+from http_load import CONNECTIONS, Check, Load, post
 from http_sides import CREATE, GET, LIST, OURS, SIDES, TASKS, Side, Stored, default_names, sides
 from javascript import is_installable
 from pinned import Databases, databases
@@ -35,7 +34,6 @@ from tables import INTO, Figures, report, table
 
 from gql_api.cli.embedded_servers import free_port
 
-_SERVER_CORE, _LOAD_CORE = 0, 1
 _WARM_SECONDS = 1.0
 _INPUTS = 1_000
 _ID = re.compile(rb'"id": ?"([^"]+)"')
@@ -72,7 +70,7 @@ class Served:
                 if created["userErrors"] or created["task"]["status"] != "QUEUED":
                     raise SystemExit(str(created))
                 self.ids.append(created["task"]["id"])
-            listed = data(LIST)["tasks"]["nodes"]
+            listed = data(LIST, first=TASKS)["tasks"]["nodes"]
             times = [task["createdAt"] for task in listed]
             if {task["id"] for task in listed} != set(self.ids) or times != sorted(times, reverse=True):
                 raise SystemExit(f"the list has {len(listed)} tasks, or is in another order")
@@ -105,14 +103,16 @@ def getting(server: Served) -> tuple[Iterator[bytes], Check]:
     return itertools.cycle(asked), lambda request, body: asked[request] in body
 
 
-def listing(_server: Served) -> tuple[Iterator[bytes], Check]:
-    """Return the requests that list all tasks, and the check of their answers."""
-    return itertools.repeat(_body(LIST)), lambda _request, body: body.count(b'"QUEUED"') == TASKS
+def listing(lengths: range) -> Callable[[Served], tuple[Iterator[bytes], Check]]:
+    """Return what returns the requests that list tasks, and the check of their answers."""
+    asked = {_body(LIST, first=length): length for length in lengths}
+    return lambda _: (itertools.cycle(asked), lambda request, body: body.count(b'"QUEUED"') == asked[request])
 
 
 SCENARIOS: dict[str, Callable[[Served], tuple[Iterator[bytes], Check]]] = {
     "get": getting,
-    "list": listing,
+    "list": listing(range(TASKS, TASKS + 1)),
+    "different lists": listing(range(TASKS - CONNECTIONS, TASKS)),
     "create": creating,
 }
 """The scenarios in the order of a run: the tasks that are created would lengthen what is read."""
@@ -134,7 +134,6 @@ async def measure(name: str, server: Served, seconds: float) -> Figures:
     times.sort()
     return {
         f"{name}: requests/s": len(times) / took,
-        f"{name}: median, ms": 1000 * statistics.median(times),
         f"{name}: 99th percentile, ms": 1000 * times[len(times) * 99 // 100],
         f"{name}: CPU of the server per request, µs": 1e6 * server_cpu / len(times),
         f"{name}: load generator, share of its core": own_cpu / took,

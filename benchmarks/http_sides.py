@@ -27,7 +27,7 @@ CREATE = """mutation ($input: CreateTaskInput!) {
   createTask(input: $input) { task { id status createdAt } userErrors { code message } }
 }"""
 GET = f"query ($id: ID!) {{ task(id: $id) {{ {_TASK} }} }}"
-LIST = f"query {{ tasks(first: {TASKS}) {{ nodes {{ {_TASK} }} }} }}"
+LIST = f"query ($first: Int!) {{ tasks(first: $first) {{ nodes {{ {_TASK} }} }} }}"
 
 
 @dataclass(frozen=True)

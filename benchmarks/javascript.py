@@ -17,6 +17,13 @@ def is_installable() -> bool:
 
 
 def install() -> None:
-    """Install the packages, unless those of the present lock file are installed."""
+    """Install the packages, unless those of the present lock file are installed.
+
+    Raises:
+        SystemExit: npm failed.
+    """
     if not _INSTALLED.exists() or _INSTALLED.stat().st_mtime < _LOCK.stat().st_mtime:
-        subprocess.run([shutil.which("npm") or "npm", "ci", "--silent"], cwd=PEERS, check=True)
+        print("Installing the npm packages of the peers, once", flush=True)
+        command = [shutil.which("npm") or "npm", "ci", "--loglevel=error", "--no-audit", "--no-fund"]
+        if subprocess.run(command, cwd=PEERS, check=False).returncode:
+            raise SystemExit("npm ci failed. Without Node.js: --sides gql-api,Strawberry")
