@@ -7,13 +7,15 @@ SOAK_SECONDS ?= 600
 # make test-chaos FAULTS=200 SEED=7 MEMBERS=3 DEFAULTS=1 KINDS=kill,redis
 FAULTS ?= 100
 MEMBERS ?= 1
+# make bench-http OPTIONS="--rounds 1 --seconds 2"
+OPTIONS ?=
 # One package only: make lock UPGRADE="--upgrade-package celery"
 UPGRADE ?= --upgrade
 
-.PHONY: help dev test test-faults test-soak test-chaos bench bench-live check schema fmt lock clean
+.PHONY: help dev test test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery bench-docs check schema fmt lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost:8000
 	@TASK_MODULES="$${TASK_MODULES:-jobs.tasks}" $(BIN)/gql-api dev
@@ -32,10 +34,23 @@ test-chaos: .venv/ready ## Inject random faults under load, and check every prom
 	  $(if $(SEED),--chaos-seed $(SEED)) $(if $(DEFAULTS),--chaos-defaults) $(if $(KINDS),--chaos-kinds $(KINDS))
 
 bench: .venv/ready ## Measure no-op tasks per second against stock Celery
-	@$(BIN)/python benchmarks/noop.py
+	@$(BIN)/python benchmarks/noop.py $(OPTIONS)
+
+bench-http: .venv/ready ## Measure creating, reading and listing tasks against plain servers
+	@$(BIN)/python benchmarks/http_rates.py $(OPTIONS)
 
 bench-live: .venv/ready ## Measure live updates against plain servers
-	@$(BIN)/python benchmarks/live.py
+	@$(BIN)/python benchmarks/live.py $(OPTIONS)
+
+bench-filters: .venv/ready ## Measure a thousand live lists with different filters against ten
+	@$(BIN)/python benchmarks/live_filters.py $(OPTIONS)
+
+bench-recovery: .venv/ready ## Measure the recovery of many tasks, after Redis lost their messages and others
+	@$(BIN)/python benchmarks/recovery.py $(OPTIONS)
+
+bench-docs: .venv/ready ## Run the four above, and write their tables into docs/performance.md
+	@for name in http_rates live live_filters recovery; do \
+	  $(BIN)/python benchmarks/$$name.py $(OPTIONS) --into docs/performance.md || exit; done
 
 check: .venv/ready ## Lint, types, import rules and container files
 	@$(BIN)/ruff format --check .

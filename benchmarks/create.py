@@ -64,12 +64,12 @@ def by_one_call(client: httpx.Client, tasks: int) -> None:
         raise SystemExit(answer)
 
 
-def announce(mongodb: MongodbServer) -> None:
+def announce(mongodb_url: str, database: str) -> None:
     """Announce a task definition, as a worker does."""
     schema = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
-    with MongoClient[dict[str, Any]](mongodb.url) as client:
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
         filter_, update = workers.announce(TaskDefinition("noop", schema, positional=("x",)))
-        client["gql_api"][fields.DEFINITIONS].update_one(filter_, update, upsert=True)
+        client[database][fields.DEFINITIONS].update_one(filter_, update, upsert=True)
 
 
 def timed(work: Any, *args: Any) -> float:
@@ -91,7 +91,7 @@ def main() -> None:
         stack.enter_context(running(mongodb.command(folder / "mongod.log"), dict(os.environ), folder / "log"))
         stack.enter_context(running(redis.command(), dict(os.environ), folder / "log"))
         mongodb.initiate()
-        announce(mongodb)
+        announce(mongodb.url, "gql_api")
         environment = {**os.environ, "MONGODB_URL": mongodb.url, "CELERY_BROKER_URL": redis.url}
         command = [sys.executable, "-m", "uvicorn", "gql_api.app:app", f"--port={port}", "--no-access-log"]
         stack.enter_context(running(command, environment, folder / "api.log"))

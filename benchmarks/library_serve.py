@@ -1,6 +1,6 @@
 """`gql-api serve` with a part of ours replaced by a library: a side of live.py, which shows what ours gains.
 
-    python benchmarks/live.py --sides ours,library-handshake,library-framing,library-websocket,library-pubsub
+    python benchmarks/live.py --sides gql-api,library-handshake,library-framing,library-websocket,library-pubsub
 
 `handshake`: the websockets library answers plain handshakes. `framing`: it frames each message, which uvicorn writes by
 itself. `websocket`: all of uvicorn's own HTTP and WebSocket protocols. `pubsub`: redis-py's PubSub receives events.

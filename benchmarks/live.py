@@ -1,7 +1,7 @@
 """Live updates to a thousand WebSockets, compared with a peer in Python and, if npm is installed, one in JavaScript.
 
     python benchmarks/live.py --rounds 3
-    python benchmarks/live.py --sides ours,library-handshake
+    python benchmarks/live.py --sides gql-api,library-handshake
 
 The second compares the API with itself: a library does a part of the work there (see library_serve.py).
 
@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import shutil
 import statistics
-import tempfile
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,46 +28,35 @@ import psutil
 import uvloop
 from live_sides import OURS, SIDES, Side, channel_of, default_names, sides
 from live_sockets import Crowd, Publisher
-from noop import running
+from pinned import Databases, databases
+from tables import INTO, Figures, report, table
 
-from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening
+from gql_api.cli.embedded_servers import free_port
 
-_SERVER_CORE, _SOCKETS_CORE = 0, 1
 _BURST, _SINGLES = 100, 20
 _RATE, _SECONDS = 1000, 3
 _WINDOW, _WINDOW_EVENTS = 64, 10_000
+_MIN_SOCKETS = 8 * _WINDOW
 _SETTLE_SECONDS = 1.0
-_WHOLE = 10
-
-Figures = dict[str, float]
-"""The measurements by name: milliseconds, unless the name has another unit."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """The servers that all sides share."""
+    """The databases that all sides share, and the number of sockets."""
 
-    mongodb: MongodbServer
-    redis: RedisServer
-    folder: Path
+    databases: Databases
     sockets: int
 
 
 @asynccontextmanager
 async def crowd_of(side: Side, site: Site, task_ids: list[str]) -> AsyncIterator[tuple[Crowd, psutil.Process, int]]:
     """Run a side's server with the tasks, and yield a crowd without sockets, the server's process and its port."""
-    documents = side.fill(site.mongodb.url, site.redis.url, sorted(set(task_ids)))
-    port = free_port()
-    pinned = [] if shutil.which("taskset") is None else ["taskset", "-c", str(_SERVER_CORE)]
-    environment = side.environment(site.mongodb.url, site.redis.url, port)
-    with running([*pinned, *side.command(port)], environment, site.folder / f"{side.name}.log") as started:
-        while not is_listening(port):
-            if started.poll() is not None:
-                raise SystemExit(f"{side.name} ended:\n{(site.folder / f'{side.name}.log').read_text()[-2000:]}")
-            await asyncio.sleep(0.1)
-        _, writer = await asyncio.open_connection("127.0.0.1", site.redis.port)
+    urls, port = (site.databases.mongodb_url, site.databases.redis_url), free_port()
+    documents = side.fill(*urls, sorted(set(task_ids)))
+    with site.databases.serve(side.name, side.command(port), side.environment(*urls, port), port) as process:
+        _, writer = await asyncio.open_connection("127.0.0.1", site.databases.redis_port)
         crowd = Crowd(Publisher(writer), channel_of, lambda id_, number: side.event_of(documents[id_], number))
-        yield crowd, psutil.Process(started.pid), port
+        yield crowd, process, port
         crowd.close()
         writer.close()
 
@@ -131,28 +117,8 @@ async def many_tasks(side: Side, site: Site) -> Figures:
     }
 
 
-def table(rounds: list[dict[str, Figures]]) -> str:
-    """Return a table of medians over the rounds, with the median ratio to ours in brackets."""
-    names = list(rounds[0])
-    lines = [f"| | {' | '.join(names)} |", f"|---{'|---:' * len(names)}|"]
-    for figure in rounds[0][OURS.name]:
-        cells = []
-        for name in names:
-            cell = _shown(statistics.median(each[name][figure] for each in rounds))
-            if name != OURS.name and "share" not in figure:
-                ratio = statistics.median(each[name][figure] / each[OURS.name][figure] for each in rounds)
-                cell += f" ({_shown(ratio)}x)"
-            cells.append(cell)
-        lines.append(f"| {figure} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _shown(number: float) -> str:
-    return f"{number:,.0f}" if number >= _WHOLE else f"{number:.2g}"
-
-
-async def run(site: Site, compared: list[Side], rounds: int) -> None:
-    """Run the rounds and print their figures."""
+async def run(site: Site, compared: list[Side], rounds: int) -> str:
+    """Run the rounds, print their figures, and return the table of all."""
     found = list[dict[str, Figures]]()
     for number in range(rounds):
         figures: defaultdict[str, Figures] = defaultdict(dict)
@@ -161,32 +127,26 @@ async def run(site: Site, compared: list[Side], rounds: int) -> None:
             for side in compared[first:] + compared[:first]:
                 figures[side.name].update(await scenario(side, site))
         found.append({side.name: figures[side.name] for side in compared})
-        print(f"round {number + 1}\n{table(found[-1:])}\n", flush=True)
-    print(f"all rounds\n{table(found)}")
+        print(f"round {number + 1}\n{table(found[-1:], OURS.name)}\n", flush=True)
+    return table(found, OURS.name)
 
 
 def main() -> None:
     """Start the shared servers and measure all sides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sockets", type=int, default=1000, help=f"at least {_WINDOW}")
+    parser.add_argument("--sockets", type=int, default=1000, help=f"at least {_MIN_SOCKETS}")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--into", type=Path, help=INTO)
     parser.add_argument("--sides", default=",".join(default_names()), help=f"of {', '.join(SIDES)}")
     options = parser.parse_args()
-    if options.sockets < _WINDOW:
+    if options.sockets < _MIN_SOCKETS:
         # With several events of a task under way the API merges its states, and the window would wait for ever.
-        parser.error(f"--sockets: at least {_WINDOW} allowed, got {options.sockets}")
+        parser.error(f"--sockets: at least {_MIN_SOCKETS} allowed, got {options.sockets}")
     names = options.sides.split(",")
     if OURS.name not in names or not set(names) <= SIDES.keys():
         parser.error(f"--sides: {OURS.name} and others of {', '.join(SIDES)}, got {options.sides}")
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
-        mongodb, redis = MongodbServer(folder / "mongodb", free_port()), RedisServer(folder / "redis", free_port())
-        for command in (mongodb.command(folder / "mongod.log"), redis.command()):
-            stack.enter_context(running(command, dict(os.environ), folder / "log"))
-        mongodb.initiate()
-        if shutil.which("taskset"):
-            os.sched_setaffinity(0, {_SOCKETS_CORE})
-        uvloop.run(run(Site(mongodb, redis, folder, options.sockets), sides(names), options.rounds))
+    with databases() as found:
+        report(uvloop.run(run(Site(found, options.sockets), sides(names), options.rounds)), options.into)
 
 
 if __name__ == "__main__":

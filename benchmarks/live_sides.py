@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from javascript import PEERS, install, is_installable
 from live_sockets import sequence_text
 from pymongo import MongoClient
 
@@ -25,7 +24,6 @@ from gql_api.worker.store.connections import Connections
 from gql_api.worker.store.tasks import Store
 
 _DATABASE = "gql_api_benchmark"
-_PEERS = Path(__file__).parent / "peers"
 _TIME = "2026-01-01T00:00:00+00:00"
 
 Fill = Callable[[str, str, list[str]], dict[str, Any]]
@@ -109,15 +107,15 @@ def _serve_library(part: str, port: int) -> list[str]:
 
 
 def _serve_strawberry(port: int) -> list[str]:
-    folder = f"--app-dir={_PEERS}"
+    folder = f"--app-dir={PEERS}"
     return [sys.executable, "-m", "uvicorn", "strawberry_queues:app", folder, f"--port={port}", "--no-access-log"]
 
 
 def _serve_node(_port: int) -> list[str]:
-    return ["node", str(_PEERS / "graphql_ws.mjs")]
+    return ["node", str(PEERS / "graphql_ws.mjs")]
 
 
-OURS = Side("ours", _serve_ours, _fill_ours, _event_of_ours)
+OURS = Side("gql-api", _serve_ours, _fill_ours, _event_of_ours)
 STRAWBERRY = Side("Strawberry", _serve_strawberry, _fill_peer, _event_of_peer)
 NODE = Side("graphql-ws", _serve_node, _fill_peer, _event_of_peer)
 
@@ -131,12 +129,11 @@ SIDES = {side.name: side for side in (OURS, STRAWBERRY, NODE, *LIBRARY)}
 
 def default_names() -> list[str]:
     """Return the names of the peers that can be measured here: the one in JavaScript needs npm."""
-    return [side.name for side in (OURS, STRAWBERRY, NODE) if side is not NODE or shutil.which("npm")]
+    return [side.name for side in (OURS, STRAWBERRY, NODE) if side is not NODE or is_installable()]
 
 
 def sides(names: list[str]) -> list[Side]:
-    """Return sides by their names; the packages of the peer in JavaScript are installed at first use."""
-    if NODE.name in names and not (_PEERS / "node_modules").exists():
-        npm = shutil.which("npm") or "npm"
-        subprocess.run([npm, "ci", "--silent"], cwd=_PEERS, check=True)
+    """Return sides by their names."""
+    if NODE.name in names:
+        install()
     return [SIDES[name] for name in names]

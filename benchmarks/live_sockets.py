@@ -13,9 +13,9 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
-SUBSCRIBE = """subscription ($id: ID!) {
+_WATCH_TASK = """subscription ($id: ID!) {
   taskUpdated(id: $id) { id name status revision isFinal createdAt updatedAt progress { current total message } }
 }"""
 _PREFIX = b"#@"
@@ -40,10 +40,19 @@ def _frame(kind: int, payload: bytes) -> bytes:
 
 
 class Socket(asyncio.Protocol):
-    """A subscriber of one task. ``last`` is the highest event number that it has received."""
+    """A subscriber of one task. ``last`` is the highest event number that it has received.
 
-    def __init__(self, task_id: str, on_event: Callable[[Socket, bytes], None]) -> None:
+    Args:
+        task_id: the task.
+        on_event: called with the bytes of every event.
+        operation: what it subscribes to; to the task by default.
+    """
+
+    def __init__(
+        self, task_id: str, on_event: Callable[[Socket, bytes], None], operation: dict[str, Any] | None = None
+    ) -> None:
         self.task_id = task_id
+        self._operation = operation or {"query": _WATCH_TASK, "variables": {"id": task_id}}
         self.last = -1
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_event = on_event
@@ -85,8 +94,7 @@ class Socket(asyncio.Protocol):
             self._is_accepted = True
             self.transport.write(_frame(_TEXT, b'{"type":"connection_init"}'))
         if b"connection_ack" in data:
-            payload = {"query": SUBSCRIBE, "variables": {"id": self.task_id}}
-            message = {"type": "subscribe", "id": "1", "payload": payload}
+            message = {"type": "subscribe", "id": "1", "payload": self._operation}
             self.transport.write(_frame(_TEXT, json.dumps(message).encode()))
         if _NUMBER.search(data):
             self.begun.set_result(None)

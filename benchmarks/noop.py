@@ -37,18 +37,23 @@ _COLLECTION = {"stock": "celery_taskmeta", "ours": fields.TASKS}
 _ENDED = {"stock": "date_done", "ours": fields.FINISHED_AT}
 _FILL = "import sys; from noop_tasks import fill; fill(int(sys.argv[1]), int(sys.argv[2]))"
 _POLL_SECONDS = 0.2
+_STOP_SECONDS = 20
 
 
 @contextmanager
 def running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the block ends."""
+    """Run a program until the block ends; one that does not end by itself then is killed."""
     with log.open("ab") as output:
         started = subprocess.Popen(command, env=environment, cwd=_HERE, stdout=output, stderr=output)
     try:
         yield started
     finally:
         started.terminate()
-        started.wait()
+        try:
+            started.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
 
 
 @dataclass(frozen=True)
