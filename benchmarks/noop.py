@@ -28,6 +28,7 @@ from typing import Any
 import psutil
 from celery import Celery
 from pymongo import MongoClient
+from redis import Redis
 
 from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port
 from gql_api.record import fields
@@ -80,6 +81,7 @@ class Side:
     name: str
     client: MongoClient[dict[str, Any]]
     broker: Celery
+    redis: Redis
     servers: list[psutil.Process]
     worker: psutil.Process = field(init=False)
     log: Path = field(init=False)
@@ -90,7 +92,8 @@ class Side:
         queue, destination = f"{self.name}-{function}{number}", [f"{self.name}@benchmark"]
         cpu = self._cpu_seconds()
         self.broker.control.add_consumer(queue, destination=destination)
-        while len(times := self._ended_at()) < tasks:
+        # The length of a queue costs the servers nothing, whatever the number of tasks.
+        while self.redis.llen(queue) or len(times := self._ended_at()) < tasks:
             if not self.worker.is_running():
                 raise SystemExit(f"{self.name} ended:\n{self.log.read_text()[-2000:]}")
             time.sleep(_POLL_SECONDS)
@@ -104,7 +107,6 @@ class Side:
         """Return when the tasks ended that have ended since the last slice."""
         ended = _ENDED[self.name]
         collection = self.client[self.name][_COLLECTION[self.name]]
-        # By an index of ours: the figures contain what this costs the server.
         query = {fields.STATUS: Status.SUCCESS, ended: {"$gt": self.last}}
         return sorted(document[ended] for document in collection.find(query, {ended: 1}))
 
@@ -119,7 +121,10 @@ def run_round(options: argparse.Namespace, environment: dict[str, str], servers:
     with ExitStack() as stack:
         client = stack.enter_context(MongoClient[dict[str, Any]](environment["MONGODB_URL"]))
         broker = stack.enter_context(Celery(broker=environment["CELERY_BROKER_URL"], set_as_current=False))
-        sides = {name: _start(stack, Side(name, client, broker, servers), options, environment) for name in _SIDES}
+        queues = stack.enter_context(Redis.from_url(environment["CELERY_BROKER_URL"]))
+        sides = {
+            name: _start(stack, Side(name, client, broker, queues, servers), options, environment) for name in _SIDES
+        }
         for number in range(options.slices):
             order = list(_KINDS.items())[:: 1 if number % 2 else -1]
             turns.append({kind: sides[side].run_slice(name, number, options.tasks) for kind, (side, name) in order})

@@ -131,7 +131,8 @@ class LogWriter:
             yield NO_LINES
             return
         last = LastLines(self._take(log, counted), functools.partial(self._store_apart, key, log))
-        self._flush(key, log)
+        if not last.entries:
+            self._flush(key, log)
         try:
             yield last
         except BaseException:
@@ -180,10 +181,15 @@ class LogWriter:
             if log.full or not has_room or not may_be_last(log.waiting):
                 return []
             entries, log.waiting = log.waiting, []
+            # A later line, of a thread that the function has left behind, must not be stored before these.
+            log.full = bool(entries)
         return entries
 
     def _give_back(self, log: _Log, entries: list[Entry]) -> None:
+        if not entries:
+            return
         with self._thread.lock:
+            log.full = False
             log.waiting[:0] = entries
             self._thread.wake()
 

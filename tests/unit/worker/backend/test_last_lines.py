@@ -111,9 +111,20 @@ def test_an_end_that_cannot_be_stored_keeps_its_lines(writer: LogWriter, stored:
     _add(writer, "a")
     with pytest.raises(ValueError, match="too large"), writer.ending("t", 1, NOTHING):
         raise ValueError("too large")
+    _add(writer, "b")
     with writer.ending("t", 1, NOTHING) as last:
-        assert [entry.message for entry in last.entries] == ["a"]
+        assert [entry.message for entry in last.entries] == ["a", "b"]
     assert stored.messages == []
+
+
+def test_no_later_line_is_stored_before_them(writer: LogWriter, stored: Stored) -> None:
+    """A thread that the function has left behind adds nothing to the log from here on."""
+    _add(writer, "a")
+    with writer.ending("t", 1, NOTHING) as last:
+        assert not writer.wants("t", 1)
+        _add(writer, "late")
+        last.store_apart()
+    assert stored.messages == ["a"]
 
 
 def test_lines_can_be_stored_apart_from_the_end(writer: LogWriter, stored: Stored) -> None:
