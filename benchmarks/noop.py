@@ -3,9 +3,10 @@
     python benchmarks/noop.py --rounds 5 --slices 10 --tasks 300
 
 A round starts one worker of each side on the same servers, with the same settings and write concern. They take turns:
-each has its slices of tasks in queues of their own, and gets one slice at a time while the other idles, so that the two
-slices of a pair meet the same speed of a machine whose speed changes. A round's figure is the median over its pairs of
-slices. Only the ratios can be compared between machines.
+each has its slices of tasks in queues of their own, and gets one slice at a time while the other idles, so that the
+slices of a turn meet the same speed of a machine whose speed changes. Our worker also runs slices of no-op tasks that
+log a line, and of those that change their metadata, which are compared with our no-op tasks. A round's figures are the
+medians over its turns. Only the ratios can be compared between machines.
 """
 
 from __future__ import annotations
@@ -19,23 +20,34 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 from celery import Celery
 from pymongo import MongoClient
+from redis import Redis
 
 from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port
 from gql_api.record import fields
+from gql_api.record.fields import Status
 
 _HERE = Path(__file__).parent
 _SIDES = ("stock", "ours")
 _COLLECTION = {"stock": "celery_taskmeta", "ours": fields.TASKS}
 _ENDED = {"stock": "date_done", "ours": fields.FINISHED_AT}
-_FILL = "import sys; from noop_tasks import fill; fill(int(sys.argv[1]), int(sys.argv[2]))"
+# What is measured: the side that runs it, and its task function.
+_KINDS = {
+    "stock": ("stock", "noop"),
+    "ours": ("ours", "noop"),
+    "with a log line": ("ours", "noop_log"),
+    "with a change of metadata": ("ours", "noop_metadata"),
+}
+# Each with what it is compared with.
+_RATIOS = {"ours": "stock", "with a log line": "ours", "with a change of metadata": "ours"}
+_FILL = "import sys; from noop_tasks import fill; fill(sys.argv[1].split(), int(sys.argv[2]), int(sys.argv[3]))"
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 20
 
@@ -64,6 +76,9 @@ class Figures:
     cpu_milliseconds: float
 
 
+Ratios = dict[str, Figures]
+
+
 @dataclass
 class Side:
     """One of the two workers."""
@@ -71,67 +86,80 @@ class Side:
     name: str
     client: MongoClient[dict[str, Any]]
     broker: Celery
-    worker: psutil.Process
+    redis: Redis
     servers: list[psutil.Process]
-    log: Path
+    worker: psutil.Process = field(init=False)
+    log: Path = field(init=False)
+    last: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
-    def run_slice(self, number: int, tasks: int) -> Figures:
-        """Run one slice and measure all but its first tenth, by the times in MongoDB."""
-        queue, destination = f"{self.name}{number}", [f"{self.name}@benchmark"]
+    def run_slice(self, function: str, number: int, tasks: int) -> Figures:
+        """Run one slice of a task function and measure all but its first tenth, by the times in MongoDB."""
+        queue, destination = f"{self.name}-{function}{number}", [f"{self.name}@benchmark"]
+        cpu = self._cpu_seconds()
         self.broker.control.add_consumer(queue, destination=destination)
-        cpu, before = self._cpu_seconds(), number * tasks
-        while len(times := self._ended_at()) < before + tasks:
+        # The length of a queue costs the servers nothing, whatever the number of tasks.
+        while self.redis.llen(queue) or len(times := self._ended_at()) < tasks:
             if not self.worker.is_running():
                 raise SystemExit(f"{self.name} ended:\n{self.log.read_text()[-2000:]}")
             time.sleep(_POLL_SECONDS)
         cpu = self._cpu_seconds() - cpu
         self.broker.control.cancel_consumer(queue, destination=destination)
-        counted = times[before + tasks // 10 :]
+        self.last = times[-1]
+        counted = times[tasks // 10 :]
         return Figures(len(counted) / (counted[-1] - counted[0]).total_seconds(), 1000 * cpu / tasks)
 
     def _ended_at(self) -> list[datetime]:
+        """Return when the tasks ended that have ended since the last slice."""
         ended = _ENDED[self.name]
         collection = self.client[self.name][_COLLECTION[self.name]]
-        return sorted(document[ended] for document in collection.find({ended: {"$type": "date"}}, {ended: 1}))
+        query = {fields.STATUS: Status.SUCCESS, ended: {"$gt": self.last}}
+        return sorted(document[ended] for document in collection.find(query, {ended: 1}))
 
     def _cpu_seconds(self) -> float:
         processes = [self.worker, *self.worker.children(), *self.servers]
         return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-def run_round(options: argparse.Namespace, environment: dict[str, str], servers: list[psutil.Process]) -> Figures:
-    """Return the ratios of our figures to those of stock Celery."""
-    pairs = []
+def run_round(options: argparse.Namespace, environment: dict[str, str], servers: list[psutil.Process]) -> Ratios:
+    """Return the ratios of the figures of a round, by what was compared."""
+    turns = []
     with ExitStack() as stack:
         client = stack.enter_context(MongoClient[dict[str, Any]](environment["MONGODB_URL"]))
         broker = stack.enter_context(Celery(broker=environment["CELERY_BROKER_URL"], set_as_current=False))
-        sides = {}
-        for name in _SIDES:
-            log = Path(environment["LOGS"]) / f"{name}.log"
-            client.drop_database(name)
-            own = {**environment, "SIDE": name, "MONGODB_DATABASE": name}
-            fill = [sys.executable, "-c", _FILL, str(options.slices), str(options.tasks)]
-            subprocess.run(fill, env=own, cwd=_HERE, check=True)
-            worker = ["worker", "-c", "2", "-n", f"{name}@benchmark", "-Q", name, "-l", "WARNING", "--without-mingle"]
-            command = [sys.executable, "-m", "celery", "-A", "noop_tasks", *worker]
-            process = psutil.Process(stack.enter_context(running(command, own, log)).pid)
-            sides[name] = Side(name, client, broker, process, servers, log)
-            while not broker.control.ping(destination=[f"{name}@benchmark"], timeout=0.5):
-                pass
+        queues = stack.enter_context(Redis.from_url(environment["CELERY_BROKER_URL"]))
+        sides = {
+            name: _start(stack, Side(name, client, broker, queues, servers), options, environment) for name in _SIDES
+        }
         for number in range(options.slices):
-            order = _SIDES if number % 2 else _SIDES[::-1]
-            pairs.append({name: sides[name].run_slice(number, options.tasks) for name in order})
-    rates = {name: statistics.median(pair[name].rate for pair in pairs) for name in _SIDES}
-    figures = Figures(
-        statistics.median(pair["ours"].rate / pair["stock"].rate for pair in pairs),
-        statistics.median(pair["ours"].cpu_milliseconds / pair["stock"].cpu_milliseconds for pair in pairs),
-    )
-    print(
-        f"stock {rates['stock']:.0f}/s, ours {rates['ours']:.0f}/s, ratio {figures.rate:.2f}; "
-        f"CPU time of a task, ratio {figures.cpu_milliseconds:.2f}",
-        flush=True,
-    )
-    return figures
+            order = list(_KINDS.items())[:: 1 if number % 2 else -1]
+            turns.append({kind: sides[side].run_slice(name, number, options.tasks) for kind, (side, name) in order})
+    for kind in _KINDS:
+        rate = statistics.median(turn[kind].rate for turn in turns)
+        cpu = statistics.median(turn[kind].cpu_milliseconds for turn in turns)
+        print(f"  {kind}: {rate:.0f}/s, {cpu:.2f} ms of CPU time a task", flush=True)
+    return {
+        kind: Figures(
+            statistics.median(turn[kind].rate / turn[other].rate for turn in turns),
+            statistics.median(turn[kind].cpu_milliseconds / turn[other].cpu_milliseconds for turn in turns),
+        )
+        for kind, other in _RATIOS.items()
+    }
+
+
+def _start(stack: ExitStack, side: Side, options: argparse.Namespace, environment: dict[str, str]) -> Side:
+    """Fill the queues of a side, and start its worker."""
+    name, side.log = side.name, Path(environment["LOGS"]) / f"{side.name}.log"
+    side.client.drop_database(name)
+    own = {**environment, "SIDE": name, "MONGODB_DATABASE": name}
+    functions = " ".join(function for side_, function in _KINDS.values() if side_ == name)
+    fill = [sys.executable, "-c", _FILL, functions, str(options.slices), str(options.tasks)]
+    subprocess.run(fill, env=own, cwd=_HERE, check=True)
+    worker = ["worker", "-c", "2", "-n", f"{name}@benchmark", "-Q", name, "-l", "WARNING", "--without-mingle"]
+    command = [sys.executable, "-m", "celery", "-A", "noop_tasks", *worker]
+    side.worker = psutil.Process(stack.enter_context(running(command, own, side.log)).pid)
+    while not side.broker.control.ping(destination=[f"{name}@benchmark"], timeout=0.5):
+        pass
+    return side
 
 
 def main() -> None:
@@ -157,11 +185,17 @@ def main() -> None:
             "CELERY_BROKER_URL": redis.url,
             "STOCK_BACKEND": mongodb.url.replace("/?", "/stock?") + "&w=majority&journal=true",
         }
-        ratios = []
+        rounds = []
         for number in range(1, options.rounds + 1):
-            print(f"round {number}: ", end="", flush=True)
-            ratios.append(run_round(options, environment, servers).rate)
-        print(f"ratio: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
+            print(f"round {number}:", flush=True)
+            rounds.append(run_round(options, environment, servers))
+        for kind, other in _RATIOS.items():
+            rates = [ratios[kind].rate for ratios in rounds]
+            cpu = statistics.median(ratios[kind].cpu_milliseconds for ratios in rounds)
+            print(
+                f"{kind}, compared with {other}: rate {statistics.median(rates):.2f}, from {min(rates):.2f} "
+                f"to {max(rates):.2f}; CPU time of a task {cpu:.2f}"
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The same no-op task in a stock Celery app and in ours; both read the addresses of servers from the environment."""
+"""The same no-op task in a stock Celery app and in ours, and two of ours; all read the servers from the environment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from celery import Celery, shared_task
 
-from gql_api.adopt import adopt
+from gql_api.adopt import Task, adopt
 from gql_api.record import canvas, fields, logs
 from gql_api.worker.backend.backend import Backend
 
@@ -33,12 +33,25 @@ def noop() -> None:
     """Do nothing."""
 
 
-def fill(slices: int, tasks: int) -> None:
+@shared_task(name="noop_log", bind=True)
+def noop_log(self: Task) -> None:
+    """Log a line."""
+    self.log("a line")
+
+
+@shared_task(name="noop_metadata", bind=True)
+def noop_metadata(self: Task) -> None:
+    """Change the metadata."""
+    self.update_metadata({"step": 1})
+
+
+def fill(functions: list[str], slices: int, tasks: int) -> None:
     """Send the tasks, each slice to a queue of its own, after creating our indexes, which the API would do."""
     if isinstance(app.backend, Backend):
         app.backend.collection.create_indexes([*fields.UNIQUE_INDEXES, *fields.INDEXES])
         app.backend.database[fields.CHORDS].create_indexes(canvas.INDEXES)
         app.backend.database[fields.TASK_LOGS].create_indexes(logs.INDEXES)
-    for number in range(slices):
-        for _ in range(tasks):
-            noop.apply_async(queue=f"{os.environ['SIDE']}{number}")
+    for function in functions:
+        for number in range(slices):
+            for _ in range(tasks):
+                app.send_task(function, queue=f"{os.environ['SIDE']}-{function}{number}")

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from celery import Celery, _state
 
-from gql_api.worker.app.consumer import EagerPolling, NoRestore, NoteAnswers, TolerantAcks
+from gql_api.worker.app.consumer import EagerPolling, KeepClient, NoRestore, NoteAnswers, TolerantAcks
 from gql_api.worker.app.pool_results import KeepPartialResults
 from gql_api.worker.app.rate_limits import RateLimits
 from gql_api.worker.app.task import Task
@@ -49,7 +49,7 @@ def adopt(app: App) -> App:
     app.control_cls = "gql_api.worker.app.control:RecordingControl"
     app.steps["worker"].update({CheckConfiguration, Leases, Recoverer, Announcer, KeepPartialResults})
     app.steps["consumer"].update({NoRestore, NoteAnswers, TolerantAcks, EagerPolling, RateLimits, UnknownTasks})
-    app.steps["consumer"].add(MessageGuard)
+    app.steps["consumer"].update({KeepClient, MessageGuard})
     Configuration(app)
     # Celery's current app is that of one thread. All other threads use the default app.
     if app.set_as_current and (_state.default_app is None or _state.default_app.main == _FALLBACK):

@@ -2,11 +2,16 @@
 
 A line gets its position from one conditional write to the record, which only the attempt that holds the task can make.
 Positions therefore rise over all attempts, and the limits apply to a task, wherever it runs.
+
+The last few lines of a task are stored in its record, by the write that ends it, and copied to the collection a moment
+later. A short task that logs a line needs no write for that. Readers merge both, the record first: when it has such
+lines, all earlier ones are in the collection.
 """
 
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +24,7 @@ from pymongo import IndexModel
 from gql_api.record import claims
 from gql_api.record import fields as f
 from gql_api.record.reads import Document
-from gql_api.record.writes import NOW, Write, storable
+from gql_api.record.writes import NOW, Write, literal, storable
 
 MESSAGE_BYTES = 8 * 1024
 
@@ -30,6 +35,10 @@ _LEVEL = "level"
 _LINES = "lines"
 _BYTES = "bytes"
 _BATCH = "batch"
+_TAIL = "tail"
+# In the record, where the copies of the lines remain.
+_MAX_TAIL_LINES = 16
+_MAX_TAIL_BYTES = 8 * 1024
 
 _ELLIPSIS = "…"
 
@@ -124,8 +133,49 @@ def reserve(task_id: str, attempt: int, entries: list[Entry], batch: ObjectId) -
     return {f.ID: task_id, **claims.held_by(attempt)}, [{"$set": {f.LOGGED: counted}}]
 
 
-COUNTS_ONLY = {f.LOGGED: 1}
+def may_be_last(entries: Sequence[Entry]) -> bool:
+    """Return whether lines are few and small enough for :func:`with_last_lines`."""
+    return len(entries) <= _MAX_TAIL_LINES and _size(entries) <= _MAX_TAIL_BYTES
+
+
+def with_last_lines(end: Write, entries: Sequence[Entry], sent_at: float) -> Write:
+    """Store the last lines of a task with its end, which has room for them in the log; ``sent_at`` is the time now."""
+    filter_, [stage] = end
+    lines = [
+        {
+            _POSITION: _plus(_LINES, number),
+            f.AT: {"$subtract": [NOW, max(0, round(1000 * (sent_at - entry.at)))]},
+            _LEVEL: int(entry.level),
+            f.MESSAGE: literal(entry.message),
+        }
+        for number, entry in enumerate(entries, 1)
+    ]
+    logged = {_LINES: _plus(_LINES, len(entries)), _BYTES: _plus(_BYTES, _size(entries)), f.AT: NOW, _TAIL: lines}
+    return filter_, [{"$set": {**stage["$set"], f.LOGGED: logged}}]
+
+
+TAIL_ONLY = {f"{f.LOGGED}.{_TAIL}": 1}
+
+
+def tail_from(document: Document | None) -> list[LogLine]:
+    """Read the last lines of a task from its record, found with :data:`TAIL_ONLY`; none if it has none of them."""
+    return [line_from(line) for line in ((document or {}).get(f.LOGGED) or {}).get(_TAIL) or ()]
+
+
+def merged(lines: Sequence[LogLine], tail: Sequence[LogLine], position: int, level: LogLevel) -> list[LogLine]:
+    """Return stored lines after a position from a level up, with those of the tail that are not among them."""
+    last = {line.position: line for line in tail if line.position > position and line.level >= level}
+    return sorted((last | {line.position: line for line in lines}).values(), key=operator.attrgetter("position"))
+
+
+COUNTS_ONLY = {f"{f.LOGGED}.{name}": 1 for name in (_LINES, _BYTES, f.AT)}
 LOGGED_BYTES = f"{f.LOGGED}.{_BYTES}"
+
+
+def counted_in(document: Document) -> tuple[int, int]:
+    """Return the number of lines that a task has logged, and of their bytes."""
+    counted = document.get(f.LOGGED) or {}
+    return counted.get(_LINES, 0), counted.get(_BYTES, 0)
 
 
 def reservation_from(document: Document, entries: list[Entry]) -> Reservation:
@@ -203,7 +253,7 @@ INDEXES = [
 ]
 
 
-def _size(entries: list[Entry]) -> int:
+def _size(entries: Sequence[Entry]) -> int:
     return sum(entry.size for entry in entries)
 
 

@@ -232,6 +232,8 @@ class TaskRecord:
     """The queue that the task was sent to."""
     priority: Field[int] = Field(f.PRIORITY)
     """Celery's priority on Redis: 0 first, 9 last."""
+    logged: Field[Document] = Field(f.LOGGED, default={})
+    """The counts of logged lines; see :mod:`gql_api.record.logs`."""
     message: Field[MessageParts] = Field(f.MESSAGE_PARTS, default=MessageParts(), decode=_message_parts)
     """The parts of its message that no other field has."""
     parent_id: Field[str | None] = Field(f.PARENT_ID, default=None)

@@ -7,20 +7,15 @@ from pathlib import Path
 
 import pytest
 from fault_site import Site
-from pymongo.read_concern import ReadConcern
+from log_lines import log_of
 from support import wait_until
-
-from gql_api.record import fields, logs
-from gql_api.record.logs import LogLevel
 
 pytestmark = pytest.mark.fault
 
 
 def _messages(site: Site, task_id: str) -> list[str]:
     database = site.store._connections.database()  # noqa: SLF001 - the API's side is not needed here
-    lines = database.get_collection(fields.TASK_LOGS, read_concern=ReadConcern("majority"))
-    found = lines.find(logs.after(task_id, 0, LogLevel.DEBUG)).sort(logs.IN_ORDER)
-    return [logs.line_from(line).message for line in found]
+    return [line.message for line in log_of(database, task_id)]
 
 
 def _lines(count: int) -> list[str]:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from fault_site import Site
+from log_lines import log_of
 from pymongo import MongoClient
 from support import wait_until
 
 from gql_api.cli.embedded_servers import HOST
 from gql_api.record import fields, logs
 from gql_api.record.fields import Status
-from gql_api.record.logs import LogLevel
 from gql_api.record.queries import by_id
 from gql_api.record.reads import Document, TaskRecord
 
@@ -97,6 +97,5 @@ def test_a_log_is_complete(replicated_site: Site, tmp_path: Path, *, lost: bool)
 
 
 def _log(site: Site, task_id: str) -> list[tuple[int, str]]:
-    lines = site.store._connections.database()[fields.TASK_LOGS]  # noqa: SLF001 - the API's side is not needed here
-    found = lines.find(logs.after(task_id, 0, LogLevel.DEBUG)).sort(logs.IN_ORDER)
-    return [(line.position, line.message) for line in map(logs.line_from, found)]
+    database = site.store._connections.database()  # noqa: SLF001 - the API's side is not needed here
+    return [(line.position, line.message) for line in log_of(database, task_id)]

@@ -340,6 +340,8 @@ _INTERNALS = {
         "unacked_index_key": "a message is moved from there to its queue",
         "global_keyprefix": "a message is moved to its queue",
         "conn_or_acquire(...)": "messages are moved over a connection of the channel",
+        "_create_client(asynchronous)": "a channel keeps its client",
+        "pool": "a channel keeps its client as long as its pool",
         "_get_message_priority(message, ...)": "a message is moved to the list of its priority",
         "_q_for_pri(queue, pri)": "a message is moved to the list of its priority",
     },

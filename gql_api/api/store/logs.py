@@ -30,6 +30,7 @@ class LogLines:
         self._committed = committed
         self._tasks = database[fields.TASKS]
         # A cursor must not name a line that a failover can roll back.
+        self._records = database.get_collection(fields.TASKS, read_concern=MAJORITY)
         self._lines = database.get_collection(fields.TASK_LOGS, read_concern=MAJORITY)
 
     @limited
@@ -41,8 +42,11 @@ class LogLines:
         No line is missing that was stored before the last barrier.
         """
         async with self._committed.session() as session:
+            # Before the lines: a task with a tail has ended, and all of its other lines are stored.
+            record = await self._records.find_one(queries.by_id(task_id), logs.TAIL_ONLY, session=session)
             found = self._lines.find(logs.after(task_id, position, level), session=session)
-            lines = [logs.line_from(document) async for document in found.sort(logs.IN_ORDER).limit(limit)]
+            stored = [logs.line_from(document) async for document in found.sort(logs.IN_ORDER).limit(limit)]
+        lines = logs.merged(stored, logs.tail_from(record), position, level)[:limit]
         # Behind the read of the lines: the task is visible at a time when all of them existed.
         return lines if not lines or await self._is_visible(task_id, visibility) else []
 

@@ -114,6 +114,38 @@ class _Settling:
         QoS.ack(channel.qos, delivery_tag)  # type: ignore[no-untyped-call] # kombu has no types
 
 
+class KeepClient(bootsteps.StartStopStep):
+    """A bootstep that keeps the Redis client with which a channel notes and acknowledges messages.
+
+    kombu makes a new one for each of these calls. For a task that does nothing, that would be a tenth of the time of
+    the worker's main process.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """Replace the method of a new channel."""
+        channel = parent.task_consumer.channel
+        channel._create_client = _KeptClient(channel).get  # noqa: SLF001 - kombu's name
+
+
+class _KeptClient:
+    """The client of one channel for its current pool of connections, which threads may share."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._create = channel._create_client  # noqa: SLF001 - kombu's name
+        self._client: Any = None
+
+    def get(self, asynchronous: bool = False) -> Any:
+        """Return the client, or a new one with connections for the event loop."""
+        if asynchronous:
+            return self._create(asynchronous=True)
+        if self._client is None or self._client.connection_pool is not self._channel.pool:
+            self._client = self._create()
+        return self._client
+
+
 class NoteAnswers(bootsteps.StartStopStep):
     """A bootstep that notes each answer of the broker to the worker's requests for messages.
 

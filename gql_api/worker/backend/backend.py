@@ -24,7 +24,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from gql_api.outage import is_outage
-from gql_api.record import claims, control, fields
+from gql_api.record import claims, control, fields, logs
 from gql_api.record.fields import Status, is_internal
 from gql_api.record.logs import Entry
 from gql_api.record.model import NewTask, Progress
@@ -32,12 +32,12 @@ from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Filter
 from gql_api.registry.redaction import Redaction
 from gql_api.settings import Settings
-from gql_api.values.operations import Operation, apply_operations
+from gql_api.values.operations import MetadataError, Operation, apply_operations
 from gql_api.worker.backend.canvas import Groups, LaterSteps, Step, steps_after, steps_of_body, tasks_in
 from gql_api.worker.backend.chords import Chords
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.exceptions import for_caller, original_of, text_of
-from gql_api.worker.backend.log_writer import log_writer_for
+from gql_api.worker.backend.log_writer import NO_LINES, LastLines, log_writer_for
 from gql_api.worker.backend.messages import text_id
 from gql_api.worker.backend.progress_writer import progress_writer_for
 from gql_api.worker.backend.records import Records
@@ -216,6 +216,19 @@ class Backend(MongoBackend):
         if attempt:
             self._logs.finish(request.id, attempt)
 
+    @contextlib.contextmanager
+    def _last_lines(self, task_id: str, state: str, request: Any) -> Iterator[LastLines]:
+        """Return the log lines that a final state stores with itself; store those of a retry at once."""
+        claim = None if getattr(request, "id", None) != task_id else attempt_of(request).claim
+        if claim is None or state not in ENDS_ATTEMPT:
+            yield NO_LINES
+        elif state == states.RETRY:
+            self.store_log(request)
+            yield NO_LINES
+        else:
+            with self._logs.ending(task_id, claim.number, logs.counted_in(claim.record.logged)) as last_lines:
+                yield last_lines
+
     def store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
     ) -> Any:
@@ -241,9 +254,9 @@ class Backend(MongoBackend):
             return result
         if state in ENDS_ATTEMPT:
             kwargs["last_progress"], kwargs["announced"] = self._progress.take(task_id)
-            if getattr(request, "id", None) == task_id:
-                self.store_log(request)
-        stored = super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
+        with self._last_lines(task_id, state, request) as last_lines:
+            kwargs["last_lines"] = last_lines
+            stored = super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
         is_refused = request is not None and attempt_of(request).refused
         if self.stock is not None and not is_refused and not kwargs.get("ignored"):
             self.stock.store(task_id, result, state, traceback, request)
@@ -352,12 +365,7 @@ class Backend(MongoBackend):
             # An earlier try was taken, and its reply was lost.
             return self.store.confirm(record) if record is not None and token in record.metadata_tokens else record
 
-        while True:
-            record = self.when_store_answers(read)
-            if record is None:
-                raise Ignore("the task is gone")
-            if token in record.metadata_tokens:
-                return record
+        def change(record: TaskRecord) -> TaskRecord | None:
             metadata = apply_operations(
                 record.metadata,
                 operations,
@@ -368,8 +376,20 @@ class Backend(MongoBackend):
             write = control.replace_metadata(
                 request.id, metadata, record.metadata_revision, token=token, announced=announced, fence=fence
             )
-            stored = self.when_store_answers(functools.partial(self.store.change, write))
-            if stored is not None:
+            return self.when_store_answers(functools.partial(self.store.change, write))
+
+        claim = attempt_of(request).claim
+        # Mostly nobody else has changed the metadata that this attempt has last seen. If they do not fit, others may.
+        with contextlib.suppress(MetadataError):
+            if claim is not None and (stored := change(claim.record)) is not None:
+                return stored
+        while True:
+            record = self.when_store_answers(read)
+            if record is None:
+                raise Ignore("the task is gone")
+            if token in record.metadata_tokens:
+                return record
+            if (stored := change(record)) is not None:
                 return stored
             if record.attempts != attempt_of(request).number or record.status is not Status.STARTED:
                 attempt_of(request).note_refusal()
@@ -452,16 +472,21 @@ class Backend(MongoBackend):
             announced=kwargs["announced"] if "announced" in kwargs else self._progress.announced(task_id),
         )
 
+        last_lines: LastLines = kwargs.get("last_lines", NO_LINES)
+
         def store_state(attempt: Attempt) -> bool:
             write = change_of(attempt, state, result, traceback, self.codec.json_form)
+            if last_lines.entries:
+                write = logs.with_last_lines(write, last_lines.entries, time.monotonic())
             return self._records.store_state(store, attempt, state, write, lambda: self._arrival(attempt))
 
         try:
             stored = store_state(attempt)
         except EncodeError:
-            if attempt.last_progress is None:
+            if attempt.last_progress is None and not last_lines.entries:
                 raise
-            # A report that cannot be stored must not decide how the task ends.
+            # Neither a report that cannot be stored nor lines must decide how the task ends.
+            last_lines.store_apart()
             stored = store_state(replace(attempt, last_progress=None))
         if own and not stored:
             logger.info("Task %s is not this attempt's any more: its %s is dropped", task_id, state)

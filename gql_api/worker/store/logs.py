@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
@@ -12,10 +13,10 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from gql_api import events
 from gql_api.outage import found_only_duplicates, is_outage
-from gql_api.record import fields, logs
+from gql_api.record import fields, logs, queries, tombstones
 from gql_api.record.logs import Entry, Limits, LogBatch
 from gql_api.record.reads import Document
-from gql_api.worker.store.connections import Connections
+from gql_api.worker.store.connections import QUICK, Connections
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,26 @@ class LogStore:
             batch = LogBatch(reservation.lines + 1, reservation.lines + len(entries), tuple(lines))
             self._connections.publish([(self._connections.channels.log(task_id), events.encode_log(batch))])
         return logs.is_full(entries, reservation, self._limits)
+
+    def copy_last_lines(self, task_ids: list[str]) -> None:
+        """Copy the lines that were stored with the ends of some tasks, for readers of earlier versions.
+
+        Others find them in the record, too. So there is no second try.
+        """
+        try:
+            records = self._collection(fields.TASKS).find(queries.by_ids(task_ids), logs.TAIL_ONLY)
+            tails = {record[fields.ID]: logs.tail_from(record) for record in records}
+            lines = [logs.document_of(ObjectId(), id_, line) for id_, tail in tails.items() for line in tail]
+            if not lines:
+                return
+            with contextlib.suppress(BulkWriteError):  # of those that exist
+                self._collection(fields.TASK_LOGS).with_options(write_concern=QUICK).insert_many(lines, ordered=False)
+            # Whoever deletes a task has left a tombstone before its lines are deleted.
+            deleted = self._collection(fields.TOMBSTONES).find(tombstones.tombstones_of(task_ids))
+            if ids := [tombstone[fields.ID] for tombstone in deleted]:
+                self._collection(fields.TASK_LOGS).delete_many(logs.of_tasks(ids))
+        except PyMongoError as error:
+            logger.warning("The last lines of %d tasks are in their records only: %s", len(task_ids), error)
 
     def _insert(self, documents: list[Document], *, is_first: bool) -> None:
         """Insert the lines; after a lost reply, those that are missing."""

@@ -236,6 +236,18 @@ async def test_a_log_is_followed_to_its_end(
     assert await _rest(log) == ["last"]
 
 
+async def test_the_last_lines_reach_a_follower_with_the_end(
+    feed: TaskFeed, store: TaskStore, worker: LogStore, connections: Connections, task_id: str
+) -> None:
+    """The event of the end is all that a follower receives of lines that are stored with it."""
+    worker.write(task_id, 1, _entries("before"))
+    log = _follow(feed, store, task_id)
+    assert await _next(log) == "before"
+    end = logs.with_last_lines(writes.succeed(task_id, 1), _entries("one", "two"), time.monotonic())
+    await asyncio.to_thread(Store(connections).change, end)
+    assert await _rest(log) == ["one", "two"]
+
+
 async def test_lines_that_come_one_after_the_other_are_not_read_again(
     feed: TaskFeed, store: TaskStore, worker: LogStore, task_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""The acknowledgements of a worker's consumer while the broker does not answer."""
+"""The acknowledgements of a worker's consumer, also while the broker does not answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from redis import Redis
 
 from gql_api.cli.embedded_servers import HOST
 from gql_api.settings import Settings
-from gql_api.worker.app.consumer import NoRestore, TolerantAcks
+from gql_api.worker.app.consumer import KeepClient, NoRestore, TolerantAcks
 from gql_api.worker.backend.backend import Backend
 
 _QUEUE = "acknowledged"
@@ -58,6 +58,31 @@ def test_one_acknowledgement_waits_for_a_broker_that_does_not_answer(settings: S
             channel.close()
         unacknowledged = {tag.decode() for tag in redis.hkeys("unacked")}
         assert {message.delivery_tag for message in received[4:]}.isdisjoint(unacknowledged)
+
+
+def test_a_channel_keeps_its_client_as_long_as_its_pool(settings: Settings) -> None:
+    """It acknowledges with the same client, and with another one after its connections were replaced."""
+    queue = f"kept-{uuid.uuid4()}"
+    with (
+        Redis.from_url(settings.celery_broker_url) as redis,
+        Celery(broker=settings.celery_broker_url, set_as_current=False).connection_for_read() as connection,
+    ):
+        channel = connection.channel()
+        KeepClient(None).start(SimpleNamespace(task_consumer=SimpleNamespace(channel=channel)))
+        clients = []
+        for number in range(3):
+            connection.SimpleQueue(queue).put(number)
+            message = channel.basic_get(queue)
+            assert redis.hexists("unacked", message.delivery_tag)
+            message.ack()
+            channel.qos._flush()  # noqa: SLF001 - kombu's name
+            assert not redis.hexists("unacked", message.delivery_tag)
+            with channel.conn_or_acquire() as client:
+                clients.append(client)
+            assert channel._create_client(asynchronous=True) is not client  # noqa: SLF001 - kombu's name
+            if number == 1:
+                channel._disconnect_pools()  # noqa: SLF001 - as kombu does when a channel cannot connect
+        assert clients[0] is clients[1] is not clients[2]
 
 
 @dataclass(eq=False)

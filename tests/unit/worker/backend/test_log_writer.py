@@ -174,7 +174,7 @@ class Written:
 
 
 def _writer(written: Any, lines: int = 1000, bytes_: int = 10_000, interval: float = 0.05) -> LogWriter:
-    return LogWriter(written, Limits(lines, bytes_), interval)
+    return LogWriter(written, lambda _: None, Limits(lines, bytes_), interval)
 
 
 def _add(writer: LogWriter, *texts: str, task_id: str = "t", attempt: int = 1) -> None:
