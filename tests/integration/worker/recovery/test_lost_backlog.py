@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from proxy import Mode, Proxy
 from recovery_bench import HOUR_MS, Bench, SteadyRecovery, recovery_bench
 
 from gql_api.record import fields
+from gql_api.record.fields import Status
 from gql_api.settings import Settings
+from gql_api.worker.recovery import recovery as recovery_module
+from gql_api.worker.recovery.recovery import Recovery
 from gql_api.worker.sending.batches import Batch
 from gql_api.worker.sending.republish import publish
 
@@ -24,6 +30,19 @@ def _hurried(bench: Bench) -> SteadyRecovery:
     recovery = bench.recovery()
     recovery._lease = timedelta()  # noqa: SLF001 - as if it took that long
     return recovery
+
+
+def _set_back(bench: Bench, ids: list[str]) -> None:
+    """Let an hour pass for some tasks."""
+    earlier = [{"$set": {fields.DUE_AT: {"$subtract": [f"${fields.DUE_AT}", HOUR_MS]}}}]
+    bench.backend.collection.update_many({"_id": {"$in": ids}}, earlier)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of tasks in a batch, a few for this test."""
+    monkeypatch.setattr(recovery_module, "_BATCH", 5)
+    return 5
 
 
 def test_scans_go_on_until_all_messages_are_sent(bench: Bench) -> None:
@@ -49,6 +68,70 @@ def test_two_workers_share_a_lost_backlog(bench: Bench) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
+    assert sorted(bench.queued()) == sorted(ids)
+
+
+def test_a_backlog_of_many_queues_and_priorities(bench: Bench, small_batches: int) -> None:
+    """Each queue gets its tasks in their order. A task that is due comes with them, one for later stays where it is."""
+    tasks, other, places = bench.backend.collection, f"{bench.queue}-2", [0, 0, 3, 9]
+    ids = [bench.create(2 * small_batches + 2, priority=priority) for priority in places]
+    tasks.update_many({"_id": {"$in": ids[1]}}, {"$set": {fields.QUEUE: other}})
+    for place, status in enumerate([Status.SCHEDULED, Status.RETRY]):
+        tasks.update_many({"_id": {"$in": ids[place][:2]}}, {"$set": {fields.STATUS: status, fields.ATTEMPTS: place}})
+    later = {fields.STATUS: Status.SCHEDULED, fields.DUE_AT: bench.find(ids[0][3])[0].updated_at + timedelta(hours=9)}
+    tasks.update_one({"_id": ids[0].pop(3)}, {"$set": later})
+    recovery = _hurried(bench)
+    assert [bench.scan(recovery) for _ in range(4)] == [True, True, False, False]
+    assert bench.queued() == ids[0]
+    assert replace(bench, queue=other).queued() == ids[1]
+    assert (bench.queued(3), bench.queued(9)) == (ids[2], ids[3])
+    assert tasks.count_documents({fields.STATUS: Status.SCHEDULED}) == 1
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_tasks_that_change_meanwhile_are_not_sent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others cancel, claim, send or delete tasks whose ids recovery has read already."""
+    ids, tasks, take = bench.create(30), bench.backend.collection, Recovery._take_lost_messages  # noqa: SLF001 - to come before it
+    changes: list[Any] = [{"$set": {fields.STATUS: status}} for status in (Status.REVOKED, Status.STARTED)]
+    changes += [{"$currentDate": {fields.DUE_AT: True}}]
+    changed = random.sample(ids, 12)
+    by_id: dict[str, Any] = dict(zip(changed, [*changes, None] * 3, strict=True))
+
+    def change_and_take(recovery: Recovery, batch: list[str], lost: dict[str, Any]) -> Any:
+        for task_id in by_id.keys() & set(batch):
+            if by_id[task_id] is None:
+                tasks.delete_one({"_id": task_id})
+            else:
+                tasks.update_one({"_id": task_id}, by_id[task_id])
+        return take(recovery, batch, lost)
+
+    monkeypatch.setattr(Recovery, "_take_lost_messages", change_and_take)
+    bench.scan(bench.recovery())
+    assert bench.queued() == [task_id for task_id in ids if task_id not in by_id]
+
+
+def test_a_broker_that_starts_empty_again_in_the_middle(
+    bench: Bench, small_batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recovery stops at the news, and later sends all messages, those of before too, each once."""
+    ids, send, recovery, sent = bench.create(4 * small_batches), Batch.send, bench.recovery(), list[Batch]()
+
+    def send_and_restart(batch: Batch) -> None:
+        send(batch)
+        sent.append(batch)
+        if len(sent) == 2:
+            bench.redis.delete(bench.queue)
+            recovery.contacts.broker.note_answer("the next run")
+
+    monkeypatch.setattr(Batch, "send", send_and_restart)
+    assert not bench.scan(recovery)
+    assert len(sent) == 2
+    assert bench.queued() == []
+    bench.scan(recovery)
+    assert bench.queued() == []
+    recovery.keep_contact()
+    _set_back(bench, ids)
+    bench.scan(recovery)
     assert sorted(bench.queued()) == sorted(ids)
 
 
@@ -86,7 +169,6 @@ def test_a_broker_that_dies_in_the_middle_gets_the_rest_later(
     assert len(sent) == 2
     recovery.keep_contact()
     # An hour later: the next batch had been taken as well.
-    earlier = [{"$set": {fields.DUE_AT: {"$subtract": [f"${fields.DUE_AT}", HOUR_MS]}}}]
-    bench.backend.collection.update_many({"_id": {"$in": ids[_BATCH:]}}, earlier)
+    _set_back(bench, ids[_BATCH:])
     bench.scan(recovery)
     assert sorted(bench.queued()) == sorted(ids)

@@ -13,9 +13,11 @@ import pytest
 from celery import Celery
 from databases import create_all
 from kombu.entity import Exchange, Queue
+from recovery_bench import HOUR_MS, recovery_bench
 from redis import Redis
 
 from gql_api.adopt import adopt
+from gql_api.record import fields
 from gql_api.record.model import Arguments, MessageParts, NewTask
 from gql_api.record.reads import TaskRecord
 from gql_api.settings import Settings
@@ -110,3 +112,21 @@ def test_a_batch_has_the_messages_of_its_tasks(
         assert publish(app, *records)
         assert _take(redis, queue) == alone
         assert sum(map(len, alone.values())) == len(records)
+
+
+def test_lost_messages_come_back_as_they_are_sent_one_by_one(settings: Settings) -> None:
+    """Recovery reads the part of a record that its message is made of: nothing of any kind of task is missing."""
+    with recovery_bench(settings) as bench:
+        ids = [record.id for record in _records(bench.app, bench.queue)]
+        bench.backend.collection.update_many(
+            {"_id": {"$in": ids}}, [{"$set": {fields.DUE_AT: {"$subtract": ["$$NOW", HOUR_MS]}}}]
+        )
+        bench.scan(bench.recovery())
+        together = _take(bench.redis, bench.queue)
+        for record in bench.find(*ids):
+            assert publish(bench.app, record)
+        alone = _take(bench.redis, bench.queue)
+    assert {key: sorted(messages) for key, messages in together.items()} == {
+        key: sorted(messages) for key, messages in alone.items()
+    }
+    assert sum(map(len, together.values())) == len(ids)
