@@ -178,7 +178,10 @@ class Recovery:
                 lost = due.only_unsent(lost)  # noqa: PLW2901 - the rest of them
             batches = self._batches(lost, deadline=deadline)
             for ids, taken in ahead((ids, self._take_lost_messages(ids, lost)) for ids in batches):
-                if not self._publish(ids, taken) or not self.contacts.is_broker_steady:
+                # A broker that has started again may be empty. A message that it gets too early would hide from the
+                # next search that those sent shortly before the start are lost.
+                self.contacts.ask_broker()
+                if not self.contacts.is_broker_steady or not self._publish(ids, taken):
                     return
 
     def _take_lost_messages(self, ids: list[str], lost: Document) -> list[TaskRecord]:
