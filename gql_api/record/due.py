@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bson import MaxKey
+
 from gql_api.record import claims, control
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
@@ -47,6 +49,7 @@ def soon(since: datetime, until: datetime, names: list[str]) -> Document:
 
 
 DUE_AT_ONLY = {f.DUE_AT: 1}
+BY_DUE_AT = [(f.DUE_AT, 1)]
 
 
 def due_at_from(document: Document) -> datetime:
@@ -202,6 +205,35 @@ def queues_waiting(time: datetime, names: list[str]) -> list[dict[str, Any]]:
             }
         },
     ]
+
+
+def keys_waiting(after: Document | None, number: int) -> dict[str, Any]:
+    """Return the arguments of ``find`` for so many keys of queued tasks, in the order of ``fields.WAITING_KEYS``.
+
+    They begin behind all keys with the queue, the priority and the name of another one. It fails without the index.
+    """
+    # Not by ``$gt``, which finds values of the same type only: records of other programs may have any.
+    behind = None if after is None else {**after, f.DUE_AT: MaxKey()}
+    return {
+        "filter": {f.STATUS: Status.QUEUED, f.DUE_AT: {"$exists": True}},
+        "hint": f.WAITING_KEYS,
+        "min": behind,
+        "return_key": True,
+        "limit": number,
+    }
+
+
+def head_from(key: Document) -> tuple[Document, Any, Any]:
+    """Read the queue and priority, as the id of a row of :func:`queues_waiting`, the name and the due time of a key.
+
+    Each may have any type.
+    """
+    return {f.QUEUE: key[f.QUEUE], f.PRIORITY: key[f.PRIORITY]}, key[f.NAME], key[f.DUE_AT]
+
+
+def row_of(queue: Document, oldest: datetime) -> Document:
+    """Return a row of :func:`queues_waiting`."""
+    return {f.ID: queue, f.DUE_AT: oldest}
 
 
 def queue_from(group: Document) -> WaitingQueue | None:

@@ -174,6 +174,8 @@ FINAL_NAMES = sorted(FINAL)
 WAITING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.RETRY})
 
 NEWEST_FIRST = [(CREATED_AT, -1), (ID, -1)]
+# Of queued tasks: those of one queue, priority and function lie together, oldest first.
+WAITING_KEYS = [(QUEUE, 1), (PRIORITY, 1), (NAME, 1), (DUE_AT, 1)]
 
 # Tombstones are kept for longer than a message of a deleted task can survive in the broker.
 TOMBSTONE_SECONDS = 30 * 24 * 3600
@@ -190,8 +192,9 @@ UNIQUE_INDEXES = [
 # The unique index of earlier versions, which had no key spaces. It would refuse the same key in two spaces of an owner.
 FORMER_UNIQUE_INDEX = "owner_1_name_1_idempotency_key_1"
 
-# Each index with the query it serves. Those by DUE_AT and EXPIRES_AT hold unfinished tasks only. The first three also
-# serve lists of every status: MongoDB merges one range of the index for each.
+# Each index with the query it serves. Those by DUE_AT and EXPIRES_AT hold unfinished tasks only. The one by QUEUE holds
+# queued tasks only, so it does not change when a lease is extended. The first three also serve lists of every status:
+# MongoDB merges one range of the index for each.
 INDEXES = [
     IndexModel([(STATUS, 1), *NEWEST_FIRST]),  # tasks(orderBy: CREATED_AT), retention, counts by status
     IndexModel([(STATUS, 1), (UPDATED_AT, -1), (ID, -1)]),  # tasks(orderBy: UPDATED_AT), by status or not
@@ -203,6 +206,9 @@ INDEXES = [
     IndexModel(
         [(STATUS, 1), (DUE_AT, 1)], partialFilterExpression={DUE_AT: {"$exists": True}}
     ),  # recovery: tasks that are due
+    IndexModel(
+        WAITING_KEYS, partialFilterExpression={STATUS: Status.QUEUED.value, DUE_AT: {"$exists": True}}
+    ),  # recovery: the head of each queue, and the tasks whose messages it has lost
     IndexModel(
         [(STATUS, 1), (EXPIRES_AT, 1)], partialFilterExpression={EXPIRES_AT: {"$exists": True}}
     ),  # recovery: tasks that expire

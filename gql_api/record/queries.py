@@ -46,6 +46,8 @@ def untouched_for(seconds: float) -> Document:
 NO_CHANGE: Document = {"$set": {}}
 
 ID_ONLY = {f.ID: 1}
+# The hint for a filter that names some tasks.
+BY_ID = [(f.ID, 1)]
 REVISION_ONLY = {f.REVISION: 1}
 STATE_ONLY = {f.REVISION: 1, f.STATUS: 1}
 POSITION_ONLY = {**STATE_ONLY, f.CREATED_AT: 1}

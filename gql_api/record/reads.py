@@ -319,11 +319,12 @@ class TaskRecord:
 
     def as_sent(self) -> NewTask:
         """Return the task as its next message carries it, callbacks, chain and chord included."""
+        real = self.arguments
         return NewTask(
             id=self.id,
             name=self.name,
-            args=self.arguments.args,
-            kwargs=self.arguments.kwargs,
+            args=real.args,
+            kwargs=real.kwargs,
             shown=None if self.hidden is None else Arguments(self.args, self.kwargs),
             queue=self.queue,
             priority=self.priority,

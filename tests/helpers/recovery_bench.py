@@ -68,10 +68,10 @@ class Bench:
         recovery.keep_contact()
         return recovery
 
-    def scan(self, recovery: Recovery) -> None:
-        """Scan once, with the locks that other workers may have."""
+    def scan(self, recovery: Recovery) -> bool:
+        """Scan once, with the locks that other workers may have, and return whether there is more to do."""
         self.backend.database[fields.LEADER_LOCKS].delete_many({})
-        recovery.scan()
+        return recovery.scan()
 
     def create(self, number: int, *, priority: int = 0) -> list[str]:
         """Create the records of tasks that were queued an hour ago, one after the other."""

@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from support import ROOT
 
+_TEMPLATE = "messages that are sent together are made from one template"
 # By package, module or class, and the wing of gql_api that depends on it: each internal, and why it is needed.
 # `name(a, b)` has exactly these parameters, for we override it; `name(a, b, ...)` has at least these, for we call it.
 _INTERNALS = {
@@ -319,12 +320,17 @@ _INTERNALS = {
     },
     ("kombu", "kombu.transport.virtual.base:Channel", "worker/sending"): {
         "queue_purge(queue, ...)": "the tasks of a purged queue are ended",
+        "prepare_message(body, priority, content_type, content_encoding, headers, properties)": _TEMPLATE,
+        "_inplace_augment_message(message, exchange, routing_key)": _TEMPLATE,
+        "encode_body(body, encoding)": _TEMPLATE,
+        "body_encoding": _TEMPLATE,
     },
     ("kombu", "kombu.transport.redis:Channel", "worker/sending"): {
         "_q_for_pri(queue, pri)": "the tasks of a purged queue are ended",
         "priority_steps": "the tasks of a purged queue are ended",
         "global_keyprefix": "the tasks of a purged queue are ended, and no others",
         "conn_or_acquire(...)": "the tasks of a purged queue are ended",
+        "_get_message_priority(message, ...)": _TEMPLATE,
     },
     ("kombu", "kombu.common:QoS", "worker/app"): {
         "increment_eventually(n)": "messages that wait to be forwarded do not count as tasks",
@@ -740,6 +746,14 @@ _BEHAVIOUR = [
         "documents are validated by the same rules, in the same order",
         source="*validation_rules,\n        MaybeNullValidationRule,\n        OneOfInputValidationRule,\n    )",
         ours="validate_document",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.transport.redis:Channel._put",
+        "worker/sending",
+        "messages that are sent together are pushed as kombu pushes each, and not to a queue that expires",
+        source="'lpush', key, dumps(message))\n            if self._expires and queue in self._expires:",
+        ours="_expires",
     ),
     TouchPoint(
         "celery",

@@ -26,6 +26,7 @@ from gql_api.record.writes import Write
 from gql_api.worker.attempts.lost import handle_lost_attempt
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.recovery import leader_lock
+from gql_api.worker.recovery.ahead import ahead
 from gql_api.worker.recovery.backlog import Backlog
 from gql_api.worker.recovery.contact import Contacts
 from gql_api.worker.recovery.due_tasks import DueTasks
@@ -34,7 +35,7 @@ from gql_api.worker.recovery.misfits import Misfits
 from gql_api.worker.recovery.retention import Retention
 from gql_api.worker.recovery.stock_results import StockResults
 from gql_api.worker.recovery.waiting_steps import WaitingSteps
-from gql_api.worker.sending.republish import ids_of, publish, request_of
+from gql_api.worker.sending.republish import SENT, ids_of, publish, request_of
 from gql_api.worker.sending.sent import unsent
 from gql_api.worker.state import cancellation
 
@@ -72,16 +73,25 @@ class Recovery:
         """The results of stock workers, which another thread looks for."""
         self.contacts = Contacts(backend, backlog)
         """The contacts with the servers, which other threads keep."""
+        self._has_more = False
 
-    def scan(self) -> None:
+    def scan(self) -> bool:
         """Scan once, and send, expire or end the tasks that are found.
 
         A step that fails is logged, and the others are done.
+
+        Returns:
+            True if there were more tasks than one scan may change: the next one should follow at once.
 
         Raises:
             PyMongoError: MongoDB does not answer.
             OperationalError: the broker has stopped answering.
         """
+        self._has_more = False
+        self._scan()
+        return self._has_more
+
+    def _scan(self) -> None:
         now, lease, contacts = self.database_time(), self._lease, self.contacts
         _step(self._expire, now)
         if contacts.broker.is_open():
@@ -130,10 +140,13 @@ class Recovery:
     def send_due(self, now: datetime, since: datetime | None = None) -> None:
         """Send the tasks that wait for a time before ``now``, and not before ``since``."""
         for status in (Status.SCHEDULED, Status.RETRY):
-            for ids in self._batches(due.before(status, now, self._names, since), sweep=since is None):
-                taken = self._take(ids, lambda ids, token: self._unsent(due.take(ids, token)))
+            batches = self._batches(due.before(status, now, self._names, since), sweep=since is None)
+            for ids, taken in ahead((ids, self._take(ids, self._take_due)) for ids in batches):
                 if not self._publish(ids, taken):
                     return
+
+    def _take_due(self, ids: list[str], token: str) -> Write:
+        return self._unsent(due.take(ids, token))
 
     def _end_lost_attempts(self, now: datetime) -> None:
         lost = due.before(Status.STARTED, now, self._names)
@@ -158,20 +171,27 @@ class Recovery:
             publish(self._app, requeued)
 
     def _send_lost_messages(self, now: datetime) -> None:
+        deadline = time.monotonic() + self._lease.total_seconds()
         for lost in self._lost_messages.search(now):
             if self._backend.stock is not None:
                 self.stock_results.leave(lost)
                 lost = due.only_unsent(lost)  # noqa: PLW2901 - the rest of them
-            for ids in self._batches(lost):
-                token = uuid.uuid4().hex
-                self._backend.store.note(due.take_lost_messages(ids, token, lost))
-                taken = [TaskRecord(found) for found in self._backend.collection.find(due.taken(ids, token))]
-                if taken:
-                    logger.warning(
-                        "The messages of %d tasks were lost and are sent again: %s", len(taken), ids_of(taken)
-                    )
-                if not self._publish(ids, taken) or not self.contacts.is_broker_steady:
+            batches = self._batches(lost, deadline=deadline)
+            for ids, taken in ahead((ids, self._take_lost_messages(ids, lost)) for ids in batches):
+                # A broker that has started again may be empty. A message that it gets too early would hide from the
+                # next search that those sent shortly before the start are lost.
+                self.contacts.ask_broker()
+                if not self.contacts.is_broker_steady or not self._publish(ids, taken):
                     return
+
+    def _take_lost_messages(self, ids: list[str], lost: Document) -> list[TaskRecord]:
+        token = uuid.uuid4().hex
+        self._backend.store.note(due.take_lost_messages(ids, token, lost), hint=queries.BY_ID)
+        found = self._backend.collection.find(due.taken(ids, token), SENT.projection, hint=queries.BY_ID)
+        taken = list(map(SENT.record, found))
+        if taken:
+            logger.warning("The messages of %d tasks were lost and are sent again: %s", len(taken), ids_of(taken))
+        return taken
 
     def _unsent(self, write: Write) -> Write:
         return unsent(self._backend, write)
@@ -183,20 +203,29 @@ class Recovery:
         token = uuid.uuid4().hex
         return self._misfits.take(ids, lambda some: write_of(some, token), due.taken(ids, token, status))
 
-    def _batches(self, filter_: Document, order: str = fields.DUE_AT, *, sweep: bool = True) -> Iterator[list[str]]:
+    def _batches(
+        self, filter_: Document, order: str = fields.DUE_AT, *, sweep: bool = True, deadline: float | None = None
+    ) -> Iterator[list[str]]:
         """Yield the ids of the tasks that a filter finds and whose records fit, in an order; note the others.
 
-        It ends early when the worker stops, and after one lease, so that tasks of other kinds do not wait for these.
+        It ends early when the worker stops, and after one lease or at another deadline, so that tasks of other kinds do
+        not wait for these.
         """
-        deadline = time.monotonic() + self._lease.total_seconds()
-        if sweep:
-            self._misfits.sweep(filter_)
+        deadline = deadline or time.monotonic() + self._lease.total_seconds()
         found = self._backend.collection.find(rules.fitting(filter_), queries.ID_ONLY)
         with found.sort(order).batch_size(_BATCH) as cursor:
             while ids := [document[fields.ID] for document in itertools.islice(cursor, _BATCH)]:
                 yield ids
-                if len(ids) < _BATCH or self._stopping.is_set() or time.monotonic() > deadline:
+                if len(ids) < _BATCH:
+                    break
+                if self._stopping.is_set():
                     return
+                if time.monotonic() > deadline:
+                    self._has_more = True
+                    return
+        # The filter finds those that were changed no more. Before, it would be applied to all of them twice.
+        if sweep:
+            self._misfits.sweep(filter_)
 
     def _publish(self, ids: list[str], taken: Sequence[TaskRecord]) -> bool:
         """Publish the messages of tasks in the order of some ids, and return whether more can be published."""
@@ -268,13 +297,16 @@ class Recoverer(bootsteps.StartStopStep):
         """Stop the same way when the worker has to stop at once."""
         self.stop(parent)
 
-    def _start_thread(self, name: str, call: Callable[[], None], interval: float) -> None:
+    def _start_thread(self, name: str, call: Callable[[], bool | None], interval: float) -> None:
         threading.Thread(target=self._repeat, args=(call, interval), name=name, daemon=True).start()
 
-    def _repeat(self, call: Callable[[], None], interval: float) -> None:
-        while not self._stopping.wait(interval * random.uniform(0.75, 1.25)):  # noqa: S311 - so that workers take turns
+    def _repeat(self, call: Callable[[], bool | None], interval: float) -> None:
+        at_once: bool | None = False
+        # Not at the same time as others, so that workers take turns.
+        while not self._stopping.wait(0 if at_once else interval * random.uniform(0.75, 1.25)):  # noqa: S311 - as above
+            at_once = False
             try:
-                call()
+                at_once = call()
             except (PyMongoError, OperationalError, OSError) as error:
                 level = logging.WARNING if is_outage(error) or not isinstance(error, PyMongoError) else logging.ERROR
                 logger.log(level, "Recovery could not scan: %s", error)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Context
 
-from gql_api.dispatch import PIPELINED, OperationalError, broker_errors, message_of
+from gql_api.dispatch import OperationalError, broker_errors, message_of
+from gql_api.record import queries
 from gql_api.record.reads import TaskRecord
-from gql_api.worker.backend.messages import UNKNOWN_TEXT, sent_at_header
+from gql_api.worker.backend.messages import sent_at_header
+from gql_api.worker.sending.batches import SHOWN, Batch
 from gql_api.worker.sending.sent import note_sent
 
 if TYPE_CHECKING:
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_LOGGED = 10
+
+SENT = queries.Part.of(
+    [
+        "name", "args", "kwargs", "hidden", "queue", "priority", "parent_id", "root_id", "message", "attempts",
+        "expires_at", "owner", "tenant", "due_at",
+    ]
+)  # fmt: skip
+"""The part of a record that its message is made from."""
 
 
 def publish(app: Celery, *records: TaskRecord) -> bool:
@@ -31,9 +41,13 @@ def publish(app: Celery, *records: TaskRecord) -> bool:
             if len(records) == 1:
                 _send(app, producer, records[0])
             else:
-                with producer.batch(max_size=PIPELINED):
+                batch = Batch(app, producer)
+                # It sends nothing if one of the messages cannot be made.
+                with producer.batch(max_size=len(records)):
                     for record in records:
-                        _send(app, producer, record)
+                        if not batch.add(record):
+                            _send(app, producer, record)
+                batch.send()
     except OperationalError as error:
         logger.warning("The broker did not take the messages of %d tasks: %s: %s", len(records), ids_of(records), error)
         return False
@@ -59,4 +73,4 @@ def _send(app: Celery, producer: Any, record: TaskRecord) -> None:
 
 
 def _message_of(app: Celery, record: TaskRecord, *, with_expiry: bool = False) -> Any:
-    return message_of(app, record.as_sent(), with_expiry=with_expiry, argsrepr=UNKNOWN_TEXT, kwargsrepr=UNKNOWN_TEXT)
+    return message_of(app, record.as_sent(), with_expiry=with_expiry, **SHOWN)

@@ -117,10 +117,10 @@ class Store:
         )
         return found
 
-    def note(self, write: Write) -> int:
+    def note(self, write: Write, *, hint: list[tuple[str, int]] | None = None) -> int:
         """Make a change that clients do not see on all records that its filter finds, and return their number."""
         filter_, update = write
-        return self._durable.get().update_many(filter_, update).matched_count
+        return self._durable.get().update_many(filter_, update, hint=hint).matched_count
 
     def note_one(self, write: Write) -> TaskRecord | None:
         """Make a change that clients do not see on one record, and return it; None when it did not take the change."""
