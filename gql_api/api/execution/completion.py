@@ -8,7 +8,7 @@ be converted to text.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from math import isfinite
 from typing import Any, NamedTuple, NoReturn, TypeAlias
@@ -47,6 +47,25 @@ class ItemCount:
     """The number of list items that were completed. Completion is synchronous: a caller compares before and after."""
 
     items = 0
+
+
+class SharedValues(list[Any]):
+    """A list that several answers have. It is completed once for each selection."""
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        super().__init__(values)
+        self._completed: dict[Read, tuple[list[Any], int]] = {}
+
+    def complete(self, complete: Read) -> list[Any]:
+        """Complete the list, or return what that made of it before, and count its items."""
+        found = self._completed.get(complete)
+        if found is None:
+            before = ItemCount.items
+            answer: list[Any] = complete(self)
+            self._completed[complete] = answer, ItemCount.items - before
+            return answer
+        ItemCount.items += found[1]
+        return found[0]
 
 
 class Completion(NamedTuple):
@@ -92,11 +111,16 @@ def of_list(item: Completion) -> Completion:
     """Create the completion of a list of values."""
     kept, complete_item = item
 
-    def complete(values: Any) -> list[Any]:
-        if type(values) is not list:
-            _refuse(values)
+    def complete_all(values: list[Any]) -> list[Any]:
         ItemCount.items += len(values)
         return [value if type(value) in kept else complete_item(value) for value in values]
+
+    def complete(values: Any) -> list[Any]:
+        if type(values) is list:
+            return complete_all(values)
+        if type(values) is SharedValues:
+            return values.complete(complete_all)
+        _refuse(values)
 
     return Completion(frozenset({type(None)}), complete)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Self
 
 import strawberry
@@ -14,6 +13,7 @@ from strawberry.utils.str_converters import to_camel_case
 from gql_api import values
 from gql_api.api.context import Info
 from gql_api.api.errors import BAD_INPUT, ClientError
+from gql_api.api.execution.completion import SharedValues
 from gql_api.api.execution.selections import selected_names
 from gql_api.api.schema.filters import check_metadata_path
 from gql_api.api.schema.logs import DEFAULT_LOG_PAGE_SIZE, TaskLogConnection, log_page
@@ -32,6 +32,7 @@ from gql_api.api.schema.types import (
 from gql_api.api.store.budget import current_budget
 from gql_api.api.store.definitions import DefinitionRead
 from gql_api.api.store.lists import ChildCount, ChildPage
+from gql_api.api.store.pages.reading import Page
 from gql_api.api.store.partial_reads import TaskRead
 from gql_api.query.facets import FacetField
 from gql_api.query.lists import Order, PageRequest
@@ -267,6 +268,36 @@ class TaskFacetBucket:
     count: int = strawberry.field(description="How many tasks have this value.")
 
 
+class _ShownPage:
+    """The parts of a page that clients see. Answers that share the read of the page share them too."""
+
+    def __init__(self, found: list[TaskRecord], request: PageRequest) -> None:
+        records, self._has_more = found[: request.limit - 1], len(found) == request.limit
+        self._records = records[::-1] if request.backwards else records
+        self._request = request
+
+    @cached_property
+    def nodes(self) -> SharedValues:
+        """The tasks."""
+        return SharedValues(map(Task, self._records))
+
+    @cached_property
+    def edges(self) -> SharedValues:
+        """The tasks with their cursors."""
+        return SharedValues(TaskEdge(order=self._request.order, node=node) for node in self.nodes)
+
+    @cached_property
+    def info(self) -> PageInfo:
+        """The ends of the page."""
+        request, records, has_more = self._request, self._records, self._has_more
+        return PageInfo(
+            has_next_page=request.before is not None if request.backwards else has_more,
+            has_previous_page=has_more if request.backwards else request.after is not None,
+            start_cursor=str(Cursor.of(records[0], request.order)) if records else None,
+            end_cursor=str(Cursor.of(records[-1], request.order)) if records else None,
+        )
+
+
 @strawberry.type(description="A page of tasks, with figures over all pages.")
 class TaskConnection:
     """Relay's connection, with the nodes also without their edges, over all tasks that ``query`` finds."""
@@ -275,9 +306,16 @@ class TaskConnection:
     # The id of the task whose children are listed.
     parent_id: strawberry.Private[str | None]
 
-    edges: list[TaskEdge] = strawberry.field(description="The tasks of the page, each with its cursor.")
-    nodes: list[Task] = strawberry.field(description="The tasks of the page, without edges around them.")
-    page_info: PageInfo = strawberry.field(description="Cursors to continue from, and whether there are more tasks.")
+    page: strawberry.Private[_ShownPage]
+
+    edges: list[TaskEdge] = attribute("page.edges", "The tasks of the page, each with its cursor.")
+    nodes: list[Task] = attribute("page.nodes", "The tasks of the page, without edges around them.")
+    page_info: PageInfo = attribute("page.info", "Cursors to continue from, and whether there are more tasks.")
+
+    def __init__(self, page: _ShownPage, query: Document, parent_id: str | None = None) -> None:
+        self.page = page
+        self.query = query
+        self.parent_id = parent_id
 
     @strawberry.field(
         description="How many tasks there are on all pages. They are counted by a separate query, only when this "
@@ -323,26 +361,13 @@ class TaskConnection:
         return [TaskFacetBucket(value=JSON(bucket.value), count=bucket.count) for bucket in buckets]
 
     @classmethod
-    def of(
-        cls, found: Sequence[TaskRecord], request: PageRequest, query: Document, parent_id: str | None = None
-    ) -> Self:
+    def of(cls, found: list[TaskRecord], request: PageRequest, query: Document, parent_id: str | None = None) -> Self:
         """Create the page from what a request found: at most one task more than the page has."""
-        records, has_more = found[: request.limit - 1], len(found) == request.limit
-        if request.backwards:
-            records = records[::-1]
-        edges = [TaskEdge(order=request.order, node=Task(record)) for record in records]
-        return cls(
-            query=query,
-            parent_id=parent_id,
-            edges=edges,
-            nodes=[edge.node for edge in edges],
-            page_info=PageInfo(
-                has_next_page=request.before is not None if request.backwards else has_more,
-                has_previous_page=has_more if request.backwards else request.after is not None,
-                start_cursor=str(Cursor.of(records[0], request.order)) if records else None,
-                end_cursor=str(Cursor.of(records[-1], request.order)) if records else None,
-            ),
-        )
+        if not isinstance(found, Page):
+            return cls(_ShownPage(found, request), query, parent_id)
+        if found.shown is None:
+            found.shown = _ShownPage(found, request)
+        return cls(found.shown, query, parent_id)
 
 
 async def find_task(info: Info, task_id: str | None) -> Task | None:
