@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -14,6 +15,7 @@ from gql_api.aio.sharing import SharedReads
 from gql_api.api.store import misfits
 from gql_api.api.store.budget import ReadBudget, of_batches
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
+from gql_api.api.store.pages.choice import Hint, IndexChoice
 from gql_api.api.store.pages.time_limit import TimeLimit
 from gql_api.api.store.slots import current_requester
 from gql_api.query.lists import PageRequest
@@ -64,6 +66,7 @@ class PageReads:
         self.limiter = limiter
         self._tasks = tasks
         self._time_limit = time_limit
+        self._index = IndexChoice(tasks)
         self._max_bytes = max_bytes
         self._reads: SharedReads[PageRead, ReadBudget, Page] = SharedReads(self._read)
 
@@ -83,15 +86,18 @@ class PageReads:
 
     @limited
     async def _read(self, read: PageRead, budgets: Sequence[ReadBudget]) -> Page:
+        async with self._time_limit():
+            visible = read.visibility.narrowed(read.query)
+            return await self._index.read(visible, read.request, functools.partial(self._page, read, visible, budgets))
+
+    async def _page(self, read: PageRead, visible: Document, budgets: Sequence[ReadBudget], hint: Hint | None) -> Page:
         request, part = read.request, read.part
 
         async def matching(narrower: Document) -> list[Document]:
-            query = read.visibility.narrowed({"$and": [request.query(), read.query, narrower]})
-            found = self._tasks.find_raw_batches(
-                query, part.projection, sort=request.sort(), limit=request.limit, batch_size=request.limit
-            )
+            query = {"$and": [request.query(), visible, narrower]}
+            limits = {"limit": request.limit, "batch_size": request.limit}
+            found = self._tasks.find_raw_batches(query, part.projection, sort=request.sort(), hint=hint, **limits)
             # PyMongo declares that the cursor has documents.
             return await of_batches(cast(AsyncIterable[bytes], found), budgets, self._max_bytes)
 
-        async with self._time_limit():
-            return Page(map(part.record, await misfits.read_page(matching, part.fitness, _itself)))
+        return Page(map(part.record, await misfits.read_page(matching, part.fitness, _itself)))
