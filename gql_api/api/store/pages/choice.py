@@ -21,9 +21,9 @@ from gql_api.query.anchors import INDEX, Walk, anchors, walk_of
 from gql_api.query.lists import PageRequest
 from gql_api.record.reads import Document
 
-Hint = list[tuple[str, int]]
-Read = Callable[[Hint | None], Awaitable["T"]]
 T = TypeVar("T")
+Hint = list[tuple[str, int]]
+Read = Callable[[Hint | None], Awaitable[T]]
 
 # MongoDB reads and sorts so many tasks in some 40 ms.
 _MAX_FOUND = 5_000
@@ -36,20 +36,22 @@ _UNUSABLE = frozenset({2, 291})
 
 
 class _Recent:
-    """A set of findings, each for a short time; when it is full, the oldest goes first."""
+    """Numbers that were found out, each for a short time; when there are too many, the oldest goes first."""
 
     def __init__(self) -> None:
-        self._until: dict[Hashable, float] = {}
+        self._found: dict[Hashable, tuple[int, float]] = {}
 
-    def __contains__(self, finding: Hashable) -> bool:
-        return time.monotonic() < self._until.get(finding, -inf)
+    def get(self, key: Hashable) -> int | None:
+        """Return the number for a key, if it is known."""
+        number, until = self._found.get(key, (0, -inf))
+        return number if time.monotonic() < until else None
 
-    def add(self, finding: Hashable) -> None:
-        """Add a finding, or begin its time again."""
-        self._until.pop(finding, None)
-        if len(self._until) >= _MAX_REMEMBERED:
-            del self._until[next(iter(self._until))]
-        self._until[finding] = time.monotonic() + _SECONDS
+    def put(self, key: Hashable, number: int) -> None:
+        """Remember the number for a key from now on."""
+        self._found.pop(key, None)
+        if len(self._found) >= _MAX_REMEMBERED:
+            del self._found[next(iter(self._found))]
+        self._found[key] = number, time.monotonic() + _SECONDS
 
 
 class IndexChoice:
@@ -63,9 +65,8 @@ class IndexChoice:
         self._tasks = tasks
         self._size = 0
         self._measured_at = -inf
-        # Conditions with a number of tasks that at least match, and walks that took long.
-        self._frequent = _Recent()
-        self._slow = _Recent()
+        self._counts = _Recent()
+        self._slow_walks = _Recent()
 
     async def read(self, query: Document, request: PageRequest, page: Read[T]) -> T:
         """Read a page of the tasks of a query: ``page`` reads it by an index, or by one that MongoDB chooses.
@@ -100,23 +101,26 @@ class IndexChoice:
         return False
 
     async def _walk(self, query: Document, request: PageRequest, walk: Walk, page: Read[T]) -> T:
-        finding = bson.encode(query), request.order, request.backwards
-        if finding not in self._slow:
+        key = bson.encode(query), request.order, request.backwards
+        if self._slow_walks.get(key) is None:
             try:
                 with pymongo.timeout(_WALK_SECONDS):
                     return await page(walk.index)
             except (ExecutionTimeout, NetworkTimeout):
-                self._slow.add(finding)
+                self._slow_walks.put(key, 1)
         return await page(None)
 
     async def _count(self, query: Document, index: Hint, most: int) -> int:
-        """Count the tasks of a query that an index answers alone, and end at a maximum, which is remembered."""
-        finding = bson.encode(query), most
-        if not most or finding in self._frequent:
-            return most
-        count = await self._tasks.count_documents(query, limit=most, hint=index)
-        if count >= most:
-            self._frequent.add(finding)
+        """Count the tasks of a query that an index answers alone, and end at a maximum.
+
+        The number is remembered, but not for a rare value: it may become frequent.
+        """
+        key = bson.encode(query), most
+        count = self._counts.get(key) if most else 0
+        if count is None:
+            count = await self._tasks.count_documents(query, limit=most, hint=index)
+            if count >= most or index is not INDEX:
+                self._counts.put(key, count)
         return count
 
     async def _collection_size(self) -> int:
