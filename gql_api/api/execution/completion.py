@@ -8,7 +8,7 @@ be converted to text.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from math import isfinite
 from typing import Any, NamedTuple, NoReturn, TypeAlias
@@ -25,8 +25,9 @@ from graphql.pyutils import Undefined, is_awaitable
 
 from gql_api.api.errors import ApiError
 from gql_api.api.execution.encoding import write_time
+from gql_api.api.execution.rows.generated import completion_of
+from gql_api.api.execution.rows.steps import Read, Step
 
-Read: TypeAlias = Callable[[Any], Any]
 Answer: TypeAlias = Callable[[Any], dict[str, Any]]
 
 _NOTHING: frozenset[type] = frozenset()
@@ -49,33 +50,40 @@ class ItemCount:
     items = 0
 
 
+class SharedValues(list[Any]):
+    """A list that several answers have. It is completed once for each selection."""
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        super().__init__(values)
+        self._completed: dict[Read, tuple[list[Any], int]] = {}
+
+    def complete(self, complete: Read) -> list[Any]:
+        """Complete the list, or return what that made of it before, and count its items."""
+        found = self._completed.get(complete)
+        if found is None:
+            before = ItemCount.items
+            answer: list[Any] = complete(self)
+            self._completed[complete] = answer, ItemCount.items - before
+            return answer
+        ItemCount.items += found[1]
+        return found[0]
+
+
 class Completion(NamedTuple):
     """The way to complete the values of one output type.
 
     A value whose exact type is in ``kept`` goes into the answer unchanged: None for a nullable type, and a string for a
-    string type. ``complete`` is for all other values.
+    string type. ``complete`` is for all other values; ``names`` has what it returns for some, by their ids.
     """
 
     kept: frozenset[type]
     complete: Read
+    names: Mapping[int, str] = {}
 
     @property
     def required(self) -> Completion:
         """The completion of the non-null type."""
         return self._replace(kept=self.kept - {type(None)})  # complete refuses None by itself
-
-
-class Step(NamedTuple):
-    """One key of an object in an answer: how its value is read from the source object, and completed."""
-
-    key: str
-    read: Read
-    completion: Completion
-
-    def __call__(self, source: Any) -> Any:
-        """Read the value and complete it."""
-        value = self.read(source)
-        return value if type(value) in self.completion.kept else self.completion.complete(value)
 
 
 def of_leaf(leaf: GraphQLLeafType) -> Completion:
@@ -84,42 +92,38 @@ def of_leaf(leaf: GraphQLLeafType) -> Completion:
     if leaf.coerce_output_value is write_time:
         kept |= {datetime}
     if isinstance(leaf, GraphQLEnumType):
-        return Completion(kept, _complete_enum(leaf))
+        # Strawberry lets resolvers return members, and each member is a single object.
+        names = {id(member): leaf.coerce_output_value(member) for member in getattr(leaf, "wrapped_cls", ())}
+        return Completion(kept, _complete_enum(leaf, names), names)
     return Completion(kept, _complete_float() if leaf is GraphQLFloat else _complete_scalar(leaf))
 
 
 def of_list(item: Completion) -> Completion:
     """Create the completion of a list of values."""
-    kept, complete_item = item
+    kept, complete_item, _ = item
 
-    def complete(values: Any) -> list[Any]:
-        if type(values) is not list:
-            _refuse(values)
+    def complete_all(values: list[Any]) -> list[Any]:
         ItemCount.items += len(values)
         return [value if type(value) in kept else complete_item(value) for value in values]
+
+    def complete(values: Any) -> list[Any]:
+        if type(values) is list:
+            return complete_all(values)
+        if type(values) is SharedValues:
+            return values.complete(complete_all)
+        _refuse(values)
 
     return Completion(frozenset({type(None)}), complete)
 
 
 def of_object(kind: type, steps: list[Step]) -> Completion:
     """Create the completion of objects of exactly this class, by all steps in their order."""
-    flat = [(step.key, step.read, *step.completion) for step in steps]
-
-    def complete(source: Any) -> dict[str, Any]:
-        if type(source) is not kind:
-            _refuse(source)
-        data = {}
-        for key, read, kept, complete_value in flat:
-            value = read(source)
-            data[key] = value if type(value) in kept else complete_value(value)
-        return data
-
-    return Completion(frozenset({type(None)}), complete)
+    return Completion(frozenset({type(None)}), completion_of(kind, steps, _refuse))
 
 
 def of_event(key: str, completion: Completion) -> Answer:
     """Create the function that answers events, the values of a subscription's only field."""
-    kept, complete_event = completion
+    kept, complete_event, _ = completion
 
     def answer(event: Any) -> dict[str, Any]:
         return {key: event if type(event) in kept else complete_event(event)}
@@ -145,9 +149,7 @@ def _complete_scalar(scalar: GraphQLLeafType) -> Read:
     return complete
 
 
-def _complete_enum(enum: GraphQLEnumType) -> Read:
-    # Strawberry lets resolvers return members, and each member is a single object.
-    names = {id(member): enum.coerce_output_value(member) for member in getattr(enum, "wrapped_cls", ())}
+def _complete_enum(enum: GraphQLEnumType, names: Mapping[int, str]) -> Read:
     complete_other = _complete_scalar(enum)
     return lambda value: names.get(id(value)) or complete_other(value)
 

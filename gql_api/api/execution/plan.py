@@ -8,7 +8,7 @@ need only their object. graphql-core executes all other fields.
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import Parameter
+from inspect import Parameter, getattr_static
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -31,8 +31,9 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
 from gql_api.api.admission.cache import WeighedCache, weight_of
-from gql_api.api.execution.completion import Answer, Completion, Read, Step, of_event, of_leaf, of_list, of_object
+from gql_api.api.execution.completion import Answer, Completion, of_event, of_leaf, of_list, of_object
 from gql_api.api.execution.fallbacks import count_fallback
+from gql_api.api.execution.rows.steps import Path, Place, Read, Step, Stored, place_of
 
 Collect: TypeAlias = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
 
@@ -134,11 +135,11 @@ class OperationPlan:
         name = details[0].node.name.value
         field = self._schema.get_field(type_, name)
         is_hidden = f"{type_.name}.{name}" in self._hidden
-        read = _nothing if is_hidden else None if field is None else _reader(field, type_)
-        if field is None or read is None:
+        source = _HIDDEN if is_hidden else None if field is None else _source(field, type_)
+        if field is None or source is None:
             return None
         completion = self._completion(field.type, details, collect)
-        return None if completion is None else Step(key, read, completion)
+        return None if completion is None else source.step(key, completion)
 
     def _completion(self, type_: GraphQLOutputType, details: FieldDetailsList, collect: Collect) -> Completion | None:
         if is_leaf_type(type_):
@@ -164,8 +165,21 @@ class OperationPlan:
         return None if selection is None else selection.completion
 
 
-def _nothing(_: object) -> None:
-    """Return the value of a hidden field."""
+class _Source(NamedTuple):
+    """A way to read a field from its object; see :class:`Step`."""
+
+    read: Read
+    path: str | None = None
+    place: Place | None = None
+    is_shown_as_stored: bool = False
+
+    def step(self, key: str, completion: Completion) -> Step:
+        """Create the step for a key of an answer."""
+        kept, complete, names = completion
+        return Step(key, self.read, kept, complete, self.path, self.place, self.is_shown_as_stored, names)
+
+
+_HIDDEN = _Source(lambda _: None)
 
 
 def _is_unconditional(field: FieldDetails) -> bool:
@@ -178,20 +192,30 @@ def _is_compilable(field: FieldDetails) -> bool:
     return _is_unconditional(field) and all(directive.name.value in _CONDITIONS for directive in directives)
 
 
-def _reader(field: GraphQLField, type_: GraphQLObjectType) -> Read | None:
-    """Return the function that reads a field from its object; None when reading needs more than the object."""
+def _source(field: GraphQLField, type_: GraphQLObjectType) -> _Source | None:
+    """Return how a field is read from its object; None when reading needs more than the object."""
     if field is TypeNameMetaFieldDef:
-        return lambda _: type_.name
+        return _Source(lambda _: type_.name)
     definition = field.extensions.get(_BACK)
     if not isinstance(definition, StrawberryField) or definition.extensions or definition.is_async:
         return None
     resolver = definition.base_resolver
     if resolver is None:
-        return attrgetter(definition.python_name) if definition.default_resolver is getattr else None
+        return _attribute(definition, type_) if definition.default_resolver is getattr else None
     # An argument that the operation leaves out has its default, which is that of the function's parameter.
     needed = [p for p in resolver.signature.parameters.values() if p.default is Parameter.empty]
     takes_self_only = resolver.self_parameter is not None and len(needed) == 1
-    return cast("Read", resolver.wrapped_func) if takes_self_only else None
+    read = cast("Read", resolver.wrapped_func)
+    return _Source(read, place=place_of(read)) if takes_self_only else None
+
+
+def _attribute(field: StrawberryField, type_: GraphQLObjectType) -> _Source:
+    name = field.python_name
+    read = attrgetter(name)
+    declared = getattr_static(type_.extensions[_BACK].origin, name, None)
+    if isinstance(declared, Stored):
+        return _Source(read, place=declared.place, is_shown_as_stored=True)
+    return _Source(read, declared.path if isinstance(declared, Path) else name)
 
 
 class Plans:

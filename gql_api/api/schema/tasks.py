@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Self
 
 import strawberry
@@ -14,6 +13,8 @@ from strawberry.utils.str_converters import to_camel_case
 from gql_api import values
 from gql_api.api.context import Info
 from gql_api.api.errors import BAD_INPUT, ClientError
+from gql_api.api.execution.completion import SharedValues
+from gql_api.api.execution.rows.steps import Place, Stored, null_without
 from gql_api.api.execution.selections import selected_names
 from gql_api.api.schema.filters import check_metadata_path
 from gql_api.api.schema.logs import DEFAULT_LOG_PAGE_SIZE, TaskLogConnection, log_page
@@ -32,6 +33,7 @@ from gql_api.api.schema.types import (
 from gql_api.api.store.budget import current_budget
 from gql_api.api.store.definitions import DefinitionRead
 from gql_api.api.store.lists import ChildCount, ChildPage
+from gql_api.api.store.pages.reading import Page
 from gql_api.api.store.partial_reads import TaskRead
 from gql_api.query.facets import FacetField
 from gql_api.query.lists import Order, PageRequest
@@ -39,7 +41,7 @@ from gql_api.record import queries
 from gql_api.record.fields import Status
 from gql_api.record.logs import LogLevel
 from gql_api.record.queries import WHOLE, Part
-from gql_api.record.reads import Document, TaskRecord, Time
+from gql_api.record.reads import Document, Field, TaskRecord
 
 expose_enum(
     FacetField,
@@ -55,12 +57,17 @@ expose_enum(
 )
 
 
-def _time(time: Time[Any], description: str) -> Any:
-    """Return a field with a time of the record.
+def _place(field: Field[Any]) -> Place:
+    return Place("record", field.stored_name, field.may_be_absent)
 
-    The time is read as stored, mostly without an offset: the encoder of answers adds it, which takes less time.
+
+def _stored(field: Field[Any], description: str) -> Any:
+    """Return a field that shows one of the record as it is stored.
+
+    A time is mostly without an offset: the encoder of answers adds it, which takes less time.
     """
-    return strawberry.field(default=property(lambda task: time.stored(task.record)), description=description)
+    read = Stored(lambda task: field.stored(task.record), _place(field))
+    return strawberry.field(default=read, description=description)
 
 
 @strawberry.type(
@@ -74,7 +81,7 @@ class Task(Node):
     id: strawberry.ID = attribute(
         "record.id", "The Celery task id: a UUID, unless plain Celery code chose another one."
     )
-    name: str = attribute("record.name", "The Celery task name, which decides the function that runs.")
+    name: str = _stored(TaskRecord.name, "The Celery task name, which decides the function that runs.")
     status: TaskStatus = attribute("record.status", "The present state of the task.")
     is_final: bool = attribute(
         "record.is_final", "Whether the task has ended: SUCCESS, FAILURE or REVOKED. Its status never changes again."
@@ -82,40 +89,40 @@ class Task(Node):
     revision: int = attribute(
         "record.revision", "The version of the task: 1 when it is created, one more with each stored change."
     )
-    attempts: int = attribute("record.attempts", "How often a worker has started the task; 0 before the first start.")
-    queue: str = attribute("record.queue", "The name of the Celery queue in which it waits for a worker.")
-    priority: int = attribute("record.priority", "From 0 (runs first, the default) to 9 (runs last).")
-    worker: str | None = attribute(
-        "record.worker", "The hostname of the worker that runs it or ran it last; null before the first start."
+    attempts: int = _stored(TaskRecord.attempts, "How often a worker has started the task; 0 before the first start.")
+    queue: str = _stored(TaskRecord.queue, "The name of the Celery queue in which it waits for a worker.")
+    priority: int = _stored(TaskRecord.priority, "From 0 (runs first, the default) to 9 (runs last).")
+    worker: str | None = _stored(
+        TaskRecord.worker, "The hostname of the worker that runs it or ran it last; null before the first start."
     )
-    owner: str | None = attribute(
-        "record.owner",
+    owner: str | None = _stored(
+        TaskRecord.owner,
         "The subject that the task belongs to: the caller that created it, or the owner of its parent or of the task "
         "that it repeats. Null for a task without an owner, such as one that was created without authentication or by "
         "a program that names none; with authentication, only administrators without a tenant see it.",
     )
-    idempotency_key: str | None = attribute(
-        "record.idempotency_key",
+    idempotency_key: str | None = _stored(
+        TaskRecord.idempotency_key,
         "The key with which createTask created it; null without one, and after the key has expired.",
     )
-    created_at: datetime = _time(TaskRecord.created_at, "When createTask, or plain Celery code, stored the task.")
-    scheduled_for: datetime | None = _time(
+    created_at: datetime = _stored(TaskRecord.created_at, "When createTask, or plain Celery code, stored the task.")
+    scheduled_for: datetime | None = _stored(
         TaskRecord.scheduled_for, "The time before which it must not start; null when it may start at once."
     )
-    expires_at: datetime | None = _time(
+    expires_at: datetime | None = _stored(
         TaskRecord.expires_at,
         "When the task becomes REVOKED unless a worker has started it; null when it never expires.",
     )
-    cancel_requested_at: datetime | None = _time(
+    cancel_requested_at: datetime | None = _stored(
         TaskRecord.cancel_requested_at, "When cancellation was first requested; null when it never was."
     )
-    started_at: datetime | None = _time(
+    started_at: datetime | None = _stored(
         TaskRecord.started_at, "When the running or last attempt began; null before the first start."
     )
-    finished_at: datetime | None = _time(
+    finished_at: datetime | None = _stored(
         TaskRecord.finished_at, "When the task reached its final status; null before that."
     )
-    updated_at: datetime = _time(TaskRecord.updated_at, "When the present revision was stored.")
+    updated_at: datetime = _stored(TaskRecord.updated_at, "When the present revision was stored.")
 
     def __init__(self, record: TaskRecord) -> None:
         self.record = record
@@ -142,6 +149,7 @@ class Task(Node):
         description="The return value of the function; null before the end, and when the function returned None or its "
         "result is not kept."
     )
+    @null_without(_place(TaskRecord.result))
     def result(self, as_text: AsText = False) -> JSON | None:
         """Read the result."""
         return as_json(values.plain(self.record.result), as_text)
@@ -150,6 +158,7 @@ class Task(Node):
         description="Why the task failed, was revoked or is to be retried; null otherwise, and again once the next "
         "attempt starts."
     )
+    @null_without(_place(TaskRecord.error))
     def error(self) -> TaskError | None:
         """Read the error."""
         error = self.record.error
@@ -158,6 +167,7 @@ class Task(Node):
     @strawberry.field(
         description="The last progress report of the running or last attempt; null when the attempt reported none."
     )
+    @null_without(_place(TaskRecord.progress))
     def progress(self) -> TaskProgress | None:
         """Read the last progress report."""
         progress = self.record.progress
@@ -267,6 +277,36 @@ class TaskFacetBucket:
     count: int = strawberry.field(description="How many tasks have this value.")
 
 
+class _ShownPage:
+    """The parts of a page that clients see. Answers that share the read of the page share them too."""
+
+    def __init__(self, found: list[TaskRecord], request: PageRequest) -> None:
+        records, self._has_more = found[: request.limit - 1], len(found) == request.limit
+        self._records = records[::-1] if request.backwards else records
+        self._request = request
+
+    @cached_property
+    def nodes(self) -> SharedValues:
+        """The tasks."""
+        return SharedValues(map(Task, self._records))
+
+    @cached_property
+    def edges(self) -> SharedValues:
+        """The tasks with their cursors."""
+        return SharedValues(TaskEdge(order=self._request.order, node=node) for node in self.nodes)
+
+    @cached_property
+    def info(self) -> PageInfo:
+        """The ends of the page."""
+        request, records, has_more = self._request, self._records, self._has_more
+        return PageInfo(
+            has_next_page=request.before is not None if request.backwards else has_more,
+            has_previous_page=has_more if request.backwards else request.after is not None,
+            start_cursor=str(Cursor.of(records[0], request.order)) if records else None,
+            end_cursor=str(Cursor.of(records[-1], request.order)) if records else None,
+        )
+
+
 @strawberry.type(description="A page of tasks, with figures over all pages.")
 class TaskConnection:
     """Relay's connection, with the nodes also without their edges, over all tasks that ``query`` finds."""
@@ -275,9 +315,16 @@ class TaskConnection:
     # The id of the task whose children are listed.
     parent_id: strawberry.Private[str | None]
 
-    edges: list[TaskEdge] = strawberry.field(description="The tasks of the page, each with its cursor.")
-    nodes: list[Task] = strawberry.field(description="The tasks of the page, without edges around them.")
-    page_info: PageInfo = strawberry.field(description="Cursors to continue from, and whether there are more tasks.")
+    page: strawberry.Private[_ShownPage]
+
+    edges: list[TaskEdge] = attribute("page.edges", "The tasks of the page, each with its cursor.")
+    nodes: list[Task] = attribute("page.nodes", "The tasks of the page, without edges around them.")
+    page_info: PageInfo = attribute("page.info", "Cursors to continue from, and whether there are more tasks.")
+
+    def __init__(self, page: _ShownPage, query: Document, parent_id: str | None = None) -> None:
+        self.page = page
+        self.query = query
+        self.parent_id = parent_id
 
     @strawberry.field(
         description="How many tasks there are on all pages. They are counted by a separate query, only when this "
@@ -323,26 +370,13 @@ class TaskConnection:
         return [TaskFacetBucket(value=JSON(bucket.value), count=bucket.count) for bucket in buckets]
 
     @classmethod
-    def of(
-        cls, found: Sequence[TaskRecord], request: PageRequest, query: Document, parent_id: str | None = None
-    ) -> Self:
+    def of(cls, found: list[TaskRecord], request: PageRequest, query: Document, parent_id: str | None = None) -> Self:
         """Create the page from what a request found: at most one task more than the page has."""
-        records, has_more = found[: request.limit - 1], len(found) == request.limit
-        if request.backwards:
-            records = records[::-1]
-        edges = [TaskEdge(order=request.order, node=Task(record)) for record in records]
-        return cls(
-            query=query,
-            parent_id=parent_id,
-            edges=edges,
-            nodes=[edge.node for edge in edges],
-            page_info=PageInfo(
-                has_next_page=request.before is not None if request.backwards else has_more,
-                has_previous_page=has_more if request.backwards else request.after is not None,
-                start_cursor=str(Cursor.of(records[0], request.order)) if records else None,
-                end_cursor=str(Cursor.of(records[-1], request.order)) if records else None,
-            ),
-        )
+        if not isinstance(found, Page):
+            return cls(_ShownPage(found, request), query, parent_id)
+        if found.shown is None:
+            found.shown = _ShownPage(found, request)
+        return cls(found.shown, query, parent_id)
 
 
 async def find_task(info: Info, task_id: str | None) -> Task | None:

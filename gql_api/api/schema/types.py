@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from operator import attrgetter
 from typing import Any, Self, TypeAlias
 
 import strawberry
 
 from gql_api import values
+from gql_api.api.execution.rows.steps import Path
 from gql_api.api.schema.scalars import JSON, AsText, as_json, expose_enum
 from gql_api.record import model
 from gql_api.record.fields import Status
@@ -38,8 +38,8 @@ def attribute(path: str, description: str) -> Any:
 
     The property is the default of a dataclass field, and dataclasses keep a default as an attribute of the class.
     """
-    # A property over an attrgetter runs in C. A resolver would add a Python call to each value of a page.
-    return strawberry.field(default=property(attrgetter(path)), description=description)
+    # A resolver would add a Python call to each value of a page.
+    return strawberry.field(default=Path(path), description=description)
 
 
 @strawberry.interface(description="An object that the queries node and nodes can find by its id.")

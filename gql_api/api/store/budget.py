@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Iterator, Sequence
 from contextvars import ContextVar
+from operator import attrgetter
 
 import bson
 from bson.codec_options import CodecOptions
@@ -47,6 +48,7 @@ class ReadBudget:
 
 # Decoding takes up to 15 ms for each MiB.
 _BYTES_AT_ONCE = 512 * 1024
+_RAW_CODEC: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _current: ContextVar[ReadBudget | None] = ContextVar("read budget", default=None)
 
 
@@ -75,7 +77,7 @@ def current_budget() -> ReadBudget:
 
 def raw(collection: AsyncCollection[Document]) -> AsyncCollection[RawBSONDocument]:
     """Return a collection for reads that need the size of each document, which is decoded by :func:`decoded`."""
-    return collection.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
+    return collection.with_options(codec_options=_RAW_CODEC)
 
 
 def decoded(document: RawBSONDocument) -> Document:
@@ -96,6 +98,28 @@ async def documents(cursor: AsyncIterable[RawBSONDocument], budget: ReadBudget, 
         budget.spend(size, limit)
         found.append(decoded(document))
         await pauses.after(size)
+    return found
+
+
+async def of_batches(batches: AsyncIterable[bytes], budgets: Sequence[ReadBudget], limit: int) -> list[Document]:
+    """Read batches of documents for several answers, until the budgets of all are spent.
+
+    Raises:
+        ClientError: every answer has read more than the limit.
+    """
+    found: list[Document] = []
+    pauses = Pauses()
+    async for batch in batches:
+        for budget in budgets:
+            budget.read += len(batch)
+        # What no reader can afford is not decoded.
+        min(budgets, key=attrgetter("read")).check(limit)
+        if len(batch) <= _BYTES_AT_ONCE:
+            found += bson.decode_all(batch, FAST_CODEC)
+            continue
+        for document in bson.decode_iter(batch, _RAW_CODEC):
+            found.append(decoded(document))
+            await pauses.after(len(document.raw))
     return found
 
 

@@ -6,21 +6,20 @@ import asyncio
 import contextlib
 import operator
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import pymongo
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
 from gql_api.access.visibility import Visibility
-from gql_api.api.errors import QUERY_TIMEOUT, ClientError
 from gql_api.api.store import misfits
 from gql_api.api.store.budget import ReadBudget, documents, raw
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
+from gql_api.api.store.pages.reading import PageReads
+from gql_api.api.store.pages.time_limit import TimeLimit
 from gql_api.query import facets, lists, quotas
 from gql_api.query.facets import Bucket, FacetField
 from gql_api.query.lists import PageRequest
@@ -71,8 +70,9 @@ class TaskLists:
     ) -> None:
         self.limiter = limiter
         self._tasks = tasks
-        self._seconds = seconds
         self._max_bytes = max_bytes
+        self._bounded = TimeLimit(tasks, seconds)
+        self.part_of_page = PageReads(tasks, limiter, self._bounded, max_bytes).load
 
     @limited
     async def page(
@@ -101,24 +101,6 @@ class TaskLists:
 
             found = await misfits.read_page(read, rules.of_projection(fields), _itself)
             return [TaskRecord(document) for document in found]
-
-    @limited
-    async def part_of_page(
-        self, query: Document, request: PageRequest, visibility: Visibility, part: Part, budget: ReadBudget
-    ) -> list[TaskRecord]:
-        """Do the same as :meth:`page` for an answer that needs a part of the records.
-
-        Raises:
-            ClientError: the budget of the answer is spent.
-        """
-        async with self._bounded():
-
-            async def read(narrower: Document) -> list[Document]:
-                matching = visibility.narrowed({"$and": [request.query(), query, narrower]})
-                found = raw(self._tasks).find(matching, part.projection)
-                return await documents(found.sort(request.sort()).limit(request.limit), budget, self._max_bytes)
-
-            return [part.record(document) for document in await misfits.read_page(read, part.fitness, _itself)]
 
     async def count(self, query: Document, visibility: Visibility) -> int:
         """Count the visible tasks that match a query."""
@@ -206,17 +188,3 @@ class TaskLists:
     async def _rows(self, pipeline: list[dict[str, Any]]) -> list[Document]:
         async with self._bounded():
             return await (await self._tasks.aggregate(pipeline)).to_list()
-
-    @contextlib.asynccontextmanager
-    async def _bounded(self) -> AsyncIterator[None]:
-        try:
-            with pymongo.timeout(self._seconds):
-                yield
-        except (ExecutionTimeout, NetworkTimeout) as error:
-            if isinstance(error, NetworkTimeout):
-                # MongoDB or its client may notice the timeout first. If MongoDB is down, the ping raises the error.
-                await self._tasks.database.command("ping")
-            message = (
-                f"The query takes longer than {self._seconds:g} s: use a filter with an index, or select fewer tasks"
-            )
-            raise ClientError(message, QUERY_TIMEOUT) from error

@@ -11,6 +11,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from gql_api import values
+from gql_api.query.anchors import INDEX, anchors
 from gql_api.query.compile import OPERATORS, CompiledFilter, compile_filter
 from gql_api.query.filter import MetadataCondition, Operator, TaskFilter
 from gql_api.record import fields as f
@@ -54,7 +55,14 @@ def _disagreements(tasks: Collection[Document], documents: list[Document], filte
     in_memory = {document[f.ID] for document in documents if compiled.matches(TaskRecord(document))}
     by_index = {document[f.ID] for document in tasks.find(compiled.query, {f.ID: 1})}
     by_scan = {document[f.ID] for document in tasks.find(compiled.query, {f.ID: 1}).hint([("$natural", 1)])}
-    return (in_memory ^ by_index) | (in_memory ^ by_scan)
+    return (in_memory ^ by_index) | (in_memory ^ by_scan) | _differing_by_anchors(tasks, compiled.query, in_memory)
+
+
+def _differing_by_anchors(tasks: Collection[Document], query: Document, matching: set[str]) -> set[str]:
+    """Return the tasks that a query finds otherwise by the index of metadata, if it has anchors for that index."""
+    if not anchors(query):
+        return set()
+    return matching ^ {document[f.ID] for document in tasks.find(query, {f.ID: 1}).hint(INDEX)}
 
 
 def _stored(tasks: Collection[Document], documents: list[Document]) -> list[Document]:

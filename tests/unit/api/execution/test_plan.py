@@ -28,9 +28,9 @@ from gql_api.api.execution.plan import Plans
 from gql_api.api.schema.build import schema as api_schema
 from gql_api.api.schema.payloads import TaskPayload
 from gql_api.api.schema.scalars import JSON, SCALARS
-from gql_api.api.schema.tasks import Task, TaskConnection, TaskEdge
-from gql_api.api.schema.types import Node, PageInfo, TaskStatus
-from gql_api.query.lists import Order
+from gql_api.api.schema.tasks import Task, TaskConnection
+from gql_api.api.schema.types import Node, TaskStatus
+from gql_api.query.lists import Order, PageRequest
 from gql_api.record import fields as f
 from gql_api.record.reads import TaskRecord
 
@@ -205,10 +205,7 @@ def _odds(depth: int) -> st.SearchStrategy[_Odd]:
 
 
 def _page(records: list[TaskRecord]) -> TaskConnection:
-    edges = [TaskEdge(order=Order(), node=Task(record)) for record in records]
-    info = PageInfo(has_next_page=False, has_previous_page=False, start_cursor=None, end_cursor=None)
-    nodes = [edge.node for edge in edges]
-    return TaskConnection(query={}, parent_id=None, edges=edges, nodes=nodes, page_info=info)
+    return TaskConnection.of(records, PageRequest(Order(), 10), {})
 
 
 @st.composite

@@ -1,0 +1,1 @@
+"""Pages of tasks: what MongoDB reads for them, by which index, and who shares a read."""
