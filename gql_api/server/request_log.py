@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from typing import Any
@@ -26,12 +27,17 @@ class UtcFormatter(SafeFormatter):
 
 
 class _UtcFormatter(logging.Formatter):
-    converter = time.gmtime  # type: ignore[assignment] # called with a time
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
-
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - its interface
+        return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+# There are many lines a second.
+@functools.lru_cache(1)
+def _second(created: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
 
 
 def log_config(level: str) -> dict[str, Any]:
@@ -77,7 +83,9 @@ class LogRequests:
             await self._app(scope, receive, noting_send)
         finally:
             milliseconds = 1000 * (time.perf_counter() - began)
-            logger.log(level, "%s %s %.1f ms%s", _request(scope), status or "-", milliseconds, _operation(scope))
+            values = _request(scope), status or "-", milliseconds, _operation(scope)
+            # Logger.log would look for the line of the code that calls it, which is always this one.
+            logger.handle(logger.makeRecord(logger.name, level, __file__, 0, "%s %s %.1f ms%s", values, None))
 
 
 def _request(scope: Scope) -> str:
@@ -92,6 +100,7 @@ def _operation(scope: Scope) -> str:
     return f" {_field(name)}" if name else ""
 
 
+@functools.lru_cache(256)  # clients choose the text: the cache is small
 def _field(text: str) -> str:
     """Return a text that is one field of a line, whatever a client or a proxy has sent."""
     # Where every address is trusted, the client is the text of X-Forwarded-For, which may have spaces and line ends.
