@@ -35,6 +35,8 @@ from gql_api.telemetry.watchdog import label_task
 _SCHEMA = schema._schema  # noqa: SLF001 - as Strawberry's own integrations do
 _PATH = "/graphql"
 _JSON = b"application/json"
+# Of a larger body the view's own time is a small part, and its parsing is not done twice.
+_MAX_BYTES = 64 * 1024
 _PARAMETERS = {"query": str, "variables": dict, "operationName": str, "extensions": dict, "documentId": str}
 
 
@@ -65,7 +67,7 @@ class ShortPath:
             media_type = _media_type(scope)
             if media_type is not None:
                 body = await _body(receive)
-                call = _call(scope["app"].state.services, body)
+                call = _call(scope["app"].state.services, body) if len(body) <= _MAX_BYTES else None
                 if call is not None:
                     await self._answer(call, media_type, scope, receive, send)
                     return
