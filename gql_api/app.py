@@ -35,6 +35,7 @@ from gql_api.api.http.authentication import Authenticate
 from gql_api.api.http.bodies import BoundBodies
 from gql_api.api.http.health import alive, ready
 from gql_api.api.http.metrics import metrics
+from gql_api.api.http.short_path import ShortPath
 from gql_api.api.http.view import GraphQLView
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.quotas.quotas import open_quotas
@@ -95,6 +96,7 @@ def create_app(settings: Settings | None = None, authenticator: Authenticator | 
             *origins.middleware(),
             Middleware(Authenticate, has_page=not settings.production),
             Middleware(BoundBodies, settings),
+            Middleware(ShortPath, settings),
         ],
         exception_handlers={**rest.EXCEPTION_HANDLERS, Exception: internal_server_error},
     )

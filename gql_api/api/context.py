@@ -141,7 +141,7 @@ class NoPrincipalError(ApiError):
     """A request that nothing has authenticated. There is no default: it would let everybody in."""
 
 
-def context_of(request: Request | WebSocket, response: Response | WebSocket) -> Context:
+def context_of(request: Request | WebSocket, response: Response | WebSocket | None = None) -> Context:
     """Create the context of one request, with the services of the application that received it.
 
     Raises:

@@ -39,8 +39,11 @@ class SafeFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record, which other handlers receive as it was."""
-        safe = copy.copy(record)
         message = record.getMessage()
+        has_more = record.exc_info or record.exc_text or record.stack_info
+        if not has_more and message.isprintable():  # nothing to escape, as in nearly all lines: a copy takes longer
+            return self._formatter.format(record)
+        safe = copy.copy(record)
         safe.msg, safe.args = (escaped if record.name.startswith(_SINGLE_LINE) else indented)(message), None
         if record.exc_info and not record.exc_text:
             safe.exc_text = self._formatter.formatException(record.exc_info)

@@ -407,11 +407,21 @@ _INTERNALS = {
     ("strawberry-graphql", "strawberry.types.field:StrawberryField", "api/execution"): {
         "base_resolver": "plans call simple resolvers",
         "default_resolver": "plans read attributes",
+        "arguments": "resolvers of root fields are called with plain arguments",
         "is_async": "plans leave asynchronous resolvers to graphql-core",
         "is_subscription": "plans answer events",
         "python_name": "plans read attributes",
     },
+    ("strawberry-graphql", "strawberry.types.arguments:StrawberryArgument", "api/execution"): {
+        "is_maybe": "arguments that Strawberry converts are left to it",
+    },
+    ("strawberry-graphql", "strawberry.types.info", "api/execution"): {
+        "Info.__init__(_raw_info, _field)": "resolvers of root fields are called without graphql-core's executor",
+    },
     ("strawberry-graphql", "strawberry.types.fields.resolver:StrawberryResolver", "api/execution"): {
+        "info_parameter": "resolvers of root fields are called without graphql-core's executor",
+        "parent_parameter": "resolvers of root fields are called without graphql-core's executor",
+        "root_parameter": "resolvers of root fields are called without graphql-core's executor",
         "self_parameter": "plans call simple resolvers",
         "signature": "plans call simple resolvers",
         "wrapped_func": "plans call simple resolvers",
@@ -484,6 +494,12 @@ _INTERNALS = {
         "hide_suggestions": "errors about variables have no suggestions in production",
         "build_per_event_executor(payload)": "each event of a subscription is executed",
         "execute_operation(serially)": "events are planned",
+        "build_resolve_info(field_def, field_nodes, parent_type, path)": "resolvers of root fields get what others get",
+        "complete_value(return_type, field_details_list, info, path, result, position_context)": (
+            "values of root fields that plans cannot complete are completed"
+        ),
+        "handle_field_error(raw_error, return_type, field_details_list, path)": "errors are bounded",
+        "collected_errors": "errors are bounded",
         "execute_field(parent_type, source, field_details_list, path, position_context)": "fields are planned",
         "collect_subfields(return_type, field_details_list)": "selected fields are collected once",
         "build_response(data)": "planned events are answered",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from graphql import (
@@ -66,7 +67,7 @@ class Document:
 
     def operation(self, name: str | None) -> OperationDefinitionNode | None:
         """Return the operation that a request runs; None if there is no such operation."""
-        return get_operation_ast(self.node, name)
+        return self._by_name.get(name)
 
     def cost(self, name: str | None, variables: Variables | None) -> int:
         """Return the cost of one operation of a valid document with these variables, which are not yet coerced."""
@@ -88,6 +89,11 @@ class Document:
             return needs_of(self._schema, self.node, *self._operation_nodes)
         needs = self._needs[name] = needs_of(self._schema, self.node, operation)
         return needs
+
+    @cached_property
+    def _by_name(self) -> dict[str | None, OperationDefinitionNode]:
+        found = {name: get_operation_ast(self.node, name) for name in (None, *self.operations)}
+        return {name: node for name, node in found.items() if node is not None}
 
     @property
     def _operation_nodes(self) -> list[OperationDefinitionNode]:
@@ -184,6 +190,11 @@ class DocumentReader:
             document = Document(node, _validated(schema, node, hides_schema=self.hides_schema), schema)
             self._valid.put(key, document, _weight(node))
         return document
+
+    def known(self, schema: GraphQLSchema, query: str) -> Document | None:
+        """Return a document that was read before and is valid, otherwise None."""
+        document = self._valid.get((id(schema), query))
+        return None if document is None or document.errors else document
 
     def refusals(
         self, document: Document, name: str | None, variables: Variables | None, principal: Principal

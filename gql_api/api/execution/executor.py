@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from graphql import (
     ExecutionResult,
@@ -13,7 +13,7 @@ from graphql import (
     OperationType,
 )
 from graphql.execution import Executor
-from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, collect_fields
+from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet, collect_fields
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
@@ -23,7 +23,7 @@ from gql_api.api.errors import LimitExceededError
 from gql_api.api.execution.completion import Answer, ItemCount
 from gql_api.api.execution.documents import reader_of
 from gql_api.api.execution.fallbacks import count_fallback
-from gql_api.api.execution.plan import Plans
+from gql_api.api.execution.plan import Plans, Selection
 
 
 class Fanout(Protocol):
@@ -132,6 +132,41 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         if self._hidden and f"{parent_type.name}.{field_details_list[0].node.name.value}" in self._hidden:
             return None
         return super().execute_field(parent_type, source, field_details_list, path, position_context)
+
+    def root_fields(self) -> tuple[GraphQLObjectType, GroupedFieldSet]:
+        """Return the type at the root of the operation, with the selected fields.
+
+        Raises:
+            GraphQLError: a condition has no valid value.
+            LookupError: the schema has no such operations.
+        """
+        root = self.schema.get_root_type(self.operation.operation)
+        if root is None:
+            raise LookupError
+        return root, self._collect_root(root).grouped_field_set
+
+    def selection(self, type_: GraphQLObjectType, details: FieldDetailsList) -> Selection | None:
+        """Return the planned selection of an object type; None if it has no plan."""
+        return self._plan.selection(type_, details, super().collect_subfields)
+
+    async def completed(
+        self, root: GraphQLObjectType, key: str, details: FieldDetailsList, value: Any
+    ) -> ExecutionResult:
+        """Complete the only root field, whose resolver has returned a value or raised an exception, as graphql-core."""
+        path = Path(None, key, root.name)
+        field = root.fields[details[0].node.name.value]
+        info = self.build_resolve_info(field, [each.node for each in details], root, path)
+        data: dict[str, Any] | None = {key: None}
+        try:
+            try:
+                completed = self.complete_value(field.type, details, info, path, value, None)
+                data = {key: await completed if self.is_awaitable(completed) else completed}
+            except Exception as error:  # noqa: BLE001 - as graphql-core does
+                self.handle_field_error(error, field.type, details, path)
+        except GraphQLError as error:
+            self.collected_errors.add(error, None)
+            data = None
+        return cast("ExecutionResult", self.build_response(data))
 
     def collect_subfields(
         self, return_type: GraphQLObjectType, field_details_list: FieldDetailsList

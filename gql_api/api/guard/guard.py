@@ -27,7 +27,8 @@ SECURITY_HEADERS = (
 """The headers of every answer that has not its own: browsers neither guess types, nor frame, embed or keep answers."""
 
 _HOST = b"host"
-_READ = frozenset({_HOST, b"origin", b"sec-fetch-site"})
+_ORIGIN = b"origin"
+_READ = frozenset({_HOST, _ORIGIN, b"sec-fetch-site"})
 _POLICY_VIOLATION = 1008
 _WRONG_HOST = (400, "The API does not answer for this host: add it to ALLOWED_HOSTS")
 _WRONG_ORIGIN = (
@@ -78,17 +79,19 @@ class Guard:
             await _refuse(refusal, scope, receive, send)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        found: dict[bytes, list[bytes]] = {}
+        hosts: list[bytes] = []
+        origins: list[bytes] = []
+        sites: list[bytes] = []
         for name, value in scope["headers"]:
             if name in _READ:
-                found.setdefault(name, []).append(value)
-        hosts, path = found.get(_HOST, []), path_of(scope)
+                (hosts if name == _HOST else origins if name == _ORIGIN else sites).append(value)
+        path = path_of(scope)
         if self._loopback_only and PRINCIPAL not in scope and _is_exposed(scope):
             return _EXPOSED
         if not self._hosts.allows(hosts, path):
             return _WRONG_HOST
         host = hosts[0] if hosts else b""
-        is_allowed = self._origins.allows(scope, host, found.get(b"origin", ()), found.get(b"sec-fetch-site", ()))
+        is_allowed = self._origins.allows(scope, host, origins, sites)
         return None if is_allowed else _WRONG_ORIGIN
 
 

@@ -157,8 +157,10 @@ def _creates_tasks(operation: OperationDefinitionNode | None) -> bool:
 
 
 def _declared_bytes(scope: Scope) -> int:
-    declared = Headers(scope=scope).get("content-length", "")
-    return int(declared) if declared.isascii() and declared.isdecimal() else 0
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
 
 
 def _response(scope: Scope, refusal: BodyRefusedError) -> Response:

@@ -57,7 +57,7 @@ from gql_api.settings import Settings
 OPERATION = "gql_api.operation"
 """The key of the scope of a request for the name of its operation, which a log may print."""
 
-_FORBIDDEN, _METHOD_NOT_ALLOWED, _TOO_MANY, _UNAVAILABLE = 403, 405, 429, 503
+_OK, _BAD_REQUEST, _FORBIDDEN, _METHOD_NOT_ALLOWED, _TOO_MANY, _UNAVAILABLE = 200, 400, 403, 405, 429, 503
 # As nginx calls it: nobody receives the answer, and the metrics show the status.
 _CLIENT_CLOSED_REQUEST = 499
 _NO_OPERATION = "The request does not name an operation to run"
@@ -106,7 +106,7 @@ class GraphQLView(GraphQL[Context, None]):
             try:
                 response = await self.run(request)
             except HTTPException as error:
-                response = self._error_response(request, error)
+                response = error_response(request, error)
             if isinstance(response, StreamedResponse):
                 release_body(request)
                 await self._admit(response, scope, receive, send)
@@ -218,13 +218,13 @@ class GraphQLView(GraphQL[Context, None]):
             # The changes of a mutation are wanted, even if its client does not wait for the answer.
             return await (executing if is_mutation else unless_disconnected(request.receive, executing))
         except DisconnectedError as error:
-            raise HTTPException(_CLIENT_CLOSED_REQUEST, "The client has disconnected") from error
+            raise client_closed() from error
         except MissingQueryError as error:
-            raise HTTPException(400, _NO_OPERATION) from error
+            raise HTTPException(_BAD_REQUEST, _NO_OPERATION) from error
         except CannotGetOperationTypeError as error:
             if sub_response.media_type in FORMATS:
                 return ExecutionResult(data=None, errors=[GraphQLError(_NO_OPERATION)])
-            raise HTTPException(400, _NO_OPERATION) from error
+            raise HTTPException(_BAD_REQUEST, _NO_OPERATION) from error
         except InvalidOperationTypeError as error:
             if error.operation_type is OperationType.MUTATION:
                 raise HTTPException(405, "A mutation must be sent by POST") from error
@@ -250,12 +250,13 @@ class GraphQLView(GraphQL[Context, None]):
         results = cast(AsyncGenerator[bytes, None], result)
         return StreamedResponse(results, stream_format, context.principal, context.services.revocations)
 
-    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
-        """Return the answer, without ``data`` when nothing was executed, which is when no error has a path."""
-        answer = await super().process_result(request, result)
-        if result.data is None and result.errors and not any(error.path for error in result.errors):
-            del answer["data"]
-        return answer
+    async def process_result(
+        self,
+        request: Request,  # noqa: ARG002 - Strawberry's interface
+        result: ExecutionResult,
+    ) -> GraphQLHTTPResponse:
+        """Return the answer."""
+        return cast("GraphQLHTTPResponse", answer_of(result))
 
     def create_response(
         self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
@@ -268,13 +269,8 @@ class GraphQLView(GraphQL[Context, None]):
             return Response(body, headers=stream_format.headers)
         response = super().create_response(response_data, sub_response)
         response.headers["content-type"] = f"{media_type}; charset=utf-8"
-        errors = cast(dict[str, Any], response_data).get("errors") or []
-        response.headers.update(retry := retry_after(errors))
-        if retry and cast(dict[str, Any], response_data).get("data") is None:
-            response.status_code = _TOO_MANY if any(map(_exceeds_quota, errors)) else _UNAVAILABLE
-        elif media_type == RESPONSE_JSON and "data" not in response_data:
-            is_forbidden = all((each.get("extensions") or {}).get("code") == FORBIDDEN for each in errors)
-            response.status_code = _FORBIDDEN if errors and is_forbidden else 400
+        response.status_code, headers = head_of(cast("dict[str, Any]", response_data), media_type or JSON)
+        response.headers.update(headers)
         return response
 
     def decode_json(self, data: str | bytes) -> object:
@@ -286,7 +282,7 @@ class GraphQLView(GraphQL[Context, None]):
         try:
             # json.loads with parse_constant creates a decoder on each call, which is too slow for frames.
             value: object = (
-                _DECODER.decode(data) if isinstance(data, str) else json.loads(data, parse_constant=_reject_constant)
+                DECODER.decode(data) if isinstance(data, str) else json.loads(data, parse_constant=_reject_constant)
             )
         except json.JSONDecodeError:
             raise
@@ -298,16 +294,50 @@ class GraphQLView(GraphQL[Context, None]):
         """Encode a value as JSON."""
         return encode(data).decode()
 
-    def _error_response(self, request: Request, error: HTTPException) -> Response:
-        """Return the answer to a request that is not a GraphQL request, or has the wrong method."""
-        media_type = media_type_for(accept_of(request.headers))
-        allow = {"Allow": "POST" if request.method == "GET" else "GET, POST"}
-        return Response(
-            self.encode_json({"errors": [{"message": error.reason}]}),
-            status_code=error.status_code,
-            headers=allow if error.status_code == _METHOD_NOT_ALLOWED else None,
-            media_type=JSON if media_type in FORMATS else media_type,
-        )
+
+def answer_of(result: ExecutionResult) -> dict[str, Any]:
+    """Return the answer, without ``data`` when nothing was executed, which is when no error has a path."""
+    errors = result.errors
+    if not errors:
+        answer: dict[str, Any] = {"data": result.data}
+    elif result.data is None and not any(error.path for error in errors):
+        answer = {"errors": [error.formatted for error in errors]}
+    else:
+        answer = {"data": result.data, "errors": [error.formatted for error in errors]}
+    if result.extensions:
+        answer["extensions"] = result.extensions
+    return answer
+
+
+def head_of(answer: Mapping[str, Any], media_type: str) -> tuple[int, dict[str, str]]:
+    """Return the status of an answer, and the headers that its errors ask for."""
+    errors = answer.get("errors")
+    if not errors:
+        return _OK, {}
+    retry = retry_after(errors)
+    if retry and answer.get("data") is None:
+        return (_TOO_MANY if any(map(_exceeds_quota, errors)) else _UNAVAILABLE), retry
+    if media_type == RESPONSE_JSON and "data" not in answer:
+        is_forbidden = all((each.get("extensions") or {}).get("code") == FORBIDDEN for each in errors)
+        return (_FORBIDDEN if is_forbidden else _BAD_REQUEST), retry
+    return _OK, retry
+
+
+def error_response(request: Request, error: HTTPException) -> Response:
+    """Return the answer to a request that is not a GraphQL request, or has the wrong method."""
+    media_type = media_type_for(accept_of(request.headers))
+    allow = {"Allow": "POST" if request.method == "GET" else "GET, POST"}
+    return Response(
+        encode({"errors": [{"message": error.reason}]}),
+        status_code=error.status_code,
+        headers=allow if error.status_code == _METHOD_NOT_ALLOWED else None,
+        media_type=JSON if media_type in FORMATS else media_type,
+    )
+
+
+def client_closed() -> HTTPException:
+    """Return the error of a request whose client has disconnected."""
+    return HTTPException(_CLIENT_CLOSED_REQUEST, "The client has disconnected")
 
 
 def _exceeds_quota(error: Mapping[str, Any]) -> bool:
@@ -352,4 +382,5 @@ def _reject_constant(constant: str) -> NoReturn:
     raise json.JSONDecodeError(f"{constant} is not JSON", constant, 0)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_reject_constant)
+DECODER = json.JSONDecoder(parse_constant=_reject_constant)
+"""A strict decoder: Python's own also accepts ``NaN``."""

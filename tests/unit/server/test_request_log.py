@@ -51,3 +51,25 @@ def test_no_field_can_look_like_another(caplog: pytest.LogCaptureFixture, end: s
     )
     for field in (client, method, path, operation):
         assert field.startswith("10.0.0.7\\")
+
+
+def test_requests_that_end_together_have_a_line_each(caplog: pytest.LogCaptureFixture) -> None:
+    """The lines are in the order in which the requests have ended, those that failed too."""
+
+    async def app(scope: Any, _receive: object, send: Any) -> None:
+        await send({"type": "http.response.start", "status": scope["status"]})
+        if scope["status"] == 500:
+            raise ValueError
+
+    async def nothing(*_: object) -> Any:
+        return None
+
+    async def run() -> None:
+        logged = LogRequests(app)
+        for statuses in ([200, 500, 404], [201]):
+            requests = [{"type": "http", "method": "GET", "raw_path": b"/", "status": status} for status in statuses]
+            await asyncio.gather(*(logged(each, nothing, nothing) for each in requests), return_exceptions=True)
+
+    with caplog.at_level(logging.INFO, "gql_api.server.request_log"):
+        asyncio.run(run())
+    assert [line.split()[3] for line in caplog.messages] == ["200", "500", "404", "201"]

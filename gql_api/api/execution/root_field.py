@@ -1,0 +1,263 @@
+"""The only root field of an operation, prepared once, so that graphql-core's executor need not run for each request.
+
+The executor takes longer to find a field and its arguments than most resolvers take for their work. What it finds out
+is here found out once for an operation: the types of its variables, its field, how the arguments reach the resolver,
+and the plan of the answer. Everything that is not so simple is left to graphql-core, errors included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Any, Final, NamedTuple, TypeAlias, cast
+
+from graphql import (
+    GraphQLBoolean,
+    GraphQLField,
+    GraphQLID,
+    GraphQLInt,
+    GraphQLObjectType,
+    GraphQLSchema,
+    GraphQLString,
+    NamedTypeNode,
+    NonNullTypeNode,
+    OperationDefinitionNode,
+    TypeNode,
+    VariableNode,
+    get_argument_values,
+    get_nullable_type,
+    get_variable_values,
+    is_leaf_type,
+    is_non_null_type,
+    is_object_type,
+)
+from graphql.execution.collect_fields import FieldDetailsList
+from graphql.execution.values import VariableValues
+from graphql.pyutils import Path, Undefined
+from strawberry.execution.is_awaitable import optimized_is_awaitable
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types import Info
+from strawberry.types.field import StrawberryField
+from strawberry.utils.str_converters import to_camel_case
+
+from gql_api.api.execution.completion import ItemCount, Read
+from gql_api.api.execution.executor import PlannedExecutor
+from gql_api.record.model import MAX_INT
+
+Variables: TypeAlias = Mapping[str, Any]
+# Calls a resolver with graphql-core's information, and with the arguments by their names in the schema.
+Resolve: TypeAlias = Callable[[Any, dict[str, Any]], Any]
+
+MISSING: Final = object()
+"""What stands for a value that is not there."""
+
+_BACK = GraphQLCoreConverter.DEFINITION_BACKREF
+# The values of literals that all calls can share.
+_CONSTANTS = (str, int, float, bool, type(None), Enum)
+
+
+def _is_bool(value: object) -> bool:
+    return type(value) is bool
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str
+
+
+def _is_int(value: object) -> bool:
+    return type(value) is int and -MAX_INT - 1 <= value <= MAX_INT
+
+
+# Whether graphql-core leaves a value of a type as it is.
+_KEPT: dict[str, Callable[[object], bool]] = {
+    GraphQLBoolean.name: _is_bool,
+    GraphQLID.name: _is_text,
+    GraphQLInt.name: _is_int,
+    GraphQLString.name: _is_text,
+}
+
+
+class _Variable(NamedTuple):
+    name: str
+    is_kept: Callable[[object], bool]
+    may_be_missing: bool
+
+
+class OperationVariables:
+    """The variables of an operation, which it keeps alive, and with it the id in the keys of caches."""
+
+    def __init__(self, operation: OperationDefinitionNode) -> None:
+        self.operation = operation
+        definitions = operation.variable_definitions or ()
+        types = {each.variable.name.value: _named(each.type) for each in definitions}
+        self._conditions = [name for name, type_ in types.items() if type_ == GraphQLBoolean.name]
+        self._simple = [
+            _Variable(
+                each.variable.name.value,
+                _KEPT[type_],
+                each.default_value is None and not isinstance(each.type, NonNullTypeNode),
+            )
+            for each in definitions
+            if (type_ := types[each.variable.name.value]) in _KEPT
+        ]
+        self._are_simple = len(self._simple) == len(definitions)
+
+    def conditions(self, raw: Variables) -> tuple[object, ...] | None:
+        """Return the values on which the plan of the operation depends; None if graphql-core may refuse one."""
+        values = tuple([raw.get(name, MISSING) for name in self._conditions])
+        return values if all(type(value) is bool or value is MISSING for value in values) else None
+
+    def coerced(self, schema: GraphQLSchema, raw: Variables) -> dict[str, Any] | None:
+        """Return the values of the variables; None if graphql-core refuses one."""
+        kept = self._kept(raw) if self._are_simple else None
+        if kept is not None:
+            return kept
+        values = get_variable_values(schema, self.operation.variable_definitions or (), dict(raw), max_errors=0)
+        return values.coerced if isinstance(values, VariableValues) else None
+
+    def _kept(self, raw: Variables) -> dict[str, Any] | None:
+        values = {}
+        for name, is_kept, may_be_missing in self._simple:
+            value = raw.get(name, MISSING)
+            if is_kept(value):
+                values[name] = value
+            elif value is not MISSING or not may_be_missing:
+                return None
+        return values
+
+
+class _Argument(NamedTuple):
+    name: str
+    variable: str
+    may_be_missing: bool
+    may_be_null: bool
+
+
+class RootField:
+    """The only root field of an operation, for given values of its conditions and the fields that are hidden."""
+
+    def __init__(self, executor: PlannedExecutor, root: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
+        """Prepare the field.
+
+        Raises:
+            LookupError: graphql-core has to execute it.
+        """
+        node = details[0].node
+        field = executor.schema.get_field(root, node.name.value)
+        definition = None if field is None else field.extensions.get(_BACK)
+        if field is None or not isinstance(definition, StrawberryField):
+            raise LookupError
+        self.root, self.key, self.details = root, key, details
+        self._complete, self._fields = _completion(executor, field, details)
+        self._is_nullable = not is_non_null_type(field.type)
+        self._constants, self._arguments = _arguments(executor, field, details)
+        given = {*self._constants, *(each.name for each in self._arguments)}
+        self._resolve = _direct(field, definition, given) or _converting(field)
+        path = Path(None, key, root.name)
+        # Neither the first request nor its executor is kept.
+        info: Any = executor.build_resolve_info(field, [each.node for each in details], root, path)
+        self._info = info._replace(context=None, variable_values={}, async_helpers=None)
+
+    def arguments(self, variables: Variables) -> dict[str, Any] | None:
+        """Return the arguments of the field; None if graphql-core has to coerce them."""
+        values = dict(self._constants)
+        for name, variable, may_be_missing, may_be_null in self._arguments:
+            value = variables.get(variable, MISSING)
+            if value is MISSING:
+                if not may_be_missing:
+                    return None
+            elif value is None and not may_be_null:
+                return None
+            else:
+                values[name] = value
+        return values
+
+    async def resolve(
+        self, arguments: dict[str, Any], variables: Variables, context: object, extensions: object
+    ) -> object:
+        """Return the value of the field, or the exception that the resolver has raised."""
+        info = self._info._replace(variable_values=variables, context=context, operation_extensions=extensions)
+        try:
+            value = self._resolve(info, arguments)
+            return await value if optimized_is_awaitable(value) else value
+        except Exception as error:  # noqa: BLE001 - graphql-core makes an error of it
+            return error
+
+    def complete(self, value: object, max_values: int) -> object:
+        """Complete the value; ``MISSING`` if graphql-core has to."""
+        if value is None:
+            return None if self._is_nullable else MISSING
+        before = ItemCount.items
+        try:
+            data = self._complete(value)
+        except Exception:  # noqa: BLE001 - graphql-core meets it again, and counts it
+            return MISSING
+        return MISSING if self._fields + ItemCount.items - before > max_values else data
+
+
+def _named(type_: TypeNode) -> str:
+    """Return the name of a type that is no list."""
+    inner = type_.type if isinstance(type_, NonNullTypeNode) else type_
+    return inner.name.value if isinstance(inner, NamedTypeNode) else ""
+
+
+def _completion(executor: PlannedExecutor, field: GraphQLField, details: FieldDetailsList) -> tuple[Read, int]:
+    """Return the function that completes an object, and how many fields it has."""
+    type_ = get_nullable_type(field.type)
+    selection = executor.selection(type_, details) if is_object_type(type_) else None
+    if selection is None or selection.completion is None:
+        raise LookupError
+    return selection.completion.complete, len(selection.collected.grouped_field_set)
+
+
+def _arguments(
+    executor: PlannedExecutor, field: GraphQLField, details: FieldDetailsList
+) -> tuple[dict[str, Any], list[_Argument]]:
+    """Return the arguments that are the same in all calls, and those that are variables."""
+    node = details[0].node
+    constants = get_argument_values(field, node, executor.variable_values)
+    variables = []
+    for each in node.arguments or ():
+        if not isinstance(each.value, VariableNode):
+            continue
+        name = each.name.value
+        argument = field.args[name]
+        has_default = argument.default is not None or argument.default_value is not Undefined
+        is_required = is_non_null_type(argument.type)
+        constants.pop(name, None)
+        variables.append(_Argument(name, each.value.name.value, not is_required and not has_default, not is_required))
+    if not all(isinstance(value, _CONSTANTS) for value in constants.values()):
+        raise LookupError
+    return constants, variables
+
+
+def _converting(field: GraphQLField) -> Resolve:
+    """Return the function by which Strawberry converts the arguments and calls a resolver."""
+    resolve = field.resolve
+    if resolve is None:
+        raise LookupError
+    return lambda info, values: resolve(None, info, **values)
+
+
+def _direct(field: GraphQLField, definition: StrawberryField, given: Iterable[str]) -> Resolve | None:
+    """Return a function that calls a resolver whose arguments need no conversion; None for all other resolvers."""
+    resolver = definition.base_resolver
+    if resolver is None or definition.extensions or resolver.parent_parameter or resolver.root_parameter:
+        return None
+    arguments = {each.graphql_name or to_camel_case(each.python_name): each for each in definition.arguments}
+    for name in given:
+        type_ = get_nullable_type(field.args[name].type)
+        if name not in arguments or arguments[name].is_maybe or not is_leaf_type(type_):
+            return None
+    names = {name: arguments[name].python_name for name in given}
+    source = [None] if resolver.self_parameter else []
+    info_name = resolver.info_parameter.name if resolver.info_parameter else None
+    function: Callable[..., Any] = cast("Any", resolver).wrapped_func
+
+    def resolve(info: Any, values: dict[str, Any]) -> Any:
+        named = {names[name]: value for name, value in values.items()}
+        if info_name is not None:
+            named[info_name] = Info(_raw_info=info, _field=definition)
+        return function(*source, **named)
+
+    return resolve
