@@ -19,10 +19,14 @@ _STATUSES = {"websocket.accept": 101, "websocket.close": 403}
 
 
 class UtcFormatter(SafeFormatter):
-    """A formatter of lines that begin with the time in UTC, by RFC 3339, and the level."""
+    """A formatter of lines that begin with the time in UTC, by RFC 3339, and the level.
 
-    def __init__(self) -> None:
-        super().__init__(_UtcFormatter())
+    Args:
+        has_process: whether the id of the process follows the name of the logger, as in the lines of syslog.
+    """
+
+    def __init__(self, *, has_process: bool = False) -> None:
+        super().__init__(_UtcFormatter("%(name)s[%(process)d]" if has_process else "%(name)s"))
 
 
 class _UtcFormatter(logging.Formatter):
@@ -30,18 +34,23 @@ class _UtcFormatter(logging.Formatter):
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    def __init__(self, name: str) -> None:
+        super().__init__(f"%(asctime)s %(levelname)s {name}: %(message)s")
 
 
-def log_config(level: str) -> dict[str, Any]:
-    """Return the configuration of logging: our lines and uvicorn's from a level up, those of others from warnings."""
+def log_config(level: str, *, has_process: bool = False) -> dict[str, Any]:
+    """Return the configuration of logging: our lines and uvicorn's from a level up, those of others from warnings.
+
+    Args:
+        level: the name of the level.
+        has_process: whether lines have the id of the process.
+    """
     ours = level.upper()
     libraries = ours if logging.getLevelNamesMapping()[ours] > logging.WARNING else "WARNING"
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"utc": {"()": UtcFormatter}},
+        "formatters": {"utc": {"()": UtcFormatter, "has_process": has_process}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "utc"}},
         "root": {"level": libraries, "handlers": ["stderr"]},
         "loggers": {

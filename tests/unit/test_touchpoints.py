@@ -522,7 +522,7 @@ _INTERNALS = {
         "response_started": "a late request that is being answered gets no other answer",
     },
     ("uvicorn", "uvicorn.server:Server", "server"): {
-        "startup(sockets)": "the collector is set up after it",
+        "startup(sockets)": "the collector is set up after it, and several processes are told apart from one",
         "capture_signals()": "the server of the metrics leaves the signals to the API's own",
         "on_tick(counter)": "the limit of open files is checked once a second",
     },
@@ -550,8 +550,15 @@ _INTERNALS = {
         "default_headers": "a plain handshake has them",
         "conn": "frames are read by the websockets library",
     },
+    ("uvicorn", "uvicorn.config", "server"): {
+        "STARTUP_FAILURE": "several processes end with the exit code of one when their port is taken",
+    },
     ("uvicorn", "uvicorn._types", "server"): {
         "ASGISendEvent": "it is the type of our override",
+    },
+    ("prometheus-client", "prometheus_client.values", "telemetry"): {
+        "MultiProcessValue(process_identifier)": "a replacement counts on from the figures of a dead process",
+        "ValueClass": "the figures of several processes are added up",
     },
     ("websockets", "websockets.utils", "server"): {
         "accept_key(key)": "a plain handshake is answered",
