@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gql_api.api.http.view import OPERATION
+from gql_api.api.websocket.transport import call_at_end
 from gql_api.telemetry.log_lines import SafeFormatter
 
 logger = logging.getLogger(__name__)
@@ -85,8 +87,13 @@ class LogRequests:
         try:
             await self._app(scope, receive, noting_send)
         finally:
-            milliseconds = 1000 * (time.perf_counter() - began)
-            logger.log(level, "%s %s %.1f ms%s", _request(scope), status or "-", milliseconds, _operation(scope))
+            # The session of a WebSocket may go on. It keeps no more than this of its request.
+            line = f"{_request(scope)} {status or '-'}"
+            call_at_end(scope, functools.partial(_log, level, line, began, _operation(scope)))
+
+
+def _log(level: int, line: str, began: float, operation: str) -> None:
+    logger.log(level, "%s %.1f ms%s", line, 1000 * (time.perf_counter() - began), operation)
 
 
 def _request(scope: Scope) -> str:

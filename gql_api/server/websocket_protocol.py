@@ -5,14 +5,23 @@ from __future__ import annotations
 import logging
 from asyncio import BaseTransport, TimerHandle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
-from uvicorn._types import ASGISendEvent, WebSocketAcceptEvent
+from starlette.types import Message, Send
+from uvicorn._types import (
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    WebSocketAcceptEvent,
+)
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from gql_api.aio.compact import CompactEvent, CompactQueue
+from gql_api.api.websocket.session import Session
 from gql_api.api.websocket.transport import EXTENSION, DirectTransport
 from gql_api.server import handshake
 
@@ -35,6 +44,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     this class aborts the connection of a client that does not read.
     """
 
+    # uvicorn's attributes too: a dictionary of so many names takes 1.5 KiB.
+    __slots__ = (
+        *("_abort_timer", "_accept", "_application", "_close_sent", "_direct", "_early", "on_lost"),
+        *("app", "app_state", "asgi_version", "client", "close_timeout", "close_timer", "config", "conn"),
+        *("connections", "curr_msg_data_type", "default_headers", "disconnected", "frames", "handshake_complete"),
+        *("handshake_initiated", "initial_response", "last_ping_rtt", "logger", "loop", "pending_ping_payload"),
+        *("ping_interval", "ping_sent_at", "ping_timeout", "ping_timer", "pong_timer", "queue", "read_paused"),
+        *("request", "response", "root_path", "scheme", "scope", "server", "tasks", "transport", "writable"),
+    )
+
     def __init__(self, *args: Any, **options: Any) -> None:
         self._direct = DirectTransport()
         # The value of Sec-WebSocket-Accept of a plain handshake, until the application has answered it.
@@ -44,6 +63,34 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._abort_timer: TimerHandle | None = None
         self.on_lost: Callable[[], None] | None = None
         super().__init__(*args, **options)
+        # Of asyncio's classes uvicorn uses these methods only.
+        self.queue = CompactQueue[ASGIReceiveEvent]()  # type: ignore[assignment]
+        self.writable = CompactEvent()  # type: ignore[assignment]
+        self.writable.set()
+        self._application, self.app = self.app, self._serve
+
+    async def _serve(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Run the application, and then the session that it has handed over."""
+        direct = self._direct
+        direct.server_send = cast(Send, send)
+        try:
+            await self._application(scope, receive, send)
+            # The session keeps what it needs of the request.
+            del scope, receive, send
+            if direct.session is not None:
+                await self._run_session(direct.session)
+        finally:
+            try:
+                if direct.session is not None:
+                    await direct.session.end()
+            finally:
+                direct.end()
+
+    async def _run_session(self, session: Session) -> None:
+        self.scope = None  # type: ignore[assignment] # uvicorn reads it during the handshake only
+        session.begin()
+        while await session.receive(cast(Message, await self.receive())):
+            pass
 
     @property
     def close_sent(self) -> bool:

@@ -27,6 +27,7 @@ from gql_api.cli.embedded_servers import free_port, is_listening
 
 _COMMAND = [sys.executable, "-m", "gql_api", "serve"]
 _WORKERS = 3
+_POSTS: dict[str, Any] = {"method": "POST", "path": "/graphql", "status": "200"}
 _BODY = b'{"query": "{ __typename }"}'
 _HEAD = (
     b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -99,11 +100,10 @@ def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 
 def test_all_processes_answer_and_are_counted_as_one(server: _Server) -> None:
     """Each process answers requests and logs its own, and both ports for metrics have the sums over all of them."""
-    posts = {"method": "POST", "path": "/graphql", "status": "200"}
     server.ask_all()
     logged = len(_REQUEST.findall(server.log.read_text()))
     for port in (server.port, server.metrics_port):
-        assert server.figure("gql_api_http_requests_total", port, **posts) == logged
+        assert server.figure("gql_api_http_requests_total", port, **_POSTS) == logged
     protocol = [Subprotocol("graphql-transport-ws")]
     with contextlib.ExitStack() as stack:
         for _ in range(6):
@@ -113,14 +113,13 @@ def test_all_processes_answer_and_are_counted_as_one(server: _Server) -> None:
         wait_until(lambda: server.figure("gql_api_sockets") == 6)
     wait_until(lambda: server.figure("gql_api_sockets") == 0)
     assert server.figure("gql_api_tasks_unfinished", status="QUEUED") >= 0
-    assert server.figure("gql_api_http_requests_total", **posts) == logged
+    assert server.figure("gql_api_http_requests_total", **_POSTS) == logged
 
 
 def test_a_dead_process_is_replaced_while_the_others_answer(server: _Server) -> None:
     """New connections are answered all the time, the death is logged, and what the dead one counted still counts."""
     server.ask_all()
-    posts = {"method": "POST", "path": "/graphql", "status": "200"}
-    counted = server.figure("gql_api_http_requests_total", **posts)
+    counted = server.figure("gql_api_http_requests_total", **_POSTS)
     (dead, *_others) = server.processes()
     stop, failures = threading.Event(), list[Exception]()
 
@@ -144,7 +143,7 @@ def test_a_dead_process_is_replaced_while_the_others_answer(server: _Server) -> 
         asking.join()
     assert len(failures) <= 1
     assert f"Process {dead.pid} was killed by SIGKILL; another one starts in 0.0 s" in server.log.read_text()
-    assert server.figure("gql_api_http_requests_total", **posts) > counted
+    assert server.figure("gql_api_http_requests_total", **_POSTS) > counted
 
 
 def test_sigterm_ends_all_processes_behind_their_open_requests(environment: dict[str, str], tmp_path: Path) -> None:
