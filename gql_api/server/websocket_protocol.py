@@ -44,16 +44,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     this class aborts the connection of a client that does not read.
     """
 
-    # uvicorn's attributes too: a dictionary of so many names takes 1.5 KiB.
-    __slots__ = (
-        *("_abort_timer", "_accept", "_application", "_close_sent", "_direct", "_early", "on_lost"),
-        *("app", "app_state", "asgi_version", "client", "close_timeout", "close_timer", "config", "conn"),
-        *("connections", "curr_msg_data_type", "default_headers", "disconnected", "frames", "handshake_complete"),
-        *("handshake_initiated", "initial_response", "last_ping_rtt", "logger", "loop", "pending_ping_payload"),
-        *("ping_interval", "ping_sent_at", "ping_timeout", "ping_timer", "pong_timer", "queue", "read_paused"),
-        *("request", "response", "root_path", "scheme", "scope", "server", "tasks", "transport", "writable"),
-    )
-
     def __init__(self, *args: Any, **options: Any) -> None:
         self._direct = DirectTransport()
         # The value of Sec-WebSocket-Accept of a plain handshake, until the application has answered it.

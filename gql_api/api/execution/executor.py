@@ -56,17 +56,6 @@ class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
         TypeError: there is middleware, from a schema directive or an extension's ``resolve``.
     """
 
-    # graphql-core's attributes too: a dictionary of so many takes 1.5 KiB, and thousands of subscriptions have one.
-    __slots__ = (
-        *("_deferred_execution_plans", "_hidden", "_initial_execution_plans", "_limits", "_plan"),
-        *("_relevant_sub_fields", "_stream_usages", "_values", "abort_signal", "async_helpers"),
-        *("async_work_finished_hook_task", "background_futures", "collected_errors", "context_value"),
-        *("defer_usage_set", "enable_early_execution", "error_propagation", "field_resolver", "fragment_definitions"),
-        *("fragments", "groups", "hide_suggestions", "hooks", "is_async_iterable", "is_awaitable"),
-        *("middleware_manager", "operation", "operation_extensions", "pending_incremental_futures", "root_value"),
-        *("schema", "streams", "subscribe_field_resolver", "tasks", "type_resolver", "variable_values"),
-    )
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.middleware_manager is not None and self.middleware_manager.middlewares:
