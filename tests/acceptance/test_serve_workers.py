@@ -33,6 +33,7 @@ _HEAD = (
     b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(_BODY)
 )
+_DEATH = re.compile(r"Process (\d+) was killed by SIGKILL; another one starts in (\d+\.\d) s")
 _REQUEST = re.compile(r"gql_api\.server\.request_log\[(\d+)\]: .* POST /graphql 200 ")
 
 
@@ -142,8 +143,26 @@ def test_a_dead_process_is_replaced_while_the_others_answer(server: _Server) -> 
         stop.set()
         asking.join()
     assert len(failures) <= 1
-    assert f"Process {dead.pid} was killed by SIGKILL; another one starts in 0.0 s" in server.log.read_text()
+    assert _DEATH.findall(server.log.read_text()) == [(str(dead.pid), "0.0")]
     assert server.figure("gql_api_http_requests_total", **_POSTS) > counted
+
+
+def test_replacements_that_die_soon_come_after_growing_delays(server: _Server) -> None:
+    """A process that cannot live is not started again and again without a pause, and the others answer meanwhile."""
+    wait_until(lambda: len(server.processes()) == _WORKERS)
+    (lasting, *_others) = living = server.processes()
+    known, deaths = set(living), len(_DEATH.findall(server.log.read_text()))
+    victim = living[-1]
+    for _ in range(4):
+        victim.kill()
+        wait_until(lambda: set(server.processes()) - known, why="the replacement")
+        (victim,) = set(server.processes()) - known
+        known.add(victim)
+    delays = [float(delay) for _pid, delay in _DEATH.findall(server.log.read_text())[deaths:]]
+    assert delays[-1] > delays[0]
+    assert delays[-1] >= 0.2  # three deaths before it: 0.4 s, of which up to half are taken off
+    assert lasting.is_running()
+    server.ask_all()
 
 
 def test_sigterm_ends_all_processes_behind_their_open_requests(environment: dict[str, str], tmp_path: Path) -> None:
