@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
     _replace(options.part)
-    serve.run(Settings.load(), "127.0.0.1", options.port, _DRAIN_SECONDS)
+    serve.run(Settings.load(), serve.Options("127.0.0.1", options.port, 1, _DRAIN_SECONDS))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from redis.asyncio import Redis
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 from strawberry.dataloader import DataLoader
@@ -76,7 +76,7 @@ class Context:
     services: Services
     principal: Principal
     fanout: Fanout | None = None
-    request: Request | WebSocket | None = None
+    request: HTTPConnection | None = None
     response: Response | WebSocket | None = None
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 from pathlib import Path
 
@@ -89,6 +91,13 @@ def _checked_root_path(_context: click.Context, _parameter: click.Parameter, pat
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address that the API listens on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="The port of the API.")
 @click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="How many processes serve the port. One uses one core.",
+)
+@click.option(
     "--drain-seconds",
     default=10,
     show_default=True,
@@ -119,6 +128,7 @@ def _checked_root_path(_context: click.Context, _parameter: click.Parameter, pat
 def serve(
     host: str,
     port: int,
+    workers: int,
     drain_seconds: int,
     log_level: str,
     root_path: str,
@@ -129,13 +139,19 @@ def serve(
     On an address that others can reach, the command needs authentication, or the settings AUTH=none and
     ALLOW_UNAUTHENTICATED=yes. It also needs the setting ALLOWED_HOSTS, and turns on the setting PRODUCTION.
     """
-    try:
-        from gql_api.server.serve import run  # noqa: PLC0415 - the other commands need no server
+    from gql_api.telemetry.shared import shared_figures  # noqa: PLC0415 - the other commands need no server
 
+    try:
         settings = settings_for(Settings.load(), host)
-        run(settings, host, port, drain_seconds, log_level, root_path, forwarded_allow_ips)
+        with contextlib.nullcontext() if workers == 1 else shared_figures():
+            from gql_api.server.serve import Options, run  # noqa: PLC0415 - it has to find the shared figures
+
+            options = Options(host, port, workers, drain_seconds, log_level, root_path, forwarded_allow_ips)
+            stopped_by = run(settings, options)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+    if stopped_by not in (None, signal.SIGINT):  # as uvicorn does for one process
+        signal.raise_signal(stopped_by)
 
 
 @main.command()

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gql_api.api.http.view import OPERATION
+from gql_api.api.websocket.transport import call_at_end
 from gql_api.telemetry.log_lines import SafeFormatter
 
 logger = logging.getLogger(__name__)
@@ -21,19 +22,28 @@ _STATUSES = {"websocket.accept": 101, "websocket.close": 403}
 
 
 class UtcFormatter(SafeFormatter):
-    """A formatter of lines that begin with the time in UTC, by RFC 3339, and the level."""
+    """A formatter of lines that begin with the time in UTC, by RFC 3339, and the level.
 
-    def __init__(self) -> None:
-        super().__init__(_UtcFormatter())
+    Args:
+        has_process: whether the id of the process follows the name of the logger, as in the lines of syslog.
+    """
+
+    def __init__(self, *, has_process: bool = False) -> None:
+        super().__init__(_UtcFormatter(has_process=has_process))
 
 
 class _UtcFormatter(logging.Formatter):
+    def __init__(self, *, has_process: bool) -> None:
+        super().__init__()
+        self._has_process = has_process
+
     def usesTime(self) -> bool:  # noqa: N802 - its interface
         return False  # formatMessage writes it, in a third of the time
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its interface
         time_ = f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
-        return f"{time_} {record.levelname} {record.name}: {record.message}"
+        process = f"[{record.process}]" if self._has_process else ""
+        return f"{time_} {record.levelname} {record.name}{process}: {record.message}"
 
 
 # There are many lines a second.
@@ -42,14 +52,19 @@ def _second(created: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
 
 
-def log_config(level: str) -> dict[str, Any]:
-    """Return the configuration of logging: our lines and uvicorn's from a level up, those of others from warnings."""
+def log_config(level: str, *, has_process: bool = False) -> dict[str, Any]:
+    """Return the configuration of logging: our lines and uvicorn's from a level up, those of others from warnings.
+
+    Args:
+        level: the name of the level.
+        has_process: whether lines have the id of the process.
+    """
     ours = level.upper()
     libraries = ours if logging.getLevelNamesMapping()[ours] > logging.WARNING else "WARNING"
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"utc": {"()": UtcFormatter}},
+        "formatters": {"utc": {"()": UtcFormatter, "has_process": has_process}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "utc"}},
         "root": {"level": libraries, "handlers": ["stderr"]},
         "loggers": {
@@ -88,11 +103,14 @@ class LogRequests:
         try:
             await self._app(scope, receive, noting_send)
         finally:
-            milliseconds = 1000 * (time.perf_counter() - began)
-            line = f"{_request(scope)} {status or '-'} {milliseconds:.1f} ms{_operation(scope)}"
-            if not self._lines:
-                asyncio.get_running_loop().call_soon(self._write)
-            self._lines.append((level, line))
+            # The session of a WebSocket may go on. It keeps no more than this of its request.
+            line = f"{_request(scope)} {status or '-'}"
+            call_at_end(scope, functools.partial(self._end, level, line, began, _operation(scope)))
+
+    def _end(self, level: int, line: str, began: float, operation: str) -> None:
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._lines.append((level, f"{line} {1000 * (time.perf_counter() - began):.1f} ms{operation}"))
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []

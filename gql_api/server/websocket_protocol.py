@@ -5,14 +5,23 @@ from __future__ import annotations
 import logging
 from asyncio import BaseTransport, TimerHandle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
-from uvicorn._types import ASGISendEvent, WebSocketAcceptEvent
+from starlette.types import Message, Send
+from uvicorn._types import (
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    WebSocketAcceptEvent,
+)
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from gql_api.aio.compact import CompactEvent, CompactQueue
+from gql_api.api.websocket.session import Session
 from gql_api.api.websocket.transport import EXTENSION, DirectTransport
 from gql_api.server import handshake
 
@@ -44,6 +53,34 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._abort_timer: TimerHandle | None = None
         self.on_lost: Callable[[], None] | None = None
         super().__init__(*args, **options)
+        # Of asyncio's classes uvicorn uses these methods only.
+        self.queue = CompactQueue[ASGIReceiveEvent]()  # type: ignore[assignment]
+        self.writable = CompactEvent()  # type: ignore[assignment]
+        self.writable.set()
+        self._application, self.app = self.app, self._serve
+
+    async def _serve(self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Run the application, and then the session that it has handed over."""
+        direct = self._direct
+        direct.server_send = cast(Send, send)
+        try:
+            await self._application(scope, receive, send)
+            # The session keeps what it needs of the request.
+            del scope, receive, send
+            if direct.session is not None:
+                await self._run_session(direct.session)
+        finally:
+            try:
+                if direct.session is not None:
+                    await direct.session.end()
+            finally:
+                direct.end()
+
+    async def _run_session(self, session: Session) -> None:
+        self.scope = None  # type: ignore[assignment] # uvicorn reads it during the handshake only
+        session.begin()
+        while await session.receive(cast(Message, await self.receive())):
+            pass
 
     @property
     def close_sent(self) -> bool:

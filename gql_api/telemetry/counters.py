@@ -1,4 +1,7 @@
-"""The counters and gauges of the process, under their Prometheus names."""
+"""The counters and gauges of the process, under their Prometheus names.
+
+``multiprocess_mode`` tells what a gauge is for several processes of one server: see :mod:`gql_api.telemetry.shared`.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +25,24 @@ class Tally(Collector):
         self.count = 0
         self._name = name
         self._help = help_
+        self._shared: Counter | None = None
+        self._shared_count = 0
         REGISTRY.register(self)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the count, for Prometheus."""
         yield CounterMetricFamily(self._name, self._help, value=self.count)
 
+    def share(self) -> None:
+        """Let the other processes of the server read what was counted since the last call."""
+        self._shared = self._shared or Counter(self._name, self._help, registry=None)
+        self._shared.inc(self.count - self._shared_count)
+        self._shared_count = self.count
+
 
 REQUESTS: Final = Counter("gql_api_http_requests", "HTTP requests answered.", ["method", "path", "status"])
 REQUEST_SECONDS: Final = Histogram("gql_api_http_request_seconds", "Time until an answer began.", ["path"])
 TASKS_CREATED: Final = Counter("gql_api_tasks_created", "Tasks created by this process.")
-TASKS_UNFINISHED: Final = Gauge("gql_api_tasks_unfinished", "Tasks that have not ended, in the store.", ["status"])
 EVENTS: Final = Tally("gql_api_events", "Events received for tasks and lists that a client watches.")
 REFUSED_EVENTS: Final = Counter(
     "gql_api_events_refused", "Messages on the channels of events that were none. Stays 0 in health."
@@ -65,20 +75,30 @@ BACKSTOP_FOUND: Final = Counter(
 EXECUTION_FALLBACKS: Final = Counter(
     "gql_api_execution_fallbacks", "Compiled plans that gave up, so that graphql-core executed instead.", ["reason"]
 )
-SOCKETS: Final = Gauge("gql_api_sockets", "Open WebSockets.")
-SUBSCRIPTIONS: Final = Gauge("gql_api_subscriptions", "Operations being streamed, over any protocol.")
-EXECUTIONS: Final = Gauge("gql_api_executions", "Running shared executions.")
-WATCHED: Final = Gauge("gql_api_watched_tasks", "Tasks whose channel is subscribed for watchers.")
-UNREAD: Final = Gauge("gql_api_unread_bytes", "What the process keeps for clients that read too slowly.")
+SOCKETS: Final = Gauge("gql_api_sockets", "Open WebSockets.", multiprocess_mode="livesum")
+SUBSCRIPTIONS: Final = Gauge(
+    "gql_api_subscriptions", "Operations being streamed, over any protocol.", multiprocess_mode="livesum"
+)
+EXECUTIONS: Final = Gauge("gql_api_executions", "Running shared executions.", multiprocess_mode="livesum")
+WATCHED: Final = Gauge(
+    "gql_api_watched_tasks", "Tasks whose channel is subscribed for watchers.", multiprocess_mode="livesum"
+)
+UNREAD: Final = Gauge(
+    "gql_api_unread_bytes", "What the process keeps for clients that read too slowly.", multiprocess_mode="livesum"
+)
 WATCHED_CONDITIONS: Final = Gauge(
-    "gql_api_watched_conditions", "Conditions of the filters with which each event is compared."
+    "gql_api_watched_conditions",
+    "Conditions of the filters with which each event is compared.",
+    multiprocess_mode="livesum",
 )
 LOOP_BLOCKS: Final = Histogram(
     "gql_api_event_loop_block_seconds",
     "Times for which something blocked the event loop, above the threshold.",
     buckets=(0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
-LOOP_LONGEST_BLOCK: Final = Gauge("gql_api_event_loop_longest_block_seconds", "The longest of these times.")
+LOOP_LONGEST_BLOCK: Final = Gauge(
+    "gql_api_event_loop_longest_block_seconds", "The longest of these times.", multiprocess_mode="livemax"
+)
 _longest_block = 0.0
 
 
@@ -88,3 +108,9 @@ def longest_block(seconds: float) -> None:
     if seconds > _longest_block:
         _longest_block = seconds
         LOOP_LONGEST_BLOCK.set(seconds)
+
+
+def share_tallies() -> None:
+    """Let the other processes of the server read the tallies."""
+    for tally in (EVENTS, DELIVERIES, MERGED):
+        tally.share()

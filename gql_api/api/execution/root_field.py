@@ -40,8 +40,9 @@ from strawberry.types import Info
 from strawberry.types.field import StrawberryField
 from strawberry.utils.str_converters import to_camel_case
 
-from gql_api.api.execution.completion import ItemCount, Read
+from gql_api.api.execution.completion import ItemCount
 from gql_api.api.execution.executor import PlannedExecutor
+from gql_api.api.execution.rows.steps import Read
 from gql_api.record.model import MAX_INT
 
 Variables: TypeAlias = Mapping[str, Any]

@@ -1,10 +1,13 @@
-"""``/metrics``, from which Prometheus scrapes the counters and gauges of the process."""
+"""``/metrics``, from which Prometheus scrapes the counters and gauges of the server."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from pymongo.errors import PyMongoError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +24,7 @@ from gql_api.query.compile import compile_filter
 from gql_api.query.facets import FacetField
 from gql_api.query.filter import TaskFilter
 from gql_api.record.fields import FINAL, Status
-from gql_api.telemetry import counters
+from gql_api.telemetry import counters, shared
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,14 @@ async def metrics(request: Request) -> Response:
 
 
 async def metrics_of(services: Services) -> Response:
-    """Return the counters and gauges of the process in the format of Prometheus."""
+    """Return the counters and gauges in the format of Prometheus, those of all processes of the server."""
+    measure(services)
+    unfinished = _Unfinished(await _count_unfinished(services.store.lists))
+    return Response(shared.exposition(unfinished), media_type=CONTENT_TYPE_LATEST)
+
+
+def measure(services: Services) -> None:
+    """Set the gauges of this process, and let the other processes of the server read all its figures."""
     counters.SOCKETS.set(len(services.sockets))
     socket_operations = sum(socket.operation_count for socket in services.sockets)
     counters.SUBSCRIPTIONS.set(socket_operations + services.executions.streams)
@@ -49,24 +59,33 @@ async def metrics_of(services: Services) -> Response:
     counters.WATCHED_CONDITIONS.set(services.feed.lists.watched_conditions)
     counters.UNREAD.set(BACKLOG.size)
     counters.WATCHED.set(services.feed.watched)
-    await _count_unfinished(services.store.lists)
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    if shared.are_shared():
+        counters.share_tallies()
 
 
-async def _count_unfinished(lists: TaskLists) -> None:
-    """Count unfinished tasks by status, from the index.
+class _Unfinished(Collector):
+    """The numbers of unfinished tasks, which belong to no process: they are counted at each scrape."""
 
-    While MongoDB is away the answer has no figures of tasks, and all others.
-    """
-    counters.TASKS_UNFINISHED.clear()
+    def __init__(self, counts: dict[str, int]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the numbers, for Prometheus."""
+        family = GaugeMetricFamily(
+            "gql_api_tasks_unfinished", "Tasks that have not ended, in the store.", labels=["status"]
+        )
+        for status, count in self._counts.items():
+            family.add_metric([status], count)
+        yield family
+
+
+async def _count_unfinished(lists: TaskLists) -> dict[str, int]:
+    """Count unfinished tasks by status, from the index; while MongoDB is away there are no figures of tasks."""
     try:
         counts = await lists.facet(
             compile_filter(TaskFilter(statuses=_OPEN)).query, EVERYTHING, FacetField.STATUS, len(_OPEN)
         )
     except (PyMongoError, ClientError) as error:
         logger.warning("MongoDB does not answer, unfinished tasks are not counted: %s", error)
-        return
-    for status in _OPEN:
-        counters.TASKS_UNFINISHED.labels(status).set(0)
-    for bucket in counts:
-        counters.TASKS_UNFINISHED.labels(bucket.value).set(bucket.count)
+        return {}
+    return dict.fromkeys(_OPEN, 0) | {str(bucket.value): bucket.count for bucket in counts}

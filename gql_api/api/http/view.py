@@ -7,6 +7,7 @@ does not parse, and its multipart answers lack the boundary before the first par
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ from gql_api.api.store.slots import one_requester
 from gql_api.api.subscriptions.admission import Admission
 from gql_api.api.websocket.authentication import admits_handshake
 from gql_api.api.websocket.handler import TransportHandler
+from gql_api.api.websocket.transport import call_at_end
 from gql_api.limits import LimitSettings
 from gql_api.settings import Settings
 
@@ -129,7 +131,7 @@ class GraphQLView(GraphQL[Context, None]):
         try:
             await app(scope, receive, send)
         finally:
-            self._admission.leave(host)
+            call_at_end(scope, functools.partial(self._admission.leave, host))
 
     async def render_graphql_ide(self, request: Request) -> Response:  # noqa: ARG002 - every request gets the same page
         """Return GraphiQL with a policy of its own."""

@@ -16,6 +16,7 @@ from redis.asyncio.connection import DefaultParser
 from redis.exceptions import RedisError
 
 from gql_api.aio.background import background
+from gql_api.aio.compact import CompactEvent
 from gql_api.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class PubSubConnection:
         self._on_resumed = on_resumed
         self._silence_seconds = silence_seconds
         # By kind and name: set while Redis is known to send what is published on the channel or by the pattern.
-        self._acks: dict[tuple[str, str], asyncio.Event] = {}
+        self._acks: dict[tuple[str, str], CompactEvent] = {}
         # The number of SUBSCRIBEs that Redis has not acknowledged yet: only the answer to the last one counts.
         self._unanswered: Counter[tuple[str, str]] = Counter()
         self._outgoing: list[tuple[str, str]] = []
@@ -87,7 +88,7 @@ class PubSubConnection:
 
     def subscribe(self, name: str, kind: str = CHANNEL) -> None:
         """Subscribe a channel, or the channels of a pattern, that is not subscribed yet."""
-        self._acks[kind, name] = asyncio.Event()
+        self._acks[kind, name] = CompactEvent()
         self._request(kind, name)
 
     def unsubscribe(self, name: str, kind: str = CHANNEL) -> None:

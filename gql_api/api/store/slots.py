@@ -58,6 +58,11 @@ def one_requester(principal: Principal = ANONYMOUS) -> Iterator[None]:
         _call.reset(token)
 
 
+def stay_one_requester(principal: Principal) -> None:
+    """Let all calls of the current task from now on share what one requester may take."""
+    _call.set(_Call(principal))
+
+
 def identify_requester(principal: Principal) -> None:
     """Set the principal of the current requester, for one that is known later than its socket was opened."""
     if (call := _call.get()) is not None:

@@ -24,7 +24,7 @@ from gql_api.api.execution.masking import internal_error
 from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.execution.subscribe import publish_results
 from gql_api.api.quotas.subscriptions import NO_SUBSCRIPTION_QUOTAS, SubscriptionQuotas
-from gql_api.api.store.slots import one_requester
+from gql_api.api.store.slots import stay_one_requester
 from gql_api.api.subscriptions.fanout import Fanout
 from gql_api.api.subscriptions.send_buffer import Ending, Policy, SendBuffer, WaitingReader
 
@@ -189,9 +189,9 @@ class Executions:
     async def _run(self, operation: Operation, fanout: Fanout, key: Hashable, principal: Principal) -> None:
         ending = Ending()
         try:
-            with one_requester(principal):  # the subscriber that began it is one of many
-                publish = functools.partial(_publish, fanout)
-                await publish_results(self._schema, operation, self._context(fanout, principal), publish)
+            stay_one_requester(principal)  # the subscriber that began it is one of many
+            publish = functools.partial(_publish, fanout)
+            await publish_results(self._schema, operation, self._context(fanout, principal), publish)
         except RefusedOperationError as refusal:
             ending = Ending(refusal.errors, is_refusal=True)
         except Exception as error:  # noqa: BLE001 - internal_error logs it, and all subscribers receive it

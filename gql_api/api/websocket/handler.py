@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from json import JSONDecodeError
 from typing import Any, Protocol, cast
 
 from graphql import GraphQLError, OperationType
-from starlette.websockets import WebSocketDisconnect
+from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.http.async_base_view import AsyncWebSocketAdapter
+from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws import handlers
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     ConnectionInitMessage,
@@ -25,11 +29,12 @@ from gql_api.api.context import Context
 from gql_api.api.errors import ClientError, LimitExceededError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation
-from gql_api.api.store.slots import identify_requester
+from gql_api.api.store.slots import identify_requester, stay_one_requester
 from gql_api.api.subscriptions.send_buffer import SendBuffer
 from gql_api.api.websocket.authentication import SocketRefusal, by_init
 from gql_api.api.websocket.frames import frame_problem
 from gql_api.api.websocket.message_rate import MessageRate
+from gql_api.api.websocket.session import SessionSocket
 from gql_api.api.websocket.transport import transport_of
 from gql_api.api.websocket.writer import SocketWriter
 from gql_api.limits import LimitSettings
@@ -54,9 +59,11 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         if not isinstance(self.websocket, ASGIWebSocketAdapter):
             raise TypeError("this handler is for Strawberry's ASGI view")
         services = self.context.services
-        self._handshake = self.websocket.ws
+        # None once it is forgotten.
+        self._handshake: WebSocket | None = self.websocket.ws
         self._executions = services.executions
-        self._writer = SocketWriter(transport_of(self._handshake), self._on_ended, services.tick_queue)
+        self._transport = transport_of(self.websocket.ws)
+        self._writer = SocketWriter(self._transport, self._on_ended, services.tick_queue)
         # Of the shared operations.
         self._buffers: dict[str, SendBuffer] = {}
         self._init_timer: asyncio.TimerHandle | None = None
@@ -64,7 +71,9 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         self._lifetime: TokenLifetime | None = None
         limits = self._limits = cast("_BoundedView", self.view).limits
         self._rate = MessageRate(limits.messages_per_second)
-        self._turns = asyncio.Semaphore(limits.queries_per_socket)
+        self._turns: asyncio.Semaphore | None = None
+        # None if the server does not run the session.
+        self._session_socket: SessionSocket | None = None
 
     @property
     def operation_count(self) -> int:
@@ -72,15 +81,54 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         return len(self.operations)
 
     async def handle(self) -> None:
-        """Serve the socket until it is closed."""
-        sockets = self.context.services.sockets
-        sockets.add(self)
+        """Serve the socket until it is closed, or hand it over to the server, which runs the session."""
+        self.context.services.sockets.add(self)
         if self.context.principal is not NOBODY:
             self._begin_lifetime(self.context.principal)
+        self.on_request_accepted()
+        handshake, self._session_socket = self._handshake, self._transport.hand_over(self)
+        if handshake is None or self._session_socket is not None:
+            return
         try:
-            await super().handle()
+            while await self.receive(await handshake.receive()):
+                pass
         finally:
-            sockets.discard(self)
+            await self.end()
+
+    def begin(self) -> None:
+        """Begin in the task that will handle the events."""
+        stay_one_requester(self.context.principal)
+
+    async def receive(self, event: Any) -> bool:
+        """Handle an ASGI event of the socket, and return whether more of them are wanted."""
+        if event["type"] == "websocket.disconnect":
+            return False
+        text = event.get("text")
+        try:
+            message = None if text is None else self.view.decode_json(text)
+        except JSONDecodeError:
+            await self.handle_invalid_message("WebSocket message must be valid JSON")
+            return False
+        if text is None:
+            await self.handle_invalid_message("WebSocket message type must be text")
+            return False
+        with contextlib.suppress(WebSocketDisconnected):
+            await self.handle_message(message)
+            return not self._has_closed
+        return False
+
+    @property
+    def _has_closed(self) -> bool:
+        if self._handshake is None:
+            return self._session_socket is None or self._session_socket.is_closed
+        return self._handshake.application_state is WebSocketState.DISCONNECTED
+
+    async def end(self) -> None:
+        """End all that belongs to the socket, which is closed."""
+        try:
+            await self.shutdown()
+        finally:
+            self.context.services.sockets.discard(self)
 
     def on_request_accepted(self) -> None:
         """Start to wait for connection_init."""
@@ -93,11 +141,23 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
         self._cancel_init_timer()
         if self.connection_init_received or self.connection_timed_out or await self._authenticate(message):
             await super().handle_connection_init(message)
+            if self.connection_acknowledged and not self._has_closed:
+                self._forget_handshake()
+
+    def _forget_handshake(self) -> None:
+        """Keep of the request only its client, if the server runs the session: thousands of sockets wait for events."""
+        if self._session_socket is not None and self._handshake is not None:
+            client = {"type": "websocket", "client": self._handshake.scope.get("client")}
+            self.context = dataclasses.replace(self.context, request=HTTPConnection(client), response=None)
+            self.websocket = cast(AsyncWebSocketAdapter, self._session_socket)
+            self._handshake = None
 
     async def _authenticate(self, message: ConnectionInitMessage) -> bool:
         """Give the context its principal; close the socket of a client without a valid token."""
         payload = cast("dict[str, Any] | None", message.get("payload"))
         services, known = self.context.services, self.context.principal
+        if self._handshake is None:  # a second message of the kind, which Strawberry rejects
+            return True
         principal = await by_init(payload, self._handshake.headers, known, services.authenticator)
         if isinstance(principal, SocketRefusal):
             await self._close(*principal)
@@ -191,6 +251,7 @@ class TransportHandler(handlers.BaseGraphQLTransportWSHandler[Context, None]):
             if (error := self.context.documents.refusal(operation.query)) is not None:
                 await operation.send_initial_errors([error])
                 return
+            self._turns = self._turns or asyncio.Semaphore(self._limits.queries_per_socket)
             async with self._turns:
                 await self._writer.writable()  # the answers before it may be more than the client reads
                 if self._is_over:

@@ -10,7 +10,10 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from starlette.types import Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from gql_api.api.websocket.session import Session, SessionSocket
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,14 @@ class Transport(ABC):
     @abstractmethod
     def write(self, messages: list[bytes]) -> None:
         """Send text messages in order. A socket that is being closed drops them."""
+
+    def hand_over(self, session: Session) -> SessionSocket | None:  # noqa: ARG002 - for transports that can
+        """Let the server run a session once the application has returned; return None if the server cannot."""
+        return None
+
+    def call_at_end(self, callback: Callable[[], object]) -> bool:  # noqa: ARG002 - for transports that can
+        """Call a function when the session has ended, and return False if there is none: the application is the end."""
+        return False
 
     @property
     @abstractmethod
@@ -108,12 +119,19 @@ class AsgiTransport(Transport):
 
 
 class DirectTransport(Transport):
-    """A transport that writes frames straight to the connection; the connection reports pauses to it."""
+    """A transport that writes frames straight to the connection; the connection reports pauses to it.
 
-    __slots__ = ("_connection",)
+    ``session`` is the session that the application has handed over. ``server_send`` is the server's own function for
+    ASGI events, while the application runs.
+    """
+
+    __slots__ = ("_at_end", "_connection", "server_send", "session")
 
     def __init__(self) -> None:
         super().__init__()
+        self.server_send: Send | None = None
+        self.session: Session | None = None
+        self._at_end: list[Callable[[], object]] = []
         # None before the handshake, and once the socket is being closed or is gone.
         self._connection: asyncio.Transport | None = None
 
@@ -124,6 +142,26 @@ class DirectTransport(Transport):
     def close(self) -> None:
         """Drop all messages from now on."""
         self._connection = None
+
+    def hand_over(self, session: Session) -> SessionSocket | None:
+        """Run a session once the application has returned."""
+        if self.server_send is None:
+            return None
+        self.session = session
+        return SessionSocket(self.server_send)
+
+    def call_at_end(self, callback: Callable[[], object]) -> bool:
+        """Call a function when the session has ended, if there is one."""
+        if self.session is not None:
+            self._at_end.append(callback)
+        return self.session is not None
+
+    def end(self) -> None:
+        """Call the functions that wait for the end of the session."""
+        self.session = self.server_send = None
+        callbacks, self._at_end = self._at_end, []
+        for callback in callbacks:
+            callback()
 
     @property
     def unread_bytes(self) -> int:
@@ -143,9 +181,21 @@ class DirectTransport(Transport):
 
 def transport_of(websocket: WebSocket) -> Transport:
     """Return the transport that the server offers, or one over plain ASGI."""
-    offer = websocket.scope.get("extensions", {}).get(EXTENSION)
-    transport: Transport = AsgiTransport(websocket) if offer is None else offer["transport"]
+    return offered_transport(websocket.scope) or AsgiTransport(websocket)
+
+
+def offered_transport(scope: Scope) -> Transport | None:
+    """Return the transport that the server offers for a request; None for a request of another kind or server."""
+    offer = scope.get("extensions", {}).get(EXTENSION)
+    transport: Transport | None = None if offer is None else offer["transport"]
     return transport
+
+
+def call_at_end(scope: Scope, callback: Callable[[], object]) -> None:
+    """Call a function at the end of a request whose application returns: now, unless a session goes on."""
+    transport = offered_transport(scope)
+    if transport is None or not transport.call_at_end(callback):
+        callback()
 
 
 def encode_frames(messages: list[bytes]) -> bytes:
