@@ -167,9 +167,7 @@ class _MetadataPath:
             query = {"$or": [query, {self._path: {"$elemMatch": condition}}]}
         return CompiledFilter(
             query,
-            lambda record: any(
-                matches(value) for value in _with_elements(_reached(record.stored_metadata, self._keys))
-            ),
+            lambda record: any(matches(value) for value in values_at(record.stored_metadata, self._keys)),
         )
 
     def exists(self) -> CompiledFilter:
@@ -186,6 +184,11 @@ class _MetadataPath:
         # A wildcard index does not have the values in an array within an array, and MongoDB would use it all the same.
         # The double negation keeps it from using an index.
         return {"$nor": [{"$nor": [query]}]}
+
+
+def values_at(metadata: Any, keys: Sequence[str]) -> Iterator[Any]:
+    """Yield the values that a condition at a path compares: those that MongoDB finds, and the elements of arrays."""
+    return _with_elements(_reached(metadata, keys))
 
 
 def _reached(value: Any, keys: Sequence[str]) -> list[Any]:

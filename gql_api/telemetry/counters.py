@@ -70,9 +70,7 @@ SUBSCRIPTIONS: Final = Gauge("gql_api_subscriptions", "Operations being streamed
 EXECUTIONS: Final = Gauge("gql_api_executions", "Running shared executions.")
 WATCHED: Final = Gauge("gql_api_watched_tasks", "Tasks whose channel is subscribed for watchers.")
 UNREAD: Final = Gauge("gql_api_unread_bytes", "What the process keeps for clients that read too slowly.")
-WATCHED_CONDITIONS: Final = Gauge(
-    "gql_api_watched_conditions", "Conditions of the filters with which each event is compared."
-)
+WATCHED_CONDITIONS: Final = Gauge("gql_api_watched_conditions", "Conditions of the filters of live lists.")
 LOOP_BLOCKS: Final = Histogram(
     "gql_api_event_loop_block_seconds",
     "Times for which something blocked the event loop, above the threshold.",

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from task_life import Clock, TaskLife
 
-from gql_api.access.visibility import EVERYTHING
+from gql_api.access.visibility import EVERYTHING, Visibility, visibility_of
 from gql_api.api.pubsub import received
-from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox, RecordChange
+from gql_api.api.pubsub.list_filter import ListFilter, RecordChange, Verdict
+from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox
 from gql_api.api.pubsub.list_watchers import ListWatchers
 from gql_api.api.pubsub.received import ReceivedVersions
 from gql_api.events import Deletion
+from gql_api.query.filter import MetadataCondition, Operator, TaskFilter
 from gql_api.record import fields
 from gql_api.record.reads import TaskRecord
 
@@ -32,7 +35,7 @@ async def _taken(mailbox: ListMailbox) -> list[TaskRecord | Deletion]:
 @pytest.fixture
 def mailbox() -> ListMailbox:
     """The mailbox of a list of all tasks."""
-    return ListMailbox(EVERYTHING, lambda _: True)
+    return ListMailbox(ListFilter(EVERYTHING, TaskFilter()))
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ async def test_a_version_is_kept_until_it_is_confirmed(monkeypatch: pytest.Monke
     """However long that takes; a minute later it is forgotten."""
     clock = [0.0]
     monkeypatch.setattr("gql_api.api.pubsub.received.time.monotonic", lambda: clock[0])
-    versions, version = ReceivedVersions(), _record(1).version
+    versions, version = ReceivedVersions[str](), _record(1).version
     versions.add("t", version)
     clock[0] = 3600
     versions.confirm("other", version)
@@ -125,9 +128,75 @@ async def test_a_version_is_kept_until_it_is_confirmed(monkeypatch: pytest.Monke
 
 async def test_a_replayed_event_that_waits_is_dropped(mailbox: ListMailbox) -> None:
     """The event of a record that a replay has read is not sent behind it."""
-    record = _record(2)
-    mailbox.put(RecordChange(record))
+    record, matches = _record(2), Verdict(matches=True, is_visible=True, was_visible=True, may_have_matched=True)
+    mailbox.put(record, matches)
     mailbox.replayed(record, _BEGAN)
-    mailbox.put(RecordChange(record))
-    mailbox.put(RecordChange(newer := _record(3)))
+    mailbox.put(record, matches)
+    mailbox.put(newer := _record(3), matches)
     assert await _taken(mailbox) == [newer]
+
+
+def _id_of(latest: TaskRecord | Deletion) -> str:
+    return latest.task_id if isinstance(latest, Deletion) else latest.id
+
+
+def _list_of(kind: str, visibility: Visibility = EVERYTHING) -> ListMailbox:
+    filter_ = TaskFilter(metadata=[MetadataCondition("kind", {Operator.EQ: kind})])
+    return ListMailbox(ListFilter(visibility, filter_))
+
+
+@pytest.mark.parametrize("maximum", [10, 0])
+async def test_the_lists_that_have_a_lost_state_receive_its_correction(
+    maximum: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record that MongoDB has does not show the lost state. If there are too many to remember, all receive it."""
+    monkeypatch.setattr(received, "_MAX_HOLDERS", maximum)
+    watchers, had, other = ListWatchers(), _list_of("lost"), _list_of("other")
+    for mailbox in (had, other):
+        watchers.add(mailbox)
+    life = TaskLife("t", Clock(), {"kind": "stored"})
+    stored = life.stored()
+    watchers.put(life.event())
+    life.replace_metadata({"kind": "lost"})
+    watchers.put(life.event())
+    assert [change.matches for change in await had.take()] == [True]
+    assert watchers.correct(stored, life.stored().version)
+    assert [change.matches for change in await had.take()] == [False]
+    watchers.put(TaskLife("u", Clock(), {"kind": "other"}).event())
+    assert {_id_of(change.latest) for change in await other.take()} == ({"u"} if maximum else {"t", "u"})
+
+
+async def test_a_lost_creation_is_taken_back_from_those_who_saw_the_task() -> None:
+    """Nothing is left of it that could be compared with a visibility; others do not learn that there was a task."""
+    watchers, alice, bob = ListWatchers(), *(_list_of("a", visibility_of(owner, None)) for owner in ("alice", "bob"))
+    for mailbox in (alice, bob):
+        watchers.add(mailbox)
+    lost = TaskLife("t", Clock(), {"kind": "a"}, **{fields.OWNER: "alice"}).event()
+    watchers.put(lost)
+    assert await _taken(alice) == [lost]
+    assert watchers.retract("t", lost.version)
+    (deletion,) = await _taken(alice)
+    assert isinstance(deletion, Deletion)
+    watchers.put(seen := TaskLife("u", Clock(), {"kind": "a"}, **{fields.OWNER: "bob"}).event())
+    assert await _taken(bob) == [seen]
+
+
+async def test_lists_with_equal_filters_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of their watchers receive the change, and a list that no event concerns is not compared at all."""
+    compared, judge = list[ListFilter](), ListFilter.judge
+
+    def counted(self: ListFilter, change: RecordChange, *, is_held: bool) -> Verdict | None:
+        compared.append(self)
+        return judge(self, change, is_held=is_held)
+
+    monkeypatch.setattr(ListFilter, "judge", counted)
+    watchers, mailboxes, other = ListWatchers(), [_list_of("a") for _ in range(3)], _list_of("b")
+    for mailbox in (*mailboxes, other):
+        watchers.add(mailbox)
+    watchers.put(record := TaskLife("t", Clock(), {"kind": "a"}).event())
+    for mailbox in mailboxes:
+        assert await _taken(mailbox) == [record]
+    assert compared == [mailboxes[0].filter]
+    for mailbox in (*mailboxes, other):
+        watchers.remove(mailbox)
+    assert len(watchers) == 0

@@ -1,0 +1,169 @@
+"""The filters of live lists, and the changes of tasks that are compared with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from gql_api.access.lasting import lasting_part
+from gql_api.access.visibility import Visibility
+from gql_api.events import Deletion
+from gql_api.query.compile import compile_filter
+from gql_api.query.equalities import Equality, required
+from gql_api.query.filter import TaskFilter
+from gql_api.record.model import Version
+from gql_api.record.reads import Document, TaskRecord
+
+Predicate = Callable[[TaskRecord], bool]
+"""A filter in memory; raises :class:`LookupError` when the result depends on fields that a record does not have."""
+
+
+def judged(predicate: Predicate, record: TaskRecord) -> bool | None:
+    """Return the result of a predicate; None if it depends on fields that the record does not have."""
+    try:
+        return predicate(record)
+    except LookupError:
+        return None
+
+
+@dataclass(frozen=True)
+class RecordChange:
+    """A change of a task, as lists receive it.
+
+    Attributes:
+        record: the task after the change.
+        former: the states that it may have been in since the lists received it last; None if nothing is known of them.
+        is_sudden: whether changes before this one were missed.
+    """
+
+    record: TaskRecord
+    former: Sequence[TaskRecord] | None = ()
+    is_sudden: bool = False
+
+    @classmethod
+    def next(cls, record: TaskRecord) -> Self:
+        """Create a change of which the one before was received, if there was one."""
+        try:
+            before = record.before()
+        except LookupError:
+            return cls(record, None)
+        return cls(record, () if before is None else (before,))
+
+    @classmethod
+    def after(cls, record: TaskRecord, last: Version) -> Self:
+        """Create a change before which others were missed. ``last`` is the version that was received last."""
+        try:
+            former = tuple(record.former_states(last.revision, last.updated_at))
+        except LookupError:
+            former = None
+        return cls(record, former, is_sudden=True)
+
+    def was_visible(self, visibility: Visibility) -> bool | None:
+        """Return whether the task was visible before the change; None if that is not known."""
+        try:
+            if (before := self._before()) is not None and visibility.sees(before):
+                return True
+        except LookupError:
+            return None
+        return None if self.is_sudden else False
+
+    def _before(self) -> TaskRecord | None:
+        is_known = self.former is not None and not self.is_sudden
+        return next(iter(self.former or ()), None) if is_known else self.record.before()
+
+
+class Verdict(NamedTuple):
+    """The meaning of a change for the lists of one filter.
+
+    Attributes:
+        matches: whether the task is visible and matches the filter; None if that is not known.
+        is_visible: whether it is visible; None if that is not known.
+        was_visible: the same before the change.
+        may_have_matched: whether it may have matched since the lists received it last; False only when that is certain.
+    """
+
+    matches: bool | None
+    is_visible: bool | None
+    was_visible: bool | None
+    may_have_matched: bool
+
+
+class ListFilter:
+    """The filter of live lists and the visibility of their watchers, equal for lists that show the same tasks.
+
+    Attributes:
+        visibility: the tasks that there are for the watchers.
+        matches: the filter, for records in memory.
+        query: the filter, for MongoDB.
+        lasting: the conditions that a task meets, or does not, as long as it exists.
+
+    Raises:
+        InvalidValueError: the filter exceeds a limit, or has an invalid path or value.
+    """
+
+    def __init__(self, visibility: Visibility, filter_: TaskFilter) -> None:
+        compiled = compile_filter(filter_)
+        self.visibility = visibility
+        self.matches: Predicate = compiled.matches
+        self.query: Document = compiled.query
+        self.lasting = compile_filter(lasting_part(filter_))
+        self._filter = filter_
+        self._key = (visibility.key, json.dumps(self.query, sort_keys=True, default=repr))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ListFilter) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"<ListFilter {self._key}>"
+
+    @property
+    def shows_everything(self) -> bool:
+        """True if every task is in the list."""
+        return not self.query and self.visibility.sees_everything
+
+    @property
+    def required(self) -> list[Equality]:
+        """The equalities of which a task has to meet each to be in the list."""
+        return [*required(self.visibility.filter), *required(self._filter)]
+
+    def judge(self, change: RecordChange, *, is_held: bool) -> Verdict | None:
+        """Return the meaning of a change; None if the task was never visible.
+
+        Args:
+            change: the change.
+            is_held: whether lists have a state of the task that MongoDB may have lost, so that its past has not got it.
+        """
+        visibility, record = self.visibility, change.record
+        if visibility.sees_everything:
+            is_visible: bool | None = True
+        elif judged(visibility.lasting.sees, record) is False:
+            return None
+        else:
+            is_visible = judged(visibility.sees, record)
+        matches = False if is_visible is False else judged(self.matches, record)
+        return Verdict(
+            matches=matches,
+            is_visible=is_visible,
+            was_visible=is_visible or change.was_visible(visibility),
+            may_have_matched=matches is True or is_held or self._may_have_matched(change),
+        )
+
+    def may_have_matched(self, former: Iterable[TaskRecord]) -> bool:
+        """Return whether a task may have matched in one of its former states; False only when that is certain."""
+        return any(judged(self.matches, state) is not False for state in former)
+
+    def matched_last(self, deletion: Deletion, *, is_sudden: bool) -> bool:
+        """Return whether a deleted task may have matched; ``is_sudden`` as in :class:`RecordChange`."""
+        if deletion.last is not None and judged(self.lasting.matches, deletion.last) is False:
+            return False
+        return is_sudden or deletion.record is None or judged(self.matches, deletion.record) is not False
+
+    def _may_have_matched(self, change: RecordChange) -> bool:
+        if change.former is None:
+            return judged(self.lasting.matches, change.record) is not False
+        return self.may_have_matched(change.former)
