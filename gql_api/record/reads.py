@@ -403,12 +403,7 @@ class TaskRecord:
 
         The other fields have their present values, except that those are omitted whose former value is not known.
         """
-        document, unknown = self._load_lazy(), {*self.omitted, f.UPDATED_AT, f.FINISHED_AT} - {f.METADATA}
-        history = document[f.HISTORY]
-        if self.attempts > (0 if self.status in WAITING else 1):
-            unknown.add(f.QUEUE)  # as in before()
-        if history[0][f.REVISION] > 1 or history[0].get(f.MESSAGE) == f.WAITS_FOR_STEP:
-            unknown |= {f.QUEUE, f.PARENT_ID}
+        document, unknown = self._load_lazy(), self._not_known_before() | {f.FINISHED_AT}
         for former in self.metadata_past:
             if former.until >= since:
                 yield TaskRecord({**document, f.METADATA: former.stored}, frozenset(unknown)), former.until
@@ -471,7 +466,8 @@ class TaskRecord:
     def _not_known_before(self) -> set[str]:
         """Return the fields whose present value need not be that of a former state."""
         unknown, first = {*self.omitted, f.UPDATED_AT} - {f.METADATA}, self.history[0]
-        if self.attempts > (0 if self.status in WAITING else 1):
+        last = next((entry.status for entry in reversed(self.history) if not entry.status.is_final), Status.RETRY)
+        if self.attempts > (0 if last in WAITING else 1):
             unknown.add(f.QUEUE)  # as in before()
         if first.revision > 1 or first.message == f.WAITS_FOR_STEP:
             unknown |= {f.QUEUE, f.PARENT_ID}

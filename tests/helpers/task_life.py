@@ -57,6 +57,17 @@ class TaskLife:
         """True once the task has ended."""
         return Status(self.document[f.STATUS]).is_final
 
+    def next_status(self, step: str) -> Status | None:
+        """Return the status after a step: start, requeue or end; None if it is not the time for it."""
+        runs = self.document[f.STATUS] == Status.STARTED
+        if self.is_final:
+            return None
+        if step == "end":
+            return Status.SUCCESS
+        if runs:
+            return Status.RETRY if step == "requeue" else None
+        return Status.STARTED if step == "start" else None
+
     def progress(self) -> None:
         """Let a change come that no filter reads."""
         self.document = {**self.document, f.REVISION: self.document[f.REVISION] + 1, f.UPDATED_AT: self._clock.tick()}

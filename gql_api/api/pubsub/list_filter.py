@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 from gql_api.access.lasting import lasting_part
@@ -60,6 +61,11 @@ class RecordChange:
             former = None
         return cls(record, former, is_sudden=True)
 
+    @cached_property
+    def former_with_other_metadata(self) -> Sequence[TaskRecord]:
+        """The former states whose metadata are not the present ones, or are not known."""
+        return [state for state in self.former or () if not self._has_metadata_of(state)]
+
     def was_visible(self, visibility: Visibility) -> bool | None:
         """Return whether the task was visible before the change; None if that is not known."""
         try:
@@ -67,7 +73,16 @@ class RecordChange:
                 return True
         except LookupError:
             return None
-        return None if self.is_sudden else False
+        if not self.is_sudden:
+            return False
+        is_known = self.former is not None and all(judged(visibility.sees, state) is False for state in self.former)
+        return False if is_known else None
+
+    def _has_metadata_of(self, state: TaskRecord) -> bool:
+        try:
+            return state.stored_metadata is self.record.stored_metadata
+        except LookupError:
+            return False
 
     def _before(self) -> TaskRecord | None:
         is_known = self.former is not None and not self.is_sudden
@@ -110,13 +125,15 @@ class ListFilter:
         self.query: Document = compiled.query
         self.lasting = compile_filter(lasting_part(filter_))
         self._filter = filter_
+        self._reads_metadata_only = _reads_metadata_only(filter_)
         self._key = (visibility.key, json.dumps(self.query, sort_keys=True, default=repr))
+        self._hash = hash(self._key)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ListFilter) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return self._hash
 
     def __repr__(self) -> str:
         return f"<ListFilter {self._key}>"
@@ -131,12 +148,13 @@ class ListFilter:
         """The equalities of which a task has to meet each to be in the list."""
         return [*required(self.visibility.filter), *required(self._filter)]
 
-    def judge(self, change: RecordChange, *, is_held: bool) -> Verdict | None:
-        """Return the meaning of a change; None if the task was never visible.
+    def judge(self, change: RecordChange, *, is_held: bool, was_seen: bool = False) -> Verdict | None:
+        """Return the meaning of a change; None if it has none: no list has the task, or it was never visible.
 
         Args:
             change: the change.
             is_held: whether lists have a state of the task that MongoDB may have lost, so that its past has not got it.
+            was_seen: whether the task was certainly visible in that state.
         """
         visibility, record = self.visibility, change.record
         if visibility.sees_everything:
@@ -146,12 +164,13 @@ class ListFilter:
         else:
             is_visible = judged(visibility.sees, record)
         matches = False if is_visible is False else judged(self.matches, record)
-        return Verdict(
-            matches=matches,
-            is_visible=is_visible,
-            was_visible=is_visible or change.was_visible(visibility),
-            may_have_matched=matches is True or is_held or self._may_have_matched(change),
-        )
+        # A result that is the visibility's says nothing of the filter.
+        is_refused = matches is False and is_visible is not False
+        may_have_matched = matches is True or is_held or self._may_have_matched(change, is_refused=is_refused)
+        if matches is False and not may_have_matched:
+            return None
+        was_visible = is_visible or was_seen or change.was_visible(visibility)
+        return Verdict(matches, is_visible, was_visible, may_have_matched)
 
     def may_have_matched(self, former: Iterable[TaskRecord]) -> bool:
         """Return whether a task may have matched in one of its former states; False only when that is certain."""
@@ -163,7 +182,15 @@ class ListFilter:
             return False
         return is_sudden or deletion.record is None or judged(self.matches, deletion.record) is not False
 
-    def _may_have_matched(self, change: RecordChange) -> bool:
+    def _may_have_matched(self, change: RecordChange, *, is_refused: bool) -> bool:
         if change.former is None:
             return judged(self.lasting.matches, change.record) is not False
-        return self.may_have_matched(change.former)
+        has_same_result = is_refused and self._reads_metadata_only
+        return self.may_have_matched(change.former_with_other_metadata if has_same_result else change.former)
+
+
+def _reads_metadata_only(filter_: TaskFilter) -> bool:
+    """Return whether a filter has the same result for all states in which a task has the same metadata."""
+    changing = (filter_.statuses, filter_.queues, filter_.parent_id, filter_.finished_at, filter_.updated_at)
+    within = [*filter_.all_of, *(filter_.any_of or ()), *([] if filter_.none_of is None else [filter_.none_of])]
+    return all(each is None for each in changing) and all(map(_reads_metadata_only, within))

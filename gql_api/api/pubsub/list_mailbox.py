@@ -71,8 +71,6 @@ class ListMailbox:
             return
         self._replayed.pop(record.id, None)  # or a later correction could not go back to it
         matches, pending = verdict.matches, self._waiting.get(record.id)
-        if matches is False and pending is None and not verdict.may_have_matched:
-            return
         was_known = pending is not None and pending.is_known
         if verdict.is_visible is False and was_known and pending is not None and pending.matches is False:
             return  # it has left already, and later changes are none of the watcher's

@@ -161,17 +161,18 @@ class ListWatchers:
         receive the next change that is sudden, like all lists.
         """
         record, holders = change.record, dict[ListFilter, bool]()
-        held = self.received.holders(record.id)
-        is_held = change.is_sudden and held is None
-        for filter_ in self._mailboxes if is_held else self._concerned(record, change.former, held):
-            verdict = filter_.judge(change, is_held=is_held or filter_ in (held or ()))
+        known = self.received.holders(record.id)
+        held, may_all_hold = known or {}, change.is_sudden and known is None
+        for filter_ in self._mailboxes if may_all_hold else self._concerned(record, change.former, held):
+            saw = held.get(filter_) if held else None
+            verdict = filter_.judge(change, is_held=may_all_hold or saw is not None, was_seen=saw is True)
             if verdict is None:
                 continue
             for mailbox in self._mailboxes[filter_]:
                 mailbox.put(record, verdict)
             if verdict.matches is not False and not filter_.shows_everything:
                 holders[filter_] = verdict.is_visible is True
-        return None if held is None and not change.is_sudden else holders
+        return None if known is None and not change.is_sudden else holders
 
     def _concerned(
         self,

@@ -82,3 +82,17 @@ def test_what_may_have_been_different_is_not_known(life: TaskLife) -> None:
 def test_a_new_task_has_no_former_state() -> None:
     """Nothing comes before its creation."""
     assert _states(TaskLife("t", Clock(), {"a": 1}).stored()) == []
+
+
+@pytest.mark.parametrize("has_moved", [True, False])
+def test_the_queue_of_a_task_that_ended_as_it_waited_for_a_retry_is_not_known(*, has_moved: bool) -> None:
+    """The only attempt may have run in another queue; that of a task which ended in its only attempt is known."""
+    life = TaskLife("t", Clock(), {"a": 1})
+    life.move(Status.STARTED)
+    if has_moved:
+        life.move(Status.RETRY, "b")
+    life.move(Status.REVOKED)
+    assert all((f.QUEUE in state.omitted) is has_moved for state in life.stored().former_states(0, BEGAN))
+    life.replace_metadata({"a": 2})
+    ((former, _),) = life.stored().with_former_metadata(BEGAN)
+    assert (f.QUEUE in former.omitted) is has_moved

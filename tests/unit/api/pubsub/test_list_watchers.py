@@ -145,6 +145,10 @@ def _list_of(kind: str, visibility: Visibility = EVERYTHING) -> ListMailbox:
     return ListMailbox(ListFilter(visibility, filter_))
 
 
+def _visibility_of(customer: int) -> Visibility:
+    return Visibility(TaskFilter(metadata=[MetadataCondition("customer", {Operator.EQ: customer})]))
+
+
 @pytest.mark.parametrize("maximum", [10, 0])
 async def test_the_lists_that_have_a_lost_state_receive_its_correction(
     maximum: int, monkeypatch: pytest.MonkeyPatch
@@ -181,13 +185,48 @@ async def test_a_lost_creation_is_taken_back_from_those_who_saw_the_task() -> No
     assert await _taken(bob) == [seen]
 
 
+async def test_a_lost_state_in_which_a_task_was_visible_is_taken_back() -> None:
+    """The record that MongoDB has does not show it: the task leaves the lists of those who saw it only."""
+    watchers, customers = ListWatchers(), [_list_of("a", _visibility_of(customer)) for customer in (1, 2)]
+    for mailbox in customers:
+        watchers.add(mailbox)
+    life = TaskLife("t", Clock(), {"kind": "a", "customer": 3})
+    stored = life.stored()
+    watchers.put(life.event())
+    life.replace_metadata({"kind": "a", "customer": 1})
+    watchers.put(life.event())
+    assert [change.matches for change in await customers[0].take()] == [True]
+    assert watchers.correct(stored, life.stored().version)
+    watchers.put(last := TaskLife("u", Clock(), {"kind": "a", "customer": 2}).event())
+    (left,) = await customers[0].take()
+    assert (left.matches, left.is_known) == (False, True)
+    assert await _taken(customers[1]) == [last]
+
+
+async def test_a_task_leaves_a_visibility_that_depends_on_its_status() -> None:
+    """Although the filter reads nothing that has changed; a task that the filter never matched is no news."""
+    watchers, queued = ListWatchers(), Visibility(TaskFilter(statuses=[fields.Status.QUEUED]))
+    had, other = (_list_of(kind, queued) for kind in ("a", "b"))
+    for mailbox in (had, other):
+        watchers.add(mailbox)
+    life = TaskLife("t", Clock(), {"kind": "a"})
+    watchers.put(life.event())
+    assert [change.matches for change in await had.take()] == [True]
+    watchers.confirm("t", life.stored().version)
+    life.move(fields.Status.STARTED)
+    watchers.put(life.event())
+    assert [(change.matches, change.is_known) for change in await had.take()] == [(False, True)]
+    watchers.put(last := TaskLife("u", Clock(), {"kind": "b"}).event())
+    assert await _taken(other) == [last]
+
+
 async def test_lists_with_equal_filters_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of their watchers receive the change, and a list that no event concerns is not compared at all."""
     compared, judge = list[ListFilter](), ListFilter.judge
 
-    def counted(self: ListFilter, change: RecordChange, *, is_held: bool) -> Verdict | None:
+    def counted(self: ListFilter, change: RecordChange, **known: bool) -> Verdict | None:
         compared.append(self)
-        return judge(self, change, is_held=is_held)
+        return judge(self, change, **known)
 
     monkeypatch.setattr(ListFilter, "judge", counted)
     watchers, mailboxes, other = ListWatchers(), [_list_of("a") for _ in range(3)], _list_of("b")
