@@ -412,29 +412,28 @@ class TaskRecord:
         """Yield the task in each state, other than the present, that it may have had from a revision or a time on.
 
         A state is a status and metadata. The other fields have their present values, except that those are omitted
-        whose former value is not known. For a status that is not known there is one state for each.
+        whose former value is not known.
 
         Args:
             revision: the revision; the state that the task had with it is the first.
             at: the time; the same is true of it.
 
         Raises:
-            LookupError: the record does not know its history.
+            LookupError: the record does not know its history that far back.
         """
         document, unknown = self._load_lazy(), self._not_known_before()
         former, known = self._all_former_metadata(), set[tuple[Status, int]]()
         for first, end, ended in self._stretches(former):
             if end <= revision and ended < at:
                 continue
-            metadata = self._metadata_at(first, former)
-            for status in self._statuses_at(first):
-                if (status, id(metadata)) in known:
-                    continue
-                known.add((status, id(metadata)))
-                state = {**document, f.STATUS: status.value, f.METADATA: metadata}
-                if not status.is_final:
-                    state.pop(f.FINISHED_AT, None)
-                yield TaskRecord(state, frozenset(unknown if metadata is not None else unknown | {f.METADATA}))
+            status, metadata = self._status_at(first), self._metadata_at(first, former)
+            if (status, id(metadata)) in known:
+                continue
+            known.add((status, id(metadata)))
+            state = {**document, f.STATUS: status.value, f.METADATA: metadata}
+            if not status.is_final:
+                state.pop(f.FINISHED_AT, None)
+            yield TaskRecord(state, frozenset(unknown if metadata is not None else unknown | {f.METADATA}))
 
     def _stretches(self, former: Sequence[FormerMetadata]) -> Iterator[tuple[int, int, datetime]]:
         """Yield the first revision of each former state, the first one after it, and a time at which it had ended."""
@@ -446,9 +445,11 @@ class TaskRecord:
         for first, end in itertools.pairwise(sorted(bound for bound in bounds if 0 < bound <= self.revision)):
             yield first, end, next(time for revision, time in changes if revision >= end)
 
-    def _statuses_at(self, revision: int) -> Sequence[Status]:
-        earlier = [entry.status for entry in self.history if entry.revision <= revision]
-        return earlier[-1:] or tuple(Status)
+    def _status_at(self, revision: int) -> Status:
+        for entry in reversed(self.history):
+            if entry.revision <= revision:
+                return entry.status
+        raise LookupError(f"The history of task {self.id} begins after revision {revision}")
 
     def _metadata_at(self, revision: int, former: Sequence[FormerMetadata]) -> Any:
         """Return the metadata in their stored form; None if they are not known."""

@@ -37,11 +37,13 @@ class RecordChange:
         record: the task after the change.
         former: the states that it may have been in since the lists received it last; None if nothing is known of them.
         is_sudden: whether changes before this one were missed.
+        was_received: whether the lists received the first of the former states.
     """
 
     record: TaskRecord
     former: Sequence[TaskRecord] | None = ()
     is_sudden: bool = False
+    was_received: bool = False
 
     @classmethod
     def next(cls, record: TaskRecord) -> Self:
@@ -53,13 +55,13 @@ class RecordChange:
         return cls(record, () if before is None else (before,))
 
     @classmethod
-    def after(cls, record: TaskRecord, last: Version) -> Self:
+    def after(cls, record: TaskRecord, last: Version, *, was_received: bool = True) -> Self:
         """Create a change before which others were missed. ``last`` is the version that was received last."""
         try:
             former = tuple(record.former_states(last.revision, last.updated_at))
         except LookupError:
             former = None
-        return cls(record, former, is_sudden=True)
+        return cls(record, former, is_sudden=True, was_received=was_received)
 
     @cached_property
     def former_with_other_metadata(self) -> Sequence[TaskRecord]:
@@ -75,8 +77,12 @@ class RecordChange:
             return None
         if not self.is_sudden:
             return False
-        is_known = self.former is not None and all(judged(visibility.sees, state) is False for state in self.former)
-        return False if is_known else None
+        if self.former is None:
+            return None
+        former = {judged(visibility.sees, state) for state in self.former}
+        if True in former:
+            return True if self.was_received else None  # or that may have been before the watch began
+        return None if None in former else False
 
     def _has_metadata_of(self, state: TaskRecord) -> bool:
         try:

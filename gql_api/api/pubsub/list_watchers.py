@@ -74,9 +74,10 @@ class ListWatchers:
         if not version.is_news(last):
             return False
         if is_sudden or self._missed_before(record):
+            was_received = last is not NO_VERSION
             # From then on, only the time counts.
-            first = Version(record.revision, self.complete_until, record.status) if last is NO_VERSION else last
-            holders = self._deliver(RecordChange.after(record, first))
+            first = last if was_received else Version(record.revision, self.complete_until, record.status)
+            holders = self._deliver(RecordChange.after(record, first, was_received=was_received))
         else:
             holders = self._deliver(RecordChange.next(record))
         if is_certain:

@@ -62,11 +62,12 @@ def test_former_metadata_without_their_first_revision_are_known_right_before_the
     assert states == [("RETRY", 2), ("RETRY", _UNKNOWN), ("STARTED", 3)]
 
 
-def test_the_status_before_the_kept_history_may_be_any(life: TaskLife) -> None:
-    """There is one state for each."""
+def test_the_states_before_the_kept_history_are_not_known(life: TaskLife) -> None:
+    """Those from then on are."""
     life.document[f.HISTORY] = life.document[f.HISTORY][2:]
-    states = _states(life.stored())
-    assert {status for status, metadata in states if metadata == 1} == set(Status)
+    with pytest.raises(LookupError):
+        _states(life.stored())
+    assert _states(life.stored(), 4, life.stored().updated_at) == [("RETRY", 2), ("RETRY", 3)]
 
 
 def test_what_may_have_been_different_is_not_known(life: TaskLife) -> None:

@@ -203,7 +203,8 @@ async def test_a_lost_state_in_which_a_task_was_visible_is_taken_back() -> None:
     assert await _taken(customers[1]) == [last]
 
 
-async def test_a_task_leaves_a_visibility_that_depends_on_its_status() -> None:
+@pytest.mark.parametrize("was_missed", [False, True])
+async def test_a_task_leaves_a_visibility_that_depends_on_its_status(*, was_missed: bool) -> None:
     """Although the filter reads nothing that has changed; a task that the filter never matched is no news."""
     watchers, queued = ListWatchers(), Visibility(TaskFilter(statuses=[fields.Status.QUEUED]))
     had, other = (_list_of(kind, queued) for kind in ("a", "b"))
@@ -214,6 +215,8 @@ async def test_a_task_leaves_a_visibility_that_depends_on_its_status() -> None:
     assert [change.matches for change in await had.take()] == [True]
     watchers.confirm("t", life.stored().version)
     life.move(fields.Status.STARTED)
+    if was_missed:
+        life.progress()
     watchers.put(life.event())
     assert [(change.matches, change.is_known) for change in await had.take()] == [(False, True)]
     watchers.put(last := TaskLife("u", Clock(), {"kind": "b"}).event())
