@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.pubsub.list_filter import ListFilter, RecordChange
 from gql_api.api.pubsub.list_index import ListIndex
 from gql_api.api.pubsub.list_mailbox import ListMailbox
 from gql_api.api.pubsub.received import DELETED, REMEMBERED_SECONDS, ReceivedVersions
 from gql_api.events import Deletion
+from gql_api.query.filter import TaskFilter
 from gql_api.record.model import NO_VERSION, Version
 from gql_api.record.reads import TaskRecord
 
 # The event of a change that is older is not remembered for certain: half of the time allows for the way of the event.
 _REMEMBERED = timedelta(seconds=REMEMBERED_SECONDS / 2)
 _MIN_TIME = datetime.min.replace(tzinfo=UTC)
+_OF_EVERYTHING = ListFilter(EVERYTHING, TaskFilter())
 
 
 class ListWatchers:
@@ -125,14 +128,14 @@ class ListWatchers:
         """Deliver the end of a task whose creation was lost; it may be created again."""
         if self.received.last(task_id) != lost:
             return False
-        deletion, held = Deletion(task_id, lost.updated_at), self.received.holders(task_id) or {}
-        self.delete(deletion)
-        for filter_, was_visible in held.items():
-            # Nothing is left of the task to be compared with the visibility, but these have received it.
-            if was_visible and not filter_.visibility.sees_everything:
-                for mailbox in self._mailboxes.get(filter_, ()):
-                    mailbox.delete(deletion, is_visible=True, matched=True)
+        deletion, held = Deletion(task_id, lost.updated_at), self.received.holders(task_id)
         self.received.forget(task_id)
+        # Nothing is left of the task to be compared with filters, but these lists have it.
+        concerned = dict.fromkeys(self._mailboxes, False) if held is None else {_OF_EVERYTHING: True, **held}
+        for filter_, was_seen in concerned.items():
+            is_visible = was_seen or filter_.visibility.sees_everything
+            for mailbox in self._mailboxes.get(filter_, ()):
+                mailbox.delete(deletion, is_visible=is_visible, matched=True)
         return True
 
     def confirm(self, task_id: str, version: Version) -> None:

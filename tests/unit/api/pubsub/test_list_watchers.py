@@ -173,16 +173,19 @@ async def test_the_lists_that_have_a_lost_state_receive_its_correction(
 async def test_a_lost_creation_is_taken_back_from_those_who_saw_the_task() -> None:
     """Nothing is left of it that could be compared with a visibility; others do not learn that there was a task."""
     watchers, alice, bob = ListWatchers(), *(_list_of("a", visibility_of(owner, None)) for owner in ("alice", "bob"))
-    for mailbox in (alice, bob):
+    of_all, other = ListMailbox(ListFilter(EVERYTHING, TaskFilter())), _list_of("b")
+    for mailbox in (alice, bob, of_all, other):
         watchers.add(mailbox)
     lost = TaskLife("t", Clock(), {"kind": "a"}, **{fields.OWNER: "alice"}).event()
     watchers.put(lost)
     assert await _taken(alice) == [lost]
     assert watchers.retract("t", lost.version)
-    (deletion,) = await _taken(alice)
-    assert isinstance(deletion, Deletion)
+    for mailbox in (alice, of_all):
+        (deletion,) = await _taken(mailbox)
+        assert isinstance(deletion, Deletion)
     watchers.put(seen := TaskLife("u", Clock(), {"kind": "a"}, **{fields.OWNER: "bob"}).event())
-    assert await _taken(bob) == [seen]
+    watchers.put(last := TaskLife("v", Clock(), {"kind": "b"}).event())
+    assert (await _taken(bob), await _taken(other)) == ([seen], [last])
 
 
 async def test_a_lost_state_in_which_a_task_was_visible_is_taken_back() -> None:
