@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from changing_tasks import Step, World, deliver, taken_at_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,6 +114,41 @@ def test_the_index_leaves_out_no_list_that_a_change_concerns(
             deliver(watchers, event, world)
         assert _received(indexed) == _received(unindexed)
     assert indexed.received._holders == unindexed.received._holders  # noqa: SLF001 - the lists that have the tasks
+
+
+_A, _B = _equal_to("a", 1), _equal_to("b", "x")
+_RANGE = TaskFilter(metadata=[MetadataCondition("n", {Operator.GT: 1})])
+_IN = TaskFilter(metadata=[MetadataCondition("a", {Operator.IN: [1, "1", None]})])
+
+
+@pytest.mark.parametrize(
+    ("filter_", "keys"),
+    [
+        (_A, [{"a": {1}}]),
+        (_IN, [{"a": {1, "1", None}}]),
+        (_equal_to("a", True), [{"a": {(True,)}}]),
+        (TaskFilter(all_of=[_A, _RANGE, TaskFilter(all_of=[_B])]), [{"a": {1}}, {"b": {"x"}}]),
+        (TaskFilter(any_of=[_A, TaskFilter(all_of=[_RANGE, _B])]), [{"a": {1}, "b": {"x"}}]),
+        (TaskFilter(any_of=[_A, _IN]), [{"a": {1, "1", None}}]),
+        (TaskFilter(any_of=[_A, _RANGE]), []),
+        (TaskFilter(any_of=[_A, TaskFilter()]), []),
+        (TaskFilter(any_of=[]), [{}]),
+        (TaskFilter(none_of=_A), []),
+        (TaskFilter(none_of=TaskFilter(none_of=_A)), []),
+        (TaskFilter(metadata=[MetadataCondition("a", {Operator.NE: 1})]), []),
+        (TaskFilter(owners=["u", None], any_of=[_A]), [{"owner": {"u", None}}, {"a": {1}}]),
+        (TaskFilter(names=[]), [{"name": set()}]),
+    ],
+)
+def test_a_filter_requires_what_all_of_its_branches_require(
+    filter_: TaskFilter, keys: list[dict[str, set[object]]]
+) -> None:
+    """A branch without an equality requires none, and what is negated requires nothing."""
+    found = [
+        {(subject.keys or (subject.name,))[0]: {*values} for subject, values in each.items()}
+        for each in required(filter_)
+    ]
+    assert found == keys
 
 
 @_UNTIMED

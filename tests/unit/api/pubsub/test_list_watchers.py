@@ -226,6 +226,27 @@ async def test_a_task_leaves_a_visibility_that_depends_on_its_status(*, was_miss
     assert await _taken(other) == [last]
 
 
+async def test_a_task_leaves_lists_when_its_states_since_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More transitions were missed than a record keeps: only lists that it can never have been in have no news."""
+    monkeypatch.setattr(fields, "HISTORY_LENGTH", 2)
+    queued, of_another = (
+        ListMailbox(ListFilter(EVERYTHING, TaskFilter(names=names, statuses=[fields.Status.QUEUED])))
+        for names in (None, ["b"])
+    )
+    watchers, life = ListWatchers(), TaskLife("t", Clock(), {})
+    for mailbox in (queued, of_another):
+        watchers.add(mailbox)
+    watchers.put(life.event())
+    assert [change.matches for change in await queued.take()] == [True]
+    watchers.confirm("t", life.stored().version)
+    for status in (fields.Status.STARTED, fields.Status.RETRY, fields.Status.STARTED, fields.Status.SUCCESS):
+        life.move(status)
+    watchers.put(life.event())
+    assert [change.matches for change in await queued.take()] == [False]
+    watchers.put(last := TaskLife("u", Clock(), {}, **{fields.NAME: "b"}).event())
+    assert await _taken(of_another) == [last]
+
+
 async def test_lists_with_equal_filters_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of their watchers receive the change, and a list that no event concerns is not compared at all."""
     compared, judge = list[ListFilter](), ListFilter.judge
