@@ -314,7 +314,7 @@ class LimitSettings(BaseSettings):
         ge=1,
         le=10_000_000,
         description="How many conditions the filters of all different taskChanges in a process have at most, each "
-        "filter counting one more: every event is compared with all of them.",
+        "filter counting one more: an event may have to be compared with all of them.",
     )
 
     # Task functions.

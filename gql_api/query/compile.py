@@ -165,12 +165,16 @@ class _MetadataPath:
         if paths.index(self._keys[-1]) is not None:
             # MongoDB does not look into an array that is itself the element of an array.
             query = {"$or": [query, {self._path: {"$elemMatch": condition}}]}
-        return CompiledFilter(
-            query,
-            lambda record: any(
-                matches(value) for value in _with_elements(_reached(record.stored_metadata, self._keys))
-            ),
-        )
+        keys = self._keys
+
+        def matches_any(record: TaskRecord) -> bool:
+            # A loop takes a third less time than any() does, and live lists compare every event.
+            for value in values_at(record.stored_metadata, keys):  # noqa: SIM110 - as above
+                if matches(value):
+                    return True
+            return False
+
+        return CompiledFilter(query, matches_any)
 
     def exists(self) -> CompiledFilter:
         """Require that there is a value, which may be null."""
@@ -188,8 +192,24 @@ class _MetadataPath:
         return {"$nor": [{"$nor": [query]}]}
 
 
+def values_at(metadata: Any, keys: Sequence[str]) -> list[Any]:
+    """Return the values that a condition at a path compares: those that MongoDB finds, and the elements of arrays."""
+    return _with_elements(_reached(metadata, keys))
+
+
 def _reached(value: Any, keys: Sequence[str]) -> list[Any]:
     """Return the values that MongoDB finds by a path, step by step."""
+    remaining = iter(keys)
+    for key in remaining:
+        if not isinstance(value, dict):
+            return _reached_in_array(value, [key, *remaining])
+        if key not in value:
+            return []
+        value = value[key]
+    return [value]
+
+
+def _reached_in_array(value: Any, keys: Sequence[str]) -> list[Any]:
     # Each value once: in arrays there may be so many ways to the same value that following all of them takes seconds.
     reached = [value]
     for key in keys:
@@ -209,12 +229,14 @@ def _one_step(value: Any, key: str) -> Iterator[Any]:
         yield from (item[key] for item in value if isinstance(item, dict) and key in item)
 
 
-def _with_elements(reached: Sequence[Any]) -> Iterator[Any]:
+def _with_elements(reached: list[Any]) -> list[Any]:
+    elements = list[Any]()
     for value in reached:
         if isinstance(value, list):
-            yield from value
+            elements += value
         else:
-            yield value
+            elements.append(value)
+    return elements
 
 
 def _are_alike(one: Any, other: Any) -> bool:

@@ -156,7 +156,8 @@ def replace_metadata(
 
 def _past_with_replaced(revision: Any) -> dict[str, Any]:
     """Return the expression for the former metadata with the present one, which the change of a revision replaces."""
-    replaced = {f.METADATA: f"${f.METADATA}", f.REVISION: revision, f.AT: NOW}
+    first = {"$ifNull": [f"${f.METADATA_REVISION}", 1]}
+    replaced = {f.METADATA: f"${f.METADATA}", f.REVISION: revision, f.AT: NOW, f.FIRST_REVISION: first}
     kept = {"$cond": [{"$isArray": f"${f.METADATA_PAST}"}, f"${f.METADATA_PAST}", []]}
     all_ = {"$slice": [{"$concatArrays": [kept, [replaced]]}, -_MAX_PAST]}
     branches = [

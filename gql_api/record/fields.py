@@ -80,6 +80,8 @@ METADATA_REVISION = "metadata_revision"
 # The former metadata, oldest first, each with the revision and the time of the change that replaced it.
 # With it the live feed knows what a principal could see. A record whose metadata has not changed does not have it.
 METADATA_PAST = "metadata_past"
+# In an entry of those: the revision that had stored them. Processes of earlier versions leave it out.
+FIRST_REVISION = "first_revision"
 # In the event of a change of metadata only: the metadata before it.
 METADATA_BEFORE = "metadata_before"
 # The tokens of the last changes by task functions: a change whose reply was lost recognises itself by its token.

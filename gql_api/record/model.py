@@ -146,11 +146,19 @@ class Transition:
 
 
 class FormerMetadata(NamedTuple):
-    """Metadata as they were stored, with the revision and the time of the change that replaced them."""
+    """Metadata as they were stored, with the revision and the time of the change that replaced them.
+
+    ``first`` is the revision that had stored them; None if that is not known.
+    """
 
     stored: dict[str, Any]
     revision: int
     until: datetime
+    first: int | None = None
+
+    def were_at(self, revision: int) -> bool:
+        """Return whether a task had these metadata at a revision for certain."""
+        return (self.revision - 1 if self.first is None else self.first) <= revision < self.revision
 
 
 # A tuple, because an enum's hash takes longer than three comparisons.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -152,13 +153,17 @@ def _message_parts(stored: Document) -> MessageParts:
 def _former_metadata(stored: Any) -> tuple[FormerMetadata, ...]:
     entries = stored if isinstance(stored, list) else []
     return tuple(
-        FormerMetadata(entry[f.METADATA], entry[f.REVISION], _utc(entry[f.AT]))
+        FormerMetadata(entry[f.METADATA], entry[f.REVISION], _utc(entry[f.AT]), _revision(entry.get(f.FIRST_REVISION)))
         for entry in entries
         if isinstance(entry, dict)
         and isinstance(entry.get(f.METADATA), dict)
         and isinstance(entry.get(f.REVISION), int)
         and isinstance(entry.get(f.AT), datetime)
     )
+
+
+def _revision(stored: Any) -> int | None:
+    return stored if isinstance(stored, int) else None
 
 
 def replaced_metadata(document: Document) -> Document | None:
@@ -403,15 +408,76 @@ class TaskRecord:
 
         The other fields have their present values, except that those are omitted whose former value is not known.
         """
-        document, unknown = self._load_lazy(), {*self.omitted, f.UPDATED_AT, f.FINISHED_AT} - {f.METADATA}
-        history = document[f.HISTORY]
-        if self.attempts > (0 if self.status in WAITING else 1):
-            unknown.add(f.QUEUE)  # as in before()
-        if history[0][f.REVISION] > 1 or history[0].get(f.MESSAGE) == f.WAITS_FOR_STEP:
-            unknown |= {f.QUEUE, f.PARENT_ID}
+        document, unknown = self._load_lazy(), self._not_known_before() | {f.FINISHED_AT}
         for former in self.metadata_past:
             if former.until >= since:
                 yield TaskRecord({**document, f.METADATA: former.stored}, frozenset(unknown)), former.until
+
+    def former_states(self, revision: int, at: datetime) -> Iterator[TaskRecord]:
+        """Yield the task in each state, other than the present, that it may have had from a revision or a time on.
+
+        A state is a status and metadata. The other fields have their present values, except that those are omitted
+        whose former value is not known.
+
+        Args:
+            revision: the revision; the state that the task had with it is the first.
+            at: the time; the same is true of it.
+
+        Raises:
+            LookupError: the record does not know its history that far back.
+        """
+        document, unknown = self._load_lazy(), self._not_known_before()
+        former, known = self._all_former_metadata(), set[tuple[Status, int]]()
+        for first, end, ended in self._stretches(former):
+            if end <= revision and ended < at:
+                continue
+            status, metadata = self._status_at(first), self._metadata_at(first, former)
+            if (status, id(metadata)) in known:
+                continue
+            known.add((status, id(metadata)))
+            state = {**document, f.STATUS: status.value, f.METADATA: metadata}
+            if not status.is_final:
+                state.pop(f.FINISHED_AT, None)
+            yield TaskRecord(state, frozenset(unknown if metadata is not None else unknown | {f.METADATA}))
+
+    def _stretches(self, former: Sequence[FormerMetadata]) -> Iterator[tuple[int, int, datetime]]:
+        """Yield the first revision of each former state, the first one after it, and a time at which it had ended."""
+        times = {entry.revision: entry.at for entry in self.history}
+        times |= {each.revision: each.until for each in former} | {self.revision: self.updated_at}
+        bounds = {1, *times, self.metadata_revision or 1}
+        bounds |= {each.revision - 1 if each.first is None else each.first for each in former}
+        changes = sorted(times.items())
+        for first, end in itertools.pairwise(sorted(bound for bound in bounds if 0 < bound <= self.revision)):
+            yield first, end, next(time for revision, time in changes if revision >= end)
+
+    def _status_at(self, revision: int) -> Status:
+        for entry in reversed(self.history):
+            if entry.revision <= revision:
+                return entry.status
+        raise LookupError(f"The history of task {self.id} begins after revision {revision}")
+
+    def _metadata_at(self, revision: int, former: Sequence[FormerMetadata]) -> Any:
+        """Return the metadata in their stored form; None if they are not known."""
+        if revision >= (self.metadata_revision or 1):
+            return self.document.get(f.METADATA)
+        return next((each.stored for each in former if each.were_at(revision)), None)
+
+    def _all_former_metadata(self) -> Sequence[FormerMetadata]:
+        """Return the former metadata that are kept and, of an event, those that its change replaced."""
+        kept, replaced = self.metadata_past, replaced_metadata(self.document)
+        if replaced is None or (kept and kept[-1].revision == self.revision):
+            return kept
+        return [*kept, FormerMetadata(replaced, self.revision, self.updated_at)]
+
+    def _not_known_before(self) -> set[str]:
+        """Return the fields whose present value need not be that of a former state."""
+        unknown, first = {*self.omitted, f.UPDATED_AT} - {f.METADATA}, self.history[0]
+        last = next((entry.status for entry in reversed(self.history) if not entry.status.is_final), Status.RETRY)
+        if self.attempts > (0 if last in WAITING else 1):
+            unknown.add(f.QUEUE)  # as in before()
+        if first.revision > 1 or first.message == f.WAITS_FOR_STEP:
+            unknown |= {f.QUEUE, f.PARENT_ID}
+        return unknown
 
     def _find(self, name: str) -> Any:
         """Return the value of a field that the document does not have yet, if any."""

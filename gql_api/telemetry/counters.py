@@ -88,7 +88,7 @@ UNREAD: Final = Gauge(
 )
 WATCHED_CONDITIONS: Final = Gauge(
     "gql_api_watched_conditions",
-    "Conditions of the filters with which each event is compared.",
+    "Conditions of the filters of live lists.",
     multiprocess_mode="livesum",
 )
 LOOP_BLOCKS: Final = Histogram(

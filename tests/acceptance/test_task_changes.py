@@ -111,16 +111,20 @@ def test_a_client_that_was_away_resumes(api: Api) -> None:
     since = api.finished(ended)["updatedAt"]
     late = api.create("task_modules.add", args=[1], metadata={"mark": mark})
     gone = api.create("task_modules.add", args=[1], metadata={"mark": mark})
-    scheduled = api.create("task_modules.add", args=[1], metadata={"mark": mark}, delaySeconds=3600)
+    scheduled, other = (
+        api.create("task_modules.add", args=[1], metadata={"mark": each}, delaySeconds=3600) for each in (mark, "other")
+    )
     for task_id in (late, gone):
         api.finished(task_id)
     api.data("mutation ($id: ID!) { deleteTask(id: $id) { deletedTaskId } }", id=gone)
-    with _watching(api, filter=_marked(mark, "SUCCESS"), since=since) as watching:
+    api.data("mutation ($id: ID!) { cancelTask(id: $id) { task { id } } }", id=scheduled)
+    with _watching(api, filter=_marked(mark, "SUCCESS", "SCHEDULED"), since=since) as watching:
         wait_until(lambda: watching.kinds(late) == ["UPDATED"])
         wait_until(lambda: watching.kinds(scheduled) == ["LEFT"])
         wait_until(lambda: watching.kinds(gone) == ["DELETED"])
         live = api.create("task_modules.add", args=[1], metadata={"mark": mark})
         wait_until(lambda: "UPDATED" in watching.kinds(live))
+        assert not watching.kinds(other)
 
 
 def test_a_filter_that_cannot_be_is_an_error(api: Api) -> None:

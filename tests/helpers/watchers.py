@@ -11,8 +11,10 @@ from typing import Any
 from support import wait_until_async
 
 from gql_api.access.principal import Principal, Scope
+from gql_api.access.visibility import EVERYTHING
 from gql_api.api.context import Context, Services
 from gql_api.api.execution.operation import Operation
+from gql_api.api.pubsub.list_filter import ListFilter
 from gql_api.query.filter import MetadataCondition, Operator, TaskFilter
 from gql_api.record import control, writes
 from gql_api.record.model import NewTask
@@ -26,6 +28,10 @@ ADMIN = Principal("root", frozenset(Scope))
 ACME_ADMIN = Principal("boss", frozenset(Scope), "acme")
 # A token of alice's for the tasks of one customer.
 CUSTOMER = Principal("alice", SCOPES, "acme", TaskFilter(metadata=[MetadataCondition("customer", {Operator.EQ: 1})]))
+
+# The live lists of administrators: of all tasks, and of those with some metadata.
+EVERY_TASK = ListFilter(EVERYTHING, TaskFilter())
+WITH_METADATA = ListFilter(EVERYTHING, TaskFilter(metadata=[MetadataCondition("a", {Operator.EQ: 1})]))
 
 
 def create(worker: Store, owner: Principal | None = None, name: str = "add", **metadata: object) -> str:

@@ -20,7 +20,8 @@ from gql_api import events
 from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.api.errors import ClientError, OverloadedError
 from gql_api.api.pubsub.connection import PATTERN, PubSubConnection
-from gql_api.api.pubsub.list_mailbox import ListMailbox, Predicate
+from gql_api.api.pubsub.list_filter import ListFilter
+from gql_api.api.pubsub.list_mailbox import ListMailbox
 from gql_api.api.pubsub.list_watchers import ListWatchers
 from gql_api.api.pubsub.refusals import MAX_JUMP
 from gql_api.api.store.tasks import TaskStore
@@ -28,7 +29,7 @@ from gql_api.events import Deletion
 from gql_api.query.lists import Order, OrderField, PageRequest, Position
 from gql_api.record import queries
 from gql_api.record.model import Version
-from gql_api.record.reads import TaskRecord
+from gql_api.record.reads import Document, TaskRecord
 from gql_api.telemetry.counters import EVENTS
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class ListFeed:
         self._on_contradiction = on_contradiction
         self._watchers = ListWatchers()
         self._unclear: set[str] = set()
-        self._unconfirmed_jumps: set[str] = set()
+        self._unread: set[str] = set()
         # By the clock of MongoDB: the end of the last scan.
         self._scanned_until: datetime | None = None
 
@@ -98,24 +99,23 @@ class ListFeed:
         return self._watchers.listening_since is not None
 
     @contextlib.asynccontextmanager
-    async def watch(
-        self, visibility: Visibility, predicate: Predicate, conditions: int = 1, since: datetime | None = None
-    ) -> AsyncIterator[ListMailbox]:
+    async def watch(self, filter_: ListFilter, since: datetime | None = None) -> AsyncIterator[ListMailbox]:
         """Open a mailbox for the changes of visible tasks from now on.
 
         Args:
-            visibility: which tasks there are for the watcher.
-            predicate: the filter.
-            conditions: how many conditions it has, for the limit of all filters. Those of the visibility count too.
+            filter_: which tasks there are for the watcher, and which of them it watches.
             since: the time from which on the watcher reads changes from MongoDB too, if it does.
 
         When the mailbox opens, Redis has acknowledged the subscription. While Redis is down, the mailbox opens after a
         short wait, and scans of MongoDB find the changes.
         """
+        visibility = filter_.visibility
+        # Each filter counts one more, for the work that it may be for every event.
+        conditions = 1 + conditions_in(filter_.query)
         conditions += conditions_in(visibility.query) if visibility.query else 0
         if self.watched_conditions + conditions > self._max_conditions:
             raise OverloadedError("watched conditions", "The API watches lists with too many conditions")
-        mailbox = ListMailbox(visibility, predicate, since)
+        mailbox = ListMailbox(filter_, since)
         watchers = self._watchers
         if not watchers:
             self._connection.subscribe(self._channels.all_tasks, PATTERN)
@@ -126,6 +126,7 @@ class ListFeed:
                 began = await self._records.now()
                 watchers.watched_since = watchers.watched_since or began
                 self._scanned_until = self._scanned_until or began
+                watchers.complete_until = self._scanned_until - _OVERLAP
             if mailbox.since is None and not visibility.is_lasting:
                 mailbox.since = await self._records.now()
             await self._connection.acknowledged(self._channels.all_tasks, kind=PATTERN)
@@ -139,9 +140,19 @@ class ListFeed:
                 self._scanned_until = None
 
     async def changed_since(
-        self, since: datetime, visibility: Visibility, fields: dict[str, int] | None = None
+        self,
+        since: datetime,
+        visibility: Visibility,
+        fields: dict[str, int] | None = None,
+        query: Document | None = None,
     ) -> AsyncIterator[TaskRecord]:
         """Read the tasks that have changed since a time, in the order of their changes, as a majority has them.
+
+        Args:
+            since: the time.
+            visibility: the tasks that there are for the reader.
+            fields: the fields to read; None for all.
+            query: a filter of the tasks; None for all.
 
         Those that are not visible, and may have been so before, are among them: the caller compares each with the
         visibility. Behind a barrier (``TaskStore.committed``) it misses no change that was stored before.
@@ -149,7 +160,7 @@ class ListFeed:
         after, lists, start_session = Position(since, ""), self._records.lists, self._records.committed.session
         while True:
             request = PageRequest(_BY_CHANGE, _PAGE, after)
-            records = await lists.page({}, request, visibility.lasting, fields, start_session)
+            records = await lists.page(query or {}, request, visibility.lasting, fields, start_session)
             for record in records:
                 yield record
             if len(records) < _PAGE:
@@ -178,8 +189,10 @@ class ListFeed:
         EVENTS.count += 1
         if isinstance(event, Deletion):
             self._watchers.delete(event)
-        elif event.revision - self._watchers.received.last(event.id).revision > MAX_JUMP:
-            self._unconfirmed_jumps.add(event.id)
+        elif event.revision - self._watchers.received.last(event.id).revision > MAX_JUMP or (
+            self._watchers.depends_on_mongodb(event)
+        ):
+            self._unread.add(event.id)
             self._on_contradiction()
         elif not self._watchers.put(event) and event.version.contradicts(self._watchers.received.last(event.id)):
             self._unclear.add(event.id)
@@ -202,19 +215,22 @@ class ListFeed:
             return 0
 
     async def settle(self) -> None:
-        """Let MongoDB decide between the events that contradicted each other, and about very high revisions."""
+        """Let MongoDB decide between the events that contradicted each other, and deliver what it has of others.
+
+        These have very high revisions, or do not tell in which states a task was while events were lost.
+        """
         unclear, self._unclear = self._unclear, set()
-        jumps, self._unconfirmed_jumps = list(self._unconfirmed_jumps), set()
+        unread, self._unread = list(self._unread), set()
         held = {
             task_id: version for task_id, version in self._watchers.received.unconfirmed().items() if task_id in unclear
         }
-        if not held and not jumps:
+        if not held and not unread:
             return
         try:
             await self._records.committed.barrier()
             await self._check(held)  # a scan finds out whether a task that has vanished was deleted
-            for start in range(0, len(jumps), _PAGE):
-                for record in await self._records.committed.records(jumps[start : start + _PAGE], EVERYTHING):
+            for start in range(0, len(unread), _PAGE):
+                for record in await self._records.committed.records(unread[start : start + _PAGE], EVERYTHING):
                     self._watchers.put(record, is_sudden=True, is_certain=True)
         except PyMongoError as error:
             logger.warning("MongoDB does not answer, the next scan finds what it has lost: %s", error)
@@ -242,6 +258,7 @@ class ListFeed:
         found += corrected + sum(self._watchers.retract(task_id, lost) for task_id, lost in vanished.items())
         if self._scanned_until is not None:  # the last watcher may have left meanwhile
             self._scanned_until = until
+            self._watchers.complete_until = until - _OVERLAP
         return found
 
     async def _check(self, held: Mapping[str, Version]) -> tuple[int, dict[str, Version]]:

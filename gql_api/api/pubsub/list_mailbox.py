@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cached_property
 
-from gql_api.access.visibility import Visibility
 from gql_api.api.errors import ApiError
+from gql_api.api.pubsub.list_filter import ListFilter, Verdict
 from gql_api.events import Deletion
 from gql_api.record.model import NO_VERSION, Version
 from gql_api.record.reads import TaskRecord
@@ -22,53 +20,9 @@ MAX_WAITING = 1000
 _MAX_EVENT_DELAY = timedelta(seconds=60)
 _NOT_REPLAYED = (NO_VERSION, 0.0)
 
-Predicate = Callable[[TaskRecord], bool]
-"""A filter in memory; raises :class:`LookupError` when the result depends on fields that a record does not have."""
-
 
 class FellBehindError(ApiError):
     """More changes wait for a watcher than its mailbox keeps."""
-
-
-def _judged(predicate: Predicate, record: TaskRecord) -> bool | None:
-    """Return the result of a predicate; None if it depends on fields that the record does not have."""
-    try:
-        return predicate(record)
-    except LookupError:
-        return None
-
-
-@dataclass
-class RecordChange:
-    """A change of a task, as lists receive it.
-
-    ``is_sudden`` is True when changes before this one were missed, so that the previous state of the task is unknown.
-    """
-
-    record: TaskRecord
-    is_sudden: bool = False
-
-    def may_have_matched(self, predicate: Predicate) -> bool:
-        """Return whether a filter may have matched the previous state; False only when that is certain."""
-        if self.is_sudden:
-            return True
-        try:
-            return self._before is not None and predicate(self._before)
-        except LookupError:
-            return True
-
-    def was_visible(self, visibility: Visibility) -> bool | None:
-        """Return whether the task was visible before the change; None if that is not known."""
-        try:
-            if self._before is not None and visibility.sees(self._before):
-                return True
-        except LookupError:
-            return None
-        return None if self.is_sudden else False
-
-    @cached_property
-    def _before(self) -> TaskRecord | None:
-        return self.record.before()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +33,13 @@ class PendingChange:
         latest: the change.
         matches: whether the task is visible and the filter matches it; None until the record has been read.
         is_known: whether the watcher may know that the task exists: it is visible, or was before it changed.
+        may_have_matched: whether the watcher may have the task in its list; False only when it has not for certain.
     """
 
     latest: TaskRecord | Deletion
     matches: bool | None
     is_known: bool = True
+    may_have_matched: bool = True
 
 
 @dataclass(eq=False)
@@ -94,13 +50,11 @@ class ListMailbox:
     that were not visible.
 
     Attributes:
-        visibility: the tasks that there are for the watcher.
-        matches: the filter.
+        filter: the filter, with the visibility of the watcher.
         since: the time from which on the watcher may have received tasks, if that is needed.
     """
 
-    visibility: Visibility
-    matches: Predicate
+    filter: ListFilter
     since: datetime | None = None
     _waiting: dict[str, PendingChange] = field(default_factory=dict)
     # By id: the last version that a replay has read before its event came, and the time of that.
@@ -108,48 +62,34 @@ class ListMailbox:
     has_fallen_behind: bool = False
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def put(self, change: RecordChange) -> None:
-        """Add a change. The changes of each task come in their order, and corrections after what they correct."""
-        record = change.record
+    def put(self, record: TaskRecord, verdict: Verdict) -> None:
+        """Add a change, with its meaning for the list.
+
+        The changes of each task come in their order, and corrections after what they correct.
+        """
         if not record.version.is_news(self._replayed.get(record.id, _NOT_REPLAYED)[0]):
             return
         self._replayed.pop(record.id, None)  # or a later correction could not go back to it
-        if not self.visibility.sees_everything:
-            self._put_if_visible(change)
-            return
-        matches = _judged(self.matches, record)
-        if matches is not False or record.id in self._waiting or change.may_have_matched(self.matches):
-            self._add(record.id, PendingChange(record, matches))
-
-    def _put_if_visible(self, change: RecordChange) -> None:
-        record = change.record
-        if _judged(self.visibility.lasting.sees, record) is False:
-            return  # it was never visible
-        is_visible = _judged(self.visibility.sees, record)
-        matches = False if is_visible is False else _judged(self.matches, record)
-        pending = self._waiting.get(record.id)
-        if matches is False and pending is None and not change.may_have_matched(self.matches):
-            return
+        matches, pending = verdict.matches, self._waiting.get(record.id)
         was_known = pending is not None and pending.is_known
-        if is_visible is False and was_known and pending is not None and pending.matches is False:
+        if verdict.is_visible is False and was_known and pending is not None and pending.matches is False:
             return  # it has left already, and later changes are none of the watcher's
-        is_known = is_visible or was_known or change.was_visible(self.visibility)
+        is_known = verdict.is_visible or was_known or verdict.was_visible
         if matches is False and is_known is False:
             return
-        if not is_known or (matches and is_visible is None):
+        if not is_known or (matches and verdict.is_visible is None):
             matches = None  # MongoDB decides
-        self._add(record.id, PendingChange(record, matches, is_known=bool(is_known)))
+        may_have_matched = verdict.may_have_matched or pending is not None
+        self._add(record.id, PendingChange(record, matches, bool(is_known), may_have_matched))
 
-    def delete(self, deletion: Deletion, *, is_sudden: bool) -> None:
-        """Add the deletion of a task; ``is_sudden`` is the same as for :class:`RecordChange`."""
+    def delete(self, deletion: Deletion, *, is_visible: bool, matched: bool) -> None:
+        """Add the deletion of a task that is certainly visible, or is not, and that may have matched, or has not."""
         pending = self._waiting.get(deletion.task_id)
-        if not self.visibility.certainly_sees(deletion.last):
+        if not is_visible:
             if pending is not None and pending.is_known:
                 # For the watcher the task has left: it may have been deleted when it was not visible any more.
                 self._waiting[deletion.task_id] = replace(pending, matches=False)
-            return
-        matched = is_sudden or deletion.record is None or _judged(self.matches, deletion.record) is not False
-        if matched or pending is not None:
+        elif matched or pending is not None:
             self._add(deletion.task_id, PendingChange(deletion, matched))
 
     def replayed(self, record: TaskRecord, began: datetime) -> None:

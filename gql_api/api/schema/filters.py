@@ -9,7 +9,9 @@ from enum import Enum
 import strawberry
 from strawberry import UNSET
 
+from gql_api.access.visibility import Visibility
 from gql_api.api.errors import BAD_INPUT, ClientError, MutationRefusedError
+from gql_api.api.pubsub.list_filter import ListFilter
 from gql_api.api.schema.scalars import JSON, expose_enum, or_default
 from gql_api.api.schema.types import TaskStatus
 from gql_api.query.compile import CompiledFilter, compile_filter
@@ -203,6 +205,18 @@ def compiled_filter(filter_: TaskFilter | None) -> CompiledFilter:
     """
     try:
         return compile_filter(QueryFilter() if filter_ is None else filter_.task_filter())
+    except InvalidValueError as error:
+        raise _bad_input(error, "filter") from error
+
+
+def list_filter(filter_: TaskFilter | None, visibility: Visibility) -> ListFilter:
+    """Compile the filter of a live list for its watcher; without a filter every visible task is in the list.
+
+    Raises:
+        ClientError: the filter has a bad path or value, or is too large.
+    """
+    try:
+        return ListFilter(visibility, QueryFilter() if filter_ is None else filter_.task_filter())
     except InvalidValueError as error:
         raise _bad_input(error, "filter") from error
 

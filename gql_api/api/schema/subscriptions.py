@@ -15,7 +15,7 @@ from gql_api import values
 from gql_api.api.context import Info, Services
 from gql_api.api.errors import ClientError
 from gql_api.api.pubsub.mailbox import Mailbox
-from gql_api.api.schema.filters import TaskFilter, compiled_filter
+from gql_api.api.schema.filters import TaskFilter, list_filter
 from gql_api.api.schema.logs import TaskLog, follow_log, read_to_watch
 from gql_api.api.schema.scalars import or_default
 from gql_api.api.schema.task_changes import ListWatch, TaskChange
@@ -99,16 +99,16 @@ class Subscription:
             datetime | None,
             strawberry.argument(
                 description="The latest value of `at` among the changes that the client has received. The newest "
-                "change of each task since then is sent first, with LEFT for every task that does not match; the last "
-                "25 seconds before it are repeated."
+                "change of each task since then is sent first, with LEFT for each task that does not match now and "
+                "may have matched since then; the last 25 seconds before it are repeated."
             ),
         ] = strawberry.UNSET,
     ) -> AsyncGenerator[TaskChange, None]:
         """Watch the tasks that match a filter."""
         fanout = info.context.fanout or Fanout()
         selected = frozenset(_names(info.selected_fields))
-        compiled = compiled_filter(or_default(filter, None))
-        watch = ListWatch(info.context.services, info.context.visibility, compiled, selected)
+        list_ = list_filter(or_default(filter, None), info.context.visibility)
+        watch = ListWatch(info.context.services, list_, selected)
         changes = watch.changes(or_default(since, None), fanout.open)
         async with contextlib.aclosing(changes):
             async for change in changes:

@@ -12,13 +12,13 @@ import strawberry
 from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.api.context import Services
 from gql_api.api.errors import ClientError, InvalidRecordError
-from gql_api.api.pubsub.list_feed import conditions_in, start_of_replay
+from gql_api.api.pubsub.list_feed import start_of_replay
+from gql_api.api.pubsub.list_filter import ListFilter
 from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox, PendingChange
 from gql_api.api.schema.tasks import Task
 from gql_api.api.store.committed import VisibleTask
 from gql_api.api.subscriptions.send_buffer import SLOW_CONSUMER
 from gql_api.events import Deletion
-from gql_api.query.compile import CompiledFilter
 from gql_api.record.reads import TaskRecord
 from gql_api.telemetry.counters import SLOW_CONSUMERS
 
@@ -61,9 +61,13 @@ class ListWatch:
     """A live list, with the names of the fields that its client selects of each task."""
 
     services: Services
-    visibility: Visibility
-    filter: CompiledFilter
+    filter: ListFilter
     selected: frozenset[str]
+
+    @property
+    def visibility(self) -> Visibility:
+        """The tasks that there are for the watcher."""
+        return self.filter.visibility
 
     async def changes(self, since: datetime | None, opened: Callable[[], object]) -> AsyncGenerator[TaskChange, None]:
         """Yield the changes from now on; with ``since`` first the latest state of each task that changed after it.
@@ -75,10 +79,8 @@ class ListWatch:
         Raises:
             ClientError: the client reads too slowly, and resumes with ``since``.
         """
-        # Each filter counts one more, for the work that every event is for every list.
-        conditions = 1 + conditions_in(self.filter.query)
         start = None if since is None else start_of_replay(since)
-        async with self.services.feed.lists.watch(self.visibility, self.filter.matches, conditions, start) as mailbox:
+        async with self.services.feed.lists.watch(self.filter, start) as mailbox:
             opened()
             if since is not None and start is not None:
                 async for change in self._replay(since, start, mailbox):
@@ -101,12 +103,21 @@ class ListWatch:
         # begins again at the last time that it has received, and must not leave out any of them.
         async for deletion in self.services.store.deletions.since(start, self.visibility):
             yield _deleted(deletion.task_id, min(deletion.at, since))
-        async for record in self.services.feed.lists.changed_since(start, self.visibility):
+        changed, query = self.services.feed.lists.changed_since, self.filter.lasting.query
+        async for record in changed(start, self.visibility, query=query):
             mailbox.replayed(record, began)
             if self.visibility.sees(record):
-                yield _changed(record, record.updated_at, matches=self.filter.matches(record))
+                if (matches := self.filter.matches(record)) or self._may_have_matched(record, start):
+                    yield _changed(record, record.updated_at, matches=matches)
             elif (left_at := self._left_at(record, start)) is not None:
                 yield _left(record.id, left_at)
+
+    def _may_have_matched(self, record: TaskRecord, since: datetime) -> bool:
+        """Return whether a client may have a task that does not match in its list, which was right until a time."""
+        try:
+            return self.filter.may_have_matched(record.former_states(record.revision, since))
+        except LookupError:
+            return True
 
     def _left_at(self, record: TaskRecord, since: datetime) -> datetime | None:
         """Return when a task that is not visible stopped to be; None if it is not certain that it was after a time.
@@ -133,7 +144,11 @@ class ListWatch:
                     left_at = news.updated_at if waiting.is_known else await self._read_left_at(news.id, mailbox.since)
                     return None if left_at is None else _left(news.id, resumable(left_at))
                 mailbox.replayed(whole, whole.updated_at)
+            # The events between the two versions do not come any more.
+            may_have_matched = waiting.may_have_matched or whole.version != news.version
             news, matches = whole, self.filter.matches(whole)
+            if not matches and not may_have_matched:
+                return None
         return _changed(news, resumable(news.updated_at), matches=matches)
 
     async def _read_left_at(self, task_id: str, since: datetime | None) -> datetime | None:

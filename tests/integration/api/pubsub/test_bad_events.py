@@ -10,6 +10,7 @@ import bson
 import pytest
 from redis.asyncio import Redis
 from support import taken, wait_until_async
+from watchers import EVERY_TASK, WITH_METADATA
 
 from gql_api import events
 from gql_api.access.visibility import EVERYTHING
@@ -53,8 +54,8 @@ async def test_malformed_events_cost_no_watcher_anything(
     async with (
         feed.watch(task_id, EVERYTHING) as mailbox,
         feed.watch_log(task_id, EVERYTHING),
-        feed.lists.watch(EVERYTHING, lambda record: record.metadata == {"a": 1}),
-        feed.lists.watch(EVERYTHING, lambda _: True) as changes,
+        feed.lists.watch(WITH_METADATA),
+        feed.lists.watch(EVERY_TASK) as changes,
     ):
         for payload in _malformed(document, task_id) * 5:
             await redis.publish(store.channels.task(task_id), payload)
@@ -81,7 +82,7 @@ async def test_a_forged_revision_silences_no_task(
 ) -> None:
     """A jump of the revision is not believed before MongoDB shows it, by a task's watcher as by a list's."""
     document = await _stored(store, task_id)
-    async with feed.watch(task_id, EVERYTHING) as mailbox, feed.lists.watch(EVERYTHING, lambda _: True) as changes:
+    async with feed.watch(task_id, EVERYTHING) as mailbox, feed.lists.watch(EVERY_TASK) as changes:
         record = await store.get(task_id, EVERYTHING)
         assert record is not None
         mailbox.skip(record.version)
@@ -101,7 +102,7 @@ async def test_a_real_jump_is_delivered(
     feed: TaskFeed, store: TaskStore, redis: Redis, mute_worker: Store, task_id: str
 ) -> None:
     """When a thousand events were lost, the next one brings what MongoDB has."""
-    async with feed.watch(task_id, EVERYTHING) as mailbox, feed.lists.watch(EVERYTHING, lambda _: True) as changes:
+    async with feed.watch(task_id, EVERYTHING) as mailbox, feed.lists.watch(EVERY_TASK) as changes:
         await asyncio.to_thread(mute_worker.change, writes.change(task_id, {}, announced=5_000))
         await redis.publish(store.channels.task(task_id), events.encode(await _stored(store, task_id)))
         assert (await taken(mailbox)).revision == 5_001

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pymongo import MongoClient
 from support import taken, wait_until_async
+from watchers import EVERY_TASK
 
 from gql_api.access.visibility import EVERYTHING
 from gql_api.api.pubsub.task_feed import TaskFeed
@@ -53,7 +54,7 @@ async def test_a_deployment_receives_its_own_events_only(deployments: list[Setti
 
         # A new connection would read MongoDB.
         await wait_until_async(connected)
-        async with feed.watch("t", EVERYTHING) as mailbox, feed.lists.watch(EVERYTHING, lambda _: True) as changes:
+        async with feed.watch("t", EVERYTHING) as mailbox, feed.lists.watch(EVERY_TASK) as changes:
             for worker in reversed(workers):
                 await asyncio.to_thread(Store(worker).change, writes.start("t", worker=str(workers.index(worker))))
             assert (await taken(mailbox)).worker == "0"

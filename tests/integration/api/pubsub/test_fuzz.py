@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pymongo.collection import Collection
 from redis.asyncio import Redis
 from support import taken, wait_until_async
+from watchers import EVERY_TASK, WITH_METADATA
 
 from gql_api import events
 from gql_api.access.visibility import EVERYTHING
@@ -114,8 +115,8 @@ async def test_events_of_any_shape(
     async with (
         feed.watch("good", EVERYTHING) as mailbox,
         feed.watch_log("good", EVERYTHING),
-        feed.lists.watch(EVERYTHING, lambda record: record.metadata == {"a": 1}),
-        feed.lists.watch(EVERYTHING, lambda _: True) as changes,
+        feed.lists.watch(WITH_METADATA),
+        feed.lists.watch(EVERY_TASK) as changes,
     ):
         for payload in payloads:
             await redis.publish(store.channels.task("good"), payload)

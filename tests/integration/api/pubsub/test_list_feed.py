@@ -19,12 +19,13 @@ from gql_api import events
 from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.errors import ClientError
-from gql_api.api.pubsub.list_mailbox import MAX_WAITING, FellBehindError, ListMailbox, RecordChange
+from gql_api.api.pubsub.list_filter import ListFilter, Verdict
+from gql_api.api.pubsub.list_mailbox import MAX_WAITING, FellBehindError, ListMailbox
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.schema.task_changes import ListWatch, TaskChange, TaskChangeKind
 from gql_api.api.store.committed import VisibleTask
 from gql_api.api.store.tasks import TaskStore
-from gql_api.query.compile import CompiledFilter, compile_filter
+from gql_api.query.compile import compile_filter
 from gql_api.query.filter import MetadataCondition, Operator, TaskFilter
 from gql_api.query.lists import Order, PageRequest
 from gql_api.record import claims, control, fields, writes
@@ -34,6 +35,7 @@ from gql_api.record.reads import Document, TaskRecord
 from gql_api.worker.store.tasks import Store
 
 UPDATED, LEFT, DELETED = TaskChangeKind.UPDATED, TaskChangeKind.LEFT, TaskChangeKind.DELETED
+_MATCHES = Verdict(matches=True, is_visible=True, was_visible=True, may_have_matched=True)
 
 
 @dataclass
@@ -76,7 +78,7 @@ class Lists:
         self._services = _Services(store, BatchedReads(store.whole), feed)
         self._running: list[asyncio.Task[None]] = []
 
-    async def watch(self, filter_: CompiledFilter, since: datetime | None = None) -> Client:
+    async def watch(self, filter_: TaskFilter, since: datetime | None = None) -> Client:
         """Begin to watch, and return when Redis has acknowledged it."""
         client, opened = Client(), asyncio.Event()
         self._running.append(asyncio.create_task(self._follow(client, filter_, since, opened)))
@@ -90,11 +92,9 @@ class Lists:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _follow(
-        self, client: Client, filter_: CompiledFilter, since: datetime | None, opened: asyncio.Event
-    ) -> None:
+    async def _follow(self, client: Client, filter_: TaskFilter, since: datetime | None, opened: asyncio.Event) -> None:
         selected = frozenset({"id", "status", "metadata"})
-        watch = ListWatch(self._services, EVERYTHING, filter_, selected)  # type: ignore[arg-type] # all it uses
+        watch = ListWatch(self._services, ListFilter(EVERYTHING, filter_), selected)  # type: ignore[arg-type] # all it uses
         try:
             async with aclosing(watch.changes(since, opened.set)) as changes:
                 async for change in changes:
@@ -125,13 +125,11 @@ def mark() -> str:
     return uuid.uuid4().hex
 
 
-def _filter(mark: str, *statuses: Status, **metadata: object) -> CompiledFilter:
-    return compile_filter(
-        TaskFilter(
-            names=[mark],
-            statuses=list(statuses) or None,
-            metadata=[MetadataCondition(key, {Operator.EQ: value}) for key, value in metadata.items()],
-        )
+def _filter(mark: str, *statuses: Status, **metadata: object) -> TaskFilter:
+    return TaskFilter(
+        names=[mark],
+        statuses=list(statuses) or None,
+        metadata=[MetadataCondition(key, {Operator.EQ: value}) for key, value in metadata.items()],
     )
 
 
@@ -222,8 +220,9 @@ async def test_large_metadata_is_read_to_be_compared(lists: Lists, worker: Store
     client = await lists.watch(_filter(mark, kind="a"))
     other = _create(worker, mark, kind="b", large="x" * 40_000)
     task_id = _create(worker, mark, kind="a", large="x" * 40_000)
-    assert await client.next() == (LEFT, other)
     assert await client.next() == (UPDATED, task_id)
+    _start(worker, other)  # what it was before is not known either
+    assert await client.next() == (LEFT, other)
 
 
 async def test_lost_events_are_found_in_mongodb(
@@ -256,6 +255,40 @@ async def test_a_gap_in_the_revisions_lets_a_task_leave(
     assert await client.next() == (LEFT, task_id)
 
 
+async def test_a_gap_in_the_revisions_concerns_the_lists_that_may_have_had_the_task(
+    lists: Lists, worker: Store, mute_worker: Store, mark: str
+) -> None:
+    """A task that no state of which a list matches is no news for it, although events of the task were lost."""
+    queued = await lists.watch(_filter(mark, Status.QUEUED, kind="a"))
+    others = [await lists.watch(_filter(mark, kind="b")), await lists.watch(_filter(mark, Status.FAILURE))]
+    task_id = _create(worker, mark, kind="a")
+    assert await queued.next() == (UPDATED, task_id)
+    _start(mute_worker, task_id)
+    worker.change(writes.progress(task_id, Progress(current=1)))
+    assert await queued.next() == (LEFT, task_id)
+    last = _create(worker, mark, kind="b")
+    worker.change(writes.fail(last, ErrorInfo("ValueError", "no")))
+    for other in others:
+        assert (await other.next())[1] == last
+
+
+async def test_metadata_that_changed_in_a_gap_are_read(
+    lists: Lists, worker: Store, mute_worker: Store, mark: str
+) -> None:
+    """The record knows them: a list of what they were in between lets the task leave, and another one has no news."""
+    clients = {kind: await lists.watch(_filter(mark, kind=kind)) for kind in "abcd"}
+    task_id = _create(worker, mark, kind="a")
+    assert await clients["a"].next() == (UPDATED, task_id)
+    mute_worker.change(control.replace_metadata(task_id, {"kind": "b"}, None))
+    mute_worker.change(control.replace_metadata(task_id, {"kind": "c"}, 2))
+    _start(worker, task_id)
+    assert await clients["a"].next() == (LEFT, task_id)
+    assert await clients["b"].next() == (LEFT, task_id)
+    assert await clients["c"].next() == (UPDATED, task_id)
+    last = _create(worker, mark, kind="d")
+    assert await clients["d"].next() == (UPDATED, last)
+
+
 async def test_a_connection_that_is_cut_loses_nothing(
     lists: Lists, feed: TaskFeed, redis: Redis, worker: Store, mark: str
 ) -> None:
@@ -275,8 +308,14 @@ async def test_a_list_ends_as_the_filter_finds(
 ) -> None:
     """Through random changes, of which every third is told to nobody, a client's list becomes what a query finds."""
     chance = random.Random(seed)  # noqa: S311 - which change comes next
-    filter_ = _filter(mark, Status.QUEUED, Status.STARTED, kind="a")
-    client = await lists.watch(filter_)
+    filters = [
+        _filter(mark, Status.QUEUED, Status.STARTED, kind="a"),
+        _filter(mark, kind="b"),
+        _filter(mark, Status.SUCCESS),
+        TaskFilter(all_of=[_filter(mark)], any_of=[_filter(mark, kind="a"), TaskFilter(statuses=[Status.QUEUED])]),
+        TaskFilter(names=[mark], none_of=TaskFilter(metadata=[MetadataCondition("kind", {Operator.EQ: "a"})])),
+    ]
+    clients = [await lists.watch(filter_) for filter_ in filters]
     ids = [_create(worker, mark, kind=chance.choice("ab")) for _ in range(20)]
 
     def change() -> None:
@@ -302,20 +341,23 @@ async def test_a_list_ends_as_the_filter_finds(
     last = _create(worker, mark, kind="a")
 
     async def heard_last() -> bool:
-        return last in client.listed
+        return last in clients[0].listed
 
     await wait_until_async(heard_last)
     await feed.lists.scan(events_arrive=False)
-    expected = {record.id: record.revision for record in await _found(store, filter_)}
+    for client, filter_ in zip(clients, filters, strict=True):
+        await _becomes(client, {record.id: record.revision for record in await _found(store, filter_)})
 
+
+async def _becomes(client: Client, expected: dict[str, int]) -> None:
     async def as_found() -> bool:
         return client.listed == expected
 
     await wait_until_async(as_found, why=f"{client.listed} to be {expected}")
 
 
-async def _found(store: TaskStore, filter_: CompiledFilter) -> list[TaskRecord]:
-    return await store.lists.page(filter_.query, PageRequest(Order(), 500), EVERYTHING)
+async def _found(store: TaskStore, filter_: TaskFilter) -> list[TaskRecord]:
+    return await store.lists.page(compile_filter(filter_).query, PageRequest(Order(), 500), EVERYTHING)
 
 
 async def test_since_replays_what_was_missed(lists: Lists, store: TaskStore, worker: Store, mark: str) -> None:
@@ -331,6 +373,23 @@ async def test_since_replays_what_was_missed(lists: Lists, store: TaskStore, wor
     assert told == {(UPDATED, stays), (LEFT, leaves), (DELETED, goes)}
     _succeed(worker, stays)
     assert await client.next() == (LEFT, stays)
+
+
+async def test_since_lets_only_tasks_leave_that_may_have_matched(
+    lists: Lists, store: TaskStore, worker: Store, mark: str
+) -> None:
+    """A task that was created after since, or had left before, and does not match, is not in the client's list."""
+    never, left_before = _create(worker, mark, kind="b"), _create(worker, mark, kind="a")
+    worker.change(control.replace_metadata(left_before, {"kind": "b"}, None))
+    since = await store.now() + timedelta(seconds=25, milliseconds=1)  # a replay begins 25 seconds earlier
+    new, moved = _create(worker, mark, kind="b"), _create(worker, mark, kind="a")
+    for kind, seen in (("b", None), ("c", 2)):
+        worker.change(control.replace_metadata(moved, {"kind": kind}, seen))
+    for task_id in (never, left_before, new):
+        _start(worker, task_id)
+    client = await lists.watch(_filter(mark, kind="a"), since)
+    last = _create(worker, mark, kind="a")
+    assert [await client.next() for _ in range(2)] == [(LEFT, moved), (UPDATED, last)]
 
 
 async def test_deletions_are_replayed_first(lists: Lists, store: TaskStore, worker: Store, mark: str) -> None:
@@ -415,7 +474,7 @@ async def test_nothing_is_lost_between_the_replay_and_what_is_live(
 
 async def test_a_list_that_falls_behind_ends_with_an_error(feed: TaskFeed, worker: Store, mark: str) -> None:
     """What waits is bounded: a watcher that takes nothing is told to begin anew, and holds nothing any more."""
-    async with feed.lists.watch(EVERYTHING, _filter(mark).matches) as mailbox:
+    async with feed.lists.watch(ListFilter(EVERYTHING, _filter(mark))) as mailbox:
         for _ in range(MAX_WAITING + 1):
             await asyncio.to_thread(_create, worker, mark)
 
@@ -454,7 +513,7 @@ async def test_a_look_that_the_last_watcher_did_not_wait_for_is_forgotten(
             yield each
 
     monkeypatch.setattr(store.deletions, "since", slow)
-    async with feed.lists.watch(EVERYTHING, _filter(mark).matches):
+    async with feed.lists.watch(ListFilter(EVERYTHING, _filter(mark))):
         check = asyncio.create_task(feed.lists.scan(events_arrive=False))
         await is_reading.wait()
     may_end.set()
@@ -501,7 +560,7 @@ async def test_a_deletion_that_overtook_a_change_is_told(
 
 async def test_a_message_that_went_to_another_queue_lets_a_task_leave(lists: Lists, worker: Store, mark: str) -> None:
     """What replaces a task may go elsewhere without an event of its own: its end tells of both queues."""
-    client = await lists.watch(compile_filter(TaskFilter(names=[mark], queues=["celery"])))
+    client = await lists.watch(TaskFilter(names=[mark], queues=["celery"]))
     task_id = _create(worker, mark)
     _start(worker, task_id)
     worker.change(claims.requeue(task_id, {}, "replaced"))
@@ -525,15 +584,15 @@ async def test_what_was_told_is_not_remembered_for_ever(monkeypatch: pytest.Monk
     clock = [0.0]
     monkeypatch.setattr("gql_api.api.pubsub.list_mailbox.time.monotonic", lambda: clock[0])
     at = datetime.now(UTC)
-    mailbox = ListMailbox(EVERYTHING, lambda _: True)
+    mailbox = ListMailbox(ListFilter(EVERYTHING, TaskFilter()))
     first, other = (
         TaskRecord({fields.ID: each, fields.REVISION: 1, fields.STATUS: "QUEUED", fields.UPDATED_AT: at})
         for each in ("first", "other")
     )
     mailbox.replayed(first, at)
-    mailbox.put(RecordChange(first))
+    mailbox.put(first, _MATCHES)
     clock[0] = 61
     mailbox.replayed(other, at)
-    mailbox.put(RecordChange(other))
-    mailbox.put(RecordChange(first))
+    mailbox.put(other, _MATCHES)
+    mailbox.put(first, _MATCHES)
     assert [waiting.latest for waiting in await mailbox.take()] == [first]

@@ -10,6 +10,7 @@ import pytest
 from pymongo.collection import Collection
 from redis.asyncio import Redis
 from support import taken, wait_until_async
+from watchers import EVERY_TASK
 
 from gql_api import events
 from gql_api.access.visibility import EVERYTHING, Visibility
@@ -191,7 +192,7 @@ async def test_lists_receive_the_end_at_the_revision_of_lost_progress(
     feed: TaskFeed, worker: Store, loss: _Loss
 ) -> None:
     """The event of the end is news for lists, too."""
-    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERY_TASK) as mailbox:
         lost = await _report(worker, loss.task_id, 1)
         assert isinstance(await _latest(mailbox, loss.task_id), TaskRecord)
         loss.strike()
@@ -203,7 +204,7 @@ async def test_lists_receive_the_end_at_the_revision_of_lost_progress(
 
 async def test_a_scan_corrects_lists(feed: TaskFeed, worker: Store, loss: _Loss) -> None:
     """A list shows what MongoDB has, after the next scan at the latest, and no scan corrects it twice."""
-    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERY_TASK) as mailbox:
         await _report(worker, loss.task_id, 1)
         assert isinstance(await _latest(mailbox, loss.task_id), TaskRecord)
         loss.strike()
@@ -220,7 +221,7 @@ async def test_lists_lose_a_task_whose_creation_was_lost(
     """A scan finds that the task is not there, without a tombstone; another try may create it again."""
     loss = _Loss(tasks, str(uuid.uuid4()))
     create = writes.create(NewTask(id=loss.task_id, name="add"))
-    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERY_TASK) as mailbox:
         for _ in range(2):
             await asyncio.to_thread(worker.change, create, upsert=True)
             assert isinstance(await _latest(mailbox, loss.task_id), TaskRecord)
@@ -233,7 +234,7 @@ async def test_a_deletion_without_an_event_is_found_once(
     feed: TaskFeed, worker: Store, mute_worker: Store, loss: _Loss
 ) -> None:
     """A task that was deleted is not taken for one whose creation was lost."""
-    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERY_TASK) as mailbox:
         await asyncio.to_thread(worker.change, writes.succeed(loss.task_id, 1))
         assert isinstance(await _latest(mailbox, loss.task_id), TaskRecord)
         await asyncio.to_thread(mute_worker.delete, [loss.task_id])
@@ -246,7 +247,7 @@ async def test_a_deletion_without_an_event_is_found_once(
 
 async def test_mongodb_decides_at_once_between_events_of_lists(feed: TaskFeed, worker: Store, loss: _Loss) -> None:
     """A change below the revision of what was lost reaches lists without a scan."""
-    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERY_TASK) as mailbox:
         for current in range(3):
             await _report(worker, loss.task_id, current)
             await _latest(mailbox, loss.task_id)
@@ -269,7 +270,7 @@ async def test_what_a_scan_has_confirmed_needs_no_check_again(
         return await versions(task_ids, visibility)
 
     monkeypatch.setattr(store.committed, "versions", watched_versions)
-    async with feed.lists.watch(EVERYTHING, lambda _: True) as mailbox:
+    async with feed.lists.watch(EVERY_TASK) as mailbox:
         await _report(worker, loss.task_id, 1)
         await _latest(mailbox, loss.task_id)
         await feed.lists.scan(events_arrive=False)

@@ -233,6 +233,26 @@ async def test_missed_events_tell_nothing_of_foreign_tasks(
     assert set(await of_bob.received(worker)) == {("UPDATED", foreign), ("DELETED", foreign_deleted)}
 
 
+async def test_a_lost_creation_ends_for_those_who_saw_the_task(
+    services: Services, watch: Callable[..., Any], worker: Store, tasks: Collection[Document]
+) -> None:
+    """Lists of a limited visibility too; others, and other lists of the same principal, receive nothing of it."""
+    lists = {who: await watch(_PRINCIPALS[who]) for who in ("alice", "bob", "customer", "boss", "admin")}
+    other = await watch(ALICE, metadata=[{"path": "customer", "eq": 2}])
+    lost, foreign = create(worker, ALICE, _NAME, customer=1), create(worker, BOB, _NAME, customer=1)
+    for who in ("alice", "customer", "boss", "admin"):
+        await lists[who].subscriber.changed("UPDATED", lost)
+    tasks.delete_one({fields.ID: lost})  # as a primary does that had told nobody of it, and is replaced
+    await services.feed.lists.scan(events_arrive=False)
+    last = create(worker, ALICE, _NAME, customer=2)
+    await other.subscriber.changed("UPDATED", last)
+    assert lost not in {task_id for _, task_id in other.subscriber.changes}
+    for who in ("alice", "customer", "boss", "admin"):
+        changes = [kind for kind, task_id in await lists[who].received(worker) if task_id == lost]
+        assert changes == ["UPDATED", "DELETED"], who
+    assert await lists["bob"].received(worker) == [("UPDATED", foreign)]
+
+
 async def test_a_reconnect_tells_nothing_of_foreign_tasks(
     watch: Callable[..., Any], worker: Store, redis: Redis
 ) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from task_life import Clock, TaskLife
 
-from gql_api.access.visibility import EVERYTHING
+from gql_api.access.visibility import EVERYTHING, Visibility, visibility_of
 from gql_api.api.pubsub import received
-from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox, RecordChange
+from gql_api.api.pubsub.list_filter import ListFilter, RecordChange, Verdict
+from gql_api.api.pubsub.list_mailbox import FellBehindError, ListMailbox
 from gql_api.api.pubsub.list_watchers import ListWatchers
 from gql_api.api.pubsub.received import ReceivedVersions
 from gql_api.events import Deletion
+from gql_api.query.filter import MetadataCondition, Operator, TaskFilter
 from gql_api.record import fields
 from gql_api.record.reads import TaskRecord
 
@@ -32,7 +35,7 @@ async def _taken(mailbox: ListMailbox) -> list[TaskRecord | Deletion]:
 @pytest.fixture
 def mailbox() -> ListMailbox:
     """The mailbox of a list of all tasks."""
-    return ListMailbox(EVERYTHING, lambda _: True)
+    return ListMailbox(ListFilter(EVERYTHING, TaskFilter()))
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ async def test_a_version_is_kept_until_it_is_confirmed(monkeypatch: pytest.Monke
     """However long that takes; a minute later it is forgotten."""
     clock = [0.0]
     monkeypatch.setattr("gql_api.api.pubsub.received.time.monotonic", lambda: clock[0])
-    versions, version = ReceivedVersions(), _record(1).version
+    versions, version = ReceivedVersions[str](), _record(1).version
     versions.add("t", version)
     clock[0] = 3600
     versions.confirm("other", version)
@@ -125,9 +128,141 @@ async def test_a_version_is_kept_until_it_is_confirmed(monkeypatch: pytest.Monke
 
 async def test_a_replayed_event_that_waits_is_dropped(mailbox: ListMailbox) -> None:
     """The event of a record that a replay has read is not sent behind it."""
-    record = _record(2)
-    mailbox.put(RecordChange(record))
+    record, matches = _record(2), Verdict(matches=True, is_visible=True, was_visible=True, may_have_matched=True)
+    mailbox.put(record, matches)
     mailbox.replayed(record, _BEGAN)
-    mailbox.put(RecordChange(record))
-    mailbox.put(RecordChange(newer := _record(3)))
+    mailbox.put(record, matches)
+    mailbox.put(newer := _record(3), matches)
     assert await _taken(mailbox) == [newer]
+
+
+def _id_of(latest: TaskRecord | Deletion) -> str:
+    return latest.task_id if isinstance(latest, Deletion) else latest.id
+
+
+def _list_of(kind: str, visibility: Visibility = EVERYTHING) -> ListMailbox:
+    filter_ = TaskFilter(metadata=[MetadataCondition("kind", {Operator.EQ: kind})])
+    return ListMailbox(ListFilter(visibility, filter_))
+
+
+def _visibility_of(customer: int) -> Visibility:
+    return Visibility(TaskFilter(metadata=[MetadataCondition("customer", {Operator.EQ: customer})]))
+
+
+@pytest.mark.parametrize("maximum", [10, 0])
+async def test_the_lists_that_have_a_lost_state_receive_its_correction(
+    maximum: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record that MongoDB has does not show the lost state. If there are too many to remember, all receive it."""
+    monkeypatch.setattr(received, "_MAX_HOLDERS", maximum)
+    watchers, had, other = ListWatchers(), _list_of("lost"), _list_of("other")
+    for mailbox in (had, other):
+        watchers.add(mailbox)
+    life = TaskLife("t", Clock(), {"kind": "stored"})
+    stored = life.stored()
+    watchers.put(life.event())
+    life.replace_metadata({"kind": "lost"})
+    watchers.put(life.event())
+    assert [change.matches for change in await had.take()] == [True]
+    assert watchers.correct(stored, life.stored().version)
+    assert [change.matches for change in await had.take()] == [False]
+    watchers.put(TaskLife("u", Clock(), {"kind": "other"}).event())
+    assert {_id_of(change.latest) for change in await other.take()} == ({"u"} if maximum else {"t", "u"})
+
+
+async def test_a_lost_creation_is_taken_back_from_those_who_saw_the_task() -> None:
+    """Nothing is left of it that could be compared with a visibility; others do not learn that there was a task."""
+    watchers, alice, bob = ListWatchers(), *(_list_of("a", visibility_of(owner, None)) for owner in ("alice", "bob"))
+    of_all, other = ListMailbox(ListFilter(EVERYTHING, TaskFilter())), _list_of("b")
+    for mailbox in (alice, bob, of_all, other):
+        watchers.add(mailbox)
+    lost = TaskLife("t", Clock(), {"kind": "a"}, **{fields.OWNER: "alice"}).event()
+    watchers.put(lost)
+    assert await _taken(alice) == [lost]
+    assert watchers.retract("t", lost.version)
+    for mailbox in (alice, of_all):
+        (deletion,) = await _taken(mailbox)
+        assert isinstance(deletion, Deletion)
+    watchers.put(seen := TaskLife("u", Clock(), {"kind": "a"}, **{fields.OWNER: "bob"}).event())
+    watchers.put(last := TaskLife("v", Clock(), {"kind": "b"}).event())
+    assert (await _taken(bob), await _taken(other)) == ([seen], [last])
+
+
+async def test_a_lost_state_in_which_a_task_was_visible_is_taken_back() -> None:
+    """The record that MongoDB has does not show it: the task leaves the lists of those who saw it only."""
+    watchers, customers = ListWatchers(), [_list_of("a", _visibility_of(customer)) for customer in (1, 2)]
+    for mailbox in customers:
+        watchers.add(mailbox)
+    life = TaskLife("t", Clock(), {"kind": "a", "customer": 3})
+    stored = life.stored()
+    watchers.put(life.event())
+    life.replace_metadata({"kind": "a", "customer": 1})
+    watchers.put(life.event())
+    assert [change.matches for change in await customers[0].take()] == [True]
+    assert watchers.correct(stored, life.stored().version)
+    watchers.put(last := TaskLife("u", Clock(), {"kind": "a", "customer": 2}).event())
+    (left,) = await customers[0].take()
+    assert (left.matches, left.is_known) == (False, True)
+    assert await _taken(customers[1]) == [last]
+
+
+@pytest.mark.parametrize("was_missed", [False, True])
+async def test_a_task_leaves_a_visibility_that_depends_on_its_status(*, was_missed: bool) -> None:
+    """Although the filter reads nothing that has changed; a task that the filter never matched is no news."""
+    watchers, queued = ListWatchers(), Visibility(TaskFilter(statuses=[fields.Status.QUEUED]))
+    had, other = (_list_of(kind, queued) for kind in ("a", "b"))
+    for mailbox in (had, other):
+        watchers.add(mailbox)
+    life = TaskLife("t", Clock(), {"kind": "a"})
+    watchers.put(life.event())
+    assert [change.matches for change in await had.take()] == [True]
+    watchers.confirm("t", life.stored().version)
+    life.move(fields.Status.STARTED)
+    if was_missed:
+        life.progress()
+    watchers.put(life.event())
+    assert [(change.matches, change.is_known) for change in await had.take()] == [(False, True)]
+    watchers.put(last := TaskLife("u", Clock(), {"kind": "b"}).event())
+    assert await _taken(other) == [last]
+
+
+async def test_a_task_leaves_lists_when_its_states_since_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More transitions were missed than a record keeps: only lists that it can never have been in have no news."""
+    monkeypatch.setattr(fields, "HISTORY_LENGTH", 2)
+    queued, of_another = (
+        ListMailbox(ListFilter(EVERYTHING, TaskFilter(names=names, statuses=[fields.Status.QUEUED])))
+        for names in (None, ["b"])
+    )
+    watchers, life = ListWatchers(), TaskLife("t", Clock(), {})
+    for mailbox in (queued, of_another):
+        watchers.add(mailbox)
+    watchers.put(life.event())
+    assert [change.matches for change in await queued.take()] == [True]
+    watchers.confirm("t", life.stored().version)
+    for status in (fields.Status.STARTED, fields.Status.RETRY, fields.Status.STARTED, fields.Status.SUCCESS):
+        life.move(status)
+    watchers.put(life.event())
+    assert [change.matches for change in await queued.take()] == [False]
+    watchers.put(last := TaskLife("u", Clock(), {}, **{fields.NAME: "b"}).event())
+    assert await _taken(of_another) == [last]
+
+
+async def test_lists_with_equal_filters_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of their watchers receive the change, and a list that no event concerns is not compared at all."""
+    compared, judge = list[ListFilter](), ListFilter.judge
+
+    def counted(self: ListFilter, change: RecordChange, **known: bool) -> Verdict | None:
+        compared.append(self)
+        return judge(self, change, **known)
+
+    monkeypatch.setattr(ListFilter, "judge", counted)
+    watchers, mailboxes, other = ListWatchers(), [_list_of("a") for _ in range(3)], _list_of("b")
+    for mailbox in (*mailboxes, other):
+        watchers.add(mailbox)
+    watchers.put(record := TaskLife("t", Clock(), {"kind": "a"}).event())
+    for mailbox in mailboxes:
+        assert await _taken(mailbox) == [record]
+    assert compared == [mailboxes[0].filter]
+    for mailbox in (*mailboxes, other):
+        watchers.remove(mailbox)
+    assert len(watchers) == 0
