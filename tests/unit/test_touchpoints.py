@@ -345,6 +345,12 @@ _INTERNALS = {
         "ack(delivery_tag)": "a message that cannot be acknowledged takes no place in the worker",
         "_flush()": "messages of tasks that have not started go back to their queue",
     },
+    ("kombu", "kombu.messaging:Producer", "messages"): {
+        "_batch_local": "a message is recorded, and not sent",
+    },
+    ("kombu", "kombu.transport.virtual.base:Channel", "messages"): {
+        "basic_publish(message, ...)": "a recorded message is complete",
+    },
     ("kombu", "kombu.messaging:Producer", "dispatch.py"): {
         "batch(max_size)": "many messages leave at once",
     },
@@ -732,6 +738,14 @@ _BEHAVIOUR = [
         "documents are validated by the same rules, in the same order",
         source="*validation_rules,\n        MaybeNullValidationRule,\n        OneOfInputValidationRule,\n    )",
         ours="validate_document",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.transport.redis:Channel._put",
+        "messages",
+        "the command of a message is recorded, and is the same for all messages of its kind",
+        source="publish_batch.add('lpush', key, dumps(message))",
+        ours="_publish_batch",
     ),
     TouchPoint(
         "celery",
