@@ -18,10 +18,12 @@ from gql_api import values
 from gql_api.access.principal import Principal
 from gql_api.access.visibility import EVERYTHING, Visibility
 from gql_api.aio.background import shielded
+from gql_api.aio.batching import BatchedReads
 from gql_api.api.commands import fail_points
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.restrictions import allows_name, problems_of, restricted
 from gql_api.api.commands.task_input import TaskInput, check
+from gql_api.api.creation.groups import CreationGroups
 from gql_api.api.errors import ConflictError, MutationRefusedError, TaskErrorCode
 from gql_api.api.quotas.quotas import NO_QUOTAS, Quotas
 from gql_api.api.store.tasks import Document, TaskStore
@@ -45,9 +47,15 @@ _PUBLISH_SECONDS = 2.0
 _MAX_KEY_TRIES = 5
 _CONCURRENCY = 20
 _COMPARE_SECONDS = 30.0
+# A schema may be one that takes long to check, whatever the size of the input.
+_QUICK_SECONDS = 0.005
+# Sends may wait for a broker that does not answer: others begin beside them.
+_SENDS = 1000
 
 # The options of a broker, and the ids of the brokers of live workers with them.
 _Destination: TypeAlias = tuple[Transport, frozenset[str]]
+# A task, and its document.
+_Stored: TypeAlias = tuple[NewTask, Document]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,11 @@ class Creator:
         self._dispatcher = dispatcher
         self._changes = changes
         self._definitions: dict[str, tuple[float, TaskDefinition]] = {}
+        self._slow: dict[str, TaskDefinition] = {}
         self._compares_from: dict[Transport, float] = {}
+        self._groups = CreationGroups(store, settings)
+        # Not reads, but the same: the tasks that are stored while others are being sent are sent next.
+        self._sends: BatchedReads[_Stored, None] = BatchedReads(self._send_group, concurrency=_SENDS)
         self._publishing: set[asyncio.Future[None]] = set()
         self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publisher")
 
@@ -103,12 +115,14 @@ class Creator:
         if isinstance(task, MutationRefusedError):
             raise task
         await self.quotas.check_creates([task], principal)
+        # An id that the caller chose may belong to a record that only the update of a single creation completes.
+        joins_group = task_input.task_id is None and task_input.is_small
         try:
-            document = await self._store.create(task)
+            document = await (self._groups if joins_group else self._store).create(task)
         except DuplicateKeyError:
             return await self._resolve_duplicate(task, principal)
         fail_points.reached(fail_points.CREATED)
-        await self._send([task], [document])
+        await (self._sends.load((task, document)) if joins_group else self._send([task], [document]))
         fail_points.reached(fail_points.PUBLISHED)
         return Creation(TaskRecord(document), created=True)
 
@@ -165,10 +179,29 @@ class Creator:
         parents = await self._parents_of(inputs, principal)
         if any(each.idempotency_key is not None for each in inputs):
             await self._store.indexes.wait()
+        if len(inputs) == 1 and inputs[0].is_small and self._is_quick(definitions.get(inputs[0].name)):
+            return [self._prepare_quickly(inputs[0], definitions, parents, principal)]
         # Large calls take long to check, and other requests must not wait for that.
         return await asyncio.to_thread(
             lambda: [self._prepare_one(each, definitions, parents, principal) for each in inputs]
         )
+
+    def _is_quick(self, definition: TaskDefinition | None) -> bool:
+        return definition is None or self._slow.get(definition.name) is not definition
+
+    def _prepare_quickly(
+        self,
+        task_input: TaskInput,
+        definitions: dict[str, TaskDefinition],
+        parents: dict[str, TaskRecord],
+        principal: Principal,
+    ) -> NewTask | MutationRefusedError:
+        """Check a small input in the event loop; other inputs of the task do so in a thread if that took long."""
+        begun = time.thread_time()
+        prepared = self._prepare_one(task_input, definitions, parents, principal)
+        if time.thread_time() - begun > _QUICK_SECONDS and task_input.name in definitions:
+            self._slow[task_input.name] = definitions[task_input.name]
+        return prepared
 
     def _prepare_one(
         self,
@@ -240,13 +273,16 @@ class Creator:
             f"idempotencyKey: other calls took the key during each of {_MAX_KEY_TRIES} tries: call again"
         )
 
-    async def _send(self, tasks: Sequence[NewTask], documents: Sequence[Document]) -> None:
+    async def _send_group(self, stored: Sequence[_Stored]) -> list[None]:
+        await self._send([task for task, _ in stored], [document for _, document in stored], are_small=True)
+        return [None] * len(stored)
+
+    async def _send(self, tasks: Sequence[NewTask], documents: Sequence[Document], *, are_small: bool = False) -> None:
         """Announce stored records, and publish the messages of those that may start now."""
         TASKS_CREATED.inc(len(documents))
         waiting = {record.id: record for record in map(TaskRecord, documents) if record.status is Status.QUEUED}
-        # The expiry in the record is by the database's clock.
-        now = [replace(task, expires_at=waiting[task.id].expires_at) for task in tasks if task.id in waiting]
-        await asyncio.gather(self._changes.announce(documents), self._publish(now))
+        now = [_sent_now(task, waiting[task.id]) for task in tasks if task.id in waiting]
+        await asyncio.gather(self._changes.announce(documents, are_small=are_small), self._publish(now))
 
     async def _publish(self, tasks: Sequence[NewTask]) -> None:
         """Publish messages from a thread, for Celery's publishing blocks.
@@ -324,6 +360,11 @@ class Creator:
                 "CELERY_BROKER_URL: set the address that they have. Until then, tasks start late",
                 name,
             )
+
+
+def _sent_now(task: NewTask, record: TaskRecord) -> NewTask:
+    # The expiry in the record is by the database's clock.
+    return task if task.expires_at == record.expires_at else replace(task, expires_at=record.expires_at)
 
 
 def _earlier(existing: TaskRecord, task: NewTask, visibility: Visibility) -> Creation:
