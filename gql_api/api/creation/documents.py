@@ -40,14 +40,13 @@ def complete(write: Write, now: datetime) -> Document:
 
 
 def _value(expression: Any, now: datetime) -> Any:
-    if isinstance(expression, dict):
-        return _of_operator(expression, now) if any(name[:1] == "$" for name in expression) else _each(expression, now)
     if isinstance(expression, str):
-        if expression == NOW:
-            return now
-        if expression[:1] == "$":
-            raise NotCompleteError(expression)
-        return str(expression)  # of an enum too
+        return _of_text(expression, now)
+    if isinstance(expression, dict):
+        if _LITERAL in expression:
+            return expression[_LITERAL]
+        is_operator = next(iter(expression), "")[:1] == "$"
+        return _of_operator(expression, now) if is_operator else {k: _value(v, now) for k, v in expression.items()}
     if isinstance(expression, list):
         return [_value(each, now) for each in expression]
     if isinstance(expression, datetime):
@@ -55,13 +54,15 @@ def _value(expression: Any, now: datetime) -> Any:
     return expression
 
 
-def _each(expressions: dict[str, Any], now: datetime) -> dict[str, Any]:
-    return {name: _value(each, now) for name, each in expressions.items()}
+def _of_text(expression: str, now: datetime) -> Any:
+    if expression == NOW:
+        return now
+    if expression[:1] == "$":
+        raise NotCompleteError(expression)
+    return str(expression)  # of an enum too
 
 
 def _of_operator(expression: dict[str, Any], now: datetime) -> Any:
-    if _LITERAL in expression:
-        return expression[_LITERAL]
     if list(expression) == [_ADD]:
         time, milliseconds = (_value(each, now) for each in expression[_ADD])
         if isinstance(time, datetime) and isinstance(milliseconds, int):
