@@ -22,6 +22,7 @@ _BODY, _TAG = "body", "tag"
 _MAX_SHORT = 4 * MAX_LENGTH
 _MAX_TEMPLATES = 1_000
 _NO_ARGUMENTS = "[[], {}, "
+_UNKNOWN: Any = object()
 # With the defaults of kombu's ``dumps``.
 _encode = JSONEncoder().encode
 
@@ -118,11 +119,13 @@ class Templates:
     def _template(self, task: NewTask, producer: Any, send: Send) -> _Template | None:
         headers = {} if task.message is None else task.message.headers
         kind = (task.name, task.queue, task.priority, task.attempts, task.parent_id is None, repr(headers))
-        if kind not in self._templates:
-            if len(self._templates) >= _MAX_TEMPLATES:
-                self._templates.clear()
-            self._templates[kind] = _make(task, producer, send)
-        return self._templates[kind]
+        known: _Template | None = self._templates.get(kind, _UNKNOWN)
+        if known is not _UNKNOWN:
+            return known
+        if len(self._templates) >= _MAX_TEMPLATES:
+            self._templates.clear()
+        made = self._templates[kind] = _make(task, producer, send)
+        return made
 
 
 def _is_ordinary(task: NewTask) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -60,15 +60,7 @@ class TaskInput:
     @cached_property
     def is_small(self) -> bool:
         """True if the values are so small that they are checked and encoded in no time."""
-        left = _SMALL
-        parts: list[Any] = [self.args, self.kwargs, self.metadata]
-        for part in parts:  # which grows
-            if isinstance(part, str | list | dict):
-                left -= len(part) + (sum(map(len, part)) if isinstance(part, dict) else 0)
-                if left < 0:
-                    return False
-                parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-        return True
+        return are_small([self.args, self.kwargs, self.metadata])
 
     def digest(self) -> str:
         """Return a hash by which inputs with the same idempotency key are compared."""
@@ -123,6 +115,19 @@ class TaskInput:
             return self.owner, self.tenant
         # An administrator may name a parent that belongs to somebody else.
         return (principal.subject, principal.tenant) if parent is None else (parent.owner, parent.tenant)
+
+
+def are_small(parts: Iterable[Any]) -> bool:
+    """Return whether values have, all together, few characters and few values in them."""
+    left = _SMALL
+    parts = [*parts]
+    for part in parts:  # which grows
+        if isinstance(part, str | list | Mapping):
+            left -= len(part) + (sum(map(len, part)) if isinstance(part, Mapping) else 0)
+            if left < 0:
+                return False
+            parts += part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
+    return True
 
 
 def check(

@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 import bson
 import pymongo
 from bson.raw_bson import RawBSONDocument
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError, WriteConcernError, WriteError
+from pymongo.errors import (
+    BulkWriteError,
+    DuplicateKeyError,
+    PyMongoError,
+    WaitQueueTimeoutError,
+    WriteConcernError,
+    WriteError,
+)
 
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.creation.documents import complete
@@ -70,6 +77,7 @@ class CreationGroups:
 
         Raises:
             DuplicateKeyError: its idempotency key belongs to another task.
+            WaitQueueTimeoutError: the inserts before it have taken the time of the call; the task is not stored.
             PyMongoError: MongoDB did not answer; the task may or may not be stored.
         """
         # Only MongoDB compares a start time with its own.
@@ -78,11 +86,20 @@ class CreationGroups:
         return await self._groups.load(_Waiting(task, time.monotonic()))
 
     async def _create(self, waiting: Sequence[_Waiting]) -> Sequence[Document | Exception]:
-        waited = time.monotonic() - min(each.since for each in waiting)
-        with pymongo.timeout(max(self._seconds - waited, _MIN_SECONDS)):
+        now = time.monotonic()
+        in_time = [each for each in waiting if now - each.since < self._seconds]
+        created = iter(await self._create_in_time(in_time, now) if in_time else ())
+        return [next(created) if now - each.since < self._seconds else self._late() for each in waiting]
+
+    async def _create_in_time(self, waiting: Sequence[_Waiting], now: float) -> Sequence[Document | Exception]:
+        left = self._seconds - (now - min(each.since for each in waiting))
+        with pymongo.timeout(max(left, _MIN_SECONDS)):
             if len(waiting) == 1:
                 return [await self._store.create(waiting[0].task)]
             return await self._insert([each.task for each in waiting])
+
+    def _late(self) -> Exception:
+        return WaitQueueTimeoutError(f"Other inserts did not end within {self._seconds:g} s")
 
     @limited
     async def _insert(self, tasks: Sequence[NewTask]) -> Sequence[Document | Exception]:

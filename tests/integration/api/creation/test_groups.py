@@ -1,27 +1,24 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import uuid
 from typing import Any
 
 import pytest
 from front import Commands, Front
 from pymongo import MongoClient
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
-from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, PyMongoError, WriteError
+from pymongo.errors import (
+    WriteError,
+)
 from redis.asyncio import Redis
-from support import wait_until_async
 
-from gql_api.access.principal import ALL_SCOPES, ANONYMOUS, Principal
-from gql_api.api.commands import create
+from gql_api.access.principal import ALL_SCOPES, ANONYMOUS, Principal, Restrictions
 from gql_api.api.commands.create import Creation
 from gql_api.api.commands.task_input import TaskInput
 from gql_api.api.creation.groups import CreationGroups
 from gql_api.api.errors import MutationRefusedError, TaskErrorCode
 from gql_api.api.store.tasks import TaskStore
-from gql_api.dispatch import Dispatcher
 from gql_api.outage import is_outage
 from gql_api.record import fields
 from gql_api.record.model import NewTask
@@ -119,28 +116,6 @@ async def test_a_record_that_cannot_be_stored_fails_alone(store: TaskStore, sett
     assert {each[fields.ID] for each in outcomes if isinstance(each, dict)} == {made[0].id, made[3].id}
 
 
-async def test_all_of_a_group_fail_where_mongodb_did_not_confirm_it(
-    store: TaskStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each caller's error says that its task may or may not be stored, except where its key was taken for certain."""
-    groups = CreationGroups(store, settings)
-    duplicate = {"index": 1, "code": 11000, "errmsg": "E11000 duplicate key"}
-    unconfirmed = {"code": 64, "errmsg": "waiting for replication timed out"}
-
-    async def fail(error: Exception) -> list[Any]:
-        async def insert_many(*_: Any, **__: Any) -> None:
-            raise error
-
-        monkeypatch.setattr(AsyncCollection, "insert_many", insert_many)
-        return await asyncio.gather(*(groups.create(_new()) for _ in range(3)), return_exceptions=True)
-
-    outcomes = await fail(BulkWriteError({"writeErrors": [duplicate], "writeConcernErrors": [unconfirmed]}))
-    assert [type(outcome) is DuplicateKeyError for outcome in outcomes] == [False, True, False]
-    assert [is_outage(outcome) for outcome in outcomes] == [True, False, True]
-    outcomes = await fail(AutoReconnect("connection closed"))
-    assert [is_outage(outcome) for outcome in outcomes] == [True] * 3
-
-
 async def test_no_group_is_made_where_its_times_might_be_too_old(
     commands: Commands, store: TaskStore, settings: Settings
 ) -> None:
@@ -152,45 +127,10 @@ async def test_no_group_is_made_where_its_times_might_be_too_old(
     assert commands.counts() == {"findAndModify": 6}
 
 
-async def test_an_outage_fails_those_that_wait_too(settings: Settings) -> None:
-    """A task that waits for a group does not wait for MongoDB longer than another one."""
-    away = settings.model_copy(update={"mongodb_url": "mongodb://127.0.0.1:1", "store_timeout_seconds": 0.5})
-    store = TaskStore(away)
-    groups = CreationGroups(store, away)
-    outcomes = await asyncio.gather(*(groups.create(_new()) for _ in range(300)), return_exceptions=True)
-    assert all(isinstance(outcome, PyMongoError) for outcome in outcomes)
-    await store.close()
-
-
-async def test_callers_that_leave_a_group_lose_no_message(
-    front: Front, tasks: Collection[Document], announced: TaskDefinition, redis: Redis
-) -> None:
-    """A call that is cancelled while its group is stored or sent leaves a task that is announced and published."""
-    await redis.delete(announced.queue)
-    await front.services.creator.create(_input(), ANONYMOUS)
-
-    async def leave(number: int) -> None:
-        async with asyncio.timeout(number / 8000):
-            await front.services.creator.create(_input(number), ANONYMOUS)
-
-    await asyncio.gather(*map(leave, range(1, 80)), return_exceptions=True)
-
-    async def are_published() -> bool:
-        return bool(tasks.count_documents({}) == await redis.llen(announced.queue) == 80)
-
-    await wait_until_async(are_published)
-    await redis.delete(announced.queue)
-
-
-async def test_no_create_waits_for_the_messages_of_others(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the broker is silent, each call returns after its own wait, for its task is stored."""
-    silence = threading.Event()
-    monkeypatch.setattr(create, "_PUBLISH_SECONDS", 0.1)
-    monkeypatch.setattr(Dispatcher, "publish", lambda *_: silence.wait())
-    try:
-        async with asyncio.timeout(10):
-            for _ in range(12):
-                outcomes = await _create(front, _input(), _input())
-                assert all(outcome.created for outcome in outcomes)
-    finally:
-        silence.set()
+async def test_a_large_task_joins_no_group(commands: Commands, front: Front) -> None:
+    """No task waits for a large one, whose metadata may be that of its token."""
+    large = Principal("alice", ALL_SCOPES, restrictions=Restrictions(metadata={"a": "x" * 3000}))
+    commands.sent.clear()
+    await _create(front, *map(_input, range(3)), principals=(large,))
+    await _create(front, *(TaskInput("add", [1], {"y.z": "x" * 3000}) for _ in range(3)))
+    assert commands.counts() == {"findAndModify": 6}
