@@ -420,6 +420,9 @@ _INTERNALS = {
     ("strawberry-graphql", "strawberry.execution.is_awaitable", "api/execution"): {
         "optimized_is_awaitable(value)": "operations are executed without the hooks of Schema.execute",
     },
+    ("strawberry-graphql", "strawberry.types.base:StrawberryObjectDefinition", "api/schema"): {
+        "from_input": "an input of leaves is built at once",
+    },
     ("strawberry-graphql", "strawberry.schema.schema:Schema", "api/schema"): {
         "execute(query, variable_values, context_value, root_value, operation_name, allowed_operation_types, "
         "operation_extensions)": "operations are executed without its hooks",

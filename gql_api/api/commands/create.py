@@ -241,7 +241,8 @@ class Creator:
 
 def _is_small(task_input: TaskInput, principal: Principal) -> bool:
     """Return whether the values of a task are small, with those that the token adds."""
-    return task_input.is_small and are_small([principal.restrictions.metadata])
+    forced = principal.restrictions.metadata
+    return task_input.is_small and (not forced or are_small([dict(forced)]))
 
 
 def _earlier(existing: TaskRecord, task: NewTask, visibility: Visibility) -> Creation:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -118,15 +118,15 @@ class TaskInput:
 
 
 def are_small(parts: Iterable[Any]) -> bool:
-    """Return whether values have, all together, few characters and few values in them."""
+    """Return whether JSON values have, all together, few characters and few values in them."""
     left = _SMALL
     parts = [*parts]
     for part in parts:  # which grows
-        if isinstance(part, str | list | Mapping):
-            left -= len(part) + (sum(map(len, part)) if isinstance(part, Mapping) else 0)
+        if isinstance(part, str | list | dict):
+            left -= len(part) + (sum(map(len, part)) if isinstance(part, dict) else 0)
             if left < 0:
                 return False
-            parts += part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ()
+            parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
     return True
 
 
