@@ -153,7 +153,8 @@ def _make(task: NewTask, producer: Any, send: Send) -> _Template | None:
         return None
     ((_, (key, text)),) = recorder.commands
     body, tag = recorder.message["body"], recorder.message["properties"]["delivery_tag"]
-    body_text = base64.b64decode(body).decode()
+    # A compressed body is no text.
+    body_text = base64.b64decode(body).decode(errors="replace")
     if not body_text.startswith(_NO_ARGUMENTS):
         return None
     places = {_ID: _ID, _ROOT: _ROOT, _PARENT: _PARENT, _ARGS: _ARGS, _KWARGS: _KWARGS, body: _BODY, tag: _TAG}

@@ -5,6 +5,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -135,6 +136,27 @@ def test_messages_with_parts_of_their_own_are_those_of_celery(
     made = _messages(redis, dispatcher, tasks)
     with _without_templates():
         assert made == _messages(redis, dispatcher, tasks)
+
+
+def test_compressed_messages_are_those_of_celery(redis: Redis, dispatcher: Dispatcher) -> None:
+    """A body that is no JSON text has no place for arguments."""
+    dispatcher._app_for(()).conf.task_compression = "zlib"  # noqa: SLF001 - as a later setting might have it
+    tasks = [_task("a"), _task("b")]
+    made = _messages(redis, dispatcher, tasks)
+    with _without_templates():
+        assert made == _messages(redis, dispatcher, tasks)
+    (messages,) = made.values()
+    assert all(b'"compression": "application/x-gzip"' in message for message in messages)
+
+
+def test_messages_for_stock_workers_have_an_expiry(redis: Redis, settings: Settings) -> None:
+    """While stock workers share the queues, each message has the expiry of its own task."""
+    dispatcher = Dispatcher(settings.model_copy(update={"stock_result_backend": "disabled"}))
+    times = [datetime(2030, 1, day, tzinfo=UTC) for day in (1, 2)]
+    (messages,) = _messages(redis, dispatcher, [_task(str(time.day), expires_at=time) for time in times]).values()
+    dispatcher.close()
+    for message, time in zip(reversed(messages), times, strict=True):
+        assert f'"expires": "{time.isoformat()}"'.encode() in message
 
 
 def test_a_queue_is_bound_as_celery_binds_it(redis: Redis, settings: Settings) -> None:
