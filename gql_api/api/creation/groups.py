@@ -29,7 +29,7 @@ from gql_api.record.model import NewTask
 from gql_api.record.reads import Document
 from gql_api.settings import Settings
 
-# A group this large takes about a hundred times as long as one task, and waits no longer for the disk.
+# The documents of a group, all of them small, are made in the event loop: so many take some milliseconds.
 _MAX_TASKS = 64
 # A group begins beside another one that takes long: that may wait on a dead connection, or for members far away.
 _CONCURRENCY = 4
