@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from celery import Celery
-from celery.utils.saferepr import saferepr
+from celery import Celery, signals
 from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.utils import json as kombu_json
 from redis.exceptions import RedisError
 
-from gql_api import values
+from gql_api.messages.argument_texts import TEXTS, texts_of
+from gql_api.messages.templates import Templates
 from gql_api.record.fields import VERSION_HEADER
-from gql_api.record.model import Arguments, MessageParts, NewTask
+from gql_api.record.model import MessageParts, NewTask
 from gql_api.settings import Settings
 
 __all__ = [
@@ -52,10 +53,6 @@ ATTEMPTS = "gql_api_attempts"
 # The header of a message whose texts for its arguments hide some. It lists those of the parts, ``args`` and ``kwargs``,
 # for which the sender has given a text of its own.
 HIDDEN_HEADER = "gql_api_hidden"
-# The headers with the texts that Celery shows for arguments.
-TEXTS = {"args": "argsrepr", "kwargs": "kwargsrepr"}
-# As Celery cuts them.
-_MAX_TEXT = 1024
 
 # Every priority has a list of its own in Redis, 0 first; kombu's default has four for all ten.
 PRIORITIES = range(10)
@@ -65,10 +62,14 @@ PRIORITY_STEPS = {"priority_steps": list(PRIORITIES)}
 TRANSPORT_OPTIONS = ("global_keyprefix", "sep")
 Transport: TypeAlias = tuple[tuple[str, str], ...]
 
+# In the JSON of each typed value.
+_TYPED = '"__type__"'
+
 # The key in the broker that tells its databases apart.
 _BROKER_KEY = "gql_api.broker"
 
 _CONNECT_SECONDS = 2.0
+_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_max": 0.1}
 # The number of messages in one pipeline.
 PIPELINED = 500
 
@@ -92,7 +93,9 @@ def can_carry(value: Any) -> bool:
     would make the worker discard the whole message.
     """
     try:
-        kombu_json.loads(json.dumps(value))  # type: ignore[no-untyped-call] # kombu has no types
+        text = json.dumps(value)
+        if _TYPED in text:
+            kombu_json.loads(text)  # type: ignore[no-untyped-call] # kombu has no types
     except Exception:  # noqa: BLE001 - a decoder of kombu's may raise anything on a made-up value
         return False
     return True
@@ -115,12 +118,6 @@ def hiding(parts: MessageParts | None) -> MessageParts:
     """Return the parts of a message whose texts for arguments are made of what clients see."""
     parts = parts or MessageParts()
     return replace(parts, headers={**parts.headers, HIDDEN_HEADER: []})
-
-
-def texts_of(shown: Arguments) -> dict[str, str]:
-    """Return the headers with the texts that Celery shows for arguments, made of what clients see of them."""
-    parts = (tuple(values.plain(shown.args)), values.plain(shown.kwargs))
-    return {text: saferepr(part, _MAX_TEXT) for text, part in zip(TEXTS.values(), parts, strict=True)}
 
 
 def message_of(app: Celery, task: NewTask, *, with_expiry: bool = False, **shown: str) -> Any:
@@ -192,6 +189,7 @@ class Dispatcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._apps: dict[Transport, Celery] = {}
+        self._templates: dict[Transport, Templates] = {}
 
     def publish(self, tasks: Sequence[NewTask], transport: Transport = ()) -> None:
         """Send the messages of some tasks, several of them in one pipeline.
@@ -202,13 +200,37 @@ class Dispatcher:
             OperationalError: the broker has not received all of them.
         """
         app = self._app_for(transport)
+        templates = self._templates.setdefault(transport, Templates())
         with broker_errors(), app.producer_or_acquire() as producer:
+            push = producer.connection.ensure(producer, self._push, **_RETRY_POLICY)
+            if self._uses_templates and push(app, producer, tasks, templates):
+                return
             if len(tasks) == 1:
                 self._send(app, producer, tasks[0], retry=True)
                 return
             with producer.batch(max_size=PIPELINED):
                 for task in tasks:
                     self._send(app, producer, task, retry=False)
+
+    @property
+    def _uses_templates(self) -> bool:
+        """True if no program receives a message before it is sent, and none has an expiry of its own."""
+        hooks = (signals.before_task_publish, signals.after_task_publish, signals.task_sent)
+        return not self._settings.shares_queues and not any(hook.receivers for hook in hooks)
+
+    def _push(self, app: Celery, producer: Any, tasks: Sequence[NewTask], templates: Templates) -> bool:
+        """Send messages made from templates by one command for each list; return False if one cannot be made so."""
+        lists = templates.lists(tasks, producer, functools.partial(self._send, app, producer, retry=False))
+        if lists is None:
+            return False
+        for queue in {task.queue for task in tasks}:
+            producer.maybe_declare(app.amqp.queues[queue])
+        with producer.channel.client.pipeline(transaction=False) as pipeline:
+            for key, messages in lists.items():
+                for start in range(0, len(messages), PIPELINED):
+                    pipeline.lpush(key, *messages[start : start + PIPELINED])
+            pipeline.execute()
+        return True
 
     def broker_id(self, transport: Transport = ()) -> str:
         """Return the id of the broker; see :func:`broker_id`.
@@ -246,12 +268,14 @@ class Dispatcher:
                 "socket_timeout": self._settings.store_timeout_seconds,
                 **dict(transport),
                 **PRIORITY_STEPS,
+                # As kombu's producer adds it to them when it retries.
+                **_RETRY_POLICY,
             },
-            task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0.1},
+            task_publish_retry_policy=_RETRY_POLICY,
         )
         return app
 
-    def _send(self, app: Celery, producer: Any, task: NewTask, *, retry: bool) -> None:
-        message = message_of(app, task, with_expiry=self._settings.shares_queues)
+    def _send(self, app: Celery, producer: Any, task: NewTask, *, retry: bool, **texts: str) -> None:
+        message = message_of(app, task, with_expiry=self._settings.shares_queues, **texts)
         name = message.headers["task"]
         app.amqp.send_task_message(producer, name, message, queue=task.queue, priority=task.priority, retry=retry)

@@ -14,7 +14,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-_DUPLICATE_KEY = 11000
+DUPLICATE_KEY = 11000
 
 # Set by the server, or by PyMongo where it retries by itself.
 _LABELS = ("RetryableWriteError", "TransientTransactionError", "RetryableError", "SystemOverloadedError")
@@ -76,7 +76,7 @@ def is_outage(error: BaseException | None) -> bool:
 def found_only_duplicates(error: BulkWriteError) -> bool:
     """Return whether a bulk write did all of its work but to insert documents that exist already."""
     details = error.details
-    return not details["writeConcernErrors"] and all(e["code"] == _DUPLICATE_KEY for e in details["writeErrors"])
+    return not details["writeConcernErrors"] and all(e["code"] == DUPLICATE_KEY for e in details["writeErrors"])
 
 
 def _codes(error: PyMongoError) -> Iterator[int | None]:

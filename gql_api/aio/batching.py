@@ -27,13 +27,22 @@ class BatchedReads(Generic[Key, Value]):
     Args:
         read: reads many values, in the order of their ids. An exception among them is raised for its caller.
         slow_seconds: the time after which another query may begin beside a running one.
+        concurrency: how many queries may run, all but the newest of them slow.
+        max_ids: how many values a query reads at most.
     """
 
     def __init__(
-        self, read: Callable[[list[Key]], Awaitable[Sequence[Value | Exception]]], slow_seconds: float = _SLOW_SECONDS
+        self,
+        read: Callable[[list[Key]], Awaitable[Sequence[Value | Exception]]],
+        slow_seconds: float = _SLOW_SECONDS,
+        *,
+        concurrency: int = _CONCURRENCY,
+        max_ids: int = _MAX_IDS,
     ) -> None:
         self._read = read
         self._slow_seconds = slow_seconds
+        self._concurrency = concurrency
+        self._max_ids = max_ids
         self._waiting: list[tuple[Key, asyncio.Future[Value]]] = []
         self._under_way: dict[asyncio.Task[None], bool] = {}  # whether the query is slow
         self._is_scheduled = False
@@ -49,13 +58,13 @@ class BatchedReads(Generic[Key, Value]):
         return await future
 
     def _may_begin(self) -> bool:
-        return len(self._under_way) < _CONCURRENCY and all(self._under_way.values())
+        return len(self._under_way) < self._concurrency and all(self._under_way.values())
 
     def _begin(self) -> None:
         self._is_scheduled = False
         if not self._waiting or not self._may_begin():
             return
-        batch, self._waiting = self._waiting[:_MAX_IDS], self._waiting[_MAX_IDS:]
+        batch, self._waiting = self._waiting[: self._max_ids], self._waiting[self._max_ids :]
         task = asyncio.create_task(self._answer(batch))
         self._under_way[task] = False
         timer = asyncio.get_running_loop().call_later(self._slow_seconds, self._begin_beside, task)

@@ -9,7 +9,7 @@ otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from gql_api import values
@@ -298,7 +298,7 @@ def from_now(seconds: float) -> Any:
 def message_parts(parts: MessageParts | None) -> dict[str, Any]:
     """Return the changes that keep what a message carries beyond the record; none when it carries nothing more."""
     # Of all fields, headers and embed alone are empty by default: empty kwargs are a message's own.
-    kept = {} if parts is None else {name: value for name, value in asdict(parts).items() if value is not None}
+    kept = {} if parts is None else {name: value for name in _PARTS if (value := getattr(parts, name)) is not None}
     kept = {name: value for name, value in kept.items() if value or name not in _EMPTY_BY_DEFAULT}
     return {f.MESSAGE_PARTS: literal(values.dump(kept))} if kept else {}
 
@@ -323,6 +323,7 @@ def _expiry(task: NewTask) -> Any:
     return task.expires_at if task.expires_after is None else from_now(task.expires_after)
 
 
+_PARTS = tuple(field.name for field in fields(MessageParts))
 _EMPTY_BY_DEFAULT = {"headers", "embed"}
 
 # A history holds up to fifty messages: each is a hint, and the error has the whole text.

@@ -33,6 +33,8 @@ _MAX_STORED_DEPTH = 80
 _JSON_TYPES: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 _FINITE_TYPES = _JSON_TYPES - {float}
 _NO_JSON = object()
+# ``json.dumps`` makes an encoder for each value.
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 
 
@@ -144,7 +146,7 @@ def check(
     """
     if _deeper_than(value, max_depth):
         return [Problem(path, f"is nested more than {max_depth} levels deep", too_large=True)]
-    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+    size = len(_compact(value).encode("utf-8", "surrogatepass"))
     if size > max_bytes:
         return [Problem(path, f"at most {max_bytes} bytes of JSON allowed, got {size}", too_large=True)]
     keys = _count_keys(value)

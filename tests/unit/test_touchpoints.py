@@ -359,6 +359,12 @@ _INTERNALS = {
         "ack(delivery_tag)": "a message that cannot be acknowledged takes no place in the worker",
         "_flush()": "messages of tasks that have not started go back to their queue",
     },
+    ("kombu", "kombu.messaging:Producer", "messages"): {
+        "_batch_local": "a message is recorded, and not sent",
+    },
+    ("kombu", "kombu.transport.virtual.base:Channel", "messages"): {
+        "basic_publish(message, ...)": "a recorded message is complete",
+    },
     ("kombu", "kombu.messaging:Producer", "dispatch.py"): {
         "batch(max_size)": "many messages leave at once",
     },
@@ -437,6 +443,9 @@ _INTERNALS = {
     },
     ("strawberry-graphql", "strawberry.execution.is_awaitable", "api/execution"): {
         "optimized_is_awaitable(value)": "operations are executed without the hooks of Schema.execute",
+    },
+    ("strawberry-graphql", "strawberry.types.base:StrawberryObjectDefinition", "api/schema"): {
+        "from_input": "an input of leaves is built at once",
     },
     ("strawberry-graphql", "strawberry.schema.schema:Schema", "api/schema"): {
         "execute(query, variable_values, context_value, root_value, operation_name, allowed_operation_types, "
@@ -790,6 +799,14 @@ _BEHAVIOUR = [
         "messages that are sent together are pushed as kombu pushes each, and not to a queue that expires",
         source="'lpush', key, dumps(message))\n            if self._expires and queue in self._expires:",
         ours="_expires",
+    ),
+    TouchPoint(
+        "kombu",
+        "kombu.transport.redis:Channel._put",
+        "messages",
+        "the command of a message is recorded, and is the same for all messages of its kind",
+        source="publish_batch.add('lpush', key, dumps(message))",
+        ours="_publish_batch",
     ),
     TouchPoint(
         "celery",

@@ -33,9 +33,9 @@ class Changes:
         await self.announce([document])
         return TaskRecord(document)
 
-    async def announce(self, documents: Sequence[Document]) -> None:
-        """Publish the events of records that were just stored."""
-        if len(documents) == 1:
+    async def announce(self, documents: Sequence[Document], *, are_small: bool = False) -> None:
+        """Publish the events of records that were just stored. ``are_small`` is whether none of them is large."""
+        if len(documents) == 1 or are_small:
             await self._publish(_events(documents))
         else:
             # Many documents take long to encode, and other requests must not wait for that.

@@ -1,53 +1,44 @@
-"""The creation of tasks: check the calls against the announced definitions, store the records, publish the messages."""
+"""The creation of tasks: check the calls against the announced definitions, store the records, send the tasks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
 from gql_api import values
 from gql_api.access.principal import Principal
-from gql_api.access.visibility import EVERYTHING, Visibility
+from gql_api.access.visibility import Visibility
 from gql_api.aio.background import shielded
 from gql_api.api.commands import fail_points
 from gql_api.api.commands.changes import Changes
+from gql_api.api.commands.known_definitions import KnownDefinitions
 from gql_api.api.commands.restrictions import allows_name, problems_of, restricted
-from gql_api.api.commands.task_input import TaskInput, check
+from gql_api.api.commands.sending import TaskSender
+from gql_api.api.commands.task_input import TaskInput, are_small, check
+from gql_api.api.creation.groups import CreationGroups
 from gql_api.api.errors import ConflictError, MutationRefusedError, TaskErrorCode
 from gql_api.api.quotas.quotas import NO_QUOTAS, Quotas
 from gql_api.api.store.tasks import Document, TaskStore
-from gql_api.dispatch import Dispatcher, OperationalError, Transport
-from gql_api.record import due, queries
-from gql_api.record.fields import Status
+from gql_api.dispatch import Dispatcher
+from gql_api.record import queries
 from gql_api.record.model import NewTask
 from gql_api.record.reads import TaskRecord
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.settings import Settings
-from gql_api.telemetry.counters import TASKS_CREATED
 
-logger = logging.getLogger(__name__)
-
-# Cached definitions are read again after this time, which is when a newer announcement takes effect.
-_DEFINITION_SECONDS = 2.0
-_PUBLISHERS = 4
-# A call does not wait longer for a broker that does not answer: the task is stored, and is published in its thread.
-_PUBLISH_SECONDS = 2.0
 # Other calls may take or release a key between the read and the write: then it is read again, so often at most.
 _MAX_KEY_TRIES = 5
 _CONCURRENCY = 20
-_COMPARE_SECONDS = 30.0
-
-# The options of a broker, and the ids of the brokers of live workers with them.
-_Destination: TypeAlias = tuple[Transport, frozenset[str]]
+# A schema may be one that takes long to check, whatever the size of the input: so many of the next inputs of its task
+# are then checked in a thread.
+_QUICK_SECONDS = 0.005
+_AFTER_SLOW = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +50,7 @@ class Creation:
 
 
 class Creator:
-    """A creator of tasks, with a cache of task definitions and threads that publish messages.
+    """A creator of tasks.
 
     A call goes on when its caller is cancelled, for example because its WebSocket was closed: a task that is stored
     has to be announced and published too.
@@ -76,17 +67,14 @@ class Creator:
         self.quotas = quotas
         self._settings = settings
         self._store = store
-        self._dispatcher = dispatcher
-        self._changes = changes
-        self._definitions: dict[str, tuple[float, TaskDefinition]] = {}
-        self._compares_from: dict[Transport, float] = {}
-        self._publishing: set[asyncio.Future[None]] = set()
-        self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publisher")
+        self._definitions = KnownDefinitions(store)
+        self._next_in_threads: dict[str, int] = {}
+        self._groups = CreationGroups(store, settings)
+        self._sender = TaskSender(settings, store, self._definitions, dispatcher, changes)
 
     async def close(self) -> None:
         """Wait until all messages are published."""
-        await asyncio.gather(*self._publishing)
-        await asyncio.to_thread(self._publishers.shutdown)
+        await self._sender.close()
 
     @shielded
     async def create(self, task_input: TaskInput, principal: Principal) -> Creation:
@@ -103,12 +91,14 @@ class Creator:
         if isinstance(task, MutationRefusedError):
             raise task
         await self.quotas.check_creates([task], principal)
+        # An id that the caller chose may belong to a record that only the update of a single creation completes.
+        joins_group = task_input.task_id is None and _is_small(task_input, principal)
         try:
-            document = await self._store.create(task)
+            document = await (self._groups if joins_group else self._store).create(task)
         except DuplicateKeyError:
             return await self._resolve_duplicate(task, principal)
         fail_points.reached(fail_points.CREATED)
-        await self._send([task], [document])
+        await (self._sender.send_small(task, document) if joins_group else self._sender.send([task], [document]))
         fail_points.reached(fail_points.PUBLISHED)
         return Creation(TaskRecord(document), created=True)
 
@@ -126,7 +116,7 @@ class Creator:
         tasks = [task for task in prepared if isinstance(task, NewTask)]
         await self.quotas.check_creates(tasks, principal)
         stored, inserted = await self._store.create_many(tasks) if tasks else ({}, set())
-        await self._send(
+        await self._sender.send(
             [task for task in tasks if task.id in inserted], [stored[id_] for id_ in inserted if id_ in stored]
         )
         outcomes: list[Creation | MutationRefusedError] = []
@@ -138,7 +128,7 @@ class Creator:
 
     async def publish(self, task: NewTask) -> None:
         """Publish the message of a task that is already stored."""
-        await self._publish([task])
+        await self._sender.publish([task])
 
     async def _outcome(
         self,
@@ -161,14 +151,36 @@ class Creator:
             return MutationRefusedError.because(TaskErrorCode.IDEMPOTENCY_CONFLICT, conflict.message, *path)
 
     async def _prepare(self, inputs: Sequence[TaskInput], principal: Principal) -> list[NewTask | MutationRefusedError]:
-        definitions = await self._definitions_of({each.name for each in inputs})
+        definitions = await self._definitions.of({each.name for each in inputs})
         parents = await self._parents_of(inputs, principal)
         if any(each.idempotency_key is not None for each in inputs):
             await self._store.indexes.wait()
+        if len(inputs) == 1 and _is_small(inputs[0], principal) and self._is_quick(inputs[0].name):
+            return [self._prepare_quickly(inputs[0], definitions, parents, principal)]
         # Large calls take long to check, and other requests must not wait for that.
         return await asyncio.to_thread(
             lambda: [self._prepare_one(each, definitions, parents, principal) for each in inputs]
         )
+
+    def _is_quick(self, name: str) -> bool:
+        left = self._next_in_threads.pop(name, 0)
+        if left > 1:
+            self._next_in_threads[name] = left - 1
+        return not left
+
+    def _prepare_quickly(
+        self,
+        task_input: TaskInput,
+        definitions: dict[str, TaskDefinition],
+        parents: dict[str, TaskRecord],
+        principal: Principal,
+    ) -> NewTask | MutationRefusedError:
+        """Check a small input in the event loop, and note if that took long."""
+        begun = time.thread_time()
+        prepared = self._prepare_one(task_input, definitions, parents, principal)
+        if time.thread_time() - begun > _QUICK_SECONDS and task_input.name in definitions:
+            self._next_in_threads[task_input.name] = _AFTER_SLOW
+        return prepared
 
     def _prepare_one(
         self,
@@ -209,20 +221,6 @@ class Creator:
             return {}
         return {record.id: record for record in await self._store.get_many(ids, principal.visibility)}
 
-    async def _definitions_of(self, names: Iterable[str]) -> dict[str, TaskDefinition]:
-        """Return the definitions with these names, and read those that are not cached or too old."""
-        now = time.monotonic()
-        fresh = {name for name, (read_at, _) in self._definitions.items() if now - read_at <= _DEFINITION_SECONDS}
-        stale = [name for name in names if name not in fresh and values.is_text(name)]
-        found = {definition.name: definition for definition in await self._store.definitions(stale)} if stale else {}
-        for name in stale:
-            cached = self._definitions.pop(name, None)
-            if name in found:
-                # An unchanged definition keeps the validator that it has compiled.
-                same = cached is not None and cached[1] == found[name]
-                self._definitions[name] = now, cached[1] if cached is not None and same else found[name]
-        return {name: self._definitions[name][1] for name in names if name in self._definitions}
-
     async def _resolve_duplicate(self, task: NewTask, principal: Principal) -> Creation:
         """Return the task that has the idempotency key, or create the task once that one's key has expired."""
         key, lifetime = task.idempotency_key, self._settings.idempotency_key_seconds
@@ -232,7 +230,7 @@ class Creator:
                 return _earlier(existing, task, principal.visibility)
             with contextlib.suppress(DuplicateKeyError):
                 document = await self._store.create(task)
-                await self._send([task], [document])
+                await self._sender.send([task], [document])
                 return Creation(TaskRecord(document), created=True)
         if key is None:
             raise ConflictError(f"Task {task.id} was created and deleted by other calls at the same time: call again")
@@ -240,90 +238,11 @@ class Creator:
             f"idempotencyKey: other calls took the key during each of {_MAX_KEY_TRIES} tries: call again"
         )
 
-    async def _send(self, tasks: Sequence[NewTask], documents: Sequence[Document]) -> None:
-        """Announce stored records, and publish the messages of those that may start now."""
-        TASKS_CREATED.inc(len(documents))
-        waiting = {record.id: record for record in map(TaskRecord, documents) if record.status is Status.QUEUED}
-        # The expiry in the record is by the database's clock.
-        now = [replace(task, expires_at=waiting[task.id].expires_at) for task in tasks if task.id in waiting]
-        await asyncio.gather(self._changes.announce(documents), self._publish(now))
 
-    async def _publish(self, tasks: Sequence[NewTask]) -> None:
-        """Publish messages from a thread, for Celery's publishing blocks.
-
-        The tasks are stored, so the call succeeds even if the broker is away.
-        """
-        if not tasks:
-            return
-        publishing = asyncio.ensure_future(self._publish_and_note(await self._by_destination(tasks)))
-        self._publishing.add(publishing)
-        publishing.add_done_callback(self._publishing.discard)
-        with contextlib.suppress(TimeoutError):  # the thread continues
-            async with asyncio.timeout(_PUBLISH_SECONDS):
-                await asyncio.shield(publishing)
-
-    async def _publish_and_note(self, by_destination: Mapping[_Destination, Sequence[NewTask]]) -> None:
-        loop = asyncio.get_running_loop()
-        sent = await loop.run_in_executor(self._publishers, self._publish_or_log, by_destination)
-        if not sent or not self._settings.shares_queues:
-            return
-        try:
-            numbers = {task.attempts for task in sent}
-            await self._store.change_many(
-                [due.sent([task.id for task in sent if task.attempts == number], number) for number in numbers],
-                EVERYTHING,
-            )
-        except PyMongoError as error:
-            logger.warning(
-                "%d tasks are sent, and perhaps sent again, for that could not be noted: %s", len(sent), error
-            )
-
-    async def _by_destination(self, tasks: Sequence[NewTask]) -> dict[_Destination, list[NewTask]]:
-        """Group tasks by the broker from which their workers receive messages."""
-        names = {task.name for task in tasks}
-        try:
-            definitions = await self._definitions_of(names)
-        except PyMongoError as error:
-            logger.warning("MongoDB does not answer, the workers' brokers are those of before: %s", error)
-            definitions = {name: self._definitions[name][1] for name in names if name in self._definitions}
-        grouped: dict[_Destination, list[NewTask]] = {}
-        for task in tasks:
-            definition = definitions.get(task.name)
-            destination = ((), frozenset[str]()) if definition is None else (definition.transport, definition.brokers)
-            grouped.setdefault(destination, []).append(task)
-        return grouped
-
-    def _publish_or_log(self, by_destination: Mapping[_Destination, Sequence[NewTask]]) -> list[NewTask]:
-        """Publish messages, and return the tasks whose messages the broker has."""
-        sent: list[NewTask] = []
-        for (transport, brokers), tasks in by_destination.items():
-            try:
-                self._dispatcher.publish(tasks, transport)
-            except OperationalError as error:
-                ids = ", ".join(task.id for task in tasks)
-                logger.warning("Task %s is stored, but the broker did not take its message: %s", ids, error)
-            else:
-                sent += tasks
-                self._compare(transport, brokers, tasks[0].name)
-        return sent
-
-    def _compare(self, transport: Transport, brokers: frozenset[str], name: str) -> None:
-        """Log, every half a minute at most, that the workers of a task have another broker than this process."""
-        now = time.monotonic()
-        if not brokers or now < self._compares_from.get(transport, 0.0):
-            return
-        self._compares_from[transport] = now + _COMPARE_SECONDS
-        try:
-            # The brokers are those of the workers' last heartbeats.
-            differs = self._dispatcher.broker_id(transport) not in brokers
-        except OperationalError:
-            return
-        if differs:
-            logger.error(
-                "The workers that run %s receive messages from another Redis, or another database of it, than that of "
-                "CELERY_BROKER_URL: set the address that they have. Until then, tasks start late",
-                name,
-            )
+def _is_small(task_input: TaskInput, principal: Principal) -> bool:
+    """Return whether the values of a task are small, with those that the token adds."""
+    forced = principal.restrictions.metadata
+    return task_input.is_small and (not forced or are_small([dict(forced)]))
 
 
 def _earlier(existing: TaskRecord, task: NewTask, visibility: Visibility) -> Creation:

@@ -21,6 +21,8 @@ def restricted(task_input: TaskInput, definition: TaskDefinition, restrictions: 
     Only what the caller left out changes, and what the token's metadata replaces. :func:`problems_of` refuses the rest.
     """
     metadata, priority = task_input.metadata, task_input.priority
+    if not restrictions.metadata and restrictions.min_priority is None and restrictions.max_time_limit_seconds is None:
+        return task_input
     if restrictions.metadata and isinstance(metadata, dict):
         metadata = _merged(metadata, restrictions.metadata)
     # The priority of a replay is that of the repeated task, which its caller did not choose either.

@@ -6,9 +6,10 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from gql_api import values
@@ -21,6 +22,8 @@ from gql_api.settings import Settings
 from gql_api.values import Problem
 
 _MAX_KEY = 255
+# In characters and values.
+_SMALL = 2_000
 _MAX_SECONDS = 10 * 366 * 86400
 _NOT_CONTENT = {"idempotency_key", "task_id", "as_stored", "shown", "owner", "tenant", "has_forced_time_limit"}
 
@@ -53,6 +56,11 @@ class TaskInput:
     # Those of that task; the caller is the owner of any other that has no parent.
     owner: str | None = None
     tenant: str | None = None
+
+    @cached_property
+    def is_small(self) -> bool:
+        """True if the values are so small that they are checked and encoded in no time."""
+        return are_small([self.args, self.kwargs, self.metadata])
 
     def digest(self) -> str:
         """Return a hash by which inputs with the same idempotency key are compared."""
@@ -107,6 +115,19 @@ class TaskInput:
             return self.owner, self.tenant
         # An administrator may name a parent that belongs to somebody else.
         return (principal.subject, principal.tenant) if parent is None else (parent.owner, parent.tenant)
+
+
+def are_small(parts: Iterable[Any]) -> bool:
+    """Return whether JSON values have, all together, few characters and few values in them."""
+    left = _SMALL
+    parts = [*parts]
+    for part in parts:  # which grows
+        if isinstance(part, str | list | dict):
+            left -= len(part) + (sum(map(len, part)) if isinstance(part, dict) else 0)
+            if left < 0:
+                return False
+            parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return True
 
 
 def check(

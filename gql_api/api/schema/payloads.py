@@ -14,7 +14,7 @@ from gql_api.api.commands.task_input import TaskInput
 from gql_api.api.context import Context
 from gql_api.api.errors import MutationRefusedError, Refusal, TaskErrorCode
 from gql_api.api.schema.filters import TaskFilter
-from gql_api.api.schema.scalars import JSON, expose_enum, or_default
+from gql_api.api.schema.scalars import JSON, expose_enum, of_leaves, or_default
 from gql_api.api.schema.tasks import Task
 from gql_api.query.compile import compile_filter
 from gql_api.record.bulk import Action
@@ -72,6 +72,7 @@ class UserError:
         return cls(code=refusal.code, message=refusal.message, field=refusal.field)
 
 
+@of_leaves
 @strawberry.input(description="A call of a task function, with options for when, where and how it runs.")
 class CreateTaskInput:
     """The input of createTask."""

@@ -1,4 +1,4 @@
-"""The leaf types of the schema: JSON values, times with an offset, and enums of other wings; and optional arguments."""
+"""The leaf types of the schema: JSON values, times, enums of other wings; optional arguments, and inputs of leaves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Annotated, Any, NewType, TypeVar
 
 import strawberry
 from graphql import GraphQLError, StringValueNode, ValueNode
+from strawberry.schema.name_converter import NameConverter
+from strawberry.types.arguments import InputContext
+from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.scalar import ScalarDefinition
 
@@ -59,6 +62,18 @@ def expose_enum(enum: type[E], values: Mapping[E, str], *, name: str | None = No
     definition: StrawberryEnumDefinition = vars(enum)["__strawberry_definition__"]
     for value in definition.values:
         value.description = values[enum[value.name]]
+
+
+def of_leaves(input_type: type[T]) -> type[T]:
+    """Decorate an input type that has only leaves for fields: Strawberry need not look at the type of each of them."""
+    definition: StrawberryObjectDefinition = vars(input_type)["__strawberry_definition__"]
+    names = {NameConverter().from_field(field): field.python_name for field in definition.fields}
+
+    def from_input(type_: type, value: Mapping[str, Any], _: InputContext) -> Any:
+        return type_(**{names[name]: item for name, item in value.items()})
+
+    definition.from_input = from_input
+    return input_type
 
 
 def _parse_datetime(value: Any) -> datetime:

@@ -204,7 +204,7 @@ class TaskStore:
         Raises:
             DuplicateKeyError: its idempotency key belongs to another task.
         """
-        filter_, update = self._creation(task)
+        filter_, update = self.creation(task)
         document = await self._tasks.find_one_and_update(
             filter_, update, upsert=True, return_document=ReturnDocument.AFTER
         )
@@ -271,8 +271,9 @@ class TaskStore:
         return workers.workers_from([row async for row in await self._database[fields.TASKS].aggregate(workers.live())])
 
     def _inserts(self, tasks: Sequence[NewTask]) -> list[UpdateOne]:
-        return [UpdateOne(*self._creation(task), upsert=True) for task in tasks]
+        return [UpdateOne(*self.creation(task), upsert=True) for task in tasks]
 
-    def _creation(self, task: NewTask) -> Write:
+    def creation(self, task: NewTask) -> Write:
+        """Return the write that creates the record of a task. Run as an upsert."""
         write = writes.create(task)
         return due.unsent(write) if self._shares_queues else write

@@ -157,3 +157,31 @@ async def test_an_error_is_told_to_all_who_asked() -> None:
         await reads.load("a")
     store.error = None
     assert await reads.load("a") == "read a"
+
+
+async def test_more_than_fit_into_a_query_are_several() -> None:
+    """No query reads more than its maximum, and all are answered."""
+    store = _Store()
+    store.answer.set()
+    reads = BatchedReads(store.read, max_ids=2)
+    assert await asyncio.gather(*map(reads.load, "abcde")) == [f"read {id_}" for id_ in "abcde"]
+    assert store.queries == [["a", "b"], ["c", "d"], ["e"]]
+
+
+async def test_as_many_queries_run_beside_slow_ones_as_are_allowed() -> None:
+    """Each begins when all before it are slow."""
+    store = _Store()
+    reads = BatchedReads(store.read, _SLOW_SECONDS, concurrency=3)
+    loads = []
+    for count, id_ in enumerate("abc", start=1):
+        loads.append(asyncio.ensure_future(reads.load(id_)))
+
+        async def have_begun(count: int = count) -> bool:
+            return len(store.queries) == count
+
+        await wait_until_async(have_begun)
+    loads.append(asyncio.ensure_future(reads.load("d")))
+    await asyncio.sleep(2 * _SLOW_SECONDS)
+    assert store.queries == [["a"], ["b"], ["c"]]
+    store.answer.set()
+    assert await asyncio.gather(*loads) == [f"read {id_}" for id_ in "abcd"]

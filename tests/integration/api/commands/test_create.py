@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from kombu.utils import json as kombu_json
@@ -13,9 +15,10 @@ from support import wait_until_async
 
 from gql_api.access.principal import ANONYMOUS
 from gql_api.access.visibility import EVERYTHING
+from gql_api.api.commands import create
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.create import Creation, Creator
-from gql_api.api.commands.task_input import TaskInput
+from gql_api.api.commands.task_input import TaskInput, check
 from gql_api.api.errors import MutationRefusedError, TaskErrorCode
 from gql_api.api.store.tasks import TaskStore
 from gql_api.dispatch import Dispatcher
@@ -167,3 +170,24 @@ async def test_bad_calls_are_refused(
     assert [error.field for error in refused.value.refusals] == [["input", *map(str, path)] for path in paths]
     assert await store.lists.count({}, EVERYTHING) == 0
     assert announced.name == task_input.name
+
+
+async def test_a_schema_that_takes_long_is_checked_in_a_thread(
+    make: Make, settings: Settings, announced: TaskDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a check that took long, the next inputs of its task do not block other requests, and then one is tried."""
+    monkeypatch.setattr(create, "_QUICK_SECONDS", -1.0)
+    monkeypatch.setattr(create, "_AFTER_SLOW", 2)
+    are_in_loop: list[bool] = []
+
+    def noted(*args: Any) -> Any:
+        are_in_loop.append(threading.current_thread() is threading.main_thread())
+        return check(*args)
+
+    monkeypatch.setattr(create, "check", noted)
+    async with make(settings) as creator:
+        for number in range(5):
+            await creator.create(TaskInput(announced.name, [number]), ANONYMOUS)
+        with pytest.raises(MutationRefusedError):
+            await creator.create(TaskInput("unknown"), ANONYMOUS)
+    assert are_in_loop == [True, False, False, True, False]

@@ -235,8 +235,9 @@ async def test_a_forced_time_limit_that_no_worker_can_keep_names_the_token(front
     definition = replace(free, unlimited=(("frees", "solo"),))
     limited = _restricted(max_time_limit_seconds=60)
     creator = front.services.creator
-    await creator._definitions_of(["free"])  # noqa: SLF001 - live workers are expensive
-    read_at, _ = creator._definitions["free"]  # noqa: SLF001 - as above
-    creator._definitions["free"] = read_at, definition  # noqa: SLF001 - as above
+    definitions = creator._definitions  # noqa: SLF001 - live workers are expensive
+    await definitions.of(["free"])
+    read_at, _ = definitions._known["free"]  # noqa: SLF001 - as above
+    definitions._known["free"] = read_at, definition  # noqa: SLF001 - as above
     (error,) = (await _create(front, limited, name="free"))["userErrors"]
     assert "the token requires a limit, so name another queue" in error["message"]

@@ -154,9 +154,8 @@ async def test_failures_are_answered_and_logged_as_by_the_view(
     body = json.dumps({"query": _GET, "variables": {"id": "alice"}}).encode()
     await sides.send(sides.short, body, headers)
     # As the only root field, which may be null, and below a list, which may not.
-    part_of_page = "gql_api.api.store.lists.TaskLists.part_of_page"
     monkeypatch.setattr(front.services.store.partial, "load", AsyncMock(side_effect=error))
-    monkeypatch.setattr(part_of_page, AsyncMock(side_effect=error))
+    monkeypatch.setattr(front.services.store.lists, "part_of_page", AsyncMock(side_effect=error))
     for query in (body, json.dumps({"query": _PAGE}).encode()):
         answer = await sides.compare(query, headers)
         assert f'"code":"{code}"' in answer.body

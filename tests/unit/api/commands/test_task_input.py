@@ -29,3 +29,21 @@ def test_only_the_arguments_of_the_client_become_typed(stored: Any) -> None:
         "id", definition, None, ANONYMOUS
     )
     assert task.kwargs == {"when": stored}
+
+
+@pytest.mark.parametrize(
+    ("values", "is_small"),
+    [
+        ({}, True),
+        ({"args": [1, [2, {"a": "x" * 1000}]], "kwargs": {"b": None}, "metadata": {"c": {"d": ["e"]}}}, True),
+        ({"args": ["x" * 3000]}, False),
+        ({"kwargs": {"a": ["x" * 1500]}, "metadata": {"b": "x" * 1500}}, False),
+        ({"metadata": {"x" * 3000: 1}}, False),
+        ({"args": [[]] * 3000}, False),
+        ({"metadata": {"a": [[1] * 50] * 50}}, False),
+        ({"args": "x" * 3000}, False),
+    ],
+)
+def test_small_inputs_are_told_from_large_ones(values: dict[str, Any], is_small: bool) -> None:
+    """Texts, keys and values count, wherever they are."""
+    assert TaskInput("t", **values).is_small is is_small

@@ -1,0 +1,182 @@
+"""The sending of tasks that were just stored: their events and their messages, many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeAlias
+
+from pymongo.errors import PyMongoError
+
+from gql_api.access.visibility import EVERYTHING
+from gql_api.aio.batching import BatchedReads
+from gql_api.api.commands.changes import Changes
+from gql_api.api.commands.known_definitions import KnownDefinitions
+from gql_api.api.store.tasks import Document, TaskStore
+from gql_api.dispatch import Dispatcher, OperationalError, Transport
+from gql_api.record import due
+from gql_api.record.fields import Status
+from gql_api.record.model import NewTask
+from gql_api.record.reads import TaskRecord
+from gql_api.settings import Settings
+from gql_api.telemetry.counters import TASKS_CREATED
+
+logger = logging.getLogger(__name__)
+
+_PUBLISHERS = 4
+# A call does not wait longer for a broker that does not answer: the task is stored, and is published in its thread.
+_PUBLISH_SECONDS = 2.0
+_COMPARE_SECONDS = 30.0
+# Sends may wait for a broker that does not answer: others begin beside them.
+_SENDS = 1000
+# The events of so many small documents are encoded in a millisecond.
+_MAX_GROUP = 100
+
+# The options of a broker, and the ids of the brokers of live workers with them.
+_Destination: TypeAlias = tuple[Transport, frozenset[str]]
+# A task, and its document.
+_Stored: TypeAlias = tuple[NewTask, Document]
+
+
+class TaskSender:
+    """A sender of the events and messages of tasks that were just stored, with threads that publish messages."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: TaskStore,
+        definitions: KnownDefinitions,
+        dispatcher: Dispatcher,
+        changes: Changes,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._definitions = definitions
+        self._dispatcher = dispatcher
+        self._changes = changes
+        self._compares_from: dict[Transport, float] = {}
+        # Not reads, but the same: the tasks that are stored while others are being sent are sent next.
+        self._sends: BatchedReads[_Stored, None] = BatchedReads(
+            self._send_group, concurrency=_SENDS, max_ids=_MAX_GROUP
+        )
+        self._publishing: set[asyncio.Future[None]] = set()
+        self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publisher")
+
+    async def close(self) -> None:
+        """Wait until all messages are published."""
+        await asyncio.gather(*self._publishing)
+        await asyncio.to_thread(self._publishers.shutdown)
+
+    async def send_small(self, task: NewTask, document: Document) -> None:
+        """Send a task whose document is small, together with others that are sent at the same time."""
+        await self._sends.load((task, document))
+
+    async def send(self, tasks: Sequence[NewTask], documents: Sequence[Document]) -> None:
+        """Announce stored records, and publish the messages of those that may start now."""
+        TASKS_CREATED.inc(len(documents))
+        await self._send(tasks, documents, are_small=False)
+
+    async def _send_group(self, stored: Sequence[_Stored]) -> Sequence[Exception | None]:
+        TASKS_CREATED.inc(len(stored))
+        try:
+            await self._send([task for task, _ in stored], [document for _, document in stored], are_small=True)
+        except Exception:
+            if len(stored) == 1:
+                raise
+            # Each caller receives the error of its own task only. To send a task twice does no harm.
+            sends = (self._send([task], [document], are_small=True) for task, document in stored)
+            outcomes = await asyncio.gather(*sends, return_exceptions=True)
+            return [outcome if isinstance(outcome, Exception) else None for outcome in outcomes]
+        return [None] * len(stored)
+
+    async def _send(self, tasks: Sequence[NewTask], documents: Sequence[Document], *, are_small: bool) -> None:
+        waiting = {record.id: record for record in map(TaskRecord, documents) if record.status is Status.QUEUED}
+        now = [_sent_now(task, waiting[task.id]) for task in tasks if task.id in waiting]
+        await asyncio.gather(self._changes.announce(documents, are_small=are_small), self.publish(now))
+
+    async def publish(self, tasks: Sequence[NewTask]) -> None:
+        """Publish the messages of tasks that are already stored, from a thread, for Celery's publishing blocks.
+
+        The call succeeds even if the broker is away.
+        """
+        if not tasks:
+            return
+        publishing = asyncio.ensure_future(self._publish_and_note(await self._by_destination(tasks)))
+        self._publishing.add(publishing)
+        publishing.add_done_callback(self._publishing.discard)
+        with contextlib.suppress(TimeoutError):  # the thread continues
+            async with asyncio.timeout(_PUBLISH_SECONDS):
+                await asyncio.shield(publishing)
+
+    async def _publish_and_note(self, by_destination: Mapping[_Destination, Sequence[NewTask]]) -> None:
+        loop = asyncio.get_running_loop()
+        sent = await loop.run_in_executor(self._publishers, self._publish_or_log, by_destination)
+        if not sent or not self._settings.shares_queues:
+            return
+        try:
+            numbers = {task.attempts for task in sent}
+            await self._store.change_many(
+                [due.sent([task.id for task in sent if task.attempts == number], number) for number in numbers],
+                EVERYTHING,
+            )
+        except PyMongoError as error:
+            logger.warning(
+                "%d tasks are sent, and perhaps sent again, for that could not be noted: %s", len(sent), error
+            )
+
+    async def _by_destination(self, tasks: Sequence[NewTask]) -> dict[_Destination, list[NewTask]]:
+        """Group tasks by the broker from which their workers receive messages."""
+        names = {task.name for task in tasks}
+        try:
+            definitions = await self._definitions.of(names)
+        except PyMongoError as error:
+            logger.warning("MongoDB does not answer, the workers' brokers are those of before: %s", error)
+            definitions = self._definitions.known(names)
+        grouped: dict[_Destination, list[NewTask]] = {}
+        for task in tasks:
+            definition = definitions.get(task.name)
+            destination = ((), frozenset[str]()) if definition is None else (definition.transport, definition.brokers)
+            grouped.setdefault(destination, []).append(task)
+        return grouped
+
+    def _publish_or_log(self, by_destination: Mapping[_Destination, Sequence[NewTask]]) -> list[NewTask]:
+        """Publish messages, and return the tasks whose messages the broker has."""
+        sent: list[NewTask] = []
+        for (transport, brokers), tasks in by_destination.items():
+            try:
+                self._dispatcher.publish(tasks, transport)
+            except OperationalError as error:
+                ids = ", ".join(task.id for task in tasks)
+                logger.warning("Task %s is stored, but the broker did not take its message: %s", ids, error)
+            else:
+                sent += tasks
+                self._compare(transport, brokers, tasks[0].name)
+        return sent
+
+    def _compare(self, transport: Transport, brokers: frozenset[str], name: str) -> None:
+        """Log, every half a minute at most, that the workers of a task have another broker than this process."""
+        now = time.monotonic()
+        if not brokers or now < self._compares_from.get(transport, 0.0):
+            return
+        self._compares_from[transport] = now + _COMPARE_SECONDS
+        try:
+            # The brokers are those of the workers' last heartbeats.
+            differs = self._dispatcher.broker_id(transport) not in brokers
+        except OperationalError:
+            return
+        if differs:
+            logger.error(
+                "The workers that run %s receive messages from another Redis, or another database of it, than that of "
+                "CELERY_BROKER_URL: set the address that they have. Until then, tasks start late",
+                name,
+            )
+
+
+def _sent_now(task: NewTask, record: TaskRecord) -> NewTask:
+    # The expiry in the record is by the database's clock.
+    return task if task.expires_at == record.expires_at else replace(task, expires_at=record.expires_at)
