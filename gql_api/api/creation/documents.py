@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from gql_api.api.errors import ApiError
 from gql_api.record import fields
 from gql_api.record.reads import Document
 from gql_api.record.writes import NOW, Write
@@ -14,7 +15,7 @@ _ADD = "$add"
 _SET = "$set"
 
 
-class NotCompleteError(ValueError):
+class NotCompleteError(ApiError):
     """An update with an expression that only MongoDB evaluates."""
 
 

@@ -17,6 +17,7 @@ from gql_api.worker.attempts.claims import cover
 from gql_api.worker.attempts.request import Request
 from gql_api.worker.attempts.time_limits import bounds, is_function_running, pool_limits
 from gql_api.worker.backend.backend import Backend
+from gql_api.worker.sending.configuration import CheckConfiguration
 from gql_api.worker.state import cancellation, tracebacks
 from gql_api.worker.state.attempt import attempt_of
 from gql_api.worker.state.forks import renew_locks
@@ -40,6 +41,9 @@ class Leases(bootsteps.StartStopStep):
 
     Its thread does not stop with the other services, but with the process: tasks run on while a worker shuts down.
     """
+
+    # What cannot work does not become a worker.
+    requires = (CheckConfiguration,)
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)

@@ -10,6 +10,7 @@ from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 
 from gql_api.adopt import adopt
+from gql_api.worker.state.process import is_worker
 
 _REDIS = "redis://broker:6390/1"
 _REFUSED = [
@@ -218,8 +219,9 @@ def test_a_compression_that_is_not_installed_is_refused() -> None:
 
 @pytest.mark.parametrize(("option", "value"), [("serializer", "yaml"), ("compression", "brotli")])
 def test_a_worker_with_a_task_that_cannot_be_encoded_does_not_start(option: str, value: str) -> None:
-    """The task is named."""
+    """The task is named, and this process is not a worker."""
     app = adopt(_app(broker=_REDIS))
     app.task(name="shop.price", shared=False, **{option: value})(_nothing)
     with pytest.raises(ImproperlyConfigured, match=rf'^task shop.price: .*{option}="{value}"'):
         app.WorkController(pool="solo")
+    assert not is_worker()
