@@ -39,8 +39,10 @@ def _opened(api: Api, *subscriptions: str) -> Iterator[Connection]:
         for number, query in enumerate(subscriptions):
             socket.send(json.dumps({"type": "subscribe", "id": str(number), "payload": {"query": query}}))
         socket.send('{"type": "ping"}')
-        received = [json.loads(socket.recv(timeout=30))["type"] for _ in range(2)]
-        assert received == ["connection_ack", "pong"]
+        assert json.loads(socket.recv(timeout=30))["type"] == "connection_ack"
+        # The state in which a task is at the beginning may come before the pong.
+        while json.loads(socket.recv(timeout=30))["type"] != "pong":
+            pass
         yield socket
 
 
@@ -85,10 +87,12 @@ def test_later_steps_of_a_chain_are_watched_before_they_are_sent(
     with _opened(api, _TASK % second, _TASK % last, _TASK % last, _LOG % last) as socket:
         redis.lpush(key, 1)
         # Until it has its key, the second step cannot end, so that no final state replaces this one.
-        created = json.loads(socket.recv(timeout=30))
+        created: dict[str, Any] = {"id": ""}
+        while created["id"] != "0":
+            created = json.loads(socket.recv(timeout=30))
         redis.lpush(f"{key}-second", 1)
         *watches, log = _results(socket, 4)
-    assert (created["id"], created["payload"]["data"]["taskUpdated"]["isFinal"]) == ("0", False)
+    assert created["payload"]["data"]["taskUpdated"]["isFinal"] is False
     for states in watches:
         assert states[-1] == {"status": "SUCCESS", "isFinal": True}
         assert not any(state["isFinal"] for state in states[:-1])

@@ -6,9 +6,12 @@ import json
 from collections import Counter
 from typing import Any
 
+import pytest
 from front import Front
 from walk import FILTERS, LISTED, OF_NO_TASK, ORDERS, PAGES, READS, on_id, with_fragments
 from world import UNKNOWN, World
+
+from gql_api.api.store.pages import choice
 
 VIEWERS = ("alice", "bob", "carol", "red", "head")
 
@@ -42,8 +45,10 @@ def _task_of(task: dict[str, Any], ids: set[str]) -> dict[str, Any]:
     return {**task, **relations, "children": _page_of(task["children"], ids)}
 
 
-async def test_a_foreign_id_looks_like_an_unknown_one(world: World) -> None:
+async def test_a_foreign_id_looks_like_an_unknown_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each read by id has the same answer for both, byte for byte, and sends MongoDB the same commands."""
+    # What the choice of an index has found out about the viewer's own tasks is not found out again in between.
+    monkeypatch.setattr(choice, "_SECONDS", 600.0)
     for name in VIEWERS:
         front = world.acting_as(name)
         hidden = {each["_id"] for each in world.documents(name, visible=False) if each["metadata"]["n"] in (0, 4)}
@@ -52,7 +57,7 @@ async def test_a_foreign_id_looks_like_an_unknown_one(world: World) -> None:
         assert hidden - named
         for read, document in READS.items():
             answers = {}
-            for task_id in (UNKNOWN, *(hidden - named if "parentId" in document else hidden)):
+            for task_id in (UNKNOWN, UNKNOWN, *(hidden - named if "parentId" in document else hidden)):
                 world.commands.sent.clear()
                 result = await front.ask(on_id("query", document), id=task_id)
                 assert result.errors is None, read
