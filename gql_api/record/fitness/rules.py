@@ -16,9 +16,8 @@ from bson import DBRef, Int64
 
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
+from gql_api.record.fitness.generated import Rule, object_check
 from gql_api.record.model import MAX_INT
-
-Rule = Mapping[str, Any]
 
 _NULL = type(None)
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
@@ -155,6 +154,8 @@ class Fitness:
 
     def first_misfit(self, document: Mapping[str, Any]) -> Misfit | None:
         """Return a field that breaks its rule; None for a document that fits."""
+        if self._accepts(document):
+            return None
         if not self._required <= document.keys():
             name = next(name for name in self.rules if name in self._required and name not in document)
             return Misfit(name, _problem(None, self.rules[name]))
@@ -184,12 +185,17 @@ class Fitness:
         return None
 
     @cached_property
+    def _accepts(self) -> Callable[[Any], bool]:
+        """Returns whether a document fits, in a third of the time; false for those that it cannot judge."""
+        return object_check(self.rules, self._required, _check)
+
+    @cached_property
     def _required(self) -> frozenset[str]:
         return frozenset(self.rules) & _MUST_EXIST
 
     @cached_property
     def _checks(self) -> dict[str, Callable[[Any], bool]]:
-        return {name: _check(rule, may_be_absent=name not in _MUST_EXIST) for name, rule in self.rules.items()}
+        return {name: _check(rule, name not in _MUST_EXIST) for name, rule in self.rules.items()}
 
 
 @lru_cache(1000)
@@ -223,7 +229,7 @@ def not_fitting(filter_: Mapping[str, Any], fitness: Fitness = LIFECYCLE) -> dic
     return {"$and": [dict(filter_), {"$nor": [{"$jsonSchema": fitness.schema}]}]}
 
 
-def _check(rule: Rule, *, may_be_absent: bool) -> Callable[[Any], bool]:
+def _check(rule: Rule, may_be_absent: bool = False) -> Callable[[Any], bool]:
     if "enum" in rule:
         allowed = frozenset(rule["enum"])
         return lambda value: type(value) is str and value in allowed
@@ -232,7 +238,7 @@ def _check(rule: Rule, *, may_be_absent: bool) -> Callable[[Any], bool]:
     if "minimum" in rule:
         return _number_check(types, rule["minimum"], rule["maximum"])
     if "items" in rule:
-        accepts = _check(rule["items"], may_be_absent=False)
+        accepts = _check(rule["items"])
         return lambda value: type(value) in types and all(map(accepts, value or ()))
     if "properties" in rule:
         return _object_check(types, rule["properties"], rule.get("required", ()))
@@ -249,7 +255,7 @@ def _number_check(types: frozenset[type], minimum: int, maximum: int) -> Callabl
 def _object_check(
     types: frozenset[type], properties: Mapping[str, Rule], required: Sequence[str]
 ) -> Callable[[Any], bool]:
-    checks = [(name, _check(rule, may_be_absent=name not in required)) for name, rule in properties.items()]
+    checks = [(name, _check(rule, name not in required)) for name, rule in properties.items()]
 
     def accepts(value: Any) -> bool:
         if value is None:
