@@ -91,7 +91,8 @@ def test_django(databases: Databases, tmp_path: Path) -> None:
                 assert priced(web, number)["total"] == total
             assert report(web)[1] == 30
         _, cancel = operations_of("With a pause")
-        assert api.data(cancel)["cancelTasks"]["changed"] == 1
+        # The one that waited, and the delayed one if it became due just before the adopted worker stopped.
+        assert api.data(cancel)["cancelTasks"]["changed"] in {1, 2}
 
         project.adopt()
         with project.serving() as web, project.working():
