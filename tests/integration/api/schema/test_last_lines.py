@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from log_lines import log_of
@@ -123,3 +124,36 @@ async def test_the_lines_of_a_deleted_task_are_not_copied(
     monkeypatch.undo()
     assert connections.database()[fields.TASK_LOGS].count_documents({}) == 0
     assert await store.log_lines.after(task_id, 0, LogLevel.DEBUG, 10, EVERYTHING) == []
+
+
+class _Behind:
+    """The records as a majority has them, which gets the end of the task with the next barrier."""
+
+    def __init__(self, store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._records = store.log_lines._records  # noqa: SLF001 - no server is slow enough
+        self._barrier = store.committed.barrier
+        self.barriers = 0
+        monkeypatch.setattr(store.log_lines, "_records", self)
+        monkeypatch.setattr(store.committed, "barrier", self.barrier)
+
+    async def barrier(self) -> None:
+        """Pass a barrier."""
+        await self._barrier()
+        self.barriers += 1
+
+    async def find_one(self, *args: Any, **kwargs: Any) -> Any:
+        """Find no record before the barrier."""
+        return await self._records.find_one(*args, **kwargs) if self.barriers else None
+
+
+async def test_an_end_that_the_primary_shows_has_its_lines(
+    store: TaskStore, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sees a final state finds the last lines too, though no majority had them a moment before."""
+    task_id, unended = _start(connections), _start(connections)
+    _end(connections, task_id, _entries("x", "y"))
+    majority = _Behind(store, monkeypatch)
+    assert await store.log_lines.after(unended, 0, LogLevel.DEBUG, 10, EVERYTHING) == []
+    assert majority.barriers == 0
+    lines = await store.log_lines.after(task_id, 0, LogLevel.DEBUG, 10, EVERYTHING)
+    assert ([line.message for line in lines], majority.barriers) == (["x", "y"], 1)
