@@ -32,7 +32,7 @@ _REQUIRED = ["iss", "aud", "sub", "iat", "exp", "jti", "grant"]
 
 
 class InvalidAccessTokenError(ValueError):
-    """A token that is no access token of this deployment, or that has expired."""
+    """The token was not signed by this deployment, or has expired."""
 
 
 class OversizedTokenError(ValueError):

@@ -38,7 +38,7 @@ class ApiToken:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Return the token that a text is, or None if it is none."""
+        """Read a token; return None for a text of another form."""
         match = _FORM.fullmatch(text)
         if match is None or _checksum(text[:-_CHECKSUM_LENGTH]) != match["checksum"]:
             return None
@@ -50,7 +50,7 @@ class ApiToken:
         return hashlib.sha256(self.text.encode()).digest()
 
     def has_hash(self, stored: bytes) -> bool:
-        """Return whether a stored hash is that of the token. The time that it takes tells nothing about the hash."""
+        """Compare a stored hash with that of the token, in a time that does not depend on the hashes."""
         return hmac.compare_digest(self.hash, stored)
 
 

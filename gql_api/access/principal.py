@@ -93,7 +93,7 @@ class Principal:
 
     @cached_property
     def key_space(self) -> str | None:
-        """The space of its idempotency keys, so that a key tells nothing about tasks that it may not see.
+        """The space of the principal's idempotency keys: a key reveals nothing about tasks that are not visible.
 
         None without authentication. An administrator has a space of its own too: the keys of owners are theirs.
         """

@@ -57,7 +57,7 @@ class CompactQueue(Generic[Item]):
         self._waiting: asyncio.Future[None] | None = None
 
     def empty(self) -> bool:
-        """Return whether there are no items."""
+        """Return True while the queue has no items."""
         return self._items is None
 
     def put_nowait(self, item: Item) -> None:

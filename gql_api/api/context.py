@@ -138,7 +138,7 @@ Info: TypeAlias = StrawberryInfo[Context, None]
 
 
 class NoPrincipalError(ApiError):
-    """A request that nothing has authenticated. There is no default: it would let everybody in."""
+    """The request has no principal. A default principal would let everybody in."""
 
 
 def context_of(request: Request | WebSocket, response: Response | WebSocket | None = None) -> Context:

@@ -30,7 +30,7 @@ class Keys(Protocol):
     """The keys that verify the tokens of one issuer."""
 
     async def find(self, key_id: str | None, algorithm: str) -> PyJWK | bytes | None:
-        """Return the key with an id for an algorithm; None if there is none.
+        """Return the key with this id that fits the algorithm; None if the issuer has no such key.
 
         Raises:
             AuthenticationUnavailableError: the keys are not known.
@@ -108,7 +108,7 @@ class JwksKeys:
                 await cancelled([self._fetch])
 
     async def find(self, key_id: str | None, algorithm: str) -> PyJWK | None:
-        """Return the key with an id for an algorithm; None if there is none.
+        """Return the key with this id that fits the algorithm; None if the issuer has no such key.
 
         Raises:
             AuthenticationUnavailableError: the issuer has not answered for too long.

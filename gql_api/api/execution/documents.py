@@ -66,7 +66,7 @@ class Document:
         return [None if node.name is None else node.name.value for node in self._operation_nodes]
 
     def operation(self, name: str | None) -> OperationDefinitionNode | None:
-        """Return the operation that a request runs; None if there is no such operation."""
+        """Return the operation with a name, or the only operation; None if the document has no such operation."""
         return self._by_name.get(name)
 
     def cost(self, name: str | None, variables: Variables | None) -> int:
@@ -80,7 +80,7 @@ class Document:
         return amount if isinstance(amount, int) else amount(variables or {})
 
     def needs(self, name: str | None) -> Needs:
-        """Return the scopes that one operation of a valid document needs; those of all if there is none of the name."""
+        """Return the scopes that an operation of a valid document needs; for an unknown name those of all."""
         needs = self._needs.get(name)
         if needs is not None:
             return needs
@@ -232,7 +232,7 @@ class DocumentReader:
         return only if isinstance(only, FieldNode) else None
 
     def operation(self, query: str, name: str | None) -> OperationDefinitionNode | None:
-        """Return the operation that a request runs; None if there is no such operation."""
+        """Return the operation with a name, or the only operation; None if the document has no such operation."""
         node = self._parse(query)
         return get_operation_ast(node, name) if isinstance(node, DocumentNode) else None
 

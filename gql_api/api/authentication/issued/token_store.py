@@ -57,7 +57,7 @@ class TokenStore:
 
     @limited
     async def revoke(self, id_: str, tenant: str | None, by: str | None) -> StoredToken | None:
-        """Revoke a token of a tenant, or of any, and return it as stored; None if there is no such token."""
+        """Revoke a token, of one tenant or of any tenant, and return the stored token; None for an unknown id."""
         filter_, update = api_tokens.revoke(id_, tenant, by)
         await self._tokens.update_one(filter_, update)
         document = await self._tokens.find_one(filter_)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import uuid
 from typing import Any
 
 import pytest
+from creating import create, input_of, new_task
 from front import Front
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
@@ -21,37 +21,18 @@ from redis.asyncio import Redis
 from support import wait_until_async
 
 from gql_api import events
-from gql_api.access.principal import ALL_SCOPES, ANONYMOUS, Principal
+from gql_api.access.principal import ANONYMOUS
 from gql_api.api.commands import sending
-from gql_api.api.commands.task_input import TaskInput
 from gql_api.api.creation.groups import CreationGroups
 from gql_api.api.store.tasks import TaskStore
 from gql_api.dispatch import Dispatcher
 from gql_api.outage import is_outage
 from gql_api.record import fields
-from gql_api.record.model import NewTask
 from gql_api.record.reads import Document
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("announced")
-
-_ALICE = Principal("alice", ALL_SCOPES)
-
-
-async def _create(front: Front, *inputs: TaskInput, principals: tuple[Principal, ...] = (ANONYMOUS,)) -> list[Any]:
-    """Create tasks at the same time, by turns as these principals, and return each one's outcome or error."""
-    creator = front.services.creator
-    calls = [creator.create(each, principals[n % len(principals)]) for n, each in enumerate(inputs)]
-    return [*await asyncio.gather(*calls, return_exceptions=True)]
-
-
-def _input(number: int = 1, **values: Any) -> TaskInput:
-    return TaskInput("add", [number], {"y.z": "s"}, **values)
-
-
-def _new(**values: Any) -> NewTask:
-    return NewTask(id=str(uuid.uuid4()), name="add", **values)
 
 
 async def test_all_of_a_group_fail_where_mongodb_did_not_confirm_it(
@@ -67,7 +48,7 @@ async def test_all_of_a_group_fail_where_mongodb_did_not_confirm_it(
             raise error
 
         monkeypatch.setattr(AsyncCollection, "insert_many", insert_many)
-        return await asyncio.gather(*(groups.create(_new()) for _ in range(3)), return_exceptions=True)
+        return await asyncio.gather(*(groups.create(new_task()) for _ in range(3)), return_exceptions=True)
 
     outcomes = await fail(BulkWriteError({"writeErrors": [duplicate], "writeConcernErrors": [unconfirmed]}))
     assert [type(outcome) is DuplicateKeyError for outcome in outcomes] == [False, True, False]
@@ -82,7 +63,7 @@ async def test_an_outage_fails_those_that_wait_too(settings: Settings) -> None:
     store = TaskStore(away)
     groups = CreationGroups(store, away)
     async with asyncio.timeout(8):
-        outcomes = await asyncio.gather(*(groups.create(_new()) for _ in range(4000)), return_exceptions=True)
+        outcomes = await asyncio.gather(*(groups.create(new_task()) for _ in range(4000)), return_exceptions=True)
     assert all(isinstance(outcome, PyMongoError) and is_outage(outcome) for outcome in outcomes)
     assert isinstance(outcomes[-1], WaitQueueTimeoutError)
     await store.close()
@@ -106,14 +87,14 @@ async def test_a_lost_answer_announces_nothing(
         return result
 
     monkeypatch.setattr(AsyncCollection, "insert_many", inserted)
-    inputs = [_input(n, idempotency_key=str(n)) for n in range(3)]
-    outcomes = await _create(front, *inputs)
+    inputs = [input_of(n, idempotency_key=str(n)) for n in range(3)]
+    outcomes = await create(front, *inputs)
     assert [is_outage(outcome) for outcome in outcomes] == [True] * 3
     ids = {each[fields.IDEMPOTENCY_KEY]: each[fields.ID] for each in tasks.find()}
     assert ids.keys() == {"0", "1", "2"}
     assert await redis.llen(announced.queue) == 0
     answered.set()
-    outcomes = await _create(front, *inputs)
+    outcomes = await create(front, *inputs)
     assert [(each.created, each.record.id) for each in outcomes] == [(False, ids[str(n)]) for n in range(3)]
 
 
@@ -130,7 +111,7 @@ async def test_a_task_that_cannot_be_sent_fails_alone(
         return encode(document)
 
     monkeypatch.setattr(events, "encode", encoded)
-    outcomes = await _create(front, *map(_input, range(4)))
+    outcomes = await create(front, *map(input_of, range(4)))
     assert [str(each) if isinstance(each, ValueError) else each.created for each in outcomes] == [
         True,
         "cannot be sent",
@@ -147,11 +128,11 @@ async def test_callers_that_leave_a_group_lose_no_message(
 ) -> None:
     """A call that is cancelled while its group is stored or sent leaves a task that is announced and published."""
     await redis.delete(announced.queue)
-    await front.services.creator.create(_input(), ANONYMOUS)
+    await front.services.creator.create(input_of(), ANONYMOUS)
 
     async def leave(number: int) -> None:
         async with asyncio.timeout(number / 8000):
-            await front.services.creator.create(_input(number), ANONYMOUS)
+            await front.services.creator.create(input_of(number), ANONYMOUS)
 
     await asyncio.gather(*map(leave, range(1, 80)), return_exceptions=True)
 
@@ -170,7 +151,7 @@ async def test_no_create_waits_for_the_messages_of_others(front: Front, monkeypa
     try:
         async with asyncio.timeout(10):
             for _ in range(12):
-                outcomes = await _create(front, _input(), _input())
+                outcomes = await create(front, input_of(), input_of())
                 assert all(outcome.created for outcome in outcomes)
     finally:
         silence.set()

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from typing import Any
 
 import pytest
+from creating import ALICE, create, input_of, new_task
 from front import Commands, Front
 from pymongo import MongoClient
 from pymongo.collection import Collection
@@ -21,29 +20,11 @@ from gql_api.api.errors import MutationRefusedError, TaskErrorCode
 from gql_api.api.store.tasks import TaskStore
 from gql_api.outage import is_outage
 from gql_api.record import fields
-from gql_api.record.model import NewTask
 from gql_api.record.reads import Document
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("announced")
-
-_ALICE = Principal("alice", ALL_SCOPES)
-
-
-async def _create(front: Front, *inputs: TaskInput, principals: tuple[Principal, ...] = (ANONYMOUS,)) -> list[Any]:
-    """Create tasks at the same time, by turns as these principals, and return each one's outcome or error."""
-    creator = front.services.creator
-    calls = [creator.create(each, principals[n % len(principals)]) for n, each in enumerate(inputs)]
-    return [*await asyncio.gather(*calls, return_exceptions=True)]
-
-
-def _input(number: int = 1, **values: Any) -> TaskInput:
-    return TaskInput("add", [number], {"y.z": "s"}, **values)
-
-
-def _new(**values: Any) -> NewTask:
-    return NewTask(id=str(uuid.uuid4()), name="add", **values)
 
 
 async def test_creates_that_arrive_together_share_an_insert(
@@ -56,13 +37,13 @@ async def test_creates_that_arrive_together_share_an_insert(
 ) -> None:
     """Each of them has its own record, message and event; the records are durable."""
     await redis.delete(announced.queue)
-    assert isinstance(await front.services.creator.create(_input(), ANONYMOUS), Creation)
+    assert isinstance(await front.services.creator.create(input_of(), ANONYMOUS), Creation)
     assert (commands.counts()["findAndModify"], commands.counts()["insert"]) == (1, 0)
     commands.sent.clear()
     async with Redis.from_url(settings.redis_url) as client, client.pubsub() as pubsub:
         await pubsub.psubscribe(front.services.store.channels.all_tasks)
         assert await pubsub.get_message(timeout=5) is not None
-        outcomes = await _create(front, *map(_input, range(20)), principals=(ANONYMOUS, _ALICE))
+        outcomes = await create(front, *map(input_of, range(20)), principals=(ANONYMOUS, ALICE))
         received = [await pubsub.get_message(timeout=5) for _ in outcomes]
     assert commands.counts() == {"insert": 1}
     assert commands.sent[0]["writeConcern"] == {"w": "majority", "j": True}
@@ -82,14 +63,14 @@ async def test_creates_that_arrive_together_share_an_insert(
 
 async def test_each_create_of_a_group_has_its_own_outcome(front: Front, tasks: Collection[Document]) -> None:
     """A key that is taken, by an earlier task or by one of the same group, is the matter of its own call only."""
-    (earlier,) = await _create(front, _input(1, idempotency_key="a"))
-    same, other, first, second, free, bad = await _create(
+    (earlier,) = await create(front, input_of(1, idempotency_key="a"))
+    same, other, first, second, free, bad = await create(
         front,
-        _input(1, idempotency_key="a"),
-        _input(2, idempotency_key="a"),
-        _input(3, idempotency_key="b"),
-        _input(3, idempotency_key="b"),
-        _input(4, idempotency_key="c"),
+        input_of(1, idempotency_key="a"),
+        input_of(2, idempotency_key="a"),
+        input_of(3, idempotency_key="b"),
+        input_of(3, idempotency_key="b"),
+        input_of(4, idempotency_key="c"),
         TaskInput("add", ["1"]),
     )
     assert (same.created, same.record.id) == (False, earlier.record.id)
@@ -108,7 +89,7 @@ async def test_a_record_that_cannot_be_stored_fails_alone(store: TaskStore, sett
         validator = {fields.QUEUE: {"$ne": "refused"}}
         client[settings.mongodb_database].create_collection(fields.TASKS, validator=validator)
     groups = CreationGroups(store, settings)
-    made = [_new(), _new(idempotency_key="\ud800"), _new(queue="refused"), _new()]
+    made = [new_task(), new_task(idempotency_key="\ud800"), new_task(queue="refused"), new_task()]
     outcomes = await asyncio.gather(*map(groups.create, made), return_exceptions=True)
     assert [isinstance(outcome, Exception) for outcome in outcomes] == [False, True, True, False]
     assert isinstance(outcomes[2], WriteError)
@@ -121,9 +102,9 @@ async def test_no_group_is_made_where_its_times_might_be_too_old(
 ) -> None:
     """Live lists find a record by its time: an insert that may take longer than they allow for is not made."""
     groups = CreationGroups(store, settings.model_copy(update={"store_timeout_seconds": 5.1}))
-    await asyncio.gather(*(groups.create(_new()) for _ in range(3)))
+    await asyncio.gather(*(groups.create(new_task()) for _ in range(3)))
     later = CreationGroups(store, settings)
-    await asyncio.gather(*(later.create(_new(delay=60.0)) for _ in range(3)))
+    await asyncio.gather(*(later.create(new_task(delay=60.0)) for _ in range(3)))
     assert commands.counts() == {"findAndModify": 6}
 
 
@@ -131,6 +112,6 @@ async def test_a_large_task_joins_no_group(commands: Commands, front: Front) -> 
     """No task waits for a large one, whose metadata may be that of its token."""
     large = Principal("alice", ALL_SCOPES, restrictions=Restrictions(metadata={"a": "x" * 3000}))
     commands.sent.clear()
-    await _create(front, *map(_input, range(3)), principals=(large,))
-    await _create(front, *(TaskInput("add", [1], {"y.z": "x" * 3000}) for _ in range(3)))
+    await create(front, *map(input_of, range(3)), principals=(large,))
+    await create(front, *(TaskInput("add", [1], {"y.z": "x" * 3000}) for _ in range(3)))
     assert commands.counts() == {"findAndModify": 6}
