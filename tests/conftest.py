@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 
 import pytest
-from databases import Databases
+from databases import Databases, data_folder
 from pymongo import MongoClient
 from support import process, wait_until
 
 from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening
 from gql_api.settings import Settings
+
+# In milliseconds. Dropping a database waits for the journal, which is otherwise written ten times a second.
+_COMMIT_INTERVAL = "--journalCommitInterval=5"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,12 +32,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     """Start both servers, once a test process."""
     folder = tmp_path_factory.mktemp("databases")
-    mongodb = MongodbServer(folder / "mongodb", free_port())
-    redis = RedisServer(folder / "redis", free_port())
-    with (
-        process(mongodb.command(folder / "mongod.log"), folder / "mongodb.log"),
-        process(redis.command(), folder / "redis.log"),
-    ):
+    with contextlib.ExitStack() as stack:
+        data = stack.enter_context(data_folder(folder))
+        mongodb = MongodbServer(data / "mongodb", free_port())
+        redis = RedisServer(data / "redis", free_port())
+        command = [*mongodb.command(folder / "mongod.log"), _COMMIT_INTERVAL]
+        stack.enter_context(process(command, folder / "mongodb.log"))
+        stack.enter_context(process(redis.command(), folder / "redis.log"))
         wait_until(lambda: is_listening(mongodb.port) and is_listening(redis.port))
         mongodb.initiate()
         yield Databases(mongodb, redis)
