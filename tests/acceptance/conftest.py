@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 from databases import Databases
+from programs import Run
+from programs import programs as run_programs
 from redis import Redis
 from support import HELPERS, ROOT, Api, process, wait_until
 
@@ -58,6 +60,20 @@ def _announced(api: Api) -> bool:
     except httpx.TransportError:
         return False
     return bool(definitions) and all(definition["workers"] for definition in definitions)
+
+
+@pytest.fixture(scope="session")
+def programs(environment: dict[str, str]) -> Iterator[Run]:
+    """A process that has imported what plain Celery programs import."""
+    with run_programs({**environment, "PYTHONPATH": f"{HELPERS}:{ROOT}"}) as run:
+        yield run
+
+
+@pytest.fixture
+def run(api: Api, programs: Run) -> Run:
+    """Return a function that runs a program beside the worker and returns its report."""
+    assert api
+    return programs
 
 
 @pytest.fixture

@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import uuid
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
+from programs import Run
 from redis import Redis
-from support import HELPERS, ROOT, Api, wait_until
-
-Run = Callable[[str], Any]
-
-_HEAD = """
-import json
-from celery import chain, chord, group
-from celery.exceptions import ChordError
-from jobs.celery import app
-app.loader.import_default_modules()
-from task_modules import *
-def report(value): print(json.dumps(value))
-"""
-
-
-@pytest.fixture
-def run(api: Api, environment: dict[str, str]) -> Run:
-    """Return a function that runs a program beside the worker and returns its report."""
-    assert api
-
-    def run(program: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-c", _HEAD + program],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env={**environment, "PYTHONPATH": f"{HELPERS}:{ROOT}"},
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
+from support import Api, wait_until
 
 
 @pytest.mark.parametrize(
@@ -67,7 +32,7 @@ def run(api: Api, environment: dict[str, str]) -> Run:
 )
 def test_a_canvas_gives_its_result(run: Run, canvas: str, result: Any) -> None:
     """Chords of tasks, chains, groups, chords and of tasks that change the chord end with the right values."""
-    assert run(f"report(({canvas}).apply_async().get(timeout=30))") == result
+    assert run(f"report(({canvas}).apply_async().get(timeout=30, interval=0.02))") == result
 
 
 def test_a_body_whose_members_fail_is_a_task_that_failed(api: Api, run: Run) -> None:
@@ -77,7 +42,7 @@ def test_a_body_whose_members_fail_is_a_task_that_failed(api: Api, run: Run) -> 
 body = total.s().on_error(large.si(3).set(task_id={errback_id!r}))
 result = chord([add.s(1), fail.s("broken")], body).apply_async()
 try:
-    result.get(timeout=30)
+    result.get(timeout=30, interval=0.02)
 except (ChordError, ValueError):
     # The member's own error is raised as soon as it is known, which may be before the body has failed.
     app.backend.wait_for(result.id, timeout=30, interval=0.02)

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
+from programs import Run
 from pymongo import MongoClient
 from redis import Redis
-from support import HELPERS, ROOT, Api, wait_until
+from support import Api, wait_until
 
 from gql_api.record import canvas, fields
 from gql_api.record.reads import Document
 
-_HEAD = """
-import json
-from celery import chain, chord, group
-from jobs.celery import app
-app.loader.import_default_modules()
-from task_modules import *
-def report(value): print(json.dumps(value))
-"""
 _CHAIN = """
 first = wait_for_key.si({key!r})
 second = add.si(1).set(headers={{"metadata": {{"tag": {key!r}}}}})
@@ -66,22 +55,6 @@ _BEGUN_BY = [
     "chain(chord([{0}, add.si(1)], chain(echo.s(), echo.s())), group(echo.s(), chain(echo.s(), echo.s())))",
 ]
 _FIRSTS = ["fail.si('broken')", "add.si(1).set(expires=-1)", "tells_failure_by_hand.si()", "skips.si()"]
-
-Run = Callable[[str], Any]
-
-
-@pytest.fixture
-def run(api: Api, environment: dict[str, str]) -> Run:
-    """Return a function that runs a program beside the worker and returns its report."""
-    assert api
-
-    def run(program: str) -> Any:
-        command, env = [sys.executable, "-c", _HEAD + program], {**environment, "PYTHONPATH": f"{HELPERS}:{ROOT}"}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
 
 
 @pytest.fixture

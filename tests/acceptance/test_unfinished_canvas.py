@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from programs import Run
 from redis import Redis
-from support import HELPERS, ROOT, Api, wait_until
+from support import Api, wait_until
 
-_HEAD = """
-import json
-from celery import chain, chord, group
-from celery.exceptions import TaskRevokedError
-from jobs.celery import app
-app.loader.import_default_modules()
-from task_modules import *
-def report(value): print(json.dumps(value))
-def ids(result): return [] if result is None else [*ids(result.parent), result.id]
-"""
 _CANCEL = "mutation ($id: ID!) { cancelTask(id: $id, reason: %s) { task { status } userErrors { code } } }"
 _DELETE = "mutation ($id: ID!) { deleteTask(id: $id) { deletedTaskId userErrors { code message } } }"
 _DELETE_ALL = """mutation ($filter: TaskFilter!) {
   deleteTasks(filter: $filter, dryRun: false) { matched changed userErrors { code } } }"""
 _REASON = "no longer needed"
-
-Run = Callable[[str], Any]
-
-
-@pytest.fixture
-def run(api: Api, environment: dict[str, str]) -> Run:
-    """Return a function that runs a program beside the worker and returns its report."""
-    assert api
-
-    def run(program: str) -> Any:
-        command, env = [sys.executable, "-c", _HEAD + program], {**environment, "PYTHONPATH": f"{HELPERS}:{ROOT}"}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
 
 
 def _cancel(api: Api, task_id: str) -> None:
@@ -81,7 +53,7 @@ def test_the_rest_of_a_chain_ends_with_its_first_step(api: Api, run: Run, redis:
         assert _end(api, task_id) == ("REVOKED", "TaskRevokedError", reason)
     wait = f"""
 try:
-    app.AsyncResult({later[-1]!r}).get(timeout=30)
+    app.AsyncResult({later[-1]!r}).get(timeout=30, interval=0.02)
 except TaskRevokedError as error:
     report(str(error))
 """

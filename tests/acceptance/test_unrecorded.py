@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
+from programs import Run
 from pymongo import MongoClient
 from pymongo.database import Database
 from redis import Redis
-from support import CREATE, HELPERS, ROOT, Api, wait_until
+from support import CREATE, ROOT, Api, wait_until
 
 from gql_api.record import fields
 from gql_api.record.reads import Document
 
-_HEAD = """
-import json, time
-from celery import Celery, chain, chord, group
-from jobs.celery import app
-app.loader.import_default_modules()
-from task_modules import *
-def report(value): print(json.dumps(value))
-def ids(result): return [] if result is None else [*ids(result.parent), result.id]
-"""
-
 # A program that knows none of the functions.
 _STRANGER = """
-import json, os
+import os
 from celery import Celery
 from gql_api.adopt import adopt
 app = adopt(Celery("stranger", broker=os.environ["CELERY_BROKER_URL"]))
 """
-
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def run(api: Api, environment: dict[str, str]) -> Run:
-    """Return a function that runs a program beside the worker and returns its report."""
-    assert api
-
-    def run(program: str, head: str = _HEAD) -> Any:
-        command, env = [sys.executable, "-c", head + program], {**environment, "PYTHONPATH": f"{HELPERS}:{ROOT}"}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
 
 
 @pytest.fixture
@@ -99,7 +72,7 @@ def test_a_task_without_a_record_runs_with_its_retries(
     task_id, error, state = run(f"""
 result = unseen.delay(1, {key!r}, "retry")
 try:
-    result.get(timeout=30)
+    result.get(timeout=30, interval=0.02)
 except NotImplementedError as error:
     report([result.id, str(error), app.AsyncResult(result.id).state])
 """)
@@ -121,7 +94,12 @@ def test_the_steps_around_it_are_recorded(
     wait_until(lambda: api.task(last))
     assert api.finished(last)["result"] == 4
     assert _parent_and_root(database, last) == (None, last)
-    assert run("report(chain(group(add.s(1), add.s(2)), total.s(), unseen.s(), add.s(1))().get(timeout=30))") == 7
+    assert (
+        run(
+            "report(chain(group(add.s(1), add.s(2)), total.s(), unseen.s(), add.s(1))().get(timeout=30, interval=0.02))"
+        )
+        == 7
+    )
     assert unseen() == 0
 
 
@@ -218,7 +196,7 @@ def test_the_api_does_not_create_it(api: Api) -> None:
 
 
 def test_a_message_of_another_sender_runs_once(
-    api: Api, run: Run, redis: Redis, key: str, unseen: Callable[[], int]
+    api: Api, environment: dict[str, str], run: Run, redis: Redis, key: str, unseen: Callable[[], int]
 ) -> None:
     """Stock Celery's has no record; an adopted sender that does not know the function makes one, which ends."""
     run(f"""
@@ -229,8 +207,9 @@ report(None)
 """)
     assert len(_runs(redis, key, 3)) == 3
     assert unseen() == 0
-    program = f'print(json.dumps(app.send_task("task_modules.unseen", (1, {key!r}, "retry"), queue="celery").id))'
-    task_id = run(program, head=_STRANGER)
-    task = api.finished(task_id)
+    program = f'print(app.send_task("task_modules.unseen", (1, {key!r}, "retry"), queue="celery").id)'
+    command, env = [sys.executable, "-c", _STRANGER + program], {**environment, "PYTHONPATH": str(ROOT)}
+    sent = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=env)
+    task = api.finished(sent.stdout.strip())
     assert (task["status"], task["result"], task["attempts"]) == ("SUCCESS", 2, 3)
     assert len(_runs(redis, key, 6)) == 6
