@@ -212,6 +212,14 @@ class Dispatcher:
                 for task in tasks:
                     self._send(app, producer, task, retry=False)
 
+    def ready(self, tasks: Sequence[NewTask]) -> dict[str, list[str]] | None:
+        """Return the messages of tasks by the list of the broker that each is pushed to, in order, without blocking.
+
+        They are for a broker without options. None if Celery or kombu have work to do for one of them.
+        """
+        templates = self._templates.get(()) if self._uses_templates else None
+        return None if templates is None else templates.known_lists(tasks)
+
     @property
     def _uses_templates(self) -> bool:
         """True if no program receives a message before it is sent, and none has an expiry of its own."""

@@ -226,6 +226,11 @@ class Settings(AccessSettings, LimitSettings):
         """True while stock Celery processes send to the queues of the application, and take messages from them."""
         return self.stock_result_backend != "none"
 
+    @property
+    def has_events_in_broker(self) -> bool:
+        """True if the Redis that carries the events is the broker, the same database of it."""
+        return self.redis_url == events_address_of_url(self.celery_broker_url)
+
     def for_broker(self, connection: Connection) -> Self:
         """Return the settings of an application with a broker of its own, which carries its events by default.
 

@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -108,17 +108,14 @@ class Templates:
         Returns:
             None if a message is not one of a template, or the broker is not Redis.
         """
-        lists: dict[str, list[str]] = {}
-        for task in tasks:
-            template = self._template(task, producer, send) if _is_ordinary(task) else None
-            if template is None:
-                return None
-            lists.setdefault(template.key, []).append(template.message(task, str(uuid.uuid4())))
-        return lists
+        return _lists(tasks, lambda task: self._template(task, producer, send))
+
+    def known_lists(self, tasks: Sequence[NewTask]) -> dict[str, list[str]] | None:
+        """Return the same as :meth:`lists`, without Celery and kombu; None if a template is not known."""
+        return _lists(tasks, lambda task: self._templates.get(_kind(task)))
 
     def _template(self, task: NewTask, producer: Any, send: Send) -> _Template | None:
-        headers = {} if task.message is None else task.message.headers
-        kind = (task.name, task.queue, task.priority, task.attempts, task.parent_id is None, repr(headers))
+        kind = _kind(task)
         known: _Template | None = self._templates.get(kind, _UNKNOWN)
         if known is not _UNKNOWN:
             return known
@@ -126,6 +123,21 @@ class Templates:
             self._templates.clear()
         made = self._templates[kind] = _make(task, producer, send)
         return made
+
+
+def _lists(tasks: Sequence[NewTask], template_of: Callable[[NewTask], _Template | None]) -> dict[str, list[str]] | None:
+    lists: dict[str, list[str]] = {}
+    for task in tasks:
+        template = template_of(task) if _is_ordinary(task) else None
+        if template is None:
+            return None
+        lists.setdefault(template.key, []).append(template.message(task, str(uuid.uuid4())))
+    return lists
+
+
+def _kind(task: NewTask) -> tuple[object, ...]:
+    headers = {} if task.message is None else task.message.headers
+    return task.name, task.queue, task.priority, task.attempts, task.parent_id is None, repr(headers)
 
 
 def _is_ordinary(task: NewTask) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from gql_api.registry import formats, schemas
+from gql_api.registry import formats, quick_checks, schemas
 from gql_api.registry.redaction import Redaction
 from gql_api.values import MAX_PROBLEMS, Path, Problem
 
@@ -73,6 +73,10 @@ class TaskDefinition:
         return validator
 
     @cached_property
+    def _accepts(self) -> quick_checks.Accepts | None:
+        return quick_checks.predicate_of(self.input_schema)
+
+    @cached_property
     def redaction(self) -> Redaction | None:
         """The arguments that clients do not see; None if they see all."""
         if not self.redact:
@@ -121,7 +125,10 @@ class TaskDefinition:
             return misplaced[:MAX_PROBLEMS]
         # A ``**kwargs`` takes the name of a positional-only parameter as any other.
         named = {name: value for name, value in kwargs.items() if name not in self.positional[: self.positional_only]}
-        errors = self._validator.iter_errors({**by_position, **named})
+        call = {**by_position, **named}
+        if self._accepts is not None and self._accepts(call):
+            return []
+        errors = self._validator.iter_errors(call)
         found = (
             problem
             for error in errors

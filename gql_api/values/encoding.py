@@ -35,7 +35,7 @@ _FINITE_TYPES = _JSON_TYPES - {float}
 _NO_JSON = object()
 # ``json.dumps`` makes an encoder for each value.
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
+MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 
 
 def dump(value: Any) -> Any:
@@ -120,7 +120,7 @@ def _fits_bson(value: Any, depth: int) -> bool:
 
 def _fits_int64(value: int) -> bool:
     # Not ``in range(...)``: for PyMongo's Int64, a subclass of int, Python would count through the range.
-    return _MIN_INT64 <= value <= _MAX_INT64
+    return MIN_INT64 <= value <= MAX_INT64
 
 
 def is_number(value: Any) -> bool:

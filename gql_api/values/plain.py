@@ -15,14 +15,15 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-_TYPE = "__type__"
+TYPE = "__type__"
+"""The key of the type in kombu's JSON form of a typed value."""
 _VALUE = "__value__"
-_TAG = {_TYPE, _VALUE}
+_TAG = {TYPE, _VALUE}
 
 
 def tagged(kind: str, value: Any) -> dict[str, Any]:
     """Return a typed value in kombu's JSON form."""
-    return {_TYPE: kind, _VALUE: value}
+    return {TYPE: kind, _VALUE: value}
 
 
 def is_tagged(value: Any) -> bool:
@@ -37,7 +38,7 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, dict):
         if is_tagged(value):
-            known = _KNOWN.get(value[_TYPE]) if isinstance(value[_TYPE], str) else None
+            known = _KNOWN.get(value[TYPE]) if isinstance(value[TYPE], str) else None
             text = None if known is None else _read(known, value[_VALUE])
             if text is not None:
                 return text

@@ -139,3 +139,22 @@ def test_fail_points_are_for_tests_only(monkeypatch: pytest.MonkeyPatch, tests: 
         monkeypatch.setenv("GQL_API_TESTS", tests)
     assert FaultSettings().fails_at("created") is fails
     assert not FaultSettings().fails_at("published")
+
+
+@pytest.mark.parametrize(
+    ("broker", "events", "is_same"),
+    [
+        ("redis://localhost:6379/0", "", True),
+        ("redis://localhost:6379/0", "redis://localhost:6379/0", True),
+        ("redis://localhost:6379/0", "redis://localhost:6379/1", False),
+        ("redis://localhost:6379/0", "redis://other:6379/0", False),
+        ("redis+socket:///run/redis.sock", "", True),
+    ],
+)
+def test_events_are_in_the_broker_by_default(
+    monkeypatch: pytest.MonkeyPatch, broker: str, events: str, *, is_same: bool
+) -> None:
+    """Another address is another Redis, and another database is one too."""
+    monkeypatch.setenv("CELERY_BROKER_URL", broker)
+    monkeypatch.setenv("REDIS_URL", events)
+    assert Settings.load().has_events_in_broker is is_same

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
 
 from gql_api.aio.background import shielded
 from gql_api.aio.batching import BatchedReads
+from gql_api.api.creation.clock import Clock
 from gql_api.api.store.limiter import limited
 from gql_api.api.store.tasks import TaskStore
 from gql_api.record.audit import entries
@@ -24,23 +24,6 @@ logger = logging.getLogger(__name__)
 
 _INDEX_OPTIONS_CONFLICT = 85
 _UNAUTHORIZED = 13
-_CLOCK_SECONDS = 10.0
-
-
-class _Clock:
-    """The clock of MongoDB, which is read now and then: the time of an entry costs no call of its own."""
-
-    def __init__(self, store: TaskStore) -> None:
-        self._store = store
-        self._read: tuple[float, datetime] | None = None
-
-    async def now(self) -> datetime:
-        """Return the time of MongoDB; it is late by no more than the read took."""
-        begun = time.monotonic()
-        if self._read is None or begun - self._read[0] >= _CLOCK_SECONDS:
-            self._read = begun, await self._store.now()
-        read_at, then = self._read
-        return then + timedelta(seconds=time.monotonic() - read_at)
 
 
 class AuditLog:
@@ -55,7 +38,7 @@ class AuditLog:
         self.limiter = store.limiter
         self._database = store.database
         self._entries = store.database.get_collection(entries.AUDIT_LOG, codec_options=CODEC)
-        self._clock = _Clock(store)
+        self._clock = Clock(store.now)
         self._retention_days = retention_days
         self._is_used = asyncio.Event()
         # Not reads, but the same: the entries that arrive during an insert are the next one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -16,6 +17,8 @@ from gql_api.record.reads import TaskRecord
 from gql_api.record.writes import Write
 
 logger = logging.getLogger(__name__)
+
+_NO_PUSHES: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class Changes:
@@ -33,13 +36,22 @@ class Changes:
         await self.announce([document])
         return TaskRecord(document)
 
-    async def announce(self, documents: Sequence[Document], *, are_small: bool = False) -> None:
-        """Publish the events of records that were just stored. ``are_small`` is whether none of them is large."""
-        if len(documents) == 1 or are_small:
+    async def announce(self, documents: Sequence[Document]) -> None:
+        """Publish the events of records that were just stored."""
+        if len(documents) == 1:
             await self._publish(_events(documents))
         else:
             # Many documents take long to encode, and other requests must not wait for that.
             await self._publish(await asyncio.to_thread(_events, documents))
+
+    async def announce_small(
+        self, documents: Sequence[Document], pushes: Mapping[str, Sequence[str]] = _NO_PUSHES
+    ) -> bool:
+        """Publish the events of records that were just stored, and are small. Return whether Redis has received all.
+
+        ``pushes`` are messages for lists of the same Redis, which share the round trip.
+        """
+        return await self._publish(_events(documents), pushes)
 
     async def apply_many(self, writes: Sequence[Write], revisions: Mapping[str, int], visibility: Visibility) -> int:
         """Apply writes on many visible records, publish the events, and return the number of changes.
@@ -61,17 +73,23 @@ class Changes:
         await self._publish([(TaskRecord(last).id, events.deleted(last, at)) for last, at in deleted])
         return count
 
-    async def _publish(self, messages: list[tuple[str, bytes]]) -> None:
+    async def _publish(
+        self, messages: list[tuple[str, bytes]], pushes: Mapping[str, Sequence[str]] = _NO_PUSHES
+    ) -> bool:
         if not messages:
-            return
+            return True
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for task_id, event in messages:
                     pipeline.publish(self._store.channels.task(task_id), event)
+                for key, values in pushes.items():
+                    pipeline.lpush(key, *values)
                 await pipeline.execute()
         except RedisError as error:
             # The change is stored, and watchers find it when they read MongoDB again: the call must not fail.
             logger.warning("The events of %d tasks were not published: %s", len(messages), error)
+            return False
+        return True
 
 
 def _events(documents: Sequence[Document]) -> list[tuple[str, bytes]]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pymongo.errors import PyMongoError
 
@@ -64,7 +64,9 @@ class TaskSender:
         self._sends: BatchedReads[_Stored, None] = BatchedReads(
             self._send_group, concurrency=_SENDS, max_ids=_MAX_GROUP
         )
-        self._publishing: set[asyncio.Future[None]] = set()
+        # Until this time, messages may be sent together with the events.
+        self._with_events_until = 0.0
+        self._publishing: set[asyncio.Future[Any]] = set()
         self._publishers = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publisher")
 
     async def close(self) -> None:
@@ -97,7 +99,35 @@ class TaskSender:
     async def _send(self, tasks: Sequence[NewTask], documents: Sequence[Document], *, are_small: bool) -> None:
         waiting = {record.id: record for record in map(TaskRecord, documents) if record.status is Status.QUEUED}
         now = [_sent_now(task, waiting[task.id]) for task in tasks if task.id in waiting]
-        await asyncio.gather(self._changes.announce(documents, are_small=are_small), self.publish(now))
+        if not are_small:
+            await asyncio.gather(self._changes.announce(documents), self.publish(now))
+        elif (messages := await self._with_events(now)) is None:
+            await asyncio.gather(self._changes.announce_small(documents), self.publish(now))
+        elif not await self._announce_with(messages, documents):
+            # The broker may have received some of them. To send a task twice does no harm.
+            self._with_events_until = 0.0
+            await self.publish(now)
+
+    async def _with_events(self, tasks: Sequence[NewTask]) -> dict[str, list[str]] | None:
+        """Return messages, by their lists, that can be sent together with the events; None if kombu has to send them.
+
+        Kombu has sent others to the same broker a moment ago. So the queues are bound, and the broker was compared with
+        that of the workers.
+        """
+        if time.monotonic() >= self._with_events_until:
+            return None
+        if any(transport for transport, _ in await self._by_destination(tasks)):
+            return None
+        return self._dispatcher.ready(tasks)
+
+    async def _announce_with(self, messages: Mapping[str, Sequence[str]], documents: Sequence[Document]) -> bool:
+        sending = asyncio.current_task()
+        assert sending is not None  # noqa: S101 - a coroutine runs in a task
+        self._publishing.add(sending)
+        try:
+            return await self._changes.announce_small(documents, messages)
+        finally:
+            self._publishing.discard(sending)
 
     async def publish(self, tasks: Sequence[NewTask]) -> None:
         """Publish the messages of tasks that are already stored, from a thread, for Celery's publishing blocks.
@@ -155,6 +185,8 @@ class TaskSender:
                 logger.warning("Task %s is stored, but the broker did not take its message: %s", ids, error)
             else:
                 sent += tasks
+                if not transport and self._settings.has_events_in_broker:
+                    self._with_events_until = time.monotonic() + _COMPARE_SECONDS
                 self._compare(transport, brokers, tasks[0].name)
         return sent
 

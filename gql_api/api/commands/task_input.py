@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -134,13 +133,32 @@ def check(
     task_input: TaskInput, definition: TaskDefinition, parent: TaskRecord | None, settings: Settings
 ) -> list[Problem]:
     """Return the problems of an input; an empty list for a valid one."""
-    found = list(itertools.islice(_wrong_kinds(task_input), values.MAX_PROBLEMS))
-    found = found or list(_wrong_values(task_input, settings))
+    has_ordinary_values = _has_ordinary_values(task_input, settings)
+    found = [] if has_ordinary_values else [*_wrong_kinds(task_input)] or [*_wrong_values(task_input, settings)]
     if not found:
         checked = definition.check(task_input.args, task_input.kwargs, task_input.as_stored)
-        found = [*_not_serializable(task_input), *checked]
+        found = checked if has_ordinary_values else [*_not_serializable(task_input), *checked]
     found += _wrong_time_limit(task_input, settings)
     return [*found, *_wrong_options(task_input, definition, parent)][: values.MAX_PROBLEMS]
+
+
+def _has_ordinary_values(task_input: TaskInput, settings: Settings) -> bool:
+    """Return whether nothing is wrong with the values themselves, for certain."""
+    if (
+        type(task_input.args) is not list
+        or type(task_input.kwargs) is not dict
+        or type(task_input.metadata) is not dict
+    ):
+        return False
+    depth, keys = settings.metadata_max_depth, settings.metadata_max_keys
+    return all(
+        values.is_ordinary(value, max_bytes, max_depth=depth, max_keys=keys)
+        for value, max_bytes in (
+            (task_input.metadata, settings.metadata_max_bytes),
+            (task_input.args, settings.arguments_max_bytes),
+            (task_input.kwargs, settings.arguments_max_bytes),
+        )
+    )
 
 
 def _wrong_kinds(task_input: TaskInput) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from pymongo.errors import (
 )
 
 from gql_api.aio.batching import BatchedReads
+from gql_api.api.creation.clock import Clock
 from gql_api.api.creation.documents import complete
 from gql_api.api.store.limiter import limited
 from gql_api.api.store.tasks import TaskStore
@@ -54,7 +55,7 @@ class CreationGroups:
     """The inserts of new records. Those that arrive together, from any callers, become one command.
 
     A lone task is stored at once by :meth:`TaskStore.create`. Its record and that of a task in a group do not differ:
-    the document of an insert is complete, with the time of MongoDB that was read for the group.
+    the document of an insert is complete, with the time of MongoDB.
 
     Args:
         store: the MongoDB of the API.
@@ -66,6 +67,7 @@ class CreationGroups:
         self.limiter = store.limiter
         self._store = store
         self._seconds = settings.store_timeout_seconds
+        self._clock = Clock(self._read_time)
         self._tasks = store.database.get_collection(fields.TASKS, codec_options=reads.FAST_CODEC)
         # Not reads, but the same: the tasks that arrive during an insert are the next one.
         self._groups: BatchedReads[_Waiting, Document] = BatchedReads(
@@ -103,12 +105,12 @@ class CreationGroups:
 
     @limited
     async def _insert(self, tasks: Sequence[NewTask]) -> Sequence[Document | Exception]:
-        now = await self._now()
+        now = await self._clock.now()
         rows = [self._row(task, now) for task in tasks]
         stored = iter(await self._stored([row for row in rows if isinstance(row, _Row)]))
         return [next(stored) if isinstance(row, _Row) else row for row in rows]
 
-    async def _now(self) -> datetime:
+    async def _read_time(self) -> datetime:
         hello = await self._store.database.client.admin.command("hello", codec_options=reads.FAST_CODEC)
         now: datetime = hello["localTime"]
         return now

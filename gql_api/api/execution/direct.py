@@ -23,13 +23,15 @@ from gql_api.api.admission.cache import CACHE_BYTES, WeighedCache, weight_of
 from gql_api.api.admission.scopes import hidden_from, principal_of
 from gql_api.api.execution.documents import Document, ambiguity, cost_extensions, reader_of
 from gql_api.api.execution.executor import PlannedExecutor
+from gql_api.api.execution.inputs.coercion import MISSING
+from gql_api.api.execution.inputs.variables import OperationVariables
 from gql_api.api.execution.masking import masked
 from gql_api.api.execution.operation import Operation
-from gql_api.api.execution.root_field import MISSING, OperationVariables, RootField
+from gql_api.api.execution.root_field import RootField
 from gql_api.telemetry.watchdog import label_task
 
 # With the operations, which keep their ids from being used again.
-_VARIABLES: WeighedCache[int, OperationVariables] = WeighedCache(CACHE_BYTES)
+_VARIABLES: WeighedCache[tuple[int, int], OperationVariables] = WeighedCache(CACHE_BYTES)
 # False stands for what graphql-core has to execute.
 _ROOT_FIELDS: WeighedCache[tuple[object, ...], tuple[OperationVariables, RootField | Literal[False]]] = WeighedCache(
     CACHE_BYTES
@@ -133,12 +135,12 @@ async def _executed(execution: _Execution) -> graphql.ExecutionResult:
     node = execution.document.operation(execution.operation.name)
     assert node is not None  # noqa: S101 - the document has the operation
     raw = execution.operation.variables or {}
-    variables = _variables_of(node)
+    variables = _variables_of(execution.schema, node)
     conditions = variables.conditions(raw)
     key = (id(execution.schema), id(node), hidden_from(principal_of(execution.context).scopes), conditions)
     _, root_field = _ROOT_FIELDS.get(key) or (None, None)
     if root_field:
-        result = await _prepared(execution, root_field, variables.coerced(execution.schema, raw))
+        result = await _prepared(execution, root_field, variables.coerced(raw))
         if result is not None:
             return result
     executor = execution.executor()
@@ -167,11 +169,12 @@ async def _prepared(
     return await executor.completed(root_field.root, root_field.key, root_field.details, value)
 
 
-def _variables_of(node: OperationDefinitionNode) -> OperationVariables:
-    variables = _VARIABLES.get(id(node))
+def _variables_of(schema: GraphQLSchema, node: OperationDefinitionNode) -> OperationVariables:
+    key = id(schema), id(node)
+    variables = _VARIABLES.get(key)
     if variables is None:
-        variables = OperationVariables(node)
-        _VARIABLES.put(id(node), variables, weight_of(node))
+        variables = OperationVariables(schema, node)
+        _VARIABLES.put(key, variables, weight_of(node))
     return variables
 
 

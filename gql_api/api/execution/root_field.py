@@ -1,38 +1,27 @@
 """The only root field of an operation, prepared once, so that graphql-core's executor need not run for each request.
 
 The executor takes longer to find a field and its arguments than most resolvers take for their work. What it finds out
-is here found out once for an operation: the types of its variables, its field, how the arguments reach the resolver,
-and the plan of the answer. Everything that is not so simple is left to graphql-core, errors included.
+is here found out once for an operation: its field, how the arguments reach the resolver, and the plan of the answer.
+Everything that is not so simple is left to graphql-core, errors included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from graphql import (
-    GraphQLBoolean,
     GraphQLField,
-    GraphQLID,
-    GraphQLInt,
     GraphQLObjectType,
-    GraphQLSchema,
-    GraphQLString,
-    NamedTypeNode,
-    NonNullTypeNode,
-    OperationDefinitionNode,
-    TypeNode,
     VariableNode,
     get_argument_values,
     get_nullable_type,
-    get_variable_values,
     is_leaf_type,
     is_non_null_type,
     is_object_type,
 )
 from graphql.execution.collect_fields import FieldDetailsList
-from graphql.execution.values import VariableValues
 from graphql.pyutils import Path, Undefined
 from strawberry.execution.is_awaitable import optimized_is_awaitable
 from strawberry.schema.schema_converter import GraphQLCoreConverter
@@ -42,89 +31,16 @@ from strawberry.utils.str_converters import to_camel_case
 
 from gql_api.api.execution.completion import ItemCount
 from gql_api.api.execution.executor import PlannedExecutor
+from gql_api.api.execution.inputs.coercion import MISSING
+from gql_api.api.execution.inputs.variables import Variables
 from gql_api.api.execution.rows.steps import Read
-from gql_api.record.model import MAX_INT
 
-Variables: TypeAlias = Mapping[str, Any]
 # Calls a resolver with graphql-core's information, and with the arguments by their names in the schema.
 Resolve: TypeAlias = Callable[[Any, dict[str, Any]], Any]
-
-MISSING: Final = object()
-"""What stands for a value that is not there."""
 
 _BACK = GraphQLCoreConverter.DEFINITION_BACKREF
 # The values of literals that all calls can share.
 _CONSTANTS = (str, int, float, bool, type(None), Enum)
-
-
-def _is_bool(value: object) -> bool:
-    return type(value) is bool
-
-
-def _is_text(value: object) -> bool:
-    return type(value) is str
-
-
-def _is_int(value: object) -> bool:
-    return type(value) is int and -MAX_INT - 1 <= value <= MAX_INT
-
-
-# Whether graphql-core leaves a value of a type as it is.
-_KEPT: dict[str, Callable[[object], bool]] = {
-    GraphQLBoolean.name: _is_bool,
-    GraphQLID.name: _is_text,
-    GraphQLInt.name: _is_int,
-    GraphQLString.name: _is_text,
-}
-
-
-class _Variable(NamedTuple):
-    name: str
-    is_kept: Callable[[object], bool]
-    may_be_missing: bool
-
-
-class OperationVariables:
-    """The variables of an operation, which it keeps alive, and with it the id in the keys of caches."""
-
-    def __init__(self, operation: OperationDefinitionNode) -> None:
-        self.operation = operation
-        definitions = operation.variable_definitions or ()
-        types = {each.variable.name.value: _named(each.type) for each in definitions}
-        self._conditions = [name for name, type_ in types.items() if type_ == GraphQLBoolean.name]
-        self._simple = [
-            _Variable(
-                each.variable.name.value,
-                _KEPT[type_],
-                each.default_value is None and not isinstance(each.type, NonNullTypeNode),
-            )
-            for each in definitions
-            if (type_ := types[each.variable.name.value]) in _KEPT
-        ]
-        self._are_simple = len(self._simple) == len(definitions)
-
-    def conditions(self, raw: Variables) -> tuple[object, ...] | None:
-        """Return the values on which the plan of the operation depends; None if graphql-core may refuse one."""
-        values = tuple([raw.get(name, MISSING) for name in self._conditions])
-        return values if all(type(value) is bool or value is MISSING for value in values) else None
-
-    def coerced(self, schema: GraphQLSchema, raw: Variables) -> dict[str, Any] | None:
-        """Return the values of the variables; None if graphql-core refuses one."""
-        kept = self._kept(raw) if self._are_simple else None
-        if kept is not None:
-            return kept
-        values = get_variable_values(schema, self.operation.variable_definitions or (), dict(raw), max_errors=0)
-        return values.coerced if isinstance(values, VariableValues) else None
-
-    def _kept(self, raw: Variables) -> dict[str, Any] | None:
-        values = {}
-        for name, is_kept, may_be_missing in self._simple:
-            value = raw.get(name, MISSING)
-            if is_kept(value):
-                values[name] = value
-            elif value is not MISSING or not may_be_missing:
-                return None
-        return values
 
 
 class _Argument(NamedTuple):
@@ -194,12 +110,6 @@ class RootField:
         except Exception:  # noqa: BLE001 - graphql-core meets it again, and counts it
             return MISSING
         return MISSING if self._fields + ItemCount.items - before > max_values else data
-
-
-def _named(type_: TypeNode) -> str:
-    """Return the name of a type that is no list."""
-    inner = type_.type if isinstance(type_, NonNullTypeNode) else type_
-    return inner.name.value if isinstance(inner, NamedTypeNode) else ""
 
 
 def _completion(executor: PlannedExecutor, field: GraphQLField, details: FieldDetailsList) -> tuple[Read, int]:

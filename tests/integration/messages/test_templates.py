@@ -99,7 +99,11 @@ def test_a_message_is_byte_by_byte_the_one_of_celery(
     @given(st.lists(_TASKS, min_size=1, max_size=4))
     def are_equal(tasks: list[NewTask]) -> None:
         made = _messages(redis, dispatcher, tasks, transport)
+        if not transport and made:
+            ready = dispatcher.ready(tasks) or {}
+            assert {key: [_TAG.sub(rb"\1", each.encode()) for each in ready[key][::-1]] for key in ready} == made
         with _without_templates():
+            assert dispatcher.ready(tasks) is None
             assert made == _messages(redis, dispatcher, tasks, transport)
         assert sum(map(len, made.values())) == len(tasks)
 

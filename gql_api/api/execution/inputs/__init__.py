@@ -1,0 +1,1 @@
+"""The variables of operations, coerced by functions that are made once for their types."""
