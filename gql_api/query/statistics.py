@@ -10,6 +10,7 @@ from gql_api.query.facets import FacetField
 from gql_api.query.filter import TaskFilter
 from gql_api.record import fields as f
 from gql_api.record.statistics import cells
+from gql_api.record.statistics.buckets import HALF_HOUR
 from gql_api.record.statistics.cells import Span
 from gql_api.record.statistics.slots import Slots
 from gql_api.values import InvalidValueError, Problem
@@ -70,6 +71,16 @@ class StatisticsQuery:
         """The slots."""
         return Slots(self.span.since, self.seconds)
 
+    def by_half_hours(self, until: datetime | None) -> Span:
+        """Return the part of the span that buckets of half hours answer, which are made until a time; it may be empty.
+
+        They answer slots that consist of half hours.
+        """
+        since, seconds = self.span.since, HALF_HOUR.seconds
+        if until is None or self.seconds % seconds or floor_half_hour(since) != since:
+            return Span(since, since)
+        return Span(since, max(since, min(until, floor_half_hour(self.span.until))))
+
     @property
     def count(self) -> int:
         """The number of slots."""
@@ -94,6 +105,12 @@ class StatisticsQuery:
 def floor_minute(time: datetime) -> datetime:
     """Return the beginning of the minute of a time."""
     return time.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def floor_half_hour(time: datetime) -> datetime:
+    """Return the beginning of the half hour of a time."""
+    minute = floor_minute(time)
+    return minute - timedelta(minutes=minute.minute % 30)
 
 
 def are_held(filter_: TaskFilter) -> bool:
