@@ -15,6 +15,7 @@ from gql_api.record.fitness import rules
 from gql_api.record.fitness.rules import Fitness
 from gql_api.record.model import NewTask, Version
 from gql_api.record.reads import Document, Field, TaskRecord
+from gql_api.record.statistics import durations
 from gql_api.record.writes import NOW
 
 
@@ -56,6 +57,7 @@ CHANGE_ONLY = {**STATE_ONLY, f.UPDATED_AT: 1}
 FILTERED_ONLY = {
     **CHANGE_ONLY,
     **dict.fromkeys((f.NAME, f.QUEUE, f.METADATA, f.CREATED_AT, f.FINISHED_AT, f.PARENT_ID, f.OWNER, f.TENANT), 1),
+    f.ERROR_TYPE: 1,
 }
 # The version of the function that a task was made for, and its arguments.
 VERSION_ONLY = {**STATE_ONLY, f"{f.MESSAGE_PARTS}.headers.{f.VERSION_HEADER}": 1}
@@ -65,7 +67,7 @@ CALL_ONLY = {
 }
 
 # Of tasks that are to be deleted.
-DELETED_ONLY = {**FILTERED_ONLY, f.CHORD_ID: 1}
+DELETED_ONLY: Document = {**FILTERED_ONLY, f.CHORD_ID: 1, durations.ENDED: durations.END}
 
 
 def revisions_of(documents: list[Document]) -> dict[str, int]:
