@@ -1,0 +1,29 @@
+/** Queries and mutations over HTTP. There is no cache: what a page shows comes from the API, or from a live list. */
+import { Client, type CombinedError, fetchExchange, mapExchange } from 'urql';
+import { authorization, refuse, token } from '@/access/token';
+import { config } from '@/config';
+
+const isRefusal = (error: CombinedError): boolean =>
+  error.graphQLErrors.some(({ extensions }) => extensions.code === 'UNAUTHENTICATED');
+
+export function makeClient(): Client {
+  // The token with which this client was made: a late refusal must not end the access of a newer one.
+  const made = token();
+  return new Client({
+    url: config.path,
+    preferGetMethod: false,
+    requestPolicy: 'network-only',
+    fetchOptions: () => ({
+      headers: { ...authorization(), Accept: 'application/graphql-response+json, application/json' },
+      credentials: 'same-origin',
+    }),
+    exchanges: [
+      mapExchange({
+        onError: (error) => {
+          if (isRefusal(error)) refuse(made);
+        },
+      }),
+      fetchExchange,
+    ],
+  });
+}

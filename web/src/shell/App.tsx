@@ -1,0 +1,44 @@
+/** The board: access, then the pages. All state of a page is in the hash of the address, which no server sees. */
+import { MantineProvider } from '@mantine/core';
+import { Notifications } from '@mantine/notifications';
+import { useEffect } from 'react';
+import { createHashRouter, RouterProvider } from 'react-router';
+import { Access } from '@/access/Access';
+import { theme } from '@/theme';
+import { CrashedPage } from './CrashedPage';
+import { Layout } from './Layout';
+import { NoSuchPage } from './NoSuchPage';
+import { PAGES, TaskPage } from './pages';
+
+const router = createHashRouter([
+  {
+    element: <Layout />,
+    children: [
+      {
+        errorElement: <CrashedPage />,
+        children: [
+          ...PAGES.map(({ path, Component }) => ({ path, element: <Component /> })),
+          { path: '/tasks/:id', element: <TaskPage /> },
+          { path: '*', element: <NoSuchPage /> },
+        ],
+      },
+    ],
+  },
+]);
+
+export function App() {
+  // A tab that still has the chunks of an older release loads the page anew.
+  useEffect(() => {
+    const reload = (): void => window.location.reload();
+    window.addEventListener('vite:preloadError', reload);
+    return () => window.removeEventListener('vite:preloadError', reload);
+  }, []);
+  return (
+    <MantineProvider theme={theme} defaultColorScheme="auto">
+      <Notifications position="bottom-right" />
+      <Access>
+        <RouterProvider router={router} />
+      </Access>
+    </MantineProvider>
+  );
+}
