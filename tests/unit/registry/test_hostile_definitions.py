@@ -74,10 +74,10 @@ _HOSTILE: dict[str, tuple[Any, dict[str, Any], Any]] = {
 def test_what_cannot_be_checked_is_not(kind: str) -> None:
     """The check ends soon, and the arguments are sent as they are; no schema is fetched."""
     schema, definitions, value = _HOSTILE[kind]
-    definition, began = _definition(schema, **definitions), time.monotonic()
+    definition, began = _definition(schema, **definitions), time.process_time()
     assert definition.check([value], {}) == []
     assert definition.typed([value], {}) == ([value], {})
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_a_deep_schema_and_a_huge_enumeration_are_checked() -> None:
