@@ -179,7 +179,7 @@ async def test_a_client_that_does_not_read_costs_little_and_delays_nobody(
     ids = await asyncio.to_thread(_created, worker, 10)
     memory = psutil.Process(served.pid).memory_info
     size = 30_000
-    # The messages that the second one does not take at the end must not keep its library from reading that of the socket.
+    # The second one must not wait at its end for an answer that its library does not read behind untaken messages.
     async with (
         _socket(api, max_queue=1, ping_interval=None) as stopped,
         _socket(api, max_queue=None) as reading,
