@@ -12,6 +12,9 @@ OPTIONS ?=
 # One package only: make lock UPGRADE="--upgrade-package celery"
 UPGRADE ?= --upgrade
 
+# The tests start hundreds of processes, each of which would compile all modules anew if none wrote what it compiled.
+test test-faults test-soak test-chaos: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help dev web test test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery bench-docs check schema fmt lock clean
 
 help: ## Show this list

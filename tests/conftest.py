@@ -15,7 +15,7 @@ from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, 
 from gql_api.settings import Settings
 
 # In milliseconds. Dropping a database waits for the journal, which is otherwise written ten times a second.
-_COMMIT_INTERVAL = "--journalCommitInterval=5"
+_COMMIT_INTERVAL = "--journalCommitInterval=10"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

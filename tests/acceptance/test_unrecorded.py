@@ -94,12 +94,8 @@ def test_the_steps_around_it_are_recorded(
     wait_until(lambda: api.task(last))
     assert api.finished(last)["result"] == 4
     assert _parent_and_root(database, last) == (None, last)
-    assert (
-        run(
-            "report(chain(group(add.s(1), add.s(2)), total.s(), unseen.s(), add.s(1))().get(timeout=30, interval=0.02))"
-        )
-        == 7
-    )
+    canvas = "chain(group(add.s(1), add.s(2)), total.s(), unseen.s(), add.s(1))"
+    assert run(f"report({canvas}().get(timeout=30, interval=0.02))") == 7
     assert unseen() == 0
 
 

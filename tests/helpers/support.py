@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -97,11 +98,39 @@ def process(
             started.wait()
 
 
+class _Server(uvicorn.Server):
+    """A server that ends at once, and not up to a fifth of a second later, when no connection is left."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Serve until the test ends."""
+        ticking = asyncio.create_task(super().main_loop())
+        await self.ended.wait()
+        ticking.cancel()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, and wait until all connections are closed and all requests have ended."""
+        assert sockets is None
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+
+        async def is_idle() -> bool:
+            return not (self.server_state.connections or self.server_state.tasks)
+
+        await asyncio.sleep(0)
+        await wait_until_async(is_idle)
+
+
 @contextlib.asynccontextmanager
 async def served(app: ASGIApp, **settings: Any) -> AsyncIterator[int]:
     """Serve a test application by uvicorn in this process; yield the port."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_level="warning", **settings))
+    server = _Server(uvicorn.Config(app, port=port, lifespan="off", log_level="warning", **settings))
     serving = asyncio.create_task(server.serve())
 
     async def started() -> bool:
@@ -109,7 +138,7 @@ async def served(app: ASGIApp, **settings: Any) -> AsyncIterator[int]:
 
     await wait_until_async(started)
     yield port
-    server.should_exit = True
+    server.ended.set()
     await serving
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
@@ -84,6 +86,7 @@ class Connections:
         self.channels = Channels(settings.mongodb_database)
         self._mongo: PerProcess[MongoClient[Document]] = PerProcess(functools.partial(_connect, settings, seconds))
         self._publisher = PerProcess(lambda: Publisher(settings.redis_url, _EVENT_TIMEOUT_SECONDS))
+        _OPEN.add(self)
 
     def mongo(self) -> MongoClient[Document]:
         """Return this process's MongoDB client."""
@@ -107,6 +110,16 @@ class Connections:
         for client in (self._mongo.pop(), self._publisher.pop()):
             if client is not None:
                 client.close()
+
+
+_OPEN: weakref.WeakSet[Connections] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close all connections when the process ends, which otherwise waits a second for the threads of PyMongo."""
+    for connections in list(_OPEN):
+        connections.close()
 
 
 def _connect(settings: Settings, seconds: float | None) -> MongoClient[Document]:

@@ -35,7 +35,12 @@ async def _socket(settings: Settings, **limits: Any) -> AsyncIterator[ClientConn
         async with (
             socket_of(app) as port,
             connect(
-                f"ws://127.0.0.1:{port}/graphql", subprotocols=[_PROTOCOL], max_size=None, max_queue=1, compression=None
+                f"ws://127.0.0.1:{port}/graphql",
+                subprotocols=[_PROTOCOL],
+                max_size=None,
+                max_queue=1,
+                compression=None,
+                close_timeout=0.1,  # a client that does not read receives no end of the closing handshake
             ) as socket,
         ):
             await socket.send('{"type": "connection_init"}')
