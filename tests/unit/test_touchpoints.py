@@ -565,6 +565,7 @@ _INTERNALS = {
     ("uvicorn", "uvicorn.protocols.http.httptools_impl:RequestResponseCycle", "server"): {
         "response_complete": "an answer that has not ended is known",
         "response_started": "a late request that is being answered gets no other answer",
+        "transport": "the head and the body of an answer are one write",
     },
     ("uvicorn", "uvicorn.server:Server", "server"): {
         "startup(sockets)": "the collector is set up after it, and several processes are told apart from one",
