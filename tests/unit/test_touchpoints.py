@@ -421,6 +421,11 @@ _INTERNALS = {
     ("strawberry-graphql", "strawberry.types.arguments:StrawberryArgument", "api/execution"): {
         "is_maybe": "arguments that Strawberry converts are left to it",
     },
+    ("strawberry-graphql", "strawberry.extensions.field_extension:FieldExtension", "api/execution"): {
+        "map_arguments(kwargs)": "an extension that changes arguments is left to Strawberry",
+        "resolve_async(next_, source, info, kwargs)": "the audit log stands before each mutation",
+        "supports_async": "an extension that cannot be awaited is left to Strawberry",
+    },
     ("strawberry-graphql", "strawberry.types.info", "api/execution"): {
         "Info.__init__(_raw_info, _field)": "resolvers of root fields are called without graphql-core's executor",
     },
