@@ -41,6 +41,7 @@ _ESCAPED = r"\\\g<0>"
 
 # What reading a payload of any bytes raises.
 _MALFORMED = (BSONError, AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
+_PRIVATE = frozenset(fields.PRIVATE)
 _NEVER_OMITTED = {fields.ID, fields.REVISION, fields.STATUS, fields.UPDATED_AT}
 _NUMBERS = (int, Int64)
 
@@ -88,7 +89,9 @@ class Channels:
 
 def encode(document: Document) -> bytes:
     """Create the event for a stored record, of at most :data:`MAX_BYTES` wherever omitting fields can reach that."""
-    kept = {name: value for name, value in document.items() if name not in fields.PRIVATE}
+    kept = dict(document)
+    for name in _PRIVATE & kept.keys():
+        del kept[name]
     if (before := replaced_metadata(document)) is not None:
         payload = _packed({**kept, fields.METADATA_BEFORE: before}, [])
         if len(payload) <= MAX_BYTES:
@@ -114,10 +117,13 @@ def deleted(document: Document, at: datetime) -> bytes:
 
 
 def _packed(document: Document, omitted: list[str], deleted_at: datetime | None = None) -> bytes:
-    event = {name: value for name, value in document.items() if name not in fields.LAZY}
-    lazy = {name: document[name] for name in fields.LAZY if name in document}
-    added = {_LAZY: bson.encode(lazy), _OMITTED: omitted, _DELETED_AT: deleted_at}
-    return bson.encode(event | {name: value for name, value in added.items() if value})
+    event = dict(document)
+    event[_LAZY] = bson.encode({name: event.pop(name) for name in fields.LAZY if name in event})
+    if omitted:
+        event[_OMITTED] = omitted
+    if deleted_at is not None:
+        event[_DELETED_AT] = deleted_at
+    return bson.encode(event)
 
 
 @dataclass(frozen=True, slots=True)

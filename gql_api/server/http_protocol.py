@@ -19,6 +19,7 @@ from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.limits import LimitSettings
 from gql_api.server.files import log_refusal
 from gql_api.server.handshake import acceptance
+from gql_api.server.joined_head import JoinedHead
 from gql_api.server.websocket_protocol import WebSocketProtocol
 from gql_api.telemetry.counters import LIMITS_EXCEEDED
 
@@ -113,7 +114,10 @@ class HttpProtocol(HttpToolsProtocol):
         """Run the application."""
         self._part = _Part.BODY
         cast("dict[str, object]", self.scope)["extensions"] = {CONNECTION: self.transport}
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:  # otherwise the request became a WebSocket
+            self.cycle.transport = cast(Transport, JoinedHead(self.transport))
 
     def on_message_complete(self) -> None:
         """End the request."""

@@ -418,6 +418,11 @@ _INTERNALS = {
     ("strawberry-graphql", "strawberry.types.arguments:StrawberryArgument", "api/execution"): {
         "is_maybe": "arguments that Strawberry converts are left to it",
     },
+    ("strawberry-graphql", "strawberry.extensions.field_extension:FieldExtension", "api/execution"): {
+        "map_arguments(kwargs)": "an extension that changes arguments is left to Strawberry",
+        "resolve_async(next_, source, info, kwargs)": "the audit log stands before each mutation",
+        "supports_async": "an extension that cannot be awaited is left to Strawberry",
+    },
     ("strawberry-graphql", "strawberry.types.info", "api/execution"): {
         "Info.__init__(_raw_info, _field)": "resolvers of root fields are called without graphql-core's executor",
     },
@@ -562,6 +567,7 @@ _INTERNALS = {
     ("uvicorn", "uvicorn.protocols.http.httptools_impl:RequestResponseCycle", "server"): {
         "response_complete": "an answer that has not ended is known",
         "response_started": "a late request that is being answered gets no other answer",
+        "transport": "the head and the body of an answer are one write",
     },
     ("uvicorn", "uvicorn.server:Server", "server"): {
         "startup(sockets)": "the collector is set up after it, and several processes are told apart from one",

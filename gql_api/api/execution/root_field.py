@@ -7,6 +7,7 @@ Everything that is not so simple is left to graphql-core, errors included.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -24,14 +25,18 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetailsList
 from graphql.pyutils import Path, Undefined
 from strawberry.execution.is_awaitable import optimized_is_awaitable
+from strawberry.extensions import FieldExtension
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types import Info
+from strawberry.types.arguments import StrawberryArgument
+from strawberry.types.base import StrawberryOptional
 from strawberry.types.field import StrawberryField
 from strawberry.utils.str_converters import to_camel_case
 
 from gql_api.api.execution.completion import ItemCount
 from gql_api.api.execution.executor import PlannedExecutor
 from gql_api.api.execution.inputs.coercion import MISSING
+from gql_api.api.execution.inputs.leaves import FromLeaves
 from gql_api.api.execution.inputs.variables import Variables
 from gql_api.api.execution.rows.steps import Read
 
@@ -151,24 +156,71 @@ def _converting(field: GraphQLField) -> Resolve:
 
 
 def _direct(field: GraphQLField, definition: StrawberryField, given: Iterable[str]) -> Resolve | None:
-    """Return a function that calls a resolver whose arguments need no conversion; None for all other resolvers."""
+    """Return a function that calls a resolver, behind its extension; None if Strawberry has to prepare the call."""
     resolver = definition.base_resolver
-    if resolver is None or definition.extensions or resolver.parent_parameter or resolver.root_parameter:
+    if resolver is None or resolver.parent_parameter or resolver.root_parameter:
         return None
-    arguments = {each.graphql_name or to_camel_case(each.python_name): each for each in definition.arguments}
-    for name in given:
-        type_ = get_nullable_type(field.args[name].type)
-        if name not in arguments or arguments[name].is_maybe or not is_leaf_type(type_):
-            return None
-    names = {name: arguments[name].python_name for name in given}
+    passed = _passed(field, definition, given)
     source = [None] if resolver.self_parameter else []
     info_name = resolver.info_parameter.name if resolver.info_parameter else None
     function: Callable[..., Any] = cast("Any", resolver).wrapped_func
 
-    def resolve(info: Any, values: dict[str, Any]) -> Any:
-        named = {names[name]: value for name, value in values.items()}
+    def call(_source: Any, info: Info, **named: Any) -> Any:
         if info_name is not None:
-            named[info_name] = Info(_raw_info=info, _field=definition)
+            named[info_name] = info
         return function(*source, **named)
 
+    called = _extended(call, definition)
+    if passed is None or called is None:
+        return None
+    names, conversions = passed
+
+    def resolve(info: Any, values: dict[str, Any]) -> Any:
+        named = {names[name]: value for name, value in values.items()}
+        for name, convert in conversions.items():
+            if values.get(name) is not None:
+                named[names[name]] = convert(values[name])
+        return called(None, Info(_raw_info=info, _field=definition), **named)
+
     return resolve
+
+
+def _passed(
+    field: GraphQLField, definition: StrawberryField, given: Iterable[str]
+) -> tuple[dict[str, str], dict[str, Callable[[Any], Any]]] | None:
+    """Return the names by which a resolver takes arguments, and the conversions of those that are inputs of leaves.
+
+    None if there are others that are no leaves.
+    """
+    arguments = {each.graphql_name or to_camel_case(each.python_name): each for each in definition.arguments}
+    names, conversions = {}, {}
+    for name in given:
+        if name not in arguments or arguments[name].is_maybe:
+            return None
+        names[name] = arguments[name].python_name
+        if is_leaf_type(get_nullable_type(field.args[name].type)):
+            continue
+        convert = _conversion(arguments[name])
+        if convert is None:
+            return None
+        conversions[name] = convert
+    return names, conversions
+
+
+def _conversion(argument: StrawberryArgument) -> Callable[[Any], Any] | None:
+    """Return the function that builds an input of leaves; None for arguments of other types."""
+    type_ = argument.type
+    inner: Any = type_.of_type if isinstance(type_, StrawberryOptional) else type_
+    from_input = getattr(getattr(inner, "__strawberry_definition__", None), "from_input", None)
+    return functools.partial(from_input, inner) if isinstance(from_input, FromLeaves) else None
+
+
+def _extended(call: Callable[..., Any], definition: StrawberryField) -> Callable[..., Any] | None:
+    """Return the call of a resolver behind the extension of its field; None if Strawberry has to combine them."""
+    if not definition.extensions:
+        return call
+    extension, *others = definition.extensions
+    maps_arguments = type(extension).map_arguments is not FieldExtension.map_arguments
+    if others or maps_arguments or not extension.supports_async or not definition.is_async:
+        return None
+    return functools.partial(extension.resolve_async, call)

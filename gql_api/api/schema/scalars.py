@@ -11,12 +11,12 @@ from typing import Annotated, Any, NewType, TypeVar
 import strawberry
 from graphql import GraphQLError, StringValueNode, ValueNode
 from strawberry.schema.name_converter import NameConverter
-from strawberry.types.arguments import InputContext
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.scalar import ScalarDefinition
 
 from gql_api.api.execution.encoding import encode, write_time
+from gql_api.api.execution.inputs.leaves import FromLeaves
 
 _RFC_3339 = 'an RFC 3339 time, like "2030-01-01T06:00:00+01:00"'
 # ``fromisoformat`` also reads weeks, times without separators or seconds, and offsets with seconds. RFC 3339 allows a
@@ -67,12 +67,9 @@ def expose_enum(enum: type[E], values: Mapping[E, str], *, name: str | None = No
 def of_leaves(input_type: type[T]) -> type[T]:
     """Decorate an input type that has only leaves for fields: Strawberry need not look at the type of each of them."""
     definition: StrawberryObjectDefinition = vars(input_type)["__strawberry_definition__"]
-    names = {NameConverter().from_field(field): field.python_name for field in definition.fields}
-
-    def from_input(type_: type, value: Mapping[str, Any], _: InputContext) -> Any:
-        return type_(**{names[name]: item for name, item in value.items()})
-
-    definition.from_input = from_input
+    definition.from_input = FromLeaves(
+        {NameConverter().from_field(field): field.python_name for field in definition.fields}
+    )
     return input_type
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import unittest.mock
 
 import pytest
 from sockets import HANDSHAKE, socket_of
@@ -12,7 +13,9 @@ from starlette.types import Receive, Scope, Send
 from support import served, wait_until_async
 
 from gql_api.api.subscriptions.backlog import BACKLOG
+from gql_api.server import http_protocol
 from gql_api.server.http_protocol import HttpProtocol
+from gql_api.server.joined_head import JoinedHead
 
 _PIECE = b"x" * 65536
 
@@ -114,3 +117,32 @@ async def test_those_that_leave_the_most_unread_are_cut_off(monkeypatch: pytest.
             return all(app.ended for app in apps) and BACKLOG.size == 0
 
         await wait_until_async(are_closed)
+
+
+async def test_the_head_and_the_body_of_an_answer_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of the next answer on the same connection."""
+    written: list[list[bytes]] = []
+
+    def note(parts: list[bytes]) -> object:
+        written.append(parts)
+        return unittest.mock.DEFAULT  # then the transport's own method is called
+
+    class Noting(JoinedHead):
+        def __init__(self, transport: asyncio.Transport) -> None:
+            noting = unittest.mock.Mock(wraps=transport)
+            noting.writelines.side_effect = note
+            super().__init__(noting)
+
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    monkeypatch.setattr(http_protocol, "JoinedHead", Noting)
+    async with served(answer, http=HttpProtocol) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert b"content-length: 2" in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(2) == b"ok"
+        writer.close()
+    assert [(head.startswith(b"HTTP/1.1 200"), body) for head, body in written] == [(True, b"ok")] * 2

@@ -10,7 +10,9 @@ from graphql import ExecutionResult, execute
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from root_fields import CORE
 from strategies import JSON_VALUES
+from strawberry.extensions import FieldExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
@@ -18,7 +20,8 @@ from gql_api.api.errors import BAD_INPUT, ClientError
 from gql_api.api.execution import direct
 from gql_api.api.execution.documents import DEFAULT_READER
 from gql_api.api.execution.operation import Operation
-from gql_api.api.schema.scalars import JSON, SCALARS
+from gql_api.api.execution.root_field import _BACK, _direct
+from gql_api.api.schema.scalars import JSON, SCALARS, of_leaves
 from gql_api.api.schema.types import TaskStatus
 
 
@@ -89,9 +92,41 @@ class _Query:
         return 1
 
 
+@of_leaves
+@strawberry.input
+class _Leaves:
+    some_text: str | None = "default"
+    count: int = 3
+    value: JSON | None = strawberry.UNSET
+
+
+class _Noting(FieldExtension):
+    """An extension that shows what it sees of a call in its answer."""
+
+    async def resolve_async(self, next_: Any, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
+        answer = await next_(source, info, **arguments)
+        seen = [source, info.field_name, info.context, sorted(arguments.items())]
+        return _Odd(number=2, text=f"{answer.text} {seen}", state=None, numbers=[]) if answer else None
+
+
+async def _noted(
+    info: strawberry.Info,
+    leaves: _Leaves,
+    others: _Leaves | None = strawberry.UNSET,
+    wanted: _Wanted | None = None,
+) -> _Odd | None:
+    """Return what was given, or the next value."""
+    await asyncio.sleep(0)
+    if _values[0] is not None:
+        return cast("_Odd", _next())
+    given = [leaves, others, wanted, info.variable_values]
+    return _Odd(number=1, text=repr(given), state=None, numbers=[])
+
+
 @strawberry.type
 class _Mutation:
     odd: _Odd | None = strawberry.field(resolver=_odd)
+    noted: _Odd | None = strawberry.mutation(resolver=_noted, extensions=[_Noting()])
 
 
 _SCHEMA = strawberry.Schema(_Query, _Mutation, config=StrawberryConfig(scalar_map=SCALARS))._schema  # noqa: SLF001 - as the executor gets it
@@ -122,11 +157,16 @@ _DOCUMENTS = [
     "{ __typename }",
     '{ __type(name: "Int") { name } }',
     "mutation ($n: Int = 1) { odd(n: $n) { number text } }",
+    "mutation ($leaves: Leaves!, $others: Leaves) { noted(leaves: $leaves, others: $others) { text } }",
+    "mutation ($leaves: Leaves = {count: 1}) { noted(leaves: $leaves) { number text } }",
+    'mutation ($n: Int) { noted(leaves: {someText: "a", count: $n}) { text } }',
+    "mutation ($leaves: Leaves!, $wanted: Wanted) { noted(leaves: $leaves, wanted: $wanted) { text } }",
 ]
-_NAMES = ["key", "n", "flag", "state", "value", "wanted", "texts", "on"]
+_NAMES = ["key", "n", "flag", "state", "value", "wanted", "texts", "on", "leaves", "others"]
 _VALUES = st.sampled_from(
     [None, True, False, 0, 1, -1, 2**31, 2.0, 0.5, "", "1", "text", "SUCCESS", [], ["a"], {"text": None}, {"text": 1}]
 )
+_LEAVES = st.fixed_dictionaries({}, optional={"someText": _VALUES, "count": st.integers(-1, 3), "value": JSON_VALUES})
 _ODDS = st.builds(
     _Odd,
     number=st.sampled_from([1, 1.0, 2**40, None, "2"]),
@@ -145,7 +185,8 @@ _RESULTS = (
 @hypothesis_settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     st.sampled_from(_DOCUMENTS),
-    st.dictionaries(st.sampled_from(_NAMES), _VALUES | JSON_VALUES),
+    st.dictionaries(st.sampled_from(_NAMES), _VALUES | JSON_VALUES | _LEAVES)
+    | st.fixed_dictionaries({"leaves": _LEAVES}, optional={"others": _LEAVES | st.none(), "wanted": st.none()}),
     _RESULTS,
 )
 def test_prepared_operations_have_the_answers_of_graphql_core(text: str, variables: dict[str, Any], value: Any) -> None:
@@ -169,3 +210,10 @@ def test_prepared_operations_have_the_answers_of_graphql_core(text: str, variabl
 def _shown(result: ExecutionResult) -> object:
     errors = [(each.formatted, type(each.original_error)) for each in result.errors or ()]
     return repr(result.data), errors
+
+
+def test_a_task_is_created_without_the_conversions_of_strawberry() -> None:
+    """The audit log is an extension of each mutation, and the input of a task has only leaves."""
+    assert CORE.mutation_type is not None
+    field = CORE.mutation_type.fields["createTask"]
+    assert _direct(field, field.extensions[_BACK], ["input"]) is not None
