@@ -27,7 +27,7 @@ def test_an_example_is_ready_to_run(path: Path) -> None:
     for name in document.operations:
         operation = document.operation(name)
         assert operation
-        assert not isinstance(get_variable_values(_SCHEMA, operation.variable_definitions, variables), list)
+        assert not isinstance(get_variable_values(_SCHEMA, operation.variable_definitions or (), variables), list)
         assert DEFAULT_READER.check_cost(document, name, variables) > 0
     assert None not in document.operations
 
