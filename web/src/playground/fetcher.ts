@@ -5,7 +5,7 @@ import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { authorization, refuse, token } from '@/access/token';
 import { config } from '@/config';
 import { address, closedAsForbidden } from '@/live/socket';
-import { parseExactly } from './exactJson';
+import { exactly, parseExactly } from './exactJson';
 
 type Headers = Record<string, string>;
 type Result = FormattedExecutionResult;
@@ -58,6 +58,7 @@ async function* subscribe(params: FetcherParams, headers: Headers): AsyncGenerat
   const client = createClient({
     url: address(),
     connectionParams: headers,
+    jsonMessageReviver: exactly,
     shouldRetry: (event) => !closedAsForbidden(event),
   });
   try {
