@@ -21,6 +21,7 @@ from gql_api.record import fields
 from gql_api.record.reads import CODEC, Document
 from gql_api.record.statistics import buckets, cells, slots
 from gql_api.record.statistics.cells import Counted, Pipeline, Span
+from gql_api.record.statistics.progress import Step
 from gql_api.record.statistics.slots import SlotCounts
 
 MAX_RECORDS = 200_000
@@ -70,18 +71,20 @@ class Statistics:
     async def _from_buckets(self, query: StatisticsQuery, matching: Document) -> list[SlotCounts]:
         span = query.span
         async with self._bounded():
-            counted_until, _ = await read_progress(self._database)
-            live_since = max(span.since, counted_until or span.since)
+            done = await read_progress(self._database)
+            quarters = query.by_quarters(done[Step.ROLLED_UP])
+            live_since = max(quarters.until, min(span.until, done[Step.COUNTED] or span.since))
             if not query.counts_creations:
                 matching = {"$and": [matching, buckets.of_ended_tasks()]}
-            pipeline = buckets.stored_cells(Span(span.since, min(live_since, span.until)), matching)
+            pipeline = buckets.stored_cells(Span(quarters.until, live_since), matching)
+            pipeline.append(buckets.and_(buckets.QUARTERS, buckets.stored_cells(quarters, matching)))
             if live_since < span.until:
                 live = Span(live_since, span.until)
                 await self._check_delay(live)
                 counted = Counted(live, matching)
                 records = buckets.of_records(counted, live.since, created=query.counts_creations)
                 pipeline.append(buckets.and_(fields.TOMBSTONES, records))
-            return await self._rows(buckets.STATISTICS, pipeline, query)
+            return await self._rows(buckets.MINUTES, pipeline, query)
 
     @limited
     async def _from_records(self, query: StatisticsQuery, matching: Document) -> list[SlotCounts]:
