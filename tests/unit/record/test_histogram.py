@@ -21,7 +21,7 @@ def test_a_bin_is_narrow(milliseconds: int) -> None:
 @given(_DURATIONS, st.sampled_from([0.5, 0.95, 0.99]))
 def test_a_percentile_is_near_the_exact_one(durations: list[int], share: float) -> None:
     """It is not beyond 19 percent of a duration that the exact percentile lies at, nor beyond what was measured."""
-    found = Histogram.of(durations).percentile(share)
+    (found,) = Histogram.of(durations).percentiles(share)
     exact = sorted(durations)[max(0, -int(-share * len(durations) // 1) - 1)]
     assert found is not None
     assert min(durations) <= found * 1000 <= max(durations)
@@ -32,7 +32,8 @@ def test_a_percentile_is_near_the_exact_one(durations: list[int], share: float) 
 def test_percentiles_rise_to_the_exact_maximum(durations: list[int]) -> None:
     """The median is not above the 95th percentile, that not above the 99th, and that not above the longest."""
     histogram = Histogram.of(durations)
-    p50, p95, p99 = (histogram.percentile(share) or 0.0 for share in (0.5, 0.95, 0.99))
+    p50, p95, p99 = (each or 0.0 for each in histogram.percentiles(0.5, 0.95, 0.99))
+    assert [p50, p95, p99] == [histogram.percentiles(share)[0] for share in (0.5, 0.95, 0.99)]
     assert p50 <= p95 <= p99 <= (histogram.longest or 0.0)
     assert histogram.longest == max(durations) / 1000
 
@@ -51,6 +52,6 @@ def test_a_single_duration_is_every_percentile() -> None:
     """It is exact, as are equal ones; without any there is none."""
     for durations in ([1234], [1234] * 7):
         histogram = Histogram.of(durations)
-        assert [histogram.percentile(share) for share in (0.5, 0.95, 0.99)] == pytest.approx([1.234] * 3)
-    assert (Histogram().percentile(0.5), Histogram().longest) == (None, None)
+        assert histogram.percentiles(0.5, 0.95, 0.99) == pytest.approx([1.234] * 3)
+    assert (Histogram().percentiles(0.5), Histogram().longest) == ([None], None)
     assert Histogram.of([0]).longest == 0.0
