@@ -36,9 +36,9 @@ def _claim(worker: Store, task_id: str, attempts: int = 0) -> None:
 
 
 async def _stats(front: Front, **given: Any) -> list[dict[str, Any]]:
-    """Return the statistics of the last five minutes."""
+    """Return the statistics of the last minutes, as one bucket."""
     since = datetime.now(UTC) - timedelta(minutes=4)
-    rows: list[dict[str, Any]] = (await front.data(_STATS, **{"from": since.isoformat(), "seconds": 60, **given}))[
+    rows: list[dict[str, Any]] = (await front.data(_STATS, **{"from": since.isoformat(), "seconds": 3600, **given}))[
         "taskStats"
     ]
     return rows
