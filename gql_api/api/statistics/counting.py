@@ -21,7 +21,7 @@ from gql_api.aio.background import shielded
 from gql_api.api.statistics.progress import read_progress
 from gql_api.api.store.committed import MAJORITY
 from gql_api.api.store.tasks import TaskStore
-from gql_api.query.statistics import floor_half_hour, floor_minute
+from gql_api.query.statistics import floor_minute, floor_quarter
 from gql_api.record import due, fields
 from gql_api.record.reads import Document
 from gql_api.record.statistics import buckets, cells, progress
@@ -52,7 +52,7 @@ class Counting:
         self._store = store
         self._database = store.database
         self._minutes = self._database[buckets.MINUTES]
-        self._half_hours = self._database[buckets.HALF_HOURS]
+        self._quarters = self._database[buckets.QUARTERS]
         self._progress = self._database[progress.PROGRESS]
         self._retention = timedelta(days=retention_days) if retention_days else None
         self._is_failing = False
@@ -91,9 +91,9 @@ class Counting:
         checkable = floor_minute(now - _CHECKED_AFTER)
         await self._do(Step.COUNTED, done, floor_minute(now - _SETTLES_IN), self._store_counts)
         await self._do(Step.CHECKED, done, checkable, self._check)
-        await self._do(Step.ROLLED_UP, done, floor_half_hour(checkable), self._roll_up)
+        await self._do(Step.ROLLED_UP, done, floor_quarter(checkable), self._roll_up)
         if self._retention is not None:
-            for collection in (self._minutes, self._half_hours):
+            for collection in (self._minutes, self._quarters):
                 await collection.delete_many(buckets.older_than(now - self._retention))
 
     async def _do(
@@ -123,7 +123,7 @@ class Counting:
         if self._retention is not None:
             begin = max(begin, now - self._retention)
         # Half hours are whole.
-        update = progress.begin(floor_half_hour(begin))
+        update = progress.begin(floor_quarter(begin))
         await self._progress.update_one(progress.THE_PROGRESS, update, upsert=True)
         return await read_progress(self._database)
 
@@ -134,8 +134,8 @@ class Counting:
         await self._replace(fields.TOMBSTONES, buckets.count, span, self._minutes)
 
     async def _roll_up(self, span: Span) -> None:
-        """Make the buckets of half hours. The minutes have been checked, so they do not change any more."""
-        await self._replace(buckets.MINUTES, buckets.roll_up, span, self._half_hours)
+        """Make the buckets of quarters of an hour. The minutes have been checked, so they do not change any more."""
+        await self._replace(buckets.MINUTES, buckets.roll_up, span, self._quarters)
 
     async def _replace(
         self,

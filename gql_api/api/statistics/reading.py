@@ -31,6 +31,8 @@ MAX_ROWS = 10_000
 # Minutes are counted a minute after their end at the latest. If more is left, counting was interrupted.
 _USUAL_DELAY = timedelta(minutes=5)
 _RETRY_SECONDS = 10
+# Rows have up to a hundred cells. Other requests go on between two batches.
+_BATCH = 50
 
 
 class Statistics:
@@ -72,12 +74,12 @@ class Statistics:
         span = query.span
         async with self._bounded():
             done = await read_progress(self._database)
-            half_hours = query.by_half_hours(done[Step.ROLLED_UP])
-            live_since = max(half_hours.until, min(span.until, done[Step.COUNTED] or span.since))
+            quarters = query.by_quarters(done[Step.ROLLED_UP])
+            live_since = max(quarters.until, min(span.until, done[Step.COUNTED] or span.since))
             if not query.counts_creations:
                 matching = {"$and": [matching, buckets.of_ended_tasks()]}
-            pipeline = buckets.stored_cells(Span(half_hours.until, live_since), matching)
-            pipeline.append(buckets.and_(buckets.HALF_HOURS, buckets.stored_cells(half_hours, matching)))
+            pipeline = buckets.stored_cells(Span(quarters.until, live_since), matching)
+            pipeline.append(buckets.and_(buckets.QUARTERS, buckets.stored_cells(quarters, matching)))
             if live_since < span.until:
                 live = Span(live_since, span.until)
                 await self._check_delay(live)
@@ -121,10 +123,11 @@ class Statistics:
 
     async def _rows(self, collection: str, pipeline: Pipeline, query: StatisticsQuery) -> list[SlotCounts]:
         added_up = [*pipeline, *slots.by_slot(query.slots, query.value, MAX_ROWS + 1)]
-        found = await (await self._collection(collection).aggregate(added_up, allowDiskUse=True)).to_list()
-        if len(found) > MAX_ROWS:
-            raise LimitExceededError("rows of statistics", len(found), MAX_ROWS)
-        return [slots.counts_from(query.slots, row) for row in found]
+        found = await self._collection(collection).aggregate(added_up, allowDiskUse=True, batchSize=_BATCH)
+        rows = [slots.counts_from(query.slots, row) async for row in found]
+        if len(rows) > MAX_ROWS:
+            raise LimitExceededError("rows of statistics", len(rows), MAX_ROWS)
+        return rows
 
     def _collection(self, name: str) -> AsyncCollection[dict[str, Any]]:
         return self._database.get_collection(name, codec_options=CODEC, read_concern=MAJORITY)

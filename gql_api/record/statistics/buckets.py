@@ -1,8 +1,8 @@
 """The buckets of statistics: a document for each minute, kind of task and outcome, which the cells are kept in.
 
 A bucket is counted from the records when its minute is over, and replaced when it is counted again, so that it does not
-matter how often, or by how many processes, that is done. Buckets of half an hour are made of those of minutes, for
-questions about days.
+matter how often, or by how many processes, that is done. Those of minutes are added up in buckets of a quarter of an
+hour, for questions about days: in every time zone, days begin with a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from gql_api.record.statistics.cells import Counted, Pipeline, Span
 from gql_api.record.writes import Filter
 
 MINUTES = "statistics"
-HALF_HOURS = "statistics_half_hours"
-HALF_HOUR = timedelta(minutes=30)
+QUARTERS = "statistics_quarter_hours"
+QUARTER = timedelta(minutes=15)
 
 _CELLS = "cells"
 _COUNTED_AT = "counted_at"
@@ -46,9 +46,9 @@ def count(span: Span, counted_at: datetime) -> Pipeline:
 
 
 def roll_up(span: Span, counted_at: datetime) -> Pipeline:
-    """Return the pipeline over MINUTES that makes the buckets of the half hours of a span."""
-    half_hour = {"$dateTrunc": {"date": f"${cells.AT}", "unit": "minute", "binSize": HALF_HOUR.seconds // 60}}
-    return [*stored_cells(span, {}), *_stored(HALF_HOURS, half_hour, counted_at)]
+    """Return the pipeline over MINUTES that makes the buckets of the quarters of an hour of a span."""
+    quarter = {"$dateTrunc": {"date": f"${cells.AT}", "unit": "minute", "binSize": QUARTER.seconds // 60}}
+    return [*stored_cells(span, {}), *_stored(QUARTERS, quarter, counted_at)]
 
 
 def _stored(collection: str, at: Any, counted_at: datetime) -> Pipeline:

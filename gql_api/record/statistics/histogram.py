@@ -80,15 +80,22 @@ class Histogram:
         """The longest duration in seconds; None without any."""
         return max((each.longest for each in self.bins.values()), default=0) / _MILLISECONDS if self.bins else None
 
-    def percentile(self, share: float) -> float | None:
-        """Return the duration, in seconds, that a share of the durations do not exceed; None without any.
+    def percentiles(self, *shares: float) -> list[float | None]:
+        """Return the durations, in seconds, that rising shares of the durations do not exceed; None without any.
 
         Within a bin, the durations count as spread evenly between the shortest and the longest.
         """
-        rank = share * self.count
-        below = 0
-        for _, (number, shortest, longest) in sorted(self.bins.items()):
-            if below + number >= rank:
-                return (shortest + (longest - shortest) * (rank - below) / number) / _MILLISECONDS
-            below += number
-        return self.longest
+        found = list[float | None]()
+        bins = sorted(self.bins.items())
+        count, below, position = self.count, 0, 0
+        for share in shares:
+            while position < len(bins) - 1 and below + bins[position][1].number < share * count:
+                below += bins[position][1].number
+                position += 1
+            found.append(_within(bins[position][1], share * count - below) if bins else None)
+        return found
+
+
+def _within(durations: Bin, rank: float) -> float:
+    number, shortest, longest = durations
+    return (shortest + (longest - shortest) * min(rank / number, 1.0)) / _MILLISECONDS

@@ -22,7 +22,7 @@ class Step(StrEnum):
     CHECKED = "checked_until"
     """They were compared with the records once more."""
     ROLLED_UP = "rolled_up_until"
-    """Their buckets are added up in those of half hours."""
+    """Their buckets are added up in those of quarters of an hour."""
 
 
 def done_until(document: Document | None, step: Step) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Self
 
 import strawberry
@@ -36,20 +37,24 @@ class Percentiles:
     def __init__(self, histogram: Histogram) -> None:
         self.histogram = histogram
 
+    @cached_property
+    def _found(self) -> list[float | None]:
+        return self.histogram.percentiles(0.5, 0.95, 0.99)
+
     @strawberry.field(description="The median: half of the tasks took no longer.")
     def p50(self) -> float | None:
-        """Compute the median."""
-        return self.histogram.percentile(0.5)
+        """Return the median."""
+        return self._found[0]
 
     @strawberry.field(description="95 percent of the tasks took no longer.")
     def p95(self) -> float | None:
-        """Compute the 95th percentile."""
-        return self.histogram.percentile(0.95)
+        """Return the 95th percentile."""
+        return self._found[1]
 
     @strawberry.field(description="99 percent of the tasks took no longer.")
     def p99(self) -> float | None:
-        """Compute the 99th percentile."""
-        return self.histogram.percentile(0.99)
+        """Return the 99th percentile."""
+        return self._found[2]
 
     @strawberry.field(description="The longest time.")
     def max(self) -> float | None:
@@ -109,7 +114,9 @@ async def task_stats(
     from_: Annotated[
         datetime,
         strawberry.argument(
-            name="from", description="The beginning of the first bucket, rounded down to a whole minute."
+            name="from",
+            description="The beginning of the first bucket, rounded down to a whole minute, or to a quarter of an hour "
+            "if bucketSeconds is a multiple of 900.",
         ),
     ],
     to: Annotated[
