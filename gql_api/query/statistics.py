@@ -10,13 +10,14 @@ from gql_api.query.facets import FacetField
 from gql_api.query.filter import TaskFilter
 from gql_api.record import fields as f
 from gql_api.record.statistics import cells
+from gql_api.record.statistics.buckets import QUARTER
 from gql_api.record.statistics.cells import Span
 from gql_api.record.statistics.slots import Slots
 from gql_api.values import InvalidValueError, Problem
 
 MINUTE_SECONDS = 60
 MAX_SLOTS = 500
-_MINUTE = timedelta(seconds=MINUTE_SECONDS)
+_LAST_MINUTE = datetime.max.replace(second=0, microsecond=0, tzinfo=UTC)
 # The fields of the cells by which tasks can be counted.
 _BY: dict[FacetField | None, str | None] = {
     None: None,
@@ -62,13 +63,25 @@ class StatisticsQuery:
 
     @property
     def span(self) -> Span:
-        """The whole minutes in which the times lie."""
-        return Span(floor_minute(self.since), floor_minute(self.until + _MINUTE - timedelta(microseconds=1)))
+        """The whole minutes in which the times lie; slots of quarters of an hour begin with one."""
+        since = floor_quarter(self.since) if self._has_quarters else floor_minute(self.since)
+        return Span(since, _ceil_minute(self.until))
+
+    @property
+    def _has_quarters(self) -> bool:
+        return self.seconds % QUARTER.seconds == 0
 
     @property
     def slots(self) -> Slots:
         """The slots."""
         return Slots(self.span.since, self.seconds)
+
+    def by_quarters(self, until: datetime | None) -> Span:
+        """Return the part of the span that the buckets of quarters of an hour answer, which are made until a time."""
+        since = self.span.since
+        if until is None or not self._has_quarters:
+            return Span(since, since)
+        return Span(since, max(since, min(until, floor_quarter(self.span.until))))
 
     @property
     def count(self) -> int:
@@ -94,6 +107,17 @@ class StatisticsQuery:
 def floor_minute(time: datetime) -> datetime:
     """Return the beginning of the minute of a time."""
     return time.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def _ceil_minute(time: datetime) -> datetime:
+    floor = floor_minute(time)
+    return floor if floor in {time, _LAST_MINUTE} else floor + timedelta(seconds=MINUTE_SECONDS)
+
+
+def floor_quarter(time: datetime) -> datetime:
+    """Return the beginning of the quarter of an hour of a time."""
+    minute = floor_minute(time)
+    return minute - timedelta(minutes=minute.minute % (QUARTER.seconds // MINUTE_SECONDS))
 
 
 def are_held(filter_: TaskFilter) -> bool:

@@ -34,9 +34,9 @@ async def _node(info: Info, task_id: str) -> Any:
 
 @strawberry.type(
     description="Reads: tasks, the task functions that can be called, queues and workers. A field needs a scope of the "
-    "caller: TASKS_READ for tasks and their statistics, OPERATE for task functions, queues and workers, ADMIN for API tokens and the audit "
-    "log; viewer needs none. Without the scope, the whole operation fails with the code FORBIDDEN. An API without "
-    "authentication allows everything."
+    "caller: TASKS_READ for tasks and their statistics, OPERATE for task functions, queues and workers, ADMIN for API "
+    "tokens and the audit log; viewer needs none. Without the scope, the whole operation fails with the code "
+    "FORBIDDEN. An API without authentication allows everything."
 )
 class Query:
     """The fields of a query."""

@@ -10,21 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
 import pymongo
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from gql_api.aio.background import shielded
-from gql_api.api.statistics.progress import Progress, read_progress
+from gql_api.api.statistics.progress import read_progress
 from gql_api.api.store.committed import MAJORITY
 from gql_api.api.store.tasks import TaskStore
-from gql_api.query.statistics import floor_minute
+from gql_api.query.statistics import floor_minute, floor_quarter
 from gql_api.record import due, fields
-from gql_api.record.reads import CODEC, Document
-from gql_api.record.statistics import buckets, cells
-from gql_api.record.statistics.cells import Span
+from gql_api.record.reads import Document
+from gql_api.record.statistics import buckets, cells, progress
+from gql_api.record.statistics.cells import Pipeline, Span
+from gql_api.record.statistics.progress import Step
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +51,9 @@ class Counting:
     def __init__(self, store: TaskStore, retention_days: float) -> None:
         self._store = store
         self._database = store.database
-        self._statistics = self._database[buckets.STATISTICS]
-        self._progress = self._database[buckets.PROGRESS]
+        self._minutes = self._database[buckets.MINUTES]
+        self._quarters = self._database[buckets.QUARTERS]
+        self._progress = self._database[progress.PROGRESS]
         self._retention = timedelta(days=retention_days) if retention_days else None
         self._is_failing = False
 
@@ -79,70 +82,82 @@ class Counting:
         await self.count(now)
 
     async def count(self, now: datetime) -> None:
-        """Count the minutes that are over at a time, by the clock of MongoDB, and check those before.
+        """Count the minutes that are over at a time, by the clock of MongoDB, check those before, and roll these up.
 
         Raises:
             PyMongoError: MongoDB does not answer.
         """
-        progress = await self._begun(now)
-        for span in _chunks(progress.counted_until, floor_minute(now - _SETTLES_IN)):
-            await self._store_counts(span)
-            await self._note(counted_until=span.until)
-        for span in _chunks(progress.checked_until, floor_minute(now - _CHECKED_AFTER)):
-            await self._check(span)
-            await self._note(checked_until=span.until)
+        done = await self._begun(now)
+        checkable = floor_minute(now - _CHECKED_AFTER)
+        await self._do(Step.COUNTED, done, floor_minute(now - _SETTLES_IN), self._store_counts)
+        await self._do(Step.CHECKED, done, checkable, self._check)
+        await self._do(Step.ROLLED_UP, done, floor_quarter(checkable), self._roll_up)
         if self._retention is not None:
-            await self._statistics.delete_many(buckets.older_than(now - self._retention))
+            for collection in (self._minutes, self._quarters):
+                await collection.delete_many(buckets.older_than(now - self._retention))
 
-    async def _begun(self, now: datetime) -> Progress:
+    async def _do(
+        self,
+        step: Step,
+        done: Mapping[Step, datetime | None],
+        until: datetime,
+        work: Callable[[Span], Awaitable[None]],
+    ) -> None:
+        """Do a step for all minutes for which it is not done yet."""
+        begin = done[step]
+        while begin is not None and begin < until:
+            span = Span(begin, min(begin + _CHUNK, until))
+            with pymongo.timeout(_MAX_SECONDS):
+                await work(span)
+                await self._progress.update_one(progress.THE_PROGRESS, progress.done(step, span.until))
+            begin = span.until
+
+    async def _begun(self, now: datetime) -> dict[Step, datetime | None]:
         """Read the progress, which begins at the oldest task."""
-        progress = await read_progress(self._database)
-        if progress.counted_until is not None:
-            return progress
+        done = await read_progress(self._database)
+        if done[Step.COUNTED] is not None:
+            return done
         tasks = self._database[fields.TASKS]
-        oldest = await tasks.find_one(buckets.every_task(), {fields.CREATED_AT: 1}, sort=buckets.OLDEST)
-        begin = min(buckets.created_at_of(oldest) or now, now)
+        oldest = await tasks.find_one(progress.every_task(), {fields.CREATED_AT: 1}, sort=progress.OLDEST)
+        begin = min(progress.created_at_of(oldest) or now, now)
         if self._retention is not None:
             begin = max(begin, now - self._retention)
-        await self._progress.update_one(buckets.THE_PROGRESS, buckets.progress_since(floor_minute(begin)), upsert=True)
+        # Half hours are whole.
+        update = progress.begin(floor_quarter(begin))
+        await self._progress.update_one(progress.THE_PROGRESS, update, upsert=True)
         return await read_progress(self._database)
 
     async def _store_counts(self, span: Span) -> None:
         """Count a span, and replace its buckets."""
         # All that was stored before is shown by what follows, also if another member becomes primary meanwhile.
         await self._store.committed.barrier()
+        await self._replace(fields.TOMBSTONES, buckets.count, span, self._minutes)
+
+    async def _roll_up(self, span: Span) -> None:
+        """Make the buckets of quarters of an hour. The minutes have been checked, so they do not change any more."""
+        await self._replace(buckets.MINUTES, buckets.roll_up, span, self._quarters)
+
+    async def _replace(
+        self,
+        source: str,
+        pipeline: Callable[[Span, datetime], Pipeline],
+        span: Span,
+        target: AsyncCollection[Document],
+    ) -> None:
         counted_at = await self._store.now()
-        tombstones = self._database.get_collection(fields.TOMBSTONES, codec_options=CODEC, read_concern=MAJORITY)
-        with pymongo.timeout(_MAX_SECONDS):
-            async with self._store.committed.session() as session:
-                pipeline = buckets.count(span, counted_at)
-                await (await tombstones.aggregate(pipeline, session=session, allowDiskUse=True)).to_list()
-            await self._statistics.delete_many(buckets.outdated(span, counted_at))
+        collection = self._database.get_collection(source, read_concern=MAJORITY)
+        async with self._store.committed.session() as session:
+            await (await collection.aggregate(pipeline(span, counted_at), session=session, allowDiskUse=True)).to_list()
+        await target.delete_many(buckets.outdated(span, counted_at))
 
     async def _check(self, span: Span) -> None:
         """Count a span again if more tasks were created or have ended in it than its buckets have."""
-        with pymongo.timeout(_MAX_SECONDS):
-            stored = buckets.number_from(await self._documents(buckets.STATISTICS, buckets.number_stored(span)))
-            found = 0
-            for query in cells.ranges(span).values():
-                found += await self._database[fields.TASKS].count_documents(query)
-            for query in buckets.number_deleted(span):
-                found += await self._database[fields.TOMBSTONES].count_documents(query)
+        rows = await (await self._minutes.aggregate(buckets.number_stored(span))).to_list()
+        found, stored = 0, buckets.number_from(rows)
+        for query in cells.ranges(span).values():
+            found += await self._database[fields.TASKS].count_documents(query)
+        for query in buckets.number_deleted(span):
+            found += await self._database[fields.TOMBSTONES].count_documents(query)
         if found > stored:
-            logger.warning("Statistics from %s to %s lacked %d", span.since, span.until, found - stored)
+            logger.warning("%d tasks were stored late, and are counted now: %s", found - stored, span)
             await self._store_counts(span)
-
-    async def _documents(self, collection: str, pipeline: list[Document]) -> list[Document]:
-        return await (await self._database[collection].aggregate(pipeline)).to_list()
-
-    async def _note(self, **until: datetime) -> None:
-        await self._progress.update_one(buckets.THE_PROGRESS, buckets.progressed(**until))
-
-
-def _chunks(since: datetime | None, until: datetime) -> Iterator[Span]:
-    """Yield the whole minutes between two times, as many at a time as may be counted together."""
-    begin = until if since is None else since
-    while begin < until:
-        end = min(begin + _CHUNK, until)
-        yield Span(begin, end)
-        begin = end

@@ -21,6 +21,7 @@ from gql_api.record import fields
 from gql_api.record.reads import CODEC, Document
 from gql_api.record.statistics import buckets, cells, slots
 from gql_api.record.statistics.cells import Counted, Pipeline, Span
+from gql_api.record.statistics.progress import Step
 from gql_api.record.statistics.slots import SlotCounts
 
 MAX_RECORDS = 200_000
@@ -30,6 +31,8 @@ MAX_ROWS = 10_000
 # Minutes are counted a minute after their end at the latest. If more is left, counting was interrupted.
 _USUAL_DELAY = timedelta(minutes=5)
 _RETRY_SECONDS = 10
+# Rows have up to a hundred cells. Other requests go on between two batches.
+_BATCH = 50
 
 
 class Statistics:
@@ -70,18 +73,20 @@ class Statistics:
     async def _from_buckets(self, query: StatisticsQuery, matching: Document) -> list[SlotCounts]:
         span = query.span
         async with self._bounded():
-            counted_until, _ = await read_progress(self._database)
-            live_since = max(span.since, counted_until or span.since)
+            done = await read_progress(self._database)
+            quarters = query.by_quarters(done[Step.ROLLED_UP])
+            live_since = max(quarters.until, min(span.until, done[Step.COUNTED] or span.since))
             if not query.counts_creations:
                 matching = {"$and": [matching, buckets.of_ended_tasks()]}
-            pipeline = buckets.stored_cells(Span(span.since, min(live_since, span.until)), matching)
+            pipeline = buckets.stored_cells(Span(quarters.until, live_since), matching)
+            pipeline.append(buckets.and_(buckets.QUARTERS, buckets.stored_cells(quarters, matching)))
             if live_since < span.until:
                 live = Span(live_since, span.until)
                 await self._check_delay(live)
                 counted = Counted(live, matching)
                 records = buckets.of_records(counted, live.since, created=query.counts_creations)
                 pipeline.append(buckets.and_(fields.TOMBSTONES, records))
-            return await self._rows(buckets.STATISTICS, pipeline, query)
+            return await self._rows(buckets.MINUTES, pipeline, query)
 
     @limited
     async def _from_records(self, query: StatisticsQuery, matching: Document) -> list[SlotCounts]:
@@ -118,10 +123,11 @@ class Statistics:
 
     async def _rows(self, collection: str, pipeline: Pipeline, query: StatisticsQuery) -> list[SlotCounts]:
         added_up = [*pipeline, *slots.by_slot(query.slots, query.value, MAX_ROWS + 1)]
-        found = await (await self._collection(collection).aggregate(added_up, allowDiskUse=True)).to_list()
-        if len(found) > MAX_ROWS:
-            raise LimitExceededError("rows of statistics", len(found), MAX_ROWS)
-        return [slots.counts_from(query.slots, row) for row in found]
+        found = await self._collection(collection).aggregate(added_up, allowDiskUse=True, batchSize=_BATCH)
+        rows = [slots.counts_from(query.slots, row) async for row in found]
+        if len(rows) > MAX_ROWS:
+            raise LimitExceededError("rows of statistics", len(rows), MAX_ROWS)
+        return rows
 
     def _collection(self, name: str) -> AsyncCollection[dict[str, Any]]:
         return self._database.get_collection(name, codec_options=CODEC, read_concern=MAJORITY)

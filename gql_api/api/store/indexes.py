@@ -119,5 +119,6 @@ class Indexes:
         await self._database[fields.CHORDS].create_indexes(canvas.INDEXES)
         await self._database[fields.TOMBSTONES].create_indexes(fields.TOMBSTONE_INDEXES)
         await self._database[fields.TASK_LOGS].create_indexes(logs.INDEXES)
-        await self._database[buckets.STATISTICS].create_indexes(buckets.INDEXES)
+        for name in (buckets.MINUTES, buckets.QUARTERS):
+            await self._database[name].create_indexes(buckets.INDEXES)
         await self._database[api_tokens.COLLECTION].create_indexes(api_tokens.INDEXES)

@@ -1,12 +1,13 @@
 """The buckets of statistics: a document for each minute, kind of task and outcome, which the cells are kept in.
 
 A bucket is counted from the records when its minute is over, and replaced when it is counted again, so that it does not
-matter how often, or by how many processes, that is done.
+matter how often, or by how many processes, that is done. Those of minutes are added up in buckets of a quarter of an
+hour, for questions about days: in every time zone, days begin with a quarter of an hour.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import IndexModel
@@ -18,51 +19,59 @@ from gql_api.record.statistics import cells, durations
 from gql_api.record.statistics.cells import Counted, Pipeline, Span
 from gql_api.record.writes import Filter
 
-STATISTICS = "statistics"
-PROGRESS = "statistics_progress"
+MINUTES = "statistics"
+QUARTERS = "statistics_quarter_hours"
+QUARTER = timedelta(minutes=15)
 
 _CELLS = "cells"
 _COUNTED_AT = "counted_at"
-_COUNTED_UNTIL = "counted_until"
-_CHECKED_UNTIL = "checked_until"
 _KEY = (cells.AT, *cells.PROPERTIES, f.STATUS)
-_IN_CELL = (cells.KIND, cells.BIN, cells.COUNT, cells.SHORTEST, cells.LONGEST)
+_ID_OF_CELL = (cells.KIND, cells.BIN)
+_NUMBERS = (cells.COUNT, cells.SHORTEST, cells.LONGEST)
 
 INDEXES = [
     IndexModel([(cells.AT, 1)]),
     IndexModel([(f.TENANT, 1), (f.OWNER, 1), (cells.AT, 1)]),  # of a principal that sees the tasks of one owner
 ]
+"""The indexes of both collections."""
 
 
 def count(span: Span, counted_at: datetime) -> Pipeline:
     """Return the pipeline over TOMBSTONES that counts the minutes of a span and stores their buckets.
 
-    The tasks that were deleted come first: one that is deleted meanwhile is then not counted twice. A process that has
-    counted earlier and stores its buckets later replaces none.
+    The tasks that were deleted come first: one that is deleted meanwhile is then not counted twice.
     """
-    counted = Counted(span, {})
-    stored = {name: f"$cell.{name}" for name in _IN_CELL}
+    cells_ = of_records(Counted(span, {}), deleted_since=span.since)
+    return [*cells_, *_stored(MINUTES, f"${cells.AT}", counted_at)]
+
+
+def roll_up(span: Span, counted_at: datetime) -> Pipeline:
+    """Return the pipeline over MINUTES that makes the buckets of the quarters of an hour of a span."""
+    quarter = {"$dateTrunc": {"date": f"${cells.AT}", "unit": "minute", "binSize": QUARTER.seconds // 60}}
+    return [*stored_cells(span, {}), *_stored(QUARTERS, quarter, counted_at)]
+
+
+def _stored(collection: str, at: Any, counted_at: datetime) -> Pipeline:
+    """Return the stages that store cells in buckets.
+
+    They replace no bucket of a process that has begun to count later, and has stored its buckets earlier.
+    """
+    key = {name: f"${name}" for name in (*_KEY, *_ID_OF_CELL)} | {cells.AT: at}
     newer = {"$gte": [f"$$new.{_COUNTED_AT}", f"${_COUNTED_AT}"]}
+    cell = {name: f"${f.ID}.{name}" for name in _ID_OF_CELL} | {name: f"${name}" for name in _NUMBERS}
     return [
-        *of_records(counted, deleted_since=span.since),
-        cells.merged({**{name: f"${name}" for name in _KEY}, **{name: f"${name}" for name in _IN_CELL[:2]}}),
-        {"$project": {f.ID: 0, "key": f"${f.ID}", "cell": _cell_of_group()}},
-        {"$group": {f.ID: {name: f"$key.{name}" for name in _KEY}, _CELLS: {"$push": stored}}},
+        cells.merged(key),
+        {"$group": {f.ID: {name: f"${f.ID}.{name}" for name in _KEY}, _CELLS: {"$push": cell}}},
         {"$replaceWith": {"$mergeObjects": [f"${f.ID}", {f.ID: f"${f.ID}", _CELLS: f"${_CELLS}"}]}},
         {"$set": {_COUNTED_AT: counted_at}},
         {
             "$merge": {
-                "into": STATISTICS,
+                "into": collection,
                 "whenMatched": [{"$replaceWith": {"$cond": [newer, "$$new", "$$ROOT"]}}],
                 "whenNotMatched": "insert",
             }
         },
     ]
-
-
-def _cell_of_group() -> Document:
-    numbers = {name: f"${name}" for name in _IN_CELL[2:]}
-    return {**{name: f"${f.ID}.{name}" for name in _IN_CELL[:2]}, **numbers}
 
 
 def of_records(counted: Counted, deleted_since: datetime, *, created: bool = True) -> Pipeline:
@@ -90,12 +99,13 @@ def older_than(time: datetime) -> Filter:
 
 
 def stored_cells(span: Span, query: Document) -> Pipeline:
-    """Return the pipeline over STATISTICS that reads the cells of the buckets of a span that match a query."""
+    """Return the pipeline over buckets that reads the cells of those of a span that match a query."""
+    properties = dict.fromkeys(_KEY, 1)
+    cell = {name: f"${_CELLS}.{name}" for name in (*_ID_OF_CELL, *_NUMBERS)}
     return [
         {"$match": {"$and": [{cells.AT: span.condition()}, query]}},
         {"$unwind": f"${_CELLS}"},
-        {"$replaceWith": {"$mergeObjects": ["$$ROOT", f"${_CELLS}"]}},
-        {"$unset": [_CELLS, _COUNTED_AT]},
+        {"$project": {f.ID: 0, **properties, **cell}},
     ]
 
 
@@ -105,7 +115,7 @@ def of_ended_tasks() -> Document:
 
 
 def number_stored(span: Span) -> Pipeline:
-    """Return the pipeline over STATISTICS that adds up the creations and ends in the buckets of a span."""
+    """Return the pipeline over MINUTES that adds up the creations and ends in the buckets of a span."""
     return [
         *stored_cells(span, {}),
         {"$match": {cells.KIND: {"$nin": [cells.QUEUED, cells.RAN]}}},
@@ -122,38 +132,3 @@ def number_deleted(span: Span) -> list[Document]:
 def number_from(rows: list[Document]) -> int:
     """Read the row of :func:`number_stored`."""
     return sum(row[cells.COUNT] for row in rows)
-
-
-OLDEST = [(f.CREATED_AT, 1)]
-"""The order in which the oldest task comes first."""
-
-
-def every_task() -> Document:
-    """Return the query of all tasks, in a form for which an index has them in the order of their creation."""
-    return {f.STATUS: {"$in": cells.ALL_STATUSES}}
-
-
-def created_at_of(document: Document | None) -> datetime | None:
-    """Read the time of the creation of a task."""
-    created_at = None if document is None else document.get(f.CREATED_AT)
-    return created_at if isinstance(created_at, datetime) else None
-
-
-THE_PROGRESS: Document = {f.ID: "progress"}
-"""The filter of the document that says how far the minutes are counted."""
-
-
-def progress_from(document: Document | None) -> tuple[datetime | None, datetime | None]:
-    """Read until when the minutes are counted, and until when they were compared with the records again."""
-    return (None, None) if document is None else (document.get(_COUNTED_UNTIL), document.get(_CHECKED_UNTIL))
-
-
-def progressed(*, counted_until: datetime | None = None, checked_until: datetime | None = None) -> Document:
-    """Return the update of the progress, which never goes back."""
-    until = {_COUNTED_UNTIL: counted_until, _CHECKED_UNTIL: checked_until}
-    return {"$max": {name: time for name, time in until.items() if time is not None}}
-
-
-def progress_since(time: datetime) -> Document:
-    """Return the update, an upsert, with which the counting begins at a time, unless it has begun."""
-    return {"$setOnInsert": {_COUNTED_UNTIL: time, _CHECKED_UNTIL: time}}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.reads import Document
 from gql_api.record.statistics import cells
@@ -48,7 +49,7 @@ class SlotCounts:
     """
 
     at: datetime
-    value: str | None = None
+    value: Any = None
     numbers: dict[str, int] = field(default_factory=dict)
     queued: Histogram = field(default_factory=Histogram)
     ran: Histogram = field(default_factory=Histogram)
@@ -75,7 +76,7 @@ def by_slot(slots: Slots, value: str | None, limit: int) -> Pipeline:
 
 def counts_from(slots: Slots, row: Document) -> SlotCounts:
     """Read one row."""
-    counts = SlotCounts(slots.at(row[f.ID][_SLOT]), row[f.ID].get(cells.VALUE))
+    counts = SlotCounts(slots.at(row[f.ID][_SLOT]), values.load_finite(row[f.ID].get(cells.VALUE)))
     times = {cells.QUEUED: counts.queued, cells.RAN: counts.ran}
     for cell in row[_CELLS]:
         kind, count = cell[cells.KIND], cell[cells.COUNT]

@@ -109,7 +109,9 @@ async def task_stats(
     from_: Annotated[
         datetime,
         strawberry.argument(
-            name="from", description="The beginning of the first bucket, rounded down to a whole minute."
+            name="from",
+            description="The beginning of the first bucket, rounded down to a whole minute, or to a quarter of an hour "
+            "if bucketSeconds is a multiple of 900.",
         ),
     ],
     to: Annotated[
