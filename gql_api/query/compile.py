@@ -56,6 +56,7 @@ def _compile(filter_: TaskFilter) -> CompiledFilter:
         *_members(
             f.PARENT_ID, None if filter_.parent_id is None else [filter_.parent_id], operator.attrgetter("parent_id")
         ),
+        *_replayed(filter_.is_replayed),
         *_members(f.OWNER, filter_.owners, operator.attrgetter("owner")),
         *_members(f.TENANT, filter_.tenants, operator.attrgetter("tenant")),
         *(part for condition in filter_.metadata for part in _conditions(condition)),
@@ -112,6 +113,13 @@ def _members(
     # For MongoDB null is equal to a field that is missing, as in a record.
     listed = sorted(members, key=lambda member: (member is not None, member))
     yield CompiledFilter({name: {"$in": listed}}, lambda record: get(record) in members)
+
+
+def _replayed(wanted: bool | None) -> Iterator[CompiledFilter]:
+    if wanted is not None:
+        # Only tasks that were replayed have the field.
+        query = {f.REPLAYED: True if wanted else {"$ne": True}}
+        yield CompiledFilter(query, lambda record: record.is_replayed is wanted)
 
 
 def _within(

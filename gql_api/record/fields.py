@@ -73,7 +73,7 @@ IDEMPOTENCY_KEY = "idempotency_key"
 # The digest of the input that came with the key: the same key with another input is an error.
 INPUT_DIGEST = "input_digest"
 REPLAY_OF = "replay_of"
-# Whether the task was replayed: a bulk replay takes each task once.
+# Whether the task was replayed: a bulk replay takes each task once, and filters find those that were not.
 REPLAYED = "replayed"
 # The revision of the last change of the metadata; a record without it has the metadata of its creation.
 METADATA_REVISION = "metadata_revision"

@@ -265,6 +265,8 @@ class TaskRecord:
     """The digest of the input that came with the key."""
     replay_of: Field[str | None] = Field(f.REPLAY_OF, default=None)
     """The task that this one repeats."""
+    is_replayed: Field[bool] = Field(f.REPLAYED, default=False)
+    """True if another task repeats this one. Events leave it out."""
     waits_for: Field[str | None] = Field(f.WAITS_FOR, default=None)
     """The step that this one is sent after, if it was not sent yet."""
     sender_token: Field[str | None] = Field(f.SENDER_TOKEN, default=None)

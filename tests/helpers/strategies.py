@@ -96,6 +96,7 @@ def _filters(inner: st.SearchStrategy[TaskFilter]) -> st.SearchStrategy[TaskFilt
         finished_at=_some(_RANGES),
         updated_at=_some(_RANGES),
         parent_id=_some(PLACES),
+        is_replayed=_some(st.booleans()),
         all_of=st.lists(inner, max_size=2),
         any_of=_some(st.lists(inner, max_size=2)),
         none_of=_some(inner),

@@ -102,6 +102,7 @@ FILTERS = (
     "{statuses: [QUEUED, SUCCESS]}",
     '{queues: ["sums", "celery"]}',
     '{errorTypes: ["ValueError", "TaskRevokedError"]}',
+    "{isReplayed: false}",
     f"{{createdAt: {_SOME_TIME}}}",
     f"{{finishedAt: {_SOME_TIME}}}",
     f"{{updatedAt: {_SOME_TIME}}}",

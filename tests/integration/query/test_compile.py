@@ -44,6 +44,7 @@ _OTHERS = st.fixed_dictionaries(
     },
     optional={
         f.FINISHED_AT: strategies.TIMES,
+        f.REPLAYED: st.just(value=True),
         f.ERROR: st.fixed_dictionaries({f.TYPE: strategies.PLACES, f.MESSAGE: st.just("no")}),
     },
 )

@@ -40,6 +40,7 @@ def _lasting(filter_: TaskFilter) -> TaskFilter:
         filter_,
         statuses=None,
         error_types=None,
+        is_replayed=None,
         finished_at=None,
         updated_at=None,
         all_of=[_lasting(each) for each in filter_.all_of],
@@ -64,6 +65,7 @@ def _refusals() -> Iterator[tuple[object, str]]:
     yield None, "must be an object"
     yield {"statuses": ["QUEUED"]}, "statuses: is not allowed"
     yield {"errorTypes": ["ValueError"]}, "errorTypes: is not allowed"
+    yield {"isReplayed": False}, "isReplayed: is not allowed"
     yield {"AND": [{"OR": [{"NOT": {"finishedAt": {}}}]}]}, "AND.0.OR.0.NOT.finishedAt: is not allowed"
     yield {"updatedAt": {}}, "updatedAt: is not allowed"
     yield {"owners": ["alice"]}, "owners: is not allowed"
