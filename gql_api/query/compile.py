@@ -49,6 +49,7 @@ def _compile(filter_: TaskFilter) -> CompiledFilter:
         *_members(f.NAME, filter_.names, operator.attrgetter("name")),
         *_members(f.STATUS, filter_.statuses, operator.attrgetter("status")),
         *_members(f.QUEUE, filter_.queues, operator.attrgetter("queue")),
+        *_members(f.ERROR_TYPE, filter_.error_types, operator.attrgetter("error_type")),
         *_within(f.CREATED_AT, filter_.created_at, operator.attrgetter("created_at")),
         *_within(f.FINISHED_AT, filter_.finished_at, operator.attrgetter("finished_at")),
         *_within(f.UPDATED_AT, filter_.updated_at, operator.attrgetter("updated_at")),

@@ -62,6 +62,7 @@ class TaskFilter:
     names: Sequence[str] | None = None
     statuses: Sequence[Status] | None = None
     queues: Sequence[str] | None = None
+    error_types: Sequence[str] | None = None
     metadata: Sequence[MetadataCondition] = ()
     created_at: TimeRange | None = None
     finished_at: TimeRange | None = None
@@ -131,6 +132,7 @@ def _parts(filter_: TaskFilter, path: Path, depth: int) -> Iterator[_Part]:
         "names": filter_.names,
         "statuses": filter_.statuses,
         "queues": filter_.queues,
+        "errorTypes": filter_.error_types,
         "owners": filter_.owners,
         "tenants": filter_.tenants,
     }

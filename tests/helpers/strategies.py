@@ -90,6 +90,7 @@ def _filters(inner: st.SearchStrategy[TaskFilter]) -> st.SearchStrategy[TaskFilt
         names=_some(st.lists(PLACES, max_size=2)),
         statuses=_some(st.lists(st.sampled_from(Status), max_size=3)),
         queues=_some(st.lists(PLACES, max_size=2)),
+        error_types=_some(st.lists(PLACES, max_size=2)),
         metadata=st.lists(_CONDITIONS, max_size=2),
         created_at=_some(_RANGES),
         finished_at=_some(_RANGES),

@@ -136,6 +136,11 @@ class TaskFilter:
     queues: list[str] | None = strawberry.field(
         default=UNSET, description="The task belongs to one of these queues. An empty list matches no task."
     )
+    error_types: list[str] | None = strawberry.field(
+        default=UNSET,
+        description="The task has an error of one of these types, like ValueError: the reason why it failed, was "
+        "revoked or is to be retried. An empty list matches no task.",
+    )
     metadata: list[MetadataCondition] | None = strawberry.field(
         default=UNSET, description="All of these conditions on the metadata hold. An empty list matches every task."
     )
@@ -170,6 +175,7 @@ class TaskFilter:
             names=or_default(self.names, None),
             statuses=or_default(self.statuses, None),
             queues=or_default(self.queues, None),
+            error_types=or_default(self.error_types, None),
             metadata=[each.condition() for each in or_default(self.metadata, [])],
             created_at=_time_range(self.created_at),
             finished_at=_time_range(self.finished_at),
