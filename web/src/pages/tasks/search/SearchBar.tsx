@@ -1,7 +1,14 @@
 /** The search bar. What is typed becomes the address with Enter, or with a completed value. */
 import { ActionIcon, Combobox, Group, Text, TextInput, useCombobox } from '@mantine/core';
 import { IconCornerDownLeft, IconHelp, IconSearch, IconX } from '@tabler/icons-react';
-import { type KeyboardEvent, type RefObject, useEffect, useEffectEvent, useState } from 'react';
+import {
+  type KeyboardEvent,
+  type RefObject,
+  useEffect,
+  useEffectEvent,
+  useLayoutEffect,
+  useState,
+} from 'react';
 import { complete, placeAt } from './complete';
 import { type Suggestion, useSuggestions } from './useSuggestions';
 
@@ -21,13 +28,13 @@ interface Props {
 }
 
 export function SearchBar({ query, begun, onSearch, onHelp, input }: Props) {
-  const draft = useDraft(query);
+  const draft = useDraft(query, input);
   const combobox = useCombobox({ onDropdownClose: () => combobox.resetSelectedOption() });
   const place = placeAt(draft.text, draft.caret);
   const { items, problem } = useSuggestions(place, combobox.dropdownOpened);
 
   const begin = useEffectEvent(({ text }: Begun) => {
-    draft.set(text, text.length);
+    draft.write(text, text.length);
     combobox.openDropdown();
     // The menu gives the focus back to its button first.
     setTimeout(() => input.current?.focus(), 50);
@@ -36,23 +43,20 @@ export function SearchBar({ query, begun, onSearch, onHelp, input }: Props) {
     if (begun) begin(begun);
   }, [begun]);
 
-  const search = (text: string): void => {
+  const search = (text: string, caret = text.length): void => {
     combobox.closeDropdown();
+    draft.write(text, caret, text.trim());
     if (text.trim() !== query) onSearch(text.trim());
-  };
-  const clear = (): void => {
-    draft.set('', 0);
-    search('');
   };
   const pick = ({ written }: Suggestion): void => {
     const completed = complete(draft.text, place, written);
-    draft.set(completed.text, completed.caret);
-    if (place.wants === 'value' || written.endsWith(' ')) search(completed.text);
-    else combobox.openDropdown();
-    requestAnimationFrame(() => {
-      input.current?.focus();
-      input.current?.setSelectionRange(completed.caret, completed.caret);
-    });
+    if (place.wants === 'value' || written.endsWith(' ')) {
+      search(completed.text, completed.caret);
+    } else {
+      draft.write(completed.text, completed.caret);
+      combobox.openDropdown();
+    }
+    input.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     const selected = combobox.getSelectedOptionIndex();
@@ -93,7 +97,12 @@ export function SearchBar({ query, begun, onSearch, onHelp, input }: Props) {
                 </ActionIcon>
               )}
               {draft.text !== '' && (
-                <ActionIcon variant="subtle" color="gray" aria-label="Clear the search" onClick={clear}>
+                <ActionIcon
+                  variant="subtle"
+                  color="gray"
+                  aria-label="Clear the search"
+                  onClick={() => search('')}
+                >
                   <IconX size={16} />
                 </ActionIcon>
               )}
@@ -103,7 +112,7 @@ export function SearchBar({ query, begun, onSearch, onHelp, input }: Props) {
             </Group>
           }
           onChange={({ currentTarget: { value, selectionStart } }) => {
-            draft.set(value, selectionStart ?? value.length);
+            draft.typed(value, selectionStart ?? value.length);
             combobox.openDropdown();
             combobox.resetSelectedOption();
           }}
@@ -133,13 +142,30 @@ export function SearchBar({ query, begun, onSearch, onHelp, input }: Props) {
   );
 }
 
-/** What is typed, until the address changes: then the address wins. */
-function useDraft(query: string) {
-  const [state, setState] = useState({ query, text: query, caret: query.length });
-  const draft = state.query === query ? state : { query, text: query, caret: query.length };
+/** What is typed. It belongs to the address of that moment, and to the one that it becomes; with any other it is dropped. */
+function useDraft(query: string, input: RefObject<HTMLInputElement | null>) {
+  const [state, setState] = useState({ query, next: query, text: query, caret: query.length, placed: 0 });
+  const isMine = state.query === query || state.next === query;
+  const draft = isMine ? state : { ...state, text: query, caret: query.length };
+  // The address has become what was searched: going back from it is another address.
+  if (state.next === query && state.query !== query) setState({ ...state, query });
+
+  const { caret, placed } = state;
+  const place = useEffectEvent(() => input.current?.setSelectionRange(caret, caret));
+  useLayoutEffect(() => {
+    if (placed > 0) place();
+  }, [placed]);
+  const typed = (text: string, at: number): void =>
+    setState({ ...draft, query, next: query, text, caret: at });
   return {
-    ...draft,
-    set: (text: string, caret: number) => setState({ query, text, caret }),
-    move: (caret: number) => caret !== draft.caret && setState({ ...draft, caret }),
+    text: draft.text,
+    caret: draft.caret,
+    typed,
+    move: (at: number): void => {
+      if (at !== draft.caret) setState({ ...draft, caret: at });
+    },
+    /** Writes a text, and puts the caret there. */
+    write: (text: string, at: number, next = query): void =>
+      setState({ query, next, text, caret: at, placed: placed + 1 }),
   };
 }

@@ -20,7 +20,8 @@ export interface LineProps {
   onToggle: (id: string) => void;
 }
 
-const GONE = { left: 'No longer matches', deleted: 'Deleted' };
+const GONE = { left: 'Left', deleted: 'Deleted' };
+const WHY_GONE = { left: 'The task no longer matches the search', deleted: 'The task was deleted' };
 
 export const pathOf = (id: string): string => `/tasks/${encodeURIComponent(id)}`;
 
@@ -77,8 +78,8 @@ function Cells({ entry: { row, gone }, columns, isSelected, onToggle }: LineProp
       </div>
       {columns.map((column) => (
         <div role="cell" key={column.id} className={classes.cell}>
-          {column === linked ? <TaskLink row={row}>{column.cell(row)}</TaskLink> : column.cell(row)}
           {column === linked && gone && <Gone why={gone} />}
+          {column === linked ? <TaskLink row={row}>{column.cell(row)}</TaskLink> : column.cell(row)}
         </div>
       ))}
     </>
@@ -138,7 +139,7 @@ function Select({ row, isSelected, onToggle }: Pick<LineProps, 'isSelected' | 'o
 
 function Gone({ why }: { why: keyof typeof GONE }) {
   return (
-    <Badge size="xs" variant="default" radius="sm" ml={6}>
+    <Badge size="xs" variant="default" radius="sm" mr={6} title={WHY_GONE[why]}>
       {GONE[why]}
     </Badge>
   );
