@@ -146,7 +146,7 @@ export function SearchBar({ query, begun, onSearch, onHelp, input }: Props) {
 function useDraft(query: string, input: RefObject<HTMLInputElement | null>) {
   const [state, setState] = useState({ query, next: query, text: query, caret: query.length, placed: 0 });
   const isMine = state.query === query || state.next === query;
-  const draft = isMine ? state : { ...state, text: query, caret: query.length };
+  const draft = isMine ? state : { ...state, query, next: query, text: query, caret: query.length };
   // The address has become what was searched: going back from it is another address.
   if (state.next === query && state.query !== query) setState({ ...state, query });
 
@@ -155,8 +155,8 @@ function useDraft(query: string, input: RefObject<HTMLInputElement | null>) {
   useLayoutEffect(() => {
     if (placed > 0) place();
   }, [placed]);
-  const typed = (text: string, at: number): void =>
-    setState({ ...draft, query, next: query, text, caret: at });
+  // The address follows a search late: what is typed meanwhile belongs to the next address too.
+  const typed = (text: string, at: number): void => setState({ ...draft, text, caret: at });
   return {
     text: draft.text,
     caret: draft.caret,
