@@ -31,7 +31,13 @@ export default defineConfig({
   plugins: [react(), compressed()],
   // The server sets <base href>, so that the pages work below any path.
   base: './',
-  resolve: { alias: { '@': path('src') } },
+  resolve: {
+    alias: {
+      '@': path('src'),
+      // @rjsf/core has a helper for tests that needs a validator which compiles schemas. Ours takes its place.
+      '@rjsf/validator-ajv8': path('src/pages/create/validator.ts'),
+    },
+  },
   build: {
     outDir: path('../gql_api/web'),
     emptyOutDir: true,
