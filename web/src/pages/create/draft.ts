@@ -137,7 +137,7 @@ export function withoutPositional(schema: JsonObject, count: number): JsonObject
   const taken = new Set(Object.keys(properties).slice(0, count));
   const left = Object.fromEntries(Object.entries(properties).filter(([name]) => !taken.has(name)));
   const required = Array.isArray(schema.required)
-    ? schema.required.filter((name) => !taken.has(String(name)))
+    ? schema.required.filter((name) => !(typeof name === 'string' && taken.has(name)))
     : [];
   return { ...schema, properties: left, required };
 }

@@ -99,6 +99,7 @@ export const validator: ValidatorType = {
       return false;
     }
   },
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the form library's interface has it
   rawValidation<Result>(schema: RJSFSchema, formData?: unknown) {
     return { errors: relevant(check(schema, formData)) as Result[] };
   },
