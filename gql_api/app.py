@@ -9,8 +9,6 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import RedirectResponse
 from starlette.routing import Route, WebSocketRoute
 
 from gql_api.aio.background import background
@@ -37,6 +35,7 @@ from gql_api.api.http.health import alive, ready
 from gql_api.api.http.metrics import metrics
 from gql_api.api.http.short_path import ShortPath
 from gql_api.api.http.view import GraphQLView
+from gql_api.api.pages.serving import Pages
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.quotas.quotas import open_quotas
 from gql_api.api.schema.build import schema
@@ -69,7 +68,8 @@ def create_app(settings: Settings | None = None, authenticator: Authenticator | 
     loopback_only = authenticator is None and not settings.may_be_reached_by_others
     documents = _documents(settings)
     authentication = ConfiguredAuthentication(settings, authenticator)
-    graphql = GraphQLView(settings)
+    pages = Pages(settings)
+    graphql = GraphQLView(settings, pages)
     origins = Origins(settings.allowed_origins)
     guard = Middleware(Guard, Hosts(settings.allowed_hosts), origins, loopback_only=loopback_only)
 
@@ -82,7 +82,7 @@ def create_app(settings: Settings | None = None, authenticator: Authenticator | 
     app = Starlette(
         lifespan=lifespan,
         routes=[
-            *([] if settings.production else [Route("/", _to_graphiql)]),
+            *pages.routes(),
             Route("/graphql", graphql),
             WebSocketRoute("/graphql", graphql),
             Route("/healthz", alive),
@@ -94,7 +94,7 @@ def create_app(settings: Settings | None = None, authenticator: Authenticator | 
             Middleware(CountRequests),
             guard,
             *origins.middleware(),
-            Middleware(Authenticate, has_page=not settings.production),
+            Middleware(Authenticate, pages.options),
             Middleware(BoundBodies, settings),
             Middleware(ShortPath, settings),
         ],
@@ -186,10 +186,6 @@ def _documents(settings: Settings) -> DocumentReader:
     except TrustedDocumentsError as error:
         raise SettingsError(f"TRUSTED_DOCUMENTS: {error}") from None
     return documents
-
-
-def _to_graphiql(request: Request) -> RedirectResponse:
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/graphql")
 
 
 def __getattr__(name: str) -> Any:

@@ -127,9 +127,13 @@ class Settings(AccessSettings, LimitSettings):
     production: bool = Field(
         default=False,
         description=(
-            "Turns off GraphiQL, introspection, suggestions in error messages and queries by GET. `gql-api serve` "
-            "turns it on by itself unless it listens on loopback."
+            "Turns off the playground, introspection, suggestions in error messages and queries by GET. "
+            "`gql-api serve` turns it on by itself unless it listens on loopback."
         ),
+    )
+    dashboard: bool = Field(
+        default=True,
+        description="Serves the task board at `/`, in production too. `off` removes it.",
     )
     progress_interval_seconds: float = Field(
         default=0.2,

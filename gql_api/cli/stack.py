@@ -145,10 +145,11 @@ class Stack:
     def describe_ready(self) -> str:
         """Return the line for a stack that is ready: the addresses, without those that may contain passwords."""
         local = self.options.host in {HOST, "::1", *_ALL_ADDRESSES}
-        api = f"http://{'localhost' if local else self.options.host}:{self.options.port}/graphql"
+        site = f"http://{'localhost' if local else self.options.host}:{self.options.port}/"
         mongodb = f"MongoDB {self.mongodb.url}" if self.mongodb else "MongoDB of MONGODB_URL"
         redis = f"Redis {self.redis.url}" if self.redis else "Redis of CELERY_BROKER_URL"
-        return f"Ready: GraphiQL and API on {api} · {mongodb} · {redis} · Ctrl-C stops everything"
+        parts = [f"board on {site}, playground and API on {site}graphql", mongodb, redis, "Ctrl-C stops everything"]
+        return f"Ready: {' · '.join(parts)}"
 
 
 def _check_port(host: str, port: int, remedy: str) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from gql_api.addresses import is_loopback
+from gql_api.addresses import is_loopback, origin
 from gql_api.configuration.names import Names
 
 _ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -48,6 +48,12 @@ def _algorithms(names: tuple[str, ...]) -> tuple[str, ...]:
     if unknown:
         raise ValueError(f"expected names out of {', '.join((*_ASYMMETRIC, *_SYMMETRIC))}, not {unknown[0]!r}")
     return names
+
+
+def _oidc_scope(scope: str) -> str:
+    if "openid" not in scope.split():
+        raise ValueError("openid has to be one of the scopes")
+    return scope
 
 
 def _function(path: str) -> str:
@@ -141,6 +147,18 @@ class AuthenticationSettings(BaseSettings):
         "`names`, `queues`, `minPriority`, `maxTimeLimitSeconds` and `metadata`. Tokens without it are not restricted.",
     )
 
+    # Sign-in of browsers.
+    oidc_client_id: str = Field(
+        default="",
+        description="The id by which the issuer in `JWT_ISSUER` knows the board and the playground. Their users then "
+        "sign in there, by OpenID Connect.",
+    )
+    oidc_scope: Annotated[str, AfterValidator(_oidc_scope)] = Field(
+        default="openid",
+        description="The scopes, separated by spaces, that the pages ask the issuer for. `openid` has to be among "
+        "them. With `offline_access`, many issuers renew tokens without a new sign-in.",
+    )
+
     @field_validator("jwt_secret")
     @classmethod
     def _check_secret(cls, secret: str) -> str:
@@ -160,6 +178,7 @@ class AuthenticationSettings(BaseSettings):
             raise ValueError("JWT_JWKS_URL and JWT_SECRET: set one of them, because keys of one must not verify both")
         if self.jwt_jwks_url and not self.jwt_issuer:
             raise ValueError("JWT_ISSUER: name the issuer whose keys JWT_JWKS_URL has")
+        self._check_sign_in()
         allowed = _SYMMETRIC if self.jwt_secret else _ASYMMETRIC
         for name in self.jwt_algorithms if self.has_json_web_tokens else ():
             if name not in allowed:
@@ -169,6 +188,27 @@ class AuthenticationSettings(BaseSettings):
         if self.jwt_secret and len(self.jwt_secret.encode()) < needed:
             raise ValueError(f"JWT_SECRET: at least {needed} bytes needed for {', '.join(self.jwt_algorithms)}")
         return self
+
+    def _check_sign_in(self) -> None:
+        if self.oidc_client_id and not self.jwt_jwks_url:
+            raise ValueError("OIDC_CLIENT_ID has no effect without JWT_JWKS_URL and JWT_ISSUER: set all three")
+        if self.oidc_client_id and self.sign_in_origin is None:
+            raise ValueError(
+                "JWT_ISSUER: OIDC_CLIENT_ID needs an issuer with an address that begins with https://, where browsers "
+                f"sign in, not {self.jwt_issuer!r}"
+            )
+
+    @property
+    def sign_in_origin(self) -> str | None:
+        """The origin at which browsers sign in: that of the issuer, if the pages are known to it."""
+        if not self.oidc_client_id:
+            return None
+        parts = urlsplit(self.jwt_issuer)
+        try:
+            issuer = origin(f"{parts.scheme}://{parts.netloc}")
+        except ValueError:
+            return None
+        return issuer if parts.scheme == "https" or _is_this_machine(parts.hostname or "") else None
 
     @property
     def has_json_web_tokens(self) -> bool:

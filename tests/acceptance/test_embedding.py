@@ -15,7 +15,7 @@ _EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 async def test_the_api_works_inside_another_application(api: Api, environment: dict[str, str], tmp_path: Path) -> None:
-    """The example of the docs serves GraphQL over HTTP and WebSocket, health and GraphiQL, below its own path."""
+    """The example of the docs serves GraphQL over HTTP and WebSocket, health and the pages, below its own path."""
     example, _ = _EXAMPLE.findall((ROOT / "docs" / "embedding.md").read_text())
     (tmp_path / "outer.py").write_text(example)
     port = free_port()
@@ -31,7 +31,7 @@ async def test_the_api_works_inside_another_application(api: Api, environment: d
         assert seen[-1] == {"status": "SUCCESS", "result": 5}
         async with httpx.AsyncClient(follow_redirects=True) as browser:
             page = await browser.get(inner.url, headers={"Accept": "text/html"})
-        assert (page.status_code, page.url.path) == (200, "/tasks-api/graphql")
+        assert (page.headers["content-type"], page.url.path) == ("text/html; charset=utf-8", "/tasks-api/")
 
 
 def _is_ready(api: Api) -> bool:

@@ -18,13 +18,6 @@ def test_health_is_told(api: Api) -> None:
     assert (ready.status_code, ready.json()) == (200, {"mongodb": "ok", "redis": "ok"})
 
 
-def test_graphiql_is_at_the_address_people_open(api: Api) -> None:
-    """A browser gets GraphiQL, also from the root."""
-    page = httpx.get(api.url, headers={"Accept": "text/html"}, follow_redirects=True)
-    assert page.url.path == "/graphql"
-    assert "graphiql" in page.text.lower()
-
-
 @pytest.mark.parametrize(
     "body", ["", "{", '{"query": NaN}', '{"query": "{ task(id: 1) { id } }", "variables": {"a": Infinity}}']
 )

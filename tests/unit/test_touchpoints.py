@@ -394,9 +394,6 @@ _INTERNALS = {
     ("strawberry-graphql", "strawberry.schema.validation_rules.one_of", "api/execution"): {
         "OneOfInputValidationRule": "documents are validated by Strawberry's own rules too",
     },
-    ("strawberry-graphql", "strawberry.http.ides", "api/http"): {
-        "get_graphql_ide_html(graphql_ide)": "GraphiQL's page has a policy of its own",
-    },
     ("strawberry-graphql", "strawberry.types.execution:ExecutionContext", "api/execution"): {
         "_provided_operation_name": "an operation without a name is refused among several",
         "graphql_document": "documents come from our cache",
@@ -463,7 +460,7 @@ _INTERNALS = {
         "create_response(response_data, sub_response)": "answers have the media type and status of the specification",
         "is_request_allowed(request)": "other methods are refused",
         "is_websocket_origin_allowed(request, origin)": "the guard of the application decides on origins",
-        "render_graphql_ide(request)": "GraphiQL's page has a policy of its own",
+        "should_render_graphql_ide(request)": "the playground is a page of our own",
     },
     (
         "strawberry-graphql",

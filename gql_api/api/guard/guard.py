@@ -15,7 +15,8 @@ from gql_api.addresses import is_loopback
 from gql_api.api.context import PRINCIPAL
 from gql_api.api.execution.encoding import encode
 from gql_api.api.guard.hosts import Hosts
-from gql_api.api.guard.origins import Origins, path_of
+from gql_api.api.guard.origins import Origins
+from gql_api.api.pages.requests import path_of
 
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),

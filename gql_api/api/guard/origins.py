@@ -14,10 +14,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
 
 from gql_api.addresses import origin as normal_origin
+from gql_api.api.pages.requests import opens_page
 
 _SCHEMES = {"ws": "http", "wss": "https"}
 _OWN_SITES = (b"same-origin", b"none")
-_GRAPHIQL = frozenset({"/", "/graphql"})
 # CORSMiddleware adds those that need no permission: Accept, Accept-Language, Content-Language and Content-Type.
 _ALLOWED_HEADERS = (
     "Authorization",
@@ -54,7 +54,8 @@ class Origins:
             scheme: str = scope["scheme"]
             scheme = _SCHEMES.get(scheme, scheme)
             return len(origins) == 1 and self._allows(origins[0], scheme, host)
-        return all(site in _OWN_SITES for site in sites) or _opens_graphiql(scope)
+        # A link on another site may open a page, which has no data.
+        return all(site in _OWN_SITES for site in sites) or opens_page(scope)
 
     def middleware(self) -> list[Middleware]:
         """Return the middleware that answers browsers by CORS, without credentials."""
@@ -81,15 +82,3 @@ def _normal(origin: bytes) -> str | None:
         return normal_origin(origin.decode("latin-1"))
     except ValueError:
         return None
-
-
-def _opens_graphiql(scope: Scope) -> bool:
-    """Return whether a link on another site may have opened GraphiQL, which is a page without data."""
-    is_page = scope.get("method") == "GET" and not scope["query_string"]
-    return is_page and path_of(scope) in _GRAPHIQL
-
-
-def path_of(scope: Scope) -> str:
-    """Return the path of a request below the path at which the application is mounted."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))

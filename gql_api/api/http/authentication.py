@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 from pymongo.errors import PyMongoError
 from starlette.datastructures import Headers
@@ -23,14 +22,13 @@ from gql_api.api.errors import ClientError
 from gql_api.api.execution.encoding import encode
 from gql_api.api.http.negotiation import JSON, accept_of, media_type_for
 from gql_api.api.http.stream_formats import FORMATS
+from gql_api.api.pages.page import PageOptions
+from gql_api.api.pages.requests import path_of
 from gql_api.telemetry import counters
 
 _UNAUTHORIZED, _UNAVAILABLE = 401, 503
 _RETRY_SECONDS = 1
 _PROBES = frozenset({"/healthz", "/readyz"})
-_PAGES = frozenset({"/", "/graphql"})
-# The parameters with which a GET runs an operation.
-_OPERATION = frozenset({"query", "documentId", "extensions"})
 
 
 class Authenticate:
@@ -41,20 +39,19 @@ class Authenticate:
 
     Args:
         app: the application behind it.
-        has_page: GraphiQL is on. Its page has no data, and needs no token.
+        pages: the pages that are served. They have no data, and need no token.
     """
 
-    def __init__(self, app: ASGIApp, *, has_page: bool) -> None:
+    def __init__(self, app: ASGIApp, pages: PageOptions) -> None:
         self._app = app
-        self._has_page = has_page
+        self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its principal."""
         if scope["type"] == "lifespan" or PRINCIPAL in scope:
             await self._app(scope, receive, send)
             return
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path in _PROBES:
+        if path_of(scope) in _PROBES:
             scope[PRINCIPAL] = NOBODY
             await self._app(scope, receive, send)
             return
@@ -63,31 +60,17 @@ class Authenticate:
             scope[PRINCIPAL] = ANONYMOUS
         elif scope["type"] == "http":
             try:
-                scope[PRINCIPAL] = await self._principal(scope, path, services.authenticator)
+                scope[PRINCIPAL] = await self._principal(scope, services.authenticator)
             except (ClientError, PyMongoError) as error:
                 counters.AUTHENTICATION_FAILURES.labels(_reason(error)).inc()
                 await _refusal(scope, error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    async def _principal(self, scope: Scope, path: str, authenticator: Authenticator) -> Principal:
-        if self._has_no_data(scope, path):
+    async def _principal(self, scope: Scope, authenticator: Authenticator) -> Principal:
+        if scope["method"] == "OPTIONS" or self._pages.are_asked_for(scope):
             return NOBODY
         return await authenticator.by_headers(headers_of(scope["headers"]))
-
-    def _has_no_data(self, scope: Scope, path: str) -> bool:
-        """Return whether the answer to a request is the same for everybody."""
-        method = scope["method"]
-        if method == "OPTIONS":
-            return True
-        if not self._has_page or method != "GET" or path not in _PAGES:
-            return False
-        return path == "/" or ("text/html" in accept_of(Headers(scope=scope)) and not _runs_operation(scope))
-
-
-def _runs_operation(scope: Scope) -> bool:
-    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    return any(name in _OPERATION for name, _ in query)
 
 
 def _reason(error: Exception) -> str:

@@ -36,7 +36,6 @@ from gql_api.api.execution.encoding import encode
 from gql_api.api.execution.operation import Operation, RefusedOperationError
 from gql_api.api.http.bodies import check_large_body, release_body, retry_after
 from gql_api.api.http.disconnects import DisconnectedError, unless_disconnected
-from gql_api.api.http.graphiql import graphiql
 from gql_api.api.http.negotiation import (
     EVENT_STREAM,
     JSON,
@@ -47,6 +46,8 @@ from gql_api.api.http.negotiation import (
 )
 from gql_api.api.http.stream_formats import FORMATS
 from gql_api.api.http.streaming import StreamedResponse
+from gql_api.api.pages.requests import opens_page
+from gql_api.api.pages.serving import Pages
 from gql_api.api.schema.build import schema
 from gql_api.api.store.slots import one_requester
 from gql_api.api.subscriptions.admission import Admission
@@ -86,13 +87,14 @@ class GraphQLView(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = TransportHandler
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pages: Pages | None = None) -> None:
+        self._pages = pages if pages is not None and pages.options.has_playground else None
         self.limits: LimitSettings = settings
         self._production = settings.production
         self._admission = Admission("connections", settings.connections_max, settings.connections_per_address)
         super().__init__(
             schema,
-            graphql_ide=None if settings.production else "graphiql",
+            graphql_ide=None,
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
             connection_init_wait_timeout=timedelta(seconds=settings.connection_init_seconds),
             max_subscriptions_per_connection=settings.operations_per_socket,
@@ -105,6 +107,10 @@ class GraphQLView(GraphQL[Context, None]):
                 await self._admit(self._serve_socket, scope, receive, send)
                 return
             request = Request(scope, receive)
+            if self._pages is not None and opens_page(scope):
+                response = await self._pages.playground(request)
+                await response(scope, receive, send)
+                return
             try:
                 response = await self.run(request)
             except HTTPException as error:
@@ -132,10 +138,6 @@ class GraphQLView(GraphQL[Context, None]):
             await app(scope, receive, send)
         finally:
             call_at_end(scope, functools.partial(self._admission.leave, host))
-
-    async def render_graphql_ide(self, request: Request) -> Response:  # noqa: ARG002 - every request gets the same page
-        """Return GraphiQL with a policy of its own."""
-        return graphiql()
 
     def is_websocket_origin_allowed(self, request: WebSocket, origin: str) -> bool:  # noqa: ARG002 - see below
         """Allow every origin: the guard of the application has refused all that may not use the API."""
@@ -178,10 +180,9 @@ class GraphQLView(GraphQL[Context, None]):
             raise HTTPException(405, "Use GET or POST; GraphQL over SSE is supported in distinct connections mode only")
         return True
 
-    def should_render_graphql_ide(self, request: BaseRequestProtocol) -> bool:
-        """Return whether to send the page of GraphiQL: not to a request that has the id of a document."""
-        has_id = any(name in request.query_params for name in ("documentId", "extensions"))
-        return not has_id and super().should_render_graphql_ide(request)
+    def should_render_graphql_ide(self, request: BaseRequestProtocol) -> bool:  # noqa: ARG002 - see below
+        """Run operations only: the playground is a page of our own."""
+        return False
 
     async def execute_operation(
         self,

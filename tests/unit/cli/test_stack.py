@@ -44,8 +44,8 @@ def test_the_ready_line_has_the_ports_and_no_given_address(tmp_path: Path, monke
     monkeypatch.setenv("MONGODB_URL", "mongodb://user:secret@db/")
     stack = Stack.of(Options("::", 8000, 1, tmp_path, 27117, 6479), Settings.load())
     assert stack.describe_ready() == (
-        "Ready: GraphiQL and API on http://localhost:8000/graphql · MongoDB of MONGODB_URL · "
-        "Redis redis://127.0.0.1:6479/0 · Ctrl-C stops everything"
+        "Ready: board on http://localhost:8000/, playground and API on http://localhost:8000/graphql · "
+        "MongoDB of MONGODB_URL · Redis redis://127.0.0.1:6479/0 · Ctrl-C stops everything"
     )
     assert not [part for command in stack.commands().values() for part in command if "secret" in part]
 

@@ -173,12 +173,9 @@ async def test_several_authorization_headers_are_refused(client: httpx.AsyncClie
 
 
 async def test_what_has_no_data_needs_no_token(client: httpx.AsyncClient) -> None:
-    """Health checks, the page of GraphiQL, and what browsers ask before a request."""
+    """Health checks, and what browsers ask before a request."""
     assert (await client.get("/healthz")).status_code == 200
     assert (await client.get("/readyz")).status_code == 200
-    page = await client.get("/", headers={"Accept": "text/html"}, follow_redirects=True)
-    assert (page.status_code, page.url.path) == (200, "/graphql")
-    assert "graphiql" in page.text.lower()
     asked = {
         "Origin": "https://app.example.com",
         "Access-Control-Request-Method": "POST",
@@ -200,13 +197,6 @@ async def test_the_page_runs_no_operation(client: httpx.AsyncClient, parameter: 
     """A request for the page that has an operation needs a token."""
     refused = await client.get(f"/graphql?{parameter}", headers={"Accept": "text/html"})
     assert refused.status_code == 401
-
-
-async def test_in_production_the_page_is_not_there(secured: Settings) -> None:
-    """A request for it needs a token, like every other."""
-    async with _client(create_app(secured.model_copy(update={"production": True}))) as client:
-        assert (await client.get("/graphql", headers={"Accept": "text/html"})).status_code == 401
-        assert (await client.get("/")).status_code == 401
 
 
 async def test_a_refused_body_is_not_read(client: httpx.AsyncClient) -> None:

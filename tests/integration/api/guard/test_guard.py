@@ -115,13 +115,18 @@ async def test_the_scheme_of_a_trusted_proxy_counts(front: Front) -> None:
             assert await _handshake(port, **headers) == (101 if status == 200 else 403)
 
 
-async def test_a_link_on_another_site_opens_graphiql(front: Front) -> None:
-    """The page has no data. What a link may ask for besides the page is refused."""
+async def test_a_link_on_another_site_opens_a_page(front: Front) -> None:
+    """Pages have no data, and an issuer sends browsers back to them. All else that a link may ask for is refused."""
     async with served(front.app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         headers = {"Sec-Fetch-Site": "cross-site", "Accept": "text/html"}
-        assert (await client.get("/", headers=headers, follow_redirects=True)).status_code == 200
+        for path in ("/", "/graphql", "/?code=a&state=b", "/graphql?code=a&state=b"):
+            assert (await client.get(path, headers=headers)).headers["content-type"] == "text/html; charset=utf-8"
+        script = {**headers, "Accept": "*/*"}
+        assert (await client.get("/graphql", headers=script)).status_code == 403
+        assert (await client.get("/assets/board.js", headers=headers)).status_code == 403
         assert (await client.get("/graphql?query={__typename}", headers=headers)).status_code == 403
-        assert (await client.get("/?a", headers=headers)).status_code == 403
+        assert (await client.get("/graphql?code=a&documentId=b", headers=headers)).status_code == 403
+        assert (await client.get("/tasks", headers=headers)).status_code == 403
         assert (await client.post("/graphql", json=_QUERY, headers=headers)).status_code == 403
 
 
@@ -197,7 +202,7 @@ async def test_every_answer_has_the_security_headers(front: Front) -> None:
             await client.post("/graphql", json=_QUERY, headers={"Host": "evil.test"}),
             await client.post("/graphql", json=_QUERY, headers={"Origin": "null"}),
             await client.options("/graphql", headers={"Origin": _APP, "Access-Control-Request-Method": "POST"}),
-            *[await client.get(path) for path in ("/", "/healthz", "/readyz", "/metrics", "/tasks", "/task/x", "/no")],
+            *[await client.get(path) for path in ("/healthz", "/readyz", "/metrics", "/tasks", "/task/x", "/no")],
             await client.put("/graphql"),
             await client.get("/graphql/"),
             await client.get("/fails"),
@@ -218,7 +223,7 @@ async def test_no_address_comes_from_the_host_header(front: Front) -> None:
     """Redirects lead to paths of the same host: a cache or a proxy may give an answer to others."""
     async with served(front.app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         for path, location in (
-            ("/", "/graphql"), ("/graphql/?a=1", "/graphql?a=1"), ("/tasks//", "/tasks"),
+            ("/graphql/?a=1", "/graphql?a=1"), ("/tasks//", "/tasks"),
             ("/task/a%3Fb/", "/task/a%3Fb"),
         ):  # fmt: skip
             answer = await client.get(path, headers={"Host": "a.example.org"})

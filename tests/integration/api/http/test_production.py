@@ -98,7 +98,8 @@ async def _trace_mode(client: httpx.AsyncClient) -> bool:
 
 
 async def _graphiql(client: httpx.AsyncClient) -> bool:
-    for path in ("/", "/graphql", "/graphiql", "/playground"):
+    # The board at / is no such tool: it has no more than the API gives to everybody.
+    for path in ("/graphql", "/graphiql", "/playground"):
         page = await client.get(path, headers={"Accept": "text/html"}, follow_redirects=True)
         if "graphiql" in page.text.lower() or page.is_success:
             return True

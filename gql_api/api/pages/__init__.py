@@ -1,0 +1,1 @@
+"""The pages for browsers, which are the board and the playground, and the files that they load."""
