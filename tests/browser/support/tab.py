@@ -58,7 +58,7 @@ class Tab:
     def check(self) -> None:
         """Check that the pages did nothing that they must not do."""
         unexpected = [each for each in self.faults if not any(re.search(one, each) for one in self._allowed)]
-        assert not unexpected
+        assert not unexpected, "\n".join(unexpected)
 
     async def check_accessible(self) -> None:
         """Check that axe finds no serious violation in the light and in the dark colours."""
