@@ -12,15 +12,24 @@ OPTIONS ?=
 # One package only: make lock UPGRADE="--upgrade-package celery"
 UPGRADE ?= --upgrade
 
-.PHONY: help dev test test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery bench-docs check schema fmt lock clean
+.PHONY: help dev web test test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery bench-docs check schema fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Without Node.js there are no pages, and the API works all the same.
+WEB_WITH_NODE = if command -v npm >/dev/null; then $(MAKE) --silent web; \
+	  else echo "npm is not installed: the board and the playground are left out"; fi
+
 dev: .venv/ready ## Run MongoDB, Redis, a worker and the API on http://localhost:8000
+	@$(WEB_WITH_NODE) || echo "The board and the playground are not built; the API starts without them"
 	@TASK_MODULES="$${TASK_MODULES:-jobs.tasks}" $(BIN)/gql-api dev
 
+web: .venv/ready ## Build the board and the playground, which needs Node.js
+	@$(BIN)/python hatch_build.py
+
 test: .venv/ready tests/js/node_modules ## Run the tests, which start their own servers
+	@$(WEB_WITH_NODE)
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not chaos and not fault and not soak"
 
 test-faults: .venv/ready ## Run the tests that kill servers and workers, or move whole applications
@@ -52,13 +61,14 @@ bench-docs: .venv/ready ## Run the four above, and write their tables into docs/
 	@for name in http_rates live live_filters recovery; do \
 	  $(BIN)/python benchmarks/$$name.py $(OPTIONS) --into docs/performance.md || exit; done
 
-check: .venv/ready ## Lint, types, import rules and container files
+check: .venv/ready web/node_modules ## Lint, types, import rules, container files, and the checks and tests of web/
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yml
 	@$(BIN)/hadolint Dockerfile
+	@if command -v npm >/dev/null; then cd web && npm run --silent check; fi
 
 schema: .venv/ready ## Export schema.graphql from the code
 	@$(BIN)/strawberry export-schema gql_api.schema:schema --output schema.graphql
@@ -73,12 +83,12 @@ lock: .venv/ready ## Resolve the requirements again, within the caps of pyprojec
 	@$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
 	  --no-emit-index-url --no-header $(UPGRADE) --quiet --constraint requirements-dev.txt --output-file requirements.txt
 
-tests/js/node_modules: tests/js/package-lock.json
-	@if command -v npm >/dev/null; then cd tests/js && npm ci --silent && touch node_modules; \
-	else echo "npm is not installed: the tests with JavaScript clients are left out"; fi
+tests/js/node_modules web/node_modules: %/node_modules: %/package-lock.json
+	@if command -v npm >/dev/null; then cd $* && npm ci --silent && touch node_modules; \
+	else echo "npm is not installed: what needs $@ is left out"; fi
 
 clean: ## Remove the environment, the data of dev, and caches
-	@rm -rf .venv .data tests/js/node_modules benchmarks/peers/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .data gql_api/web web/node_modules web/src/gql tests/js/node_modules benchmarks/peers/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/ready: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

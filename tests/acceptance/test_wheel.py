@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from databases import Databases
 from support import ROOT, Api, NotWithinTimeError, process, wait_until
@@ -111,9 +115,17 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Build the wheel and install it where the checkout is not on the path."""
+    """Build the wheel as `python -m build` does, and install it where the checkout is not on the path."""
+    if shutil.which("npm") is None and not (ROOT / "gql_api" / "web" / "board.html").exists():
+        pytest.skip("npm, which builds the pages of the wheel, is not installed")
     folder = tmp_path_factory.mktemp("wheel")
-    _done(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder))
+    build = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder), "--target"]
+    _done(*build, "sdist")
+    (sdist,) = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    # The sdist has the pages: no npm is found, and none is needed.
+    _done(*build, "wheel", cwd=folder / sdist.name.removesuffix(".tar.gz"), PATH="")
     (wheel,) = folder.glob("*.whl")
     _done(sys.executable, "-m", "venv", "--without-pip", str(folder / "env"))
     python = folder / "env" / "bin" / "python"
@@ -132,8 +144,9 @@ def installed(databases: Databases, tmp_path_factory: pytest.TempPathFactory) ->
     return Installed(folder, wheel, environment)
 
 
-def _done(*command: str) -> None:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+def _done(*command: str, cwd: Path = ROOT, **environment: str) -> None:
+    env = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -170,6 +183,21 @@ def test_the_wheel_has_one_package(installed: Installed) -> None:
     where = installed.run("-c", "import gql_api; print(gql_api.__file__)", cwd=installed.folder)
     assert Path(where.stdout.strip()).is_relative_to(installed.folder / "env")
     assert "No module named 'jobs'" in installed.run("-c", "import jobs", cwd=installed.folder).stderr
+
+
+def test_the_wheel_serves_its_pages(api: Api) -> None:
+    """The board and the playground and all files that they name come from the wheel, compressed for browsers."""
+    with httpx.Client(base_url=api.url, headers={"Accept": "text/html", "Accept-Encoding": "br"}) as browser:
+        for path in ("/", "/graphql"):
+            page = browser.get(path)
+            assert page.status_code == 200
+            assert '<base href="/">' in page.text
+            assert '"path":"/graphql"' in page.text
+            names = re.findall(r'(?:src|href)="(?:\./)?(assets/[^"]+)"', page.text)
+            assert names
+            for name in names:
+                file = browser.head(f"/{name}")
+                assert (file.status_code, file.headers["content-encoding"]) == (200, "br"), name
 
 
 def test_the_servers_start_beside_a_package_called_jobs(installed: Installed, project: Path, api: Api) -> None:
