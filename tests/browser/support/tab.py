@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from front_end import WEB
+from front_end import AXE
 from playwright.async_api import BrowserContext, ConsoleMessage, Page, Request
 
-_AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 _SERIOUS = ("serious", "critical")
 # The text that pages show of a violation is that of Chromium; this one names the directive too.
 _VIOLATIONS = """
@@ -71,7 +70,7 @@ class Tab:
         await self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         await self.page.wait_for_function("document.getAnimations().every((each) => each.playState !== 'running')")
         if not await self.page.evaluate("'axe' in window"):
-            await self.page.evaluate(_AXE.read_text())
+            await self.page.evaluate(AXE.read_text())
         found = await self.page.evaluate("axe.run({ resultTypes: ['violations'] })")
         return [
             {"rule": each["id"], "help": each["help"], "nodes": [node["html"][:200] for node in each["nodes"]]}
