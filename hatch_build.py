@@ -19,6 +19,7 @@ _NO_NODE = (
     "The board and the playground are not built, and npm, which builds them, is not installed: install Node.js 20 or "
     "newer, or take gql-api from its wheel or sdist"
 )
+_NO_SOURCES = "The board and the playground are not built, and their sources in web/ are missing"
 _FAILED = "The board and the playground cannot be built: the output of npm above has the reason"
 
 
@@ -43,13 +44,16 @@ def build_pages(root: Path) -> None:
     """Build the pages, unless they are newer than their sources. An sdist has the pages and no sources.
 
     Raises:
-        PagesError: there are no pages, and npm is missing or has failed.
+        PagesError: there are no pages, and npm or the sources are missing, or npm has failed.
     """
     web, npm = root / "web", shutil.which("npm")
+    has_sources = (web / "package.json").exists()
     built = [root / "gql_api" / "web" / name for name in _PAGES]
     is_built = all(page.exists() for page in built)
-    if (npm is None or not (web / "package.json").exists()) and is_built:
+    if is_built and (npm is None or not has_sources):
         return
+    if not has_sources:
+        raise PagesError(_NO_SOURCES)
     if npm is None:
         raise PagesError(_NO_NODE)
     if is_built and min(map(_time, built)) >= max(map(_time, _sources(root))):

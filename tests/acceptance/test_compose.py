@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import built
 import httpx
 import pytest
 from click.testing import CliRunner
@@ -77,11 +78,12 @@ class Compose:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Follow the instructions of the first stage of the Dockerfile, and return the folder that they fill."""
+    built.need_pages()
     folder = tmp_path_factory.mktemp("image")
     installed = folder / "gql-api"
     sources = folder / "src"
     sources.mkdir()
-    stage = (ROOT / "Dockerfile").read_text().split("\nFROM ")[1]
+    _, _, stage, *_ = (ROOT / "Dockerfile").read_text().split("\nFROM ")
     for instruction in re.findall(r"^(COPY|RUN) (.*)$", stage, re.MULTILINE):
         _follow(instruction, sources, installed)
     return installed
@@ -94,6 +96,10 @@ def _follow(instruction: tuple[str, str], sources: Path, installed: Path) -> Non
         subprocess.run(shlex.split(command), cwd=sources, check=True, capture_output=True)
         return
     *names, target = shlex.split(words)
+    if names[0] == "--from=web":
+        # The pages of this checkout, which the stage before builds from the same sources.
+        names = [target]
+        shutil.rmtree(sources / target)
     for name in names:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, sources / target)

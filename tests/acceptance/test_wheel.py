@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import built
 import httpx
 import pytest
 from databases import Databases
@@ -116,8 +116,7 @@ class Installed:
 @pytest.fixture(scope="module")
 def installed(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Build the wheel as `python -m build` does, and install it where the checkout is not on the path."""
-    if shutil.which("npm") is None and not (ROOT / "gql_api" / "web" / "board.html").exists():
-        pytest.skip("npm, which builds the pages of the wheel, is not installed")
+    built.need_pages()
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder), "--target"]
     _done(*build, "sdist")

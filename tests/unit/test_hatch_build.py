@@ -106,6 +106,9 @@ def test_without_node_and_pages_a_build_fails(project: Project) -> None:
     project.without_npm()
     with pytest.raises(hatch_build.PagesError, match=r"^The board and the playground are not built, and npm, .*"):
         project.build()
+    (project.root / "web" / "package.json").unlink()
+    with pytest.raises(hatch_build.PagesError, match=r"^The board and the playground are not built, and their sources"):
+        project.build()
 
 
 def test_a_build_fails_with_npm(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
