@@ -1,7 +1,8 @@
 """Filters of tokens: their form in JSON, which is that of the GraphQL input TaskFilter, and the check of one.
 
 A token's filter narrows what its holder sees for as long as the token is valid. It must therefore not depend on what
-every task changes while it runs: conditions on statuses, on the end and on the last change of a task are refused.
+every task changes while it runs: conditions on statuses, errors, the end, the last change and the replays of a task
+are refused.
 """
 
 from __future__ import annotations
@@ -98,8 +99,10 @@ def _changing(filter_: TaskFilter, path: Path) -> Iterator[Problem]:
     """Yield a problem for each condition that a token must not have."""
     conditions = {
         "statuses": filter_.statuses,
+        "errorTypes": filter_.error_types,
         "finishedAt": filter_.finished_at,
         "updatedAt": filter_.updated_at,
+        "isReplayed": filter_.is_replayed,
         "owners": filter_.owners,
         "tenants": filter_.tenants,
     }

@@ -49,12 +49,14 @@ def _compile(filter_: TaskFilter) -> CompiledFilter:
         *_members(f.NAME, filter_.names, operator.attrgetter("name")),
         *_members(f.STATUS, filter_.statuses, operator.attrgetter("status")),
         *_members(f.QUEUE, filter_.queues, operator.attrgetter("queue")),
+        *_members(f.ERROR_TYPE, filter_.error_types, operator.attrgetter("error_type")),
         *_within(f.CREATED_AT, filter_.created_at, operator.attrgetter("created_at")),
         *_within(f.FINISHED_AT, filter_.finished_at, operator.attrgetter("finished_at")),
         *_within(f.UPDATED_AT, filter_.updated_at, operator.attrgetter("updated_at")),
         *_members(
             f.PARENT_ID, None if filter_.parent_id is None else [filter_.parent_id], operator.attrgetter("parent_id")
         ),
+        *_replayed(filter_.is_replayed),
         *_members(f.OWNER, filter_.owners, operator.attrgetter("owner")),
         *_members(f.TENANT, filter_.tenants, operator.attrgetter("tenant")),
         *(part for condition in filter_.metadata for part in _conditions(condition)),
@@ -111,6 +113,13 @@ def _members(
     # For MongoDB null is equal to a field that is missing, as in a record.
     listed = sorted(members, key=lambda member: (member is not None, member))
     yield CompiledFilter({name: {"$in": listed}}, lambda record: get(record) in members)
+
+
+def _replayed(wanted: bool | None) -> Iterator[CompiledFilter]:
+    if wanted is not None:
+        # Only tasks that were replayed have the field.
+        query = {f.REPLAYED: True if wanted else {"$ne": True}}
+        yield CompiledFilter(query, lambda record: record.is_replayed is wanted)
 
 
 def _within(

@@ -61,6 +61,7 @@ _TENANT = Subject("tenant", is_lasting=True, share=200)
 _PARENT = Subject("parent_id", is_lasting=False, share=5)
 _QUEUE = Subject("queue", is_lasting=False, share=300)
 _STATUS = Subject("status", is_lasting=False, share=400)
+_ERROR_TYPE = Subject("error_type", is_lasting=False, share=10)
 
 
 def required(filter_: TaskFilter) -> list[Equality]:
@@ -84,6 +85,7 @@ def _lists(filter_: TaskFilter) -> Iterator[tuple[Subject, Iterable[Hashable] | 
     yield _PARENT, None if filter_.parent_id is None else [filter_.parent_id]
     yield _QUEUE, filter_.queues
     yield _STATUS, filter_.statuses
+    yield _ERROR_TYPE, filter_.error_types
 
 
 def _of_condition(condition: MetadataCondition) -> Iterator[dict[Subject, frozenset[Hashable]]]:

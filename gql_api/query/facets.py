@@ -29,6 +29,7 @@ class FacetField(StrEnum):
     QUEUE = f.QUEUE
     WORKER = f.WORKER
     METADATA = f.METADATA
+    ERROR_TYPE = f.ERROR_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,9 @@ def of_status(status: Status) -> Document:
 def by_field(query: Document, field: FacetField, first: int) -> list[dict[str, Any]]:
     """Return the aggregation over TASKS that counts by a field; tasks without a value are left out."""
     has_value = {f.ID: {"$ne": None}}
+    if field is FacetField.ERROR_TYPE:
+        # MongoDB uses the index of the tasks with an error only for a query that requires one.
+        query = {"$and": [query, {f.ERROR_TYPE: {"$gte": ""}}]}
     return [{"$match": query}, _counted(f"${field}"), {"$match": has_value}, *_largest(first)]
 
 

@@ -62,11 +62,14 @@ class TaskFilter:
     names: Sequence[str] | None = None
     statuses: Sequence[Status] | None = None
     queues: Sequence[str] | None = None
+    error_types: Sequence[str] | None = None
     metadata: Sequence[MetadataCondition] = ()
     created_at: TimeRange | None = None
     finished_at: TimeRange | None = None
     updated_at: TimeRange | None = None
     parent_id: str | None = None
+    # The one condition that no event of a task tells: a filter with it has no live list.
+    is_replayed: bool | None = None
     # None among these stands for tasks without an owner or a tenant.
     owners: Sequence[str | None] | None = None
     tenants: Sequence[str | None] | None = None
@@ -86,6 +89,19 @@ def check(filter_: TaskFilter) -> None:
     problems = _too_large(parts) or [*dict.fromkeys(problem for part in parts for problem in part.problems())]
     if problems:
         raise InvalidValueError(*problems[: values.MAX_PROBLEMS])
+
+
+def check_live(filter_: TaskFilter) -> None:
+    """Check that a filter can be that of a live list.
+
+    Raises:
+        InvalidValueError: it has a condition on replays. A replay does not change the task that it repeats, so that no
+            watcher would be notified.
+    """
+    message = "is not allowed in a live list: a replay is another task, and no change of the task that it repeats"
+    wrong = [part.path for part in _parts(filter_, (), 0) if part.path[-1:] == ("isReplayed",)]
+    if wrong:
+        raise InvalidValueError(*[Problem(path, message) for path in wrong[: values.MAX_PROBLEMS]])
 
 
 def check_path(path: str, where: Path) -> None:
@@ -131,12 +147,15 @@ def _parts(filter_: TaskFilter, path: Path, depth: int) -> Iterator[_Part]:
         "names": filter_.names,
         "statuses": filter_.statuses,
         "queues": filter_.queues,
+        "errorTypes": filter_.error_types,
         "owners": filter_.owners,
         "tenants": filter_.tenants,
     }
     yield from (_Part((*path, name), members) for name, members in lists.items() if members is not None)
     if filter_.parent_id is not None:
         yield _Part((*path, "parentId"), [filter_.parent_id])
+    if filter_.is_replayed is not None:
+        yield _Part((*path, "isReplayed"))
     for number, condition in enumerate(filter_.metadata):
         where = (*path, "metadata", number)
         for operator, value in condition.operators.items():

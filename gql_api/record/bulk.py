@@ -45,5 +45,5 @@ def cancel(task_ids: Sequence[str], matching: Document, actor: str | None) -> li
 
 
 def mark_replayed(task_ids: Sequence[str]) -> Write:
-    """Mark some tasks as replayed, in a field that clients do not see. Run over many."""
+    """Mark some tasks as replayed, which filters find, and no event has. Run over many."""
     return {f.ID: {"$in": list(task_ids)}}, [{"$set": {f.REPLAYED: True}}]

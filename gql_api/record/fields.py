@@ -73,7 +73,7 @@ IDEMPOTENCY_KEY = "idempotency_key"
 # The digest of the input that came with the key: the same key with another input is an error.
 INPUT_DIGEST = "input_digest"
 REPLAY_OF = "replay_of"
-# Whether the task was replayed: a bulk replay takes each task once.
+# Whether the task was replayed: a bulk replay takes each task once, and filters find those that were not.
 REPLAYED = "replayed"
 # The revision of the last change of the metadata; a record without it has the metadata of its creation.
 METADATA_REVISION = "metadata_revision"
@@ -129,6 +129,8 @@ CURRENT = "current"
 TOTAL = "total"
 DATA = "data"
 AT = "at"
+# The path of the type of the error.
+ERROR_TYPE = f"{ERROR}.{TYPE}"
 
 
 # In an entry of HISTORY: the subject of the caller who made the change.
@@ -217,6 +219,9 @@ INDEXES = [
     IndexModel(
         [(STATUS, 1), (WAITS_FOR, 1)], partialFilterExpression={WAITS_FOR: {"$exists": True}}
     ),  # recovery: later steps that nothing sends
+    IndexModel(
+        [(STATUS, 1), (ERROR_TYPE, 1), *NEWEST_FIRST], partialFilterExpression={ERROR_TYPE: {"$exists": True}}
+    ),  # tasks(filter: {errorTypes}), facet(by: ERROR_TYPE); only tasks with an error are in it
     IndexModel(
         [(TENANT, 1), (OWNER, 1), *NEWEST_FIRST], partialFilterExpression={OWNER: {"$exists": True}}
     ),  # every read of a principal that sees the tasks of one owner

@@ -56,6 +56,7 @@ CHANGE_ONLY = {**STATE_ONLY, f.UPDATED_AT: 1}
 FILTERED_ONLY = {
     **CHANGE_ONLY,
     **dict.fromkeys((f.NAME, f.QUEUE, f.METADATA, f.CREATED_AT, f.FINISHED_AT, f.PARENT_ID, f.OWNER, f.TENANT), 1),
+    f.ERROR_TYPE: 1,
 }
 # The version of the function that a task was made for, and its arguments.
 VERSION_ONLY = {**STATE_ONLY, f"{f.MESSAGE_PARTS}.headers.{f.VERSION_HEADER}": 1}

@@ -117,6 +117,10 @@ def _error(stored: Document) -> ErrorInfo:
     )
 
 
+def _error_type(stored: Any) -> str | None:
+    return stored.get(f.TYPE) if isinstance(stored, dict) else None
+
+
 def _progress(stored: Document) -> Progress:
     message = stored.get(f.MESSAGE)
     return Progress(
@@ -210,6 +214,8 @@ class TaskRecord:
     """The result that is kept for the body of the task's chord, in kombu's JSON form."""
     error: Field[ErrorInfo | None] = Field(f.ERROR, default=None, decode=_error)
     """The reason of a failure, a revocation or a retry."""
+    error_type: Field[str | None] = Field(f.ERROR, default=None, decode=_error_type)
+    """The type of that error, which filters read."""
     progress: Field[Progress | None] = Field(f.PROGRESS, default=None, decode=_progress)
     """The last report of the running or last attempt."""
     custom_state: Field[tuple[str, Any] | None] = Field(f.CUSTOM_STATE, default=None, decode=_custom_state)
@@ -259,6 +265,8 @@ class TaskRecord:
     """The digest of the input that came with the key."""
     replay_of: Field[str | None] = Field(f.REPLAY_OF, default=None)
     """The task that this one repeats."""
+    is_replayed: Field[bool] = Field(f.REPLAYED, default=False)
+    """True if another task repeats this one. Events leave it out."""
     waits_for: Field[str | None] = Field(f.WAITS_FOR, default=None)
     """The step that this one is sent after, if it was not sent yet."""
     sender_token: Field[str | None] = Field(f.SENDER_TOKEN, default=None)
@@ -381,6 +389,8 @@ class TaskRecord:
         status = Status(document[f.STATUS])
         if not status.is_final:
             document.pop(f.FINISHED_AT, None)
+        if last[f.REVISION] == self.revision:
+            self._undo_error(document, status, unknown)
         if document.get(f.METADATA_REVISION) == self.revision:
             replaced = replaced_metadata(document)
             if replaced is None:
@@ -396,6 +406,20 @@ class TaskRecord:
             # A later step of a chain that was sent: its message may go elsewhere than was expected.
             unknown |= {f.QUEUE, f.PARENT_ID}
         return TaskRecord(document, frozenset(unknown))
+
+    def _undo_error(self, document: Document, former: Status, unknown: set[str]) -> None:
+        """Give a document the error that the task had with a former status, which the last change has ended."""
+        if former is Status.STARTED or not self._may_have_had_error:
+            document.pop(f.ERROR, None)
+            unknown.discard(f.ERROR)
+        elif self.status not in WAITING or self.status is Status.RETRY:
+            unknown.add(f.ERROR)
+
+    @property
+    def _may_have_had_error(self) -> bool:
+        """True if the task may have had an error before its last status: after an attempt, until the next begins."""
+        entries = self.stored_history
+        return entries[0][f.REVISION] > 1 or any(entry[f.STATUS] == Status.RETRY for entry in entries[:-1])
 
     def with_metadata(self, metadata: dict[str, Any]) -> TaskRecord:
         """Return the task as it would be with other metadata."""
@@ -471,7 +495,7 @@ class TaskRecord:
 
     def _not_known_before(self) -> set[str]:
         """Return the fields whose present value need not be that of a former state."""
-        unknown, first = {*self.omitted, f.UPDATED_AT} - {f.METADATA}, self.history[0]
+        unknown, first = {*self.omitted, f.UPDATED_AT, f.ERROR} - {f.METADATA}, self.history[0]
         last = next((entry.status for entry in reversed(self.history) if not entry.status.is_final), Status.RETRY)
         if self.attempts > (0 if last in WAITING else 1):
             unknown.add(f.QUEUE)  # as in before()

@@ -14,7 +14,7 @@ from gql_api.record.writes import NOW, literal
 
 # The fields of a deleted task that its tombstone keeps, for those who could see it: none that has anything of its data.
 _KEPT = (f.OWNER, f.TENANT, f.NAME, f.QUEUE, f.PARENT_ID, f.CREATED_AT)
-_NOT_KEPT = frozenset({f.METADATA, f.FINISHED_AT, f.UPDATED_AT})
+_NOT_KEPT = frozenset({f.METADATA, f.ERROR, f.FINISHED_AT, f.UPDATED_AT})
 
 
 def save_tombstones(documents: Sequence[Document]) -> list[UpdateOne]:

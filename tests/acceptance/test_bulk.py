@@ -81,7 +81,10 @@ def test_failed_tasks_are_replayed_once_each(api: Api, key: str) -> None:
     single = api.data("mutation ($id: ID!) { replayTask(id: $id) { task { id } } }", id=failed[0])["replayTask"]["task"]
     api.finished(single["id"])
     first = _marked(key, ids=failed)
+    assert {node["id"] for node in _list(api, {**first, "isReplayed": False})} == {*failed[1:]}
     assert _run(api, "replayTasks", first, dryRun=False) == (2, 2)
+    assert _list(api, {**first, "isReplayed": False}) == []
+    assert {node["id"] for node in _list(api, {**first, "isReplayed": True})} == {*failed}
     assert _run(api, "replayTasks", first, dryRun=False) == (0, 0)
     replayed = [node["replayOf"]["id"] for node in _list(api, _marked(key)) if node["replayOf"] is not None]
     assert sorted(replayed) == sorted(failed)

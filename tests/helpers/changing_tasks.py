@@ -56,7 +56,7 @@ class World:
         if step.kind.startswith("replace"):
             task.replace_metadata(step.metadata, knows_first=step.kind == "replace")
         elif (status := task.next_status(step.kind)) is not None:
-            task.move(status, step.queue if status is Status.RETRY else None)
+            task.move(status, step.queue if status is Status.RETRY else None, step.queue)
         else:
             task.progress()
         return task.event()

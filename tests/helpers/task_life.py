@@ -58,12 +58,12 @@ class TaskLife:
         return Status(self.document[f.STATUS]).is_final
 
     def next_status(self, step: str) -> Status | None:
-        """Return the status after a step: start, requeue or end; None if it is not the time for it."""
+        """Return the status after a step: start, requeue, fail or end; None if it is not the time for it."""
         runs = self.document[f.STATUS] == Status.STARTED
         if self.is_final:
             return None
-        if step == "end":
-            return Status.SUCCESS
+        if step in {"end", "fail"}:
+            return Status.SUCCESS if step == "end" else Status.FAILURE
         if runs:
             return Status.RETRY if step == "requeue" else None
         return Status.STARTED if step == "start" else None
@@ -72,8 +72,8 @@ class TaskLife:
         """Let a change come that no filter reads."""
         self.document = {**self.document, f.REVISION: self.document[f.REVISION] + 1, f.UPDATED_AT: self._clock.tick()}
 
-    def move(self, status: Status, queue: str | None = None) -> None:
-        """Change the status, and maybe the queue."""
+    def move(self, status: Status, queue: str | None = None, error: str = "E") -> None:
+        """Change the status, maybe the queue, and the error as far as the status has one."""
         self.progress()
         entry = {f.REVISION: self.document[f.REVISION], f.STATUS: status.value, f.AT: self.document[f.UPDATED_AT]}
         history = [*self.document[f.HISTORY], entry][-f.HISTORY_LENGTH :]
@@ -84,6 +84,9 @@ class TaskLife:
             self.document[f.FINISHED_AT] = self.document[f.UPDATED_AT]
         if queue is not None:
             self.document[f.QUEUE] = queue
+        self.document.pop(f.ERROR, None)
+        if status in {Status.RETRY, Status.FAILURE}:
+            self.document[f.ERROR] = {f.TYPE: error, f.MESSAGE: "no"}
 
     def replace_metadata(self, metadata: dict[str, Any], *, knows_first: bool = True) -> None:
         """Replace the metadata; without ``knows_first``, as a process of an earlier version does."""

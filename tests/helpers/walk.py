@@ -101,6 +101,8 @@ FILTERS = (
     '{names: ["add"]}',
     "{statuses: [QUEUED, SUCCESS]}",
     '{queues: ["sums", "celery"]}',
+    '{errorTypes: ["ValueError", "TaskRevokedError"]}',
+    "{isReplayed: false}",
     f"{{createdAt: {_SOME_TIME}}}",
     f"{{finishedAt: {_SOME_TIME}}}",
     f"{{updatedAt: {_SOME_TIME}}}",
@@ -120,6 +122,7 @@ LISTED = """{
     status: facet(by: STATUS, first: 50) { value count }
     queue: facet(by: QUEUE, first: 50) { value count }
     worker: facet(by: WORKER, first: 50) { value count }
+    errors: facet(by: ERROR_TYPE, first: 50) { value count }
   }
 }"""
 PAGES = """query ($first: Int, $after: String, $last: Int, $before: String) {

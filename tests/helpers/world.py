@@ -16,7 +16,7 @@ from pymongo.collection import Collection
 
 from gql_api.record import fields, logs, writes
 from gql_api.record.logs import LogLevel, LogLine
-from gql_api.record.model import NewTask
+from gql_api.record.model import ErrorInfo, NewTask
 from gql_api.record.reads import Document
 from gql_api.worker.store.tasks import Store
 
@@ -109,6 +109,8 @@ def _make_family(worker: Store, family: str, ids: dict[tuple[str, str], str]) ->
             metadata["team"] = "red"
         task = NewTask(id_, "add", kwargs={"x": 1}, metadata=metadata, owner=owner, tenant=tenant, queue="sums")
         worker.change(writes.create(replace(task, **relations[kind])), upsert=True)
+    error = ErrorInfo("ValueError", f"error of secret-{ids[family, 'beyond']}")
+    worker.change(writes.retry(ids[family, "beyond"], error, due_in=86_400.0))
     ended = ids[family, "ended"]
     worker.change(writes.start(ended, worker=f"worker of {family}"))
     worker.change(writes.succeed(ended, f"result of secret-{ended}"))

@@ -197,6 +197,7 @@ class ListFilter:
 
 def _reads_metadata_only(filter_: TaskFilter) -> bool:
     """Return whether a filter has the same result for all states in which a task has the same metadata."""
-    changing = (filter_.statuses, filter_.queues, filter_.parent_id, filter_.finished_at, filter_.updated_at)
+    times = (filter_.finished_at, filter_.updated_at)
+    changing = (filter_.statuses, filter_.queues, filter_.error_types, filter_.parent_id, *times)
     within = [*filter_.all_of, *(filter_.any_of or ()), *([] if filter_.none_of is None else [filter_.none_of])]
     return all(each is None for each in changing) and all(map(_reads_metadata_only, within))

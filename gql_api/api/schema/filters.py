@@ -16,7 +16,7 @@ from gql_api.api.schema.scalars import JSON, expose_enum, or_default
 from gql_api.api.schema.types import TaskStatus
 from gql_api.query.compile import CompiledFilter, compile_filter
 from gql_api.query.filter import MetadataCondition as QueryCondition
-from gql_api.query.filter import Operator, TimeRange, check_path
+from gql_api.query.filter import Operator, TimeRange, check_live, check_path
 from gql_api.query.filter import TaskFilter as QueryFilter
 from gql_api.query.lists import Order, OrderField
 from gql_api.record.reads import Document
@@ -136,6 +136,11 @@ class TaskFilter:
     queues: list[str] | None = strawberry.field(
         default=UNSET, description="The task belongs to one of these queues. An empty list matches no task."
     )
+    error_types: list[str] | None = strawberry.field(
+        default=UNSET,
+        description="The task has an error of one of these types, like ValueError: the reason why it failed, was "
+        "revoked or is to be retried. An empty list matches no task.",
+    )
     metadata: list[MetadataCondition] | None = strawberry.field(
         default=UNSET, description="All of these conditions on the metadata hold. An empty list matches every task."
     )
@@ -151,6 +156,11 @@ class TaskFilter:
     parent_id: strawberry.ID | None = strawberry.field(
         default=UNSET,
         description="The task was sent by the function of the task with this id, or created with it as parentId.",
+    )
+    is_replayed: bool | None = strawberry.field(
+        default=UNSET,
+        description="true: replayTask or replayTasks has repeated the task. false: neither has. Not allowed in "
+        "taskChanges, because a replay is another task and does not change the one that it repeats.",
     )
     all_of: list[TaskFilter] | None = strawberry.field(
         default=UNSET, name="AND", description="All of these filters match. An empty list matches every task."
@@ -170,11 +180,13 @@ class TaskFilter:
             names=or_default(self.names, None),
             statuses=or_default(self.statuses, None),
             queues=or_default(self.queues, None),
+            error_types=or_default(self.error_types, None),
             metadata=[each.condition() for each in or_default(self.metadata, [])],
             created_at=_time_range(self.created_at),
             finished_at=_time_range(self.finished_at),
             updated_at=_time_range(self.updated_at),
             parent_id=or_default(self.parent_id, None),
+            is_replayed=or_default(self.is_replayed, None),
             all_of=[each.task_filter() for each in or_default(self.all_of, [])],
             any_of=None if any_of is None else [each.task_filter() for each in any_of],
             none_of=None if none_of is None else none_of.task_filter(),
@@ -213,12 +225,15 @@ def list_filter(filter_: TaskFilter | None, visibility: Visibility) -> ListFilte
     """Compile the filter of a live list for its watcher; without a filter every visible task is in the list.
 
     Raises:
-        ClientError: the filter has a bad path or value, or is too large.
+        ClientError: the filter has a bad path or value, is too large, or has a condition on replays.
     """
     try:
-        return ListFilter(visibility, QueryFilter() if filter_ is None else filter_.task_filter())
+        converted = QueryFilter() if filter_ is None else filter_.task_filter()
+        list_ = ListFilter(visibility, converted)
+        check_live(converted)
     except InvalidValueError as error:
         raise _bad_input(error, "filter") from error
+    return list_
 
 
 def query_of(filter_: TaskFilter | None, order: Order) -> Document:

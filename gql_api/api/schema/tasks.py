@@ -51,6 +51,8 @@ expose_enum(
         FacetField.QUEUE: "One count for each Celery queue.",
         FacetField.WORKER: "One count for each worker that ran tasks last. Tasks that never started are left out.",
         FacetField.METADATA: "One count for each value at metadataPath.",
+        FacetField.ERROR_TYPE: "One count for each type of error, like ValueError. Tasks without an error are left "
+        "out.",
     },
     name="TaskFacet",
     description="The property by whose values a facet counts tasks.",

@@ -42,7 +42,11 @@ _OTHERS = st.fixed_dictionaries(
         f.UPDATED_AT: strategies.TIMES,
         f.PARENT_ID: st.none() | strategies.PLACES,
     },
-    optional={f.FINISHED_AT: strategies.TIMES},
+    optional={
+        f.FINISHED_AT: strategies.TIMES,
+        f.REPLAYED: st.just(value=True),
+        f.ERROR: st.fixed_dictionaries({f.TYPE: strategies.PLACES, f.MESSAGE: st.just("no")}),
+    },
 )
 _TASKS = st.lists(st.tuples(strategies.METADATA, _OTHERS), min_size=1, max_size=_DOCUMENTS).map(
     lambda made: [_document("abcdefghijkl"[n], metadata, **others) for n, (metadata, others) in enumerate(made)]

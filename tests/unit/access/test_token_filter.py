@@ -39,6 +39,8 @@ def _lasting(filter_: TaskFilter) -> TaskFilter:
     return replace(
         filter_,
         statuses=None,
+        error_types=None,
+        is_replayed=None,
         finished_at=None,
         updated_at=None,
         all_of=[_lasting(each) for each in filter_.all_of],
@@ -62,6 +64,8 @@ def _refusals() -> Iterator[tuple[object, str]]:
     yield [], "must be an object"
     yield None, "must be an object"
     yield {"statuses": ["QUEUED"]}, "statuses: is not allowed"
+    yield {"errorTypes": ["ValueError"]}, "errorTypes: is not allowed"
+    yield {"isReplayed": False}, "isReplayed: is not allowed"
     yield {"AND": [{"OR": [{"NOT": {"finishedAt": {}}}]}]}, "AND.0.OR.0.NOT.finishedAt: is not allowed"
     yield {"updatedAt": {}}, "updatedAt: is not allowed"
     yield {"owners": ["alice"]}, "owners: is not allowed"
@@ -102,6 +106,8 @@ def test_a_filter_of_graphql_with_a_status_is_refused() -> None:
     """A filter that a client sent as GraphQL is checked like one that was read from JSON."""
     with pytest.raises(InvalidValueError, match=r"NOT.statuses: is not allowed in the filter of a token"):
         check_token_filter(TaskFilter(none_of=TaskFilter(statuses=[Status.QUEUED])))
+    with pytest.raises(InvalidValueError, match=r"errorTypes: is not allowed"):
+        check_token_filter(TaskFilter(all_of=[TaskFilter(error_types=["ValueError"])]))
     with pytest.raises(InvalidValueError, match=r"owners: is not allowed"):
         check_token_filter(TaskFilter(owners=["alice"]))
 

@@ -73,7 +73,7 @@ def test_the_states_before_the_kept_history_are_not_known(life: TaskLife) -> Non
 def test_what_may_have_been_different_is_not_known(life: TaskLife) -> None:
     """The time of the change is not, the queue not after a retry, and the end only in final states."""
     (state,) = life.stored().former_states(6, life.stored().updated_at)
-    assert state.omitted == {f.UPDATED_AT, f.QUEUE}
+    assert state.omitted == {f.UPDATED_AT, f.QUEUE, f.ERROR}
     life.move(Status.SUCCESS)
     life.progress()
     *_, started, succeeded = life.stored().former_states(0, BEGAN)

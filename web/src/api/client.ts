@@ -2,6 +2,7 @@
 import { Client, type CombinedError, fetchExchange, mapExchange } from 'urql';
 import { authorization, refuse, token } from '@/access/token';
 import { config } from '@/config';
+import { fetchWithClock } from '@/live/serverClock';
 
 const isRefusal = (error: CombinedError): boolean =>
   error.graphQLErrors.some(({ extensions }) => extensions.code === 'UNAUTHENTICATED');
@@ -13,6 +14,7 @@ export function makeClient(): Client {
     url: config.path,
     preferGetMethod: false,
     requestPolicy: 'network-only',
+    fetch: fetchWithClock,
     fetchOptions: () => ({
       headers: { ...authorization(), Accept: 'application/graphql-response+json, application/json' },
       credentials: 'same-origin',

@@ -12,6 +12,7 @@ from walk import FILTERS, LISTED, OF_NO_TASK, ORDERS, PAGES, READS, on_id, with_
 from world import UNKNOWN, World
 
 from gql_api.api.store.pages import choice
+from gql_api.record.reads import Document
 
 VIEWERS = ("alice", "bob", "carol", "red", "head")
 
@@ -79,6 +80,11 @@ async def test_a_task_is_whole_without_its_foreign_relations(world: World) -> No
             world.check_no_leak(name, seen)
 
 
+def _value_of(task: Document, facet: str) -> str | None:
+    value: str | None = task.get("error", {}).get("type") if facet == "errors" else task.get(facet)
+    return value
+
+
 async def test_a_list_has_the_visible_tasks_only(world: World) -> None:
     """With each kind of filter, its nodes, counts and facets are those of the administrator's list without others."""
     for filter_ in FILTERS:
@@ -89,8 +95,8 @@ async def test_a_list_has_the_visible_tasks_only(world: World) -> None:
             documents = {each["_id"]: each for each in world.documents(name)}
             seen = (await world.acting_as(name).data(document))["tasks"]
             expected = _page_of(everything, {*documents})
-            for facet in ("status", "queue", "worker"):
-                found = Counter(documents[node["id"]].get(facet) for node in expected["nodes"])
+            for facet in ("status", "queue", "worker", "errors"):
+                found = Counter(_value_of(documents[node["id"]], facet) for node in expected["nodes"])
                 expected.pop(facet)
                 counts = {bucket["value"]: bucket["count"] for bucket in seen.pop(facet)}
                 assert counts == {value: count for value, count in found.items() if value is not None}, facet

@@ -41,6 +41,7 @@ _NARROW = st.builds(
     TaskFilter,
     names=st.none() | st.lists(PLACES, max_size=2),
     queues=st.none() | st.lists(PLACES, max_size=2),
+    error_types=st.none() | st.lists(PLACES, max_size=2),
     statuses=st.none() | st.lists(st.sampled_from(Status), max_size=3),
     all_of=st.lists(_SIMPLE, max_size=2),
     any_of=st.none() | st.lists(_SIMPLE, max_size=2),
@@ -56,7 +57,9 @@ _ALL_METADATA = _FEW_METADATA | METADATA
 _STEPS = st.builds(
     Step,
     st.integers(0, 1),
-    st.sampled_from(["create", "create", "start", "requeue", "end", "progress", "replace", "replace old", "delete"]),
+    st.sampled_from(
+        ["create", "create", "start", "requeue", "end", "fail", "progress", "replace", "replace old", "delete"]
+    ),
     _ALL_METADATA,
     PLACES,
     st.sampled_from([False, False, True]),

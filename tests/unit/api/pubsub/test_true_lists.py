@@ -139,6 +139,8 @@ def _random_filter(chance: random.Random) -> TaskFilter:
         [
             equality(),
             TaskFilter(statuses=chance.sample(list(Status), 2)),
+            TaskFilter(error_types=["a", "b"]),
+            TaskFilter(none_of=TaskFilter(error_types=["a"])),
             TaskFilter(queues=["a"], any_of=[equality(), TaskFilter(statuses=[Status.STARTED])]),
             TaskFilter(statuses=[Status.QUEUED, Status.STARTED], all_of=[equality()]),
             TaskFilter(names=["a", "b"], none_of=equality()),
@@ -148,6 +150,18 @@ def _random_filter(chance: random.Random) -> TaskFilter:
 
 
 def _random_step(chance: random.Random) -> Step:
-    kinds = ["create", "start", "requeue", "end", "progress", "progress", "replace", "replace", "replace old", "delete"]
+    kinds = [
+        "create",
+        "start",
+        "start",
+        "requeue",
+        "end",
+        "fail",
+        "progress",
+        "replace",
+        "replace",
+        "replace old",
+        "delete",
+    ]
     value = chance.choice([1, 1.0, True, "a", None, [1, "b"], "b", "x" * 40_000])
     return Step(chance.randrange(2), chance.choice(kinds), {"a": value}, chance.choice("abc"), chance.random() < 0.3)
