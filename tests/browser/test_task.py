@@ -117,6 +117,8 @@ async def test_an_unknown_task_says_so_and_appears_when_it_is_created(site: Site
 
 async def test_copying_works_without_https(site: Site, tab: Tab) -> None:
     """At an address that browsers do not trust, the id of a task still reaches the clipboard."""
+    # Chromium says so of each page from such an address.
+    tab.allow("Cross-Origin-Opener-Policy")
     task_id = site.api.create("task_modules.add", args=[1])
     page = await tab.open(site.server.insecure_url, f"/#/tasks/{task_id}")
     assert not await page.evaluate("window.isSecureContext")
