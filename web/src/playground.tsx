@@ -1,3 +1,36 @@
+import '@mantine/core/styles.css';
+import 'graphiql/style.css';
+import '@graphiql/plugin-explorer/style.css';
+import '@/playground/playground.css';
+import 'graphiql/setup-workers/vite';
+import { MantineProvider } from '@mantine/core';
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import { SignIn } from '@/access/SignIn';
+import { useAccess } from '@/access/token';
 import { config } from '@/config';
+import { Playground } from '@/playground/Playground';
+import { theme } from '@/theme';
 
 document.title = `${config.title} playground`;
+
+function Page() {
+  const { token } = useAccess();
+  if (config.authentication && token === null) {
+    return (
+      <MantineProvider theme={theme} defaultColorScheme="auto">
+        <SignIn />
+      </MantineProvider>
+    );
+  }
+  return <Playground key={token} />;
+}
+
+const root = document.getElementById('root');
+if (root) {
+  createRoot(root).render(
+    <StrictMode>
+      <Page />
+    </StrictMode>,
+  );
+}

@@ -10,7 +10,7 @@ const MAX_WAIT_MS = 5_000;
 const PING_MS = 10_000;
 const PONG_MS = 5_000;
 
-function address(): string {
+export function address(): string {
   const url = new URL(config.path, window.location.href);
   url.protocol = url.protocol.replace('http', 'ws');
   return url.href;
@@ -18,6 +18,8 @@ function address(): string {
 
 const closedWith = (event: unknown, code: number): boolean =>
   event instanceof CloseEvent && event.code === code;
+
+export const closedAsForbidden = (event: unknown): boolean => closedWith(event, FORBIDDEN);
 
 /** Waits longer with each attempt, and differently on each page: not all of them call a server that comes back. */
 async function waitToRetry(retries: number): Promise<void> {
@@ -34,7 +36,7 @@ export function makeSocket(): Client {
     connectionParams: authorization,
     retryAttempts: Infinity,
     retryWait: waitToRetry,
-    shouldRetry: (event) => !closedWith(event, FORBIDDEN),
+    shouldRetry: (event) => !closedAsForbidden(event),
     keepAlive: PING_MS,
     on: {
       connecting: (isRetry) => setConnection(isRetry ? 'lost' : 'connecting'),
@@ -48,7 +50,7 @@ export function makeSocket(): Client {
       },
       closed: (event) => {
         clearTimeout(unanswered);
-        if (closedWith(event, FORBIDDEN)) refuse(made);
+        if (closedAsForbidden(event)) refuse(made);
         setConnection(closedWith(event, NORMAL) ? 'idle' : 'lost');
       },
     },
