@@ -40,6 +40,8 @@ from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.quotas.quotas import open_quotas
 from gql_api.api.schema.build import schema
 from gql_api.api.schema.subscriptions import PERSONAL, SHARED
+from gql_api.api.statistics.counting import Counting
+from gql_api.api.statistics.reading import Statistics
 from gql_api.api.store.tasks import TaskStore
 from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.api.subscriptions.executions import Executions
@@ -165,6 +167,7 @@ async def open_services(
             sockets=set(),
             redis=redis,
             audit=AuditLog(store, settings.audit_retention_days),
+            statistics=Statistics(store, settings.query_timeout_seconds),
             documents=documents,
             quotas=quotas,
             issuer=issued_tokens.issuer,
@@ -173,7 +176,8 @@ async def open_services(
         )
         audit = services.audit
         prepare = audit.prepare if services.authenticator.is_required else audit.prepare_when_used
-        await stack.enter_async_context(background(prepare))
+        counting = Counting(store, settings.statistics_retention_days)
+        await stack.enter_async_context(background(prepare, counting.run))
         async with executions, Watchdog(settings.event_loop_block_seconds):
             yield services
 

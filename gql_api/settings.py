@@ -215,6 +215,12 @@ class Settings(AccessSettings, LimitSettings):
         le=36500.0,
         description="How many days after their end finished tasks are deleted. 0 keeps them forever.",
     )
+    statistics_retention_days: float = Field(
+        default=30.0,
+        ge=0.0,
+        le=36500.0,
+        description="How many days the numbers of `taskStats` are kept, also of deleted tasks. 0 keeps them forever.",
+    )
 
     @field_validator("redis_url")
     @classmethod

@@ -27,6 +27,7 @@ from gql_api.api.errors import ApiError
 from gql_api.api.execution.documents import DEFAULT_READER, DocumentReader
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.quotas.quotas import NO_QUOTAS, Quotas
+from gql_api.api.statistics.reading import Statistics
 from gql_api.api.store.committed import VisibleTask
 from gql_api.api.store.definitions import DefinitionRead
 from gql_api.api.store.lists import ChildCount, ChildPage, TaskLists
@@ -57,6 +58,7 @@ class Services:
     sockets: set[OpenSocket]
     redis: Redis
     audit: AuditLog
+    statistics: Statistics
     issuer: TokenIssuer
     documents: DocumentReader = DEFAULT_READER
     quotas: Quotas = NO_QUOTAS

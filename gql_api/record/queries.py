@@ -15,6 +15,7 @@ from gql_api.record.fitness import rules
 from gql_api.record.fitness.rules import Fitness
 from gql_api.record.model import NewTask, Version
 from gql_api.record.reads import Document, Field, TaskRecord
+from gql_api.record.statistics import durations
 from gql_api.record.writes import NOW
 
 
@@ -66,7 +67,7 @@ CALL_ONLY = {
 }
 
 # Of tasks that are to be deleted.
-DELETED_ONLY = {**FILTERED_ONLY, f.CHORD_ID: 1}
+DELETED_ONLY: Document = {**FILTERED_ONLY, f.CHORD_ID: 1, durations.ENDED: durations.END}
 
 
 def revisions_of(documents: list[Document]) -> dict[str, int]:

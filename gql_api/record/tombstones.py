@@ -10,9 +10,11 @@ from pymongo import UpdateOne
 from gql_api.record import fields as f
 from gql_api.record.fields import FINAL_NAMES, Status
 from gql_api.record.reads import Document, TaskRecord
+from gql_api.record.statistics import durations
 from gql_api.record.writes import NOW, literal
 
 # The fields of a deleted task that its tombstone keeps, for those who could see it: none that has anything of its data.
+# Its end is kept beside them, for statistics that have not counted it yet.
 _KEPT = (f.OWNER, f.TENANT, f.NAME, f.QUEUE, f.PARENT_ID, f.CREATED_AT)
 _NOT_KEPT = frozenset({f.METADATA, f.ERROR, f.FINISHED_AT, f.UPDATED_AT})
 
@@ -23,7 +25,7 @@ def save_tombstones(documents: Sequence[Document]) -> list[UpdateOne]:
 
 
 def _tombstone(document: Document) -> Document:
-    kept = {name: literal(document[name]) for name in _KEPT if document.get(name) is not None}
+    kept = {name: literal(document[name]) for name in (*_KEPT, durations.ENDED) if document.get(name) is not None}
     return {**kept, f.DELETED_AT: NOW}
 
 
@@ -56,7 +58,10 @@ def with_deletion_times(
     documents: Sequence[Document], tombstones: Sequence[Document]
 ) -> list[tuple[Document, datetime]]:
     """Pair deleted tasks with the times of their tombstones. A task whose tombstone has expired is left out."""
-    last = {document[f.ID]: document for document in documents}
+    last = {
+        document[f.ID]: {name: value for name, value in document.items() if name != durations.ENDED}
+        for document in documents
+    }
     return [(last[task_id], at) for task_id, at in map(tombstone_from, tombstones)]
 
 

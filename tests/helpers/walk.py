@@ -125,6 +125,12 @@ LISTED = """{
     errors: facet(by: ERROR_TYPE, first: 50) { value count }
   }
 }"""
+STATISTICS = """query ($from: DateTime!, $to: DateTime) {
+  taskStats(from: $from, to: $to, bucketSeconds: 86400, by: %s, filter: %s) {
+    at value created succeeded failed revoked queueSeconds { p50 p95 p99 max } runSeconds { p50 p95 p99 max }
+  }
+}"""
+STATISTICS_BY = ("null", "STATUS", "NAME", "QUEUE", "WORKER", "ERROR_TYPE")
 PAGES = """query ($first: Int, $after: String, $last: Int, $before: String) {
   tasks(first: $first, after: $after, last: $last, before: $before, orderBy: {field: %s, direction: %s}) {
     edges { cursor node { id } } totalCount pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
@@ -160,6 +166,7 @@ def documents() -> list[str]:
         *(on_id("mutation", each) for each in WRITES.values()),
         *map(bulk, BULK.values()),
         *(with_fragments(LISTED % each) for each in FILTERS),
+        *(STATISTICS % (by, filter_) for by in STATISTICS_BY for filter_ in FILTERS),
         *(with_fragments(PAGES % order) for order in ORDERS),
         OF_NO_TASK,
     ]

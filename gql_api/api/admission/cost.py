@@ -42,7 +42,9 @@ DEFAULT_PAGE_SIZE: Final = 20
 MAX_PAGE_SIZE: Final = 500
 
 # MongoDB may have to examine all tasks for these. One query counts the children of all tasks of a page.
-SCANS: Final = frozenset({"Query.auditLog", "Query.tasks", "TaskConnection.totalCount", "TaskConnection.facet"})
+SCANS: Final = frozenset(
+    {"Query.auditLog", "Query.taskStats", "Query.tasks", "TaskConnection.totalCount", "TaskConnection.facet"}
+)
 _COUNTED_TOGETHER = ("Task.children", "TaskConnection.totalCount")
 # The lists that are as long as the page, or as the list of inputs, of the field above them.
 PAGES: Final = frozenset(
@@ -68,6 +70,7 @@ LISTS: Final = {
     "DeleteTaskPayload.userErrors": 1,
     "Query.queues": 50,
     "Query.taskDefinitions": 50,
+    "Query.taskStats": 100,
     "Query.workers": 50,
     "RevokeApiTokenPayload.userErrors": 1,
     "Task.history": 5,

@@ -38,6 +38,7 @@ ROOT_FIELDS: Final[dict[str, Scope | None]] = {
     "Query.nodes": Scope.TASKS_READ,
     "Query.task": Scope.TASKS_READ,
     "Query.tasks": Scope.TASKS_READ,
+    "Query.taskStats": Scope.TASKS_READ,
     "Query.taskDefinitions": Scope.OPERATE,
     "Query.queues": Scope.OPERATE,
     "Query.workers": Scope.OPERATE,

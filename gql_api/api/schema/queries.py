@@ -16,6 +16,7 @@ from gql_api.api.schema.access.viewer import Viewer
 from gql_api.api.schema.filters import TaskFilter, TaskOrder, query_of
 from gql_api.api.schema.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, PageArgs
 from gql_api.api.schema.scalars import or_default
+from gql_api.api.schema.statistics.fields import TaskStatsBucket, task_stats
 from gql_api.api.schema.tasks import Task, TaskConnection, find_task, part_of_nodes
 from gql_api.api.schema.tokens import fields as tokens
 from gql_api.api.schema.tokens.types import ApiTokenConnection
@@ -33,9 +34,9 @@ async def _node(info: Info, task_id: str) -> Any:
 
 @strawberry.type(
     description="Reads: tasks, the task functions that can be called, queues and workers. A field needs a scope of the "
-    "caller: TASKS_READ for tasks, OPERATE for task functions, queues and workers, ADMIN for API tokens and the audit "
-    "log; viewer needs none. Without the scope, the whole operation fails with the code FORBIDDEN. An API without "
-    "authentication allows everything."
+    "caller: TASKS_READ for tasks and their statistics, OPERATE for task functions, queues and workers, ADMIN for API "
+    "tokens and the audit log; viewer needs none. Without the scope, the whole operation fails with the code "
+    "FORBIDDEN. An API without authentication allows everything."
 )
 class Query:
     """The fields of a query."""
@@ -124,6 +125,14 @@ class Query:
             query, request, info.context.visibility, part_of_nodes(info, request.order), current_budget()
         )
         return TaskConnection.of(await page, request, query)
+
+    task_stats: list[TaskStatsBucket] = strawberry.field(
+        resolver=task_stats,
+        description="How many tasks were created and ended, and how long they waited and ran, in buckets of time, the "
+        "earliest first. Without by there is a bucket for all times, with by one for each value that has any tasks. "
+        "Deleted tasks count, unless the filter, by or the caller's token reads more than names, queues, statuses and "
+        "owners: then the tasks are read one by one, at most 200,000, or the error has the code LIMIT_EXCEEDED.",
+    )
 
     @strawberry.field(
         description="The task functions that createTask accepts from the caller, as workers announced them, by name."

@@ -16,6 +16,7 @@ from gql_api.aio.background import shielded
 from gql_api.outage import is_outage
 from gql_api.record import canvas, fields, logs
 from gql_api.record.protection import validator
+from gql_api.record.statistics import buckets
 from gql_api.registry import api_tokens
 from gql_api.standalone import initiation_hint, warn_if_standalone
 
@@ -118,4 +119,6 @@ class Indexes:
         await self._database[fields.CHORDS].create_indexes(canvas.INDEXES)
         await self._database[fields.TOMBSTONES].create_indexes(fields.TOMBSTONE_INDEXES)
         await self._database[fields.TASK_LOGS].create_indexes(logs.INDEXES)
+        for name in (buckets.MINUTES, buckets.QUARTERS):
+            await self._database[name].create_indexes(buckets.INDEXES)
         await self._database[api_tokens.COLLECTION].create_indexes(api_tokens.INDEXES)

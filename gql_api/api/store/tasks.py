@@ -48,8 +48,8 @@ _DURABLE = WriteConcern(w="majority", j=True)
 _CALLS_CONCURRENCY = 16
 # Lists may take long. They have slots of their own, so that reads by id and writes need not wait for them.
 _LISTS_CONCURRENCY = 16
-# The indexes are built beside all calls, and so does a ping go when calls get no slot.
-_CONNECTIONS = _CALLS_CONCURRENCY + _LISTS_CONCURRENCY + 2
+# The indexes are built beside all calls, statistics are counted so, and a ping goes when calls get no slot.
+_CONNECTIONS = _CALLS_CONCURRENCY + _LISTS_CONCURRENCY + 3
 _PING_SECONDS = 1.0
 # Records are encoded and decoded in chunks of this size, for other requests wait meanwhile.
 _CHUNK = 100

@@ -103,8 +103,8 @@ async def _messages(store: TaskStore, task_id: str, level: LogLevel = LogLevel.D
 def _follow(
     feed: TaskFeed, store: TaskStore, task_id: str, after: str | None = None, level: LogLevel = LogLevel.INFO
 ) -> AsyncGenerator[TaskLog, None]:
-    unused = "audit", "bulk", "creator", "controller", "executions", "issuer", "redis", "sockets", "tick_queue"
-    others = dict.fromkeys(unused)
+    unused = "audit", "bulk", "creator", "controller", "executions", "issuer", "redis", "sockets", "statistics"
+    others = dict.fromkeys([*unused, "tick_queue"])
     services = Services(store=store, tasks=BatchedReads(store.whole), feed=feed, **others)  # type: ignore[arg-type] # of no use here
     return follow_log(services, VisibleTask(task_id, EVERYTHING), after, level)
 

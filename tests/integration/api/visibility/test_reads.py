@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from front import Front
-from walk import FILTERS, LISTED, OF_NO_TASK, ORDERS, PAGES, READS, on_id, with_fragments
+from walk import (
+    FILTERS,
+    LISTED,
+    OF_NO_TASK,
+    ORDERS,
+    PAGES,
+    READS,
+    STATISTICS,
+    STATISTICS_BY,
+    on_id,
+    with_fragments,
+)
 from world import UNKNOWN, World
 
+from gql_api.api.statistics.counting import Counting
 from gql_api.api.store.pages import choice
+from gql_api.record.fields import FINAL_NAMES, Status
 from gql_api.record.reads import Document
 
 VIEWERS = ("alice", "bob", "carol", "red", "head")
@@ -102,6 +117,35 @@ async def test_a_list_has_the_visible_tasks_only(world: World) -> None:
                 assert counts == {value: count for value, count in found.items() if value is not None}, facet
             assert seen == expected, filter_
             world.check_no_leak(name, seen)
+
+
+@pytest.mark.parametrize("is_counted", [False, True], ids=["from records", "from buckets"])
+async def test_statistics_count_the_visible_tasks_only(world: World, is_counted: bool) -> None:
+    """By each property and with each kind of filter, the sums are those of the visible tasks that the filter finds."""
+    since, until = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1)
+    if is_counted:
+        await Counting(world.front.services.store, 0.0).count(until)
+    for filter_ in FILTERS:
+        for name in (*VIEWERS, "admin"):
+            front = world.acting_as(name)
+            listed = (await front.data(with_fragments(LISTED % filter_)))["tasks"]["nodes"]
+            found = [each for each in world.documents(name) if each["_id"] in {node["id"] for node in listed}]
+            created = 0 if {"statuses", "errorTypes", "finishedAt"} & {*re.findall(r"\w+", filter_)} else len(found)
+            ended = {status: sum(each["status"] == status for each in found) for status in FINAL_NAMES}
+            for by in STATISTICS_BY:
+                document = STATISTICS % (by, filter_)
+                rows = (await front.data(document, **{"from": since.isoformat(), "to": until.isoformat()}))["taskStats"]
+                world.check_no_leak(name, rows)
+                sums = {key: sum(row[key] for row in rows) for key in ("created", "succeeded", "failed", "revoked")}
+                assert sums == {
+                    "created": created,
+                    "succeeded": ended[Status.SUCCESS],
+                    "failed": ended[Status.FAILURE],
+                    "revoked": ended[Status.REVOKED],
+                }, (name, filter_, by)
+                assert by != "WORKER" or {row["value"] for row in rows if row["succeeded"]} <= {
+                    each["worker"] for each in found if "worker" in each
+                }
 
 
 async def test_pages_have_the_visible_tasks_only(world: World) -> None:

@@ -1,0 +1,1 @@
+"""Statistics of tasks in the schema."""
