@@ -13,7 +13,8 @@ export type Ask = <Data, Variables extends AnyVariables>(
 interface Options<T> {
   /** What is loaded: with another key, loading begins anew. null loads nothing. */
   key: string | null;
-  load: (ask: Ask) => Promise<T>;
+  /** Loads; `last` are the data that it loaded before, if it did. */
+  load: (ask: Ask, last: T | null) => Promise<T>;
   /** The time after which it is loaded again; null only loads when asked to. */
   everyMs: number | null;
 }
@@ -47,8 +48,12 @@ export function useRefreshed<T>({ key, load, everyMs }: Options<T>): Refreshed<T
       if (data === undefined) throw new Error('The answer of the server is empty.');
       return data;
     };
+    let last: T | null = null;
     const refresher = new Refresher<T>({
-      load: () => loadNow(ask),
+      load: async () => {
+        last = await loadNow(ask, last);
+        return last;
+      },
       everyMs,
       onOutcome: ({ data, error }) => {
         setState((before) => ({

@@ -1,0 +1,97 @@
+/** The failures that need attention: the first thing of the first screen. */
+import { Anchor, Badge, Group, Stack, Text } from '@mantine/core';
+import { IconCircleCheck } from '@tabler/icons-react';
+import { Link } from 'react-router';
+import type { Refreshed } from '@/live/useRefreshed';
+import { Panel } from '@/ui/Panel';
+import { Time } from '@/ui/Time';
+import { taskPath, tasksPath } from '@/ui/paths';
+import { countText, tasksText } from '@/ui/numbers';
+import { type FailureGroup, type Failures, groupKey } from './failures';
+import styles from './FailuresPanel.module.css';
+import { GroupActions } from './GroupActions';
+import type { TimeWindow } from './windows';
+
+interface Props {
+  failures: Refreshed<Failures>;
+  window: TimeWindow;
+  onChange: () => void;
+}
+
+export function FailuresPanel({ failures: { data, problem, refresh }, window, onChange }: Props) {
+  return (
+    <Panel
+      title="Failures that need attention"
+      hint={data && data.total > 0 && `${tasksText(data.total)} in the ${window.words}`}
+      isLoading={data === null}
+      problem={problem}
+      onRetry={refresh}
+    >
+      {data && <Groups failures={data} window={window} onChange={onChange} />}
+    </Panel>
+  );
+}
+
+function Groups({ failures, window, onChange }: Omit<Props, 'failures'> & { failures: Failures }) {
+  const { groups, others, from } = failures;
+  if (groups.length === 0) {
+    return (
+      <Group gap="xs" wrap="nowrap">
+        <IconCircleCheck size={18} color="var(--mantine-color-green-text)" aria-hidden />
+        <Text size="sm">
+          None in the {window.words}. Failures that were replayed or deleted do not count.
+        </Text>
+      </Group>
+    );
+  }
+  return (
+    <>
+      <ul className={styles.list} aria-label="Failures that need attention">
+        {groups.map((group) => (
+          <GroupRow key={groupKey(group)} group={group} from={from} onChange={onChange} />
+        ))}
+      </ul>
+      {others > 0 && (
+        <Text size="sm">
+          <Anchor component={Link} to={tasksPath({ status: 'FAILURE', finishedSince: from })}>
+            {tasksText(others)} of other names
+          </Anchor>
+        </Text>
+      )}
+    </>
+  );
+}
+
+function GroupRow({ group, from, onChange }: { group: FailureGroup; from: string; onChange: () => void }) {
+  const { name, errorType, count, latest } = group;
+  const selection = { status: 'FAILURE', name, errorType, finishedSince: from };
+  return (
+    <li className={styles.row}>
+      <Badge className={styles.count} color="red" size="lg" radius="sm" aria-label={tasksText(count)}>
+        {countText(count)}
+      </Badge>
+      <Stack gap={2} className={styles.what}>
+        <Group gap={6} className={styles.names}>
+          <Anchor component={Link} to={tasksPath(selection)} fw={600} size="sm" className={styles.name}>
+            {name}
+          </Anchor>
+          <Text span size="sm" ff="monospace" className={styles.name}>
+            {errorType}
+          </Text>
+        </Group>
+        <Text size="sm" c="dimmed" lineClamp={2} className={styles.name}>
+          {latest.message || 'The error has no message.'}
+        </Text>
+        <Text size="xs" c="dimmed">
+          latest{' '}
+          <Anchor component={Link} to={taskPath(latest.id)} inherit aria-label={`Latest failure of ${name}`}>
+            <Time at={latest.finishedAt} />
+          </Anchor>
+        </Text>
+      </Stack>
+      <div className={styles.actions}>
+        <GroupActions group={group} from={from} onDone={onChange} />
+      </div>
+    </li>
+  );
+}
