@@ -14,6 +14,7 @@ const PLUGINS = [explorerPlugin(), HISTORY_PLUGIN];
 const storage = makeStorage(config.path);
 
 export function Playground() {
+  const [isFirstVisit] = useState(() => storage.length === 0);
   const [createdId, setCreatedId] = useState<string>();
   const fetcher = useMemo(() => makeFetcher(setCreatedId), []);
   return (
@@ -22,6 +23,8 @@ export function Playground() {
       storage={storage}
       plugins={PLUGINS}
       defaultTabs={EXAMPLES}
+      // GraphiQL itself shows the variables of its first tab only when it has stored them.
+      initialVariables={isFirstVisit ? EXAMPLES[0].variables : undefined}
       defaultEditorToolsVisibility="variables"
       inputValueDeprecation
       schemaDescription

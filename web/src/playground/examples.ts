@@ -13,7 +13,7 @@ export interface Example {
   variables: string;
 }
 
-export const EXAMPLES: Example[] = [
+export const EXAMPLES: [Example, ...Example[]] = [
   { query: createQuery, variables: createVariables },
   { query: listQuery, variables: listVariables },
   { query: watchQuery, variables: watchVariables },
