@@ -20,6 +20,14 @@ from gql_api.cli.embedded_servers import RedisServer, free_port, is_listening
 
 # The servers share two cores with other tests.
 expect.set_options(timeout=15_000)
+_BUILD_SECONDS = 600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first of these tests the time to build the pages, if `make web` has not done so."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(_BUILD_SECONDS))
 
 
 @pytest.fixture(scope="session")
