@@ -1,10 +1,12 @@
 /**
- * Loads again and again, gently: at most once per second, never twice at a time, less often from a slow server, and not
- * while the tab is hidden. What was asked for meanwhile is loaded once, afterwards.
+ * Loads again and again, gently: once per second on average, never twice at a time, less often from a slow server, and
+ * not while the tab is hidden. What was asked for meanwhile is loaded once, afterwards.
  */
 
-const MIN_INTERVAL_MS = 1_000;
-/** A server that takes long to answer is asked for at most a third of the time. */
+/** In this time it loads at most twice, so that an event need not wait because of a load that came by itself. */
+const TWICE_MS = 2_000;
+const SLOW_MS = 500;
+/** A slow server is asked for at most a third of the time. */
 const REST = 2;
 
 export interface Outcome<T> {
@@ -25,6 +27,7 @@ export class Refresher<T> {
   #isLoading = false;
   #hasStopped = false;
   #notBefore = 0;
+  #lastBegan = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: Options<T>) {
@@ -56,7 +59,7 @@ export class Refresher<T> {
     if (!this.#isWanted) {
       if (everyMs !== null) this.#timer = setTimeout(this.refresh, everyMs);
     } else if (!document.hidden) {
-      this.#timer = setTimeout(() => void this.#load(), Math.max(0, this.#notBefore - Date.now()));
+      this.#timer = setTimeout(() => void this.#load(), Math.max(0, this.#notBefore - performance.now()));
     }
   }
 
@@ -71,8 +74,10 @@ export class Refresher<T> {
     );
     this.#isLoading = false;
     if (this.#hasStopped) return;
-    const took = performance.now() - began;
-    this.#notBefore = Date.now() + Math.max(MIN_INTERVAL_MS - took, REST * took);
+    const ended = performance.now();
+    const rest = ended - began > SLOW_MS ? REST * (ended - began) : 0;
+    this.#notBefore = Math.max(this.#lastBegan + TWICE_MS, ended + rest);
+    this.#lastBegan = began;
     onOutcome(outcome);
     this.#schedule();
   }

@@ -1,4 +1,4 @@
-import { Alert, Anchor, Button, Code, Group, ScrollArea, Stack, Text } from '@mantine/core';
+import { Alert, Anchor, Button, Code, ScrollArea, Stack, Text } from '@mantine/core';
 import { IconAlertTriangle, IconPlus } from '@tabler/icons-react';
 import { Link } from 'react-router';
 import { useMay } from '@/access/viewer';
@@ -100,11 +100,12 @@ function Input({ definition: { inputSchema, redact } }: { definition: Definition
         )}
       </Panel>
       <Panel title="JSON Schema" actions={<CopyButton text={text} label="Copy the JSON Schema" />}>
-        <Group>
-          <ScrollArea.Autosize mah={400} w="100%" tabIndex={0} aria-label="JSON Schema">
-            <Code block>{text}</Code>
-          </ScrollArea.Autosize>
-        </Group>
+        <ScrollArea.Autosize
+          mah={400}
+          viewportProps={{ tabIndex: 0, role: 'group', 'aria-label': 'JSON Schema' }}
+        >
+          <Code block>{text}</Code>
+        </ScrollArea.Autosize>
       </Panel>
     </>
   );

@@ -5,7 +5,7 @@ import type { Refreshed } from '@/live/useRefreshed';
 import { Panel } from '@/ui/Panel';
 import { STATUS_COLORS } from '@/ui/StatusBadge';
 import { tasksPath } from '@/ui/paths';
-import { countText, tasksText } from '@/ui/numbers';
+import { countText } from '@/ui/numbers';
 import { type Counts, FINISHED, UNFINISHED } from './counts';
 import styles from './CountsPanel.module.css';
 import type { TimeWindow } from './windows';
@@ -63,10 +63,8 @@ function Tile({ status, count, from }: { status: TaskStatus; count: number; from
       className={styles.tile}
       to={tasksPath({ status, finishedSince: from })}
       style={{ borderInlineStartColor: `var(--mantine-color-${STATUS_COLORS[status]}-filled)` }}
-      aria-label={`${status}: ${tasksText(count)}`}
     >
-      <span className={styles.count}>{countText(count)}</span>
-      <span className={styles.status}>{status}</span>
+      <span className={styles.count}>{countText(count)}</span> <span className={styles.status}>{status}</span>
     </Link>
   );
 }

@@ -1,5 +1,5 @@
 /** The failures that need attention: the first thing of the first screen. */
-import { Anchor, Badge, Group, Stack, Text } from '@mantine/core';
+import { Anchor, Badge, Group, Stack, Text, VisuallyHidden } from '@mantine/core';
 import { IconCircleCheck } from '@tabler/icons-react';
 import { Link } from 'react-router';
 import type { Refreshed } from '@/live/useRefreshed';
@@ -67,8 +67,9 @@ function GroupRow({ group, from, onChange }: { group: FailureGroup; from: string
   const selection = { status: 'FAILURE', name, errorType, finishedSince: from };
   return (
     <li className={styles.row}>
-      <Badge className={styles.count} color="red" size="lg" radius="sm" aria-label={tasksText(count)}>
+      <Badge className={styles.count} color="red" size="lg" radius="sm">
         {countText(count)}
+        <VisuallyHidden> {count === 1 ? 'task' : 'tasks'}</VisuallyHidden>
       </Badge>
       <Stack gap={2} className={styles.what}>
         <Group gap={6} className={styles.names}>
@@ -83,9 +84,8 @@ function GroupRow({ group, from, onChange }: { group: FailureGroup; from: string
           {latest.message || 'The error has no message.'}
         </Text>
         <Text size="xs" c="dimmed">
-          latest{' '}
-          <Anchor component={Link} to={taskPath(latest.id)} inherit aria-label={`Latest failure of ${name}`}>
-            <Time at={latest.finishedAt} />
+          <Anchor component={Link} to={taskPath(latest.id)} inherit>
+            latest <Time at={latest.finishedAt} />
           </Anchor>
         </Text>
       </Stack>

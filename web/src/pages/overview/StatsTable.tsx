@@ -9,7 +9,7 @@ const TIMES = ['Queue p50', 'p95', 'p99', 'Run p50', 'p95', 'p99'];
 /** The figures of the charts as a table, the newest first. */
 export function StatsTable({ columns }: { columns: readonly Column[] }) {
   return (
-    <ScrollArea.Autosize mah={420} tabIndex={0} aria-label="Figures">
+    <ScrollArea.Autosize mah={420} viewportProps={{ tabIndex: 0, role: 'group', 'aria-label': 'Figures' }}>
       <Table striped stickyHeader fz="xs" aria-label="Finished tasks and their times">
         <Table.Thead>
           <Table.Tr>

@@ -83,14 +83,19 @@ export function optionsOf(look: Look): uPlot.Options {
     height,
     cursor: { drag: { x: false, y: false }, points: { show: !isCount } },
     scales: {
-      x: { time: true },
+      x: { time: true, range: (_, min, max) => [min, max + (isCount ? bucketSeconds : 0)] },
       y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] },
     },
     axes: [
-      { ...axis, space: 60, values: (_, splits) => splits.map((at) => timeText(at, bucketSeconds)) },
       {
         ...axis,
-        size: 62,
+        space: 60,
+        size: 30,
+        values: (_, splits) => splits.map((at) => timeText(at, bucketSeconds)),
+      },
+      {
+        ...axis,
+        size: isCount ? 48 : 62,
         incrs: isCount ? COUNT_STEPS : undefined,
         values: (_, splits) => splits.map(yText),
       },
@@ -112,7 +117,7 @@ function seriesOf({ kind, scheme, bars }: Look): uPlot.Series[] {
       stroke,
       dash,
       width: 1.5,
-      points: { size: 4 },
+      points: { show: true, size: 4 },
       value: (_, seconds: number | null) => figure(seconds),
     }));
   }
