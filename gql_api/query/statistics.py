@@ -17,7 +17,7 @@ from gql_api.values import InvalidValueError, Problem
 
 MINUTE_SECONDS = 60
 MAX_SLOTS = 500
-_MINUTE = timedelta(seconds=MINUTE_SECONDS)
+_LAST_MINUTE = datetime.max.replace(second=0, microsecond=0, tzinfo=UTC)
 # The fields of the cells by which tasks can be counted.
 _BY: dict[FacetField | None, str | None] = {
     None: None,
@@ -65,7 +65,7 @@ class StatisticsQuery:
     def span(self) -> Span:
         """The whole minutes in which the times lie; slots of quarters of an hour begin with one."""
         since = floor_quarter(self.since) if self._has_quarters else floor_minute(self.since)
-        return Span(since, floor_minute(self.until + _MINUTE - timedelta(microseconds=1)))
+        return Span(since, _ceil_minute(self.until))
 
     @property
     def _has_quarters(self) -> bool:
@@ -107,6 +107,11 @@ class StatisticsQuery:
 def floor_minute(time: datetime) -> datetime:
     """Return the beginning of the minute of a time."""
     return time.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def _ceil_minute(time: datetime) -> datetime:
+    floor = floor_minute(time)
+    return floor if floor in {time, _LAST_MINUTE} else floor + timedelta(seconds=MINUTE_SECONDS)
 
 
 def floor_quarter(time: datetime) -> datetime:

@@ -31,6 +31,8 @@ MAX_ROWS = 10_000
 # Minutes are counted a minute after their end at the latest. If more is left, counting was interrupted.
 _USUAL_DELAY = timedelta(minutes=5)
 _RETRY_SECONDS = 10
+# Rows have up to a hundred cells. Other requests go on between two batches.
+_BATCH = 50
 
 
 class Statistics:
@@ -121,10 +123,11 @@ class Statistics:
 
     async def _rows(self, collection: str, pipeline: Pipeline, query: StatisticsQuery) -> list[SlotCounts]:
         added_up = [*pipeline, *slots.by_slot(query.slots, query.value, MAX_ROWS + 1)]
-        found = await (await self._collection(collection).aggregate(added_up, allowDiskUse=True)).to_list()
-        if len(found) > MAX_ROWS:
-            raise LimitExceededError("rows of statistics", len(found), MAX_ROWS)
-        return [slots.counts_from(query.slots, row) for row in found]
+        found = await self._collection(collection).aggregate(added_up, allowDiskUse=True, batchSize=_BATCH)
+        rows = [slots.counts_from(query.slots, row) async for row in found]
+        if len(rows) > MAX_ROWS:
+            raise LimitExceededError("rows of statistics", len(rows), MAX_ROWS)
+        return rows
 
     def _collection(self, name: str) -> AsyncCollection[dict[str, Any]]:
         return self._database.get_collection(name, codec_options=CODEC, read_concern=MAJORITY)
