@@ -3,9 +3,10 @@
  * not while the tab is hidden. What was asked for meanwhile is loaded once, afterwards.
  */
 
-/** In this time it loads at most twice, so that an event need not wait because of a load that came by itself. */
-const TWICE_MS = 2_000;
-const SLOW_MS = 500;
+const INTERVAL_MS = 1_000;
+/** So many loads may follow each other at once, so that an event need not wait because a load came by itself before. */
+const BURST = 3;
+const SLOW_MS = 1_000;
 /** A slow server is asked for at most a third of the time. */
 const REST = 2;
 
@@ -27,7 +28,8 @@ export class Refresher<T> {
   #isLoading = false;
   #hasStopped = false;
   #notBefore = 0;
-  #lastBegan = -Infinity;
+  /** When the loads so far would have ended their turns, had each of them waited for its own. */
+  #paidUntil = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: Options<T>) {
@@ -76,8 +78,8 @@ export class Refresher<T> {
     if (this.#hasStopped) return;
     const ended = performance.now();
     const rest = ended - began > SLOW_MS ? REST * (ended - began) : 0;
-    this.#notBefore = Math.max(this.#lastBegan + TWICE_MS, ended + rest);
-    this.#lastBegan = began;
+    this.#paidUntil = Math.max(this.#paidUntil, began) + INTERVAL_MS;
+    this.#notBefore = Math.max(this.#paidUntil - (BURST - 1) * INTERVAL_MS, ended + rest);
     onOutcome(outcome);
     this.#schedule();
   }
