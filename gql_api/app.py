@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None, authenticator: Authenticator | 
     loopback_only = authenticator is None and not settings.may_be_reached_by_others
     documents = _documents(settings)
     authentication = ConfiguredAuthentication(settings, authenticator)
-    pages = Pages(settings)
+    pages = Pages(settings, has_own_authenticator=authenticator is not None)
     graphql = GraphQLView(settings, pages)
     origins = Origins(settings.allowed_origins)
     guard = Middleware(Guard, Hosts(settings.allowed_hosts), origins, loopback_only=loopback_only)

@@ -1,3 +1,12 @@
+/** The parameters of a sign-in at an issuer. */
+export interface Oidc {
+  issuer: string;
+  clientId: string;
+  scope: string;
+  /** The audience that the API expects in a token, if it expects one. */
+  audience: string | null;
+}
+
 /** What the server tells a page about itself: it writes the JSON into the page that it sends. */
 export interface Config {
   /** The path of the GraphQL endpoint, below the path where the application is mounted. */
@@ -9,7 +18,7 @@ export interface Config {
   /** Whether each request needs a token. */
   authentication: boolean;
   /** The issuer that signs people in; null where they enter a token. */
-  oidc: { issuer: string; clientId: string; scope: string } | null;
+  oidc: Oidc | null;
 }
 
 const DEFAULTS: Config = {

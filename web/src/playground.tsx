@@ -6,6 +6,7 @@ import 'graphiql/setup-workers/vite';
 import { MantineProvider } from '@mantine/core';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
+import { start } from '@/access/oidc';
 import { SignIn } from '@/access/SignIn';
 import { useAccess } from '@/access/token';
 import { config } from '@/config';
@@ -15,17 +16,18 @@ import { theme } from '@/theme';
 document.title = `${config.title} playground`;
 
 function Page() {
-  const { token } = useAccess();
-  if (config.authentication && token === null) {
+  const { token, session, isAsked } = useAccess();
+  if (token === null && (config.authentication || isAsked)) {
     return (
       <MantineProvider theme={theme} defaultColorScheme="auto">
         <SignIn />
       </MantineProvider>
     );
   }
-  return <Playground key={token} />;
+  return <Playground key={session} />;
 }
 
+void start();
 const root = document.getElementById('root');
 if (root) {
   createRoot(root).render(

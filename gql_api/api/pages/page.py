@@ -85,7 +85,7 @@ class PageOptions:
         Args:
             text: the page as it was built.
             root_path: the path at which the application is mounted.
-            needs_token: whether callers have to prove who they are.
+            needs_token: whether the page asks for a token before it calls the API.
         """
         path = quote(root_path.rstrip("/"))
         config: dict[str, Any] = {

@@ -29,10 +29,13 @@ class Pages:
 
     Args:
         settings: the settings that say which pages are served.
+        has_own_authenticator: whether the deployment identifies callers by itself, for example by a cookie. The pages
+            then ask for a token only when the API refuses them.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, has_own_authenticator: bool = False) -> None:
         self.options = PageOptions.of(settings)
+        self._needs_no_token = has_own_authenticator or bool(settings.authenticate)
         self._files = files.BuiltFiles(files.FOLDER)
 
     def routes(self) -> list[Route]:
@@ -80,7 +83,7 @@ class Pages:
         text = self._files.page(name)
         if text is None:
             return HTMLResponse(NOT_BUILT, _UNAVAILABLE)
-        needs_token = request.scope.get(PRINCIPAL) is NOBODY
+        needs_token = request.scope.get(PRINCIPAL) is NOBODY and not self._needs_no_token
         page = self.options.render(text, request.scope.get("root_path", ""), needs_token=needs_token)
         return HTMLResponse(page, headers=self.options.headers)
 

@@ -13,12 +13,12 @@ import { useAccess } from './token';
 import { VIEWER, ViewerContext } from './viewer';
 
 export function Access({ children }: { children: ReactNode }) {
-  const { token } = useAccess();
-  if (config.authentication && token === null) return <SignIn />;
-  return <Connected key={token}>{children}</Connected>;
+  const { token, session, isAsked } = useAccess();
+  if (token === null && (config.authentication || isAsked)) return <SignIn />;
+  return <Connected key={session}>{children}</Connected>;
 }
 
-/** The connections of one token: with another token they begin anew. */
+/** The connections of one person: for another one they begin anew. */
 function Connected({ children }: { children: ReactNode }) {
   const client = useMemo(() => makeClient(), []);
   const socket = useMemo(() => makeSocket(), []);

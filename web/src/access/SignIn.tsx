@@ -2,6 +2,7 @@
 import { Alert, Button, Container, Paper, PasswordInput, Stack, Text, Title } from '@mantine/core';
 import { useState } from 'react';
 import { config } from '@/config';
+import { IssuerSignIn } from './IssuerSignIn';
 import { enterToken, useAccess } from './token';
 
 export function SignIn() {
@@ -25,6 +26,7 @@ export function SignIn() {
                 The server does not accept this token any more. It may have expired or been revoked.
               </Alert>
             )}
+            {config.oidc && <IssuerSignIn oidc={config.oidc} />}
             <PasswordInput
               label="Token"
               description="An API token or an access token. This tab keeps it until you close it."
@@ -33,7 +35,7 @@ export function SignIn() {
               autoComplete="off"
               data-autofocus
             />
-            <Button type="submit" disabled={!text.trim()}>
+            <Button type="submit" variant={config.oidc ? 'default' : 'filled'} disabled={!text.trim()}>
               Continue
             </Button>
             <Text size="xs" c="dimmed">

@@ -8,11 +8,15 @@ const KEY = 'gql-api.token';
 
 interface Access {
   token: string | null;
+  /** A number that changes with the person who has access, and not when their token is renewed. */
+  session: number;
   /** Whether the server refused the last token: it has expired, was revoked, or never was one. */
   isRefused: boolean;
+  /** Whether the server refused a request without a token: it needs one, though the page did not know it. */
+  isAsked: boolean;
 }
 
-let access: Access = { token: sessionStorage.getItem(KEY), isRefused: false };
+let access: Access = { token: sessionStorage.getItem(KEY), session: 0, isRefused: false, isAsked: false };
 const listeners = new Set<() => void>();
 
 function set(next: Access): void {
@@ -24,13 +28,20 @@ function set(next: Access): void {
 
 export const token = (): string | null => access.token;
 
-export const enterToken = (value: string): void => set({ token: value.trim(), isRefused: false });
+function begin(next: Partial<Access>): void {
+  set({ token: null, session: access.session + 1, isRefused: false, isAsked: false, ...next });
+}
 
-export const leave = (): void => set({ token: null, isRefused: false });
+export const enterToken = (value: string): void => begin({ token: value.trim() });
+
+/** Replaces a token that is about to expire. The page goes on as it is. */
+export const renewToken = (value: string): void => set({ ...access, token: value });
+
+export const leave = (): void => begin({});
 
 /** Forgets a token that the server refused. A refusal that comes late does not end the access of a newer token. */
 export function refuse(refused: string | null): void {
-  if (refused === access.token) set({ token: null, isRefused: refused !== null });
+  if (refused === access.token) begin({ isRefused: refused !== null, isAsked: true });
 }
 
 export function onAccessChange(listener: () => void): () => void {

@@ -8,21 +8,24 @@ const isRefusal = (error: CombinedError): boolean =>
   error.graphQLErrors.some(({ extensions }) => extensions.code === 'UNAUTHENTICATED');
 
 export function makeClient(): Client {
-  // The token with which this client was made: a late refusal must not end the access of a newer one.
-  const made = token();
+  // The token of the last request: a late refusal must not end the access of a newer one.
+  let sent = token();
   return new Client({
     url: config.path,
     preferGetMethod: false,
     requestPolicy: 'network-only',
     fetch: fetchWithClock,
-    fetchOptions: () => ({
-      headers: { ...authorization(), Accept: 'application/graphql-response+json, application/json' },
-      credentials: 'same-origin',
-    }),
+    fetchOptions: () => {
+      sent = token();
+      return {
+        headers: { ...authorization(), Accept: 'application/graphql-response+json, application/json' },
+        credentials: 'same-origin',
+      };
+    },
     exchanges: [
       mapExchange({
         onError: (error) => {
-          if (isRefusal(error)) refuse(made);
+          if (isRefusal(error)) refuse(sent);
         },
       }),
       fetchExchange,

@@ -28,15 +28,19 @@ async function waitToRetry(retries: number): Promise<void> {
 }
 
 export function makeSocket(): Client {
-  const made = token();
+  let sent = token();
   let unanswered: ReturnType<typeof setTimeout> | undefined;
   const client = createClient({
     url: address(),
     lazyCloseTimeout: 1_000,
-    connectionParams: authorization,
+    connectionParams: () => {
+      sent = token();
+      return authorization();
+    },
     retryAttempts: Infinity,
     retryWait: waitToRetry,
-    shouldRetry: (event) => !closedAsForbidden(event),
+    // The server closes the connection when its token expires, which may have been renewed meanwhile.
+    shouldRetry: (event) => !closedAsForbidden(event) || token() !== sent,
     keepAlive: PING_MS,
     on: {
       connecting: (isRetry) => setConnection(isRetry ? 'lost' : 'connecting'),
@@ -50,7 +54,7 @@ export function makeSocket(): Client {
       },
       closed: (event) => {
         clearTimeout(unanswered);
-        if (closedAsForbidden(event)) refuse(made);
+        if (closedAsForbidden(event)) refuse(sent);
         setConnection(closedWith(event, NORMAL) ? 'idle' : 'lost');
       },
     },

@@ -163,8 +163,10 @@ async def test_pages_need_no_token_and_say_that_data_do(settings: Settings) -> N
     async with _client(settings, jwt_secret="s" * 32, dashboard=False, production=True) as client:
         assert (await client.get("/")).status_code == 401
         assert (await client.get(_SCRIPT)).status_code == 401
-    async with _client(settings) as client:
-        assert '"authentication":false' in (await client.get("/")).text
+    # A function may know a caller without a token, for example by a cookie.
+    for more in ({}, {"authenticate": "own_authentication:by_header"}):
+        async with _client(settings, **more) as client:
+            assert '"authentication":false' in (await client.get("/")).text
 
 
 async def test_pages_work_below_a_path(settings: Settings) -> None:
