@@ -65,8 +65,7 @@ export const neededFields = (extras: readonly string[]) => ({
 export class TaskList {
   readonly spec: Spec;
   /** Where people were, for when they come back. */
-  scrollTop = 0;
-  activeId: string | null = null;
+  place: { scrollTop: number; activeId: string | null } = { scrollTop: 0, activeId: null };
   /** When the list last was as the server has it, in milliseconds of the epoch by this computer's clock. */
   asOf = 0;
   private readonly client: Client;
@@ -118,7 +117,7 @@ export class TaskList {
 
   /** Goes on after a pause. */
   resume(): void {
-    if (this.state.isReady && Date.now() - this.asOf <= MAX_REPLAY_MS) return;
+    if (this.next || (this.state.isReady && Date.now() - this.asOf <= MAX_REPLAY_MS)) return;
     this.set({ isReady: false });
     this.reload();
   }
@@ -172,6 +171,11 @@ export class TaskList {
     this.asOf = Date.now();
   }
 
+  /** Notes where people are. */
+  remember(place: Partial<TaskList['place']>): void {
+    this.place = { ...this.place, ...place };
+  }
+
   /** Keeps rows from moving while somebody reads. */
   hold(isHeld: boolean): void {
     if (isHeld === this.isHeld) return;
@@ -210,12 +214,8 @@ export class TaskList {
       this.confirm();
     }
     this.cursor = { after: endCursor, cuts: list.contents().cuts };
-    this.set({
-      isLoading: false,
-      isLoaded: true,
-      contents: list.contents(),
-      ...(isFirst && { asOf: Date.now() }),
-    });
+    const isReady = isFirst || this.state.isReady;
+    this.set({ isLoading: false, isLoaded: true, isReady, contents: list.contents() });
   }
 
   private renewSince(at: string): string {

@@ -15,6 +15,9 @@ export interface Compiled {
 /** A part of the filter, or why there is none. */
 type Part = TaskFilter | string;
 
+/** Compiles with the ages counted back from the time of day of this computer. */
+export const compileNow = (text: string): Compiled => compile(text, Date.now());
+
 export function compile(text: string, now: number): Compiled {
   const compiled: Compiled = { filter: {}, problems: [] };
   for (const term of united(parse(text))) {
