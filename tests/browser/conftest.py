@@ -19,7 +19,7 @@ from tab import Tab
 from gql_api.cli.embedded_servers import RedisServer, free_port, is_listening
 
 # The servers share two cores with other tests.
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=30_000)
 _BUILD_SECONDS = 600
 
 
