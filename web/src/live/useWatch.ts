@@ -29,7 +29,8 @@ export function useWatch<Result, Variables extends Record<string, unknown>>(
     if (key === null) return;
     // graphql-ws sends the same object again when it has connected again: changing it is how to resume.
     const variables = JSON.parse(key) as Record<string, unknown>;
-    return socket.subscribe<Result>(
+    let isOver = false;
+    const end = socket.subscribe<Result>(
       { query: stringifyDocument(document), variables },
       {
         next: ({ data, errors }) => {
@@ -37,9 +38,16 @@ export function useWatch<Result, Variables extends Record<string, unknown>>(
           if (errors) setRefusal({ key, text: reason(errors) });
         },
         error: (error) => setRefusal({ key, text: reason(error) }),
-        complete: () => onComplete(),
+        // graphql-ws calls this also for a subscription that ends because nobody watches any more.
+        complete: () => {
+          if (!isOver) onComplete();
+        },
       },
     );
+    return () => {
+      isOver = true;
+      end();
+    };
   }, [socket, document, key]);
   return refusal?.key === key ? refusal.text : null;
 }
