@@ -68,7 +68,7 @@ function GroupRow({ group, from, onChange }: { group: FailureGroup; from: string
   return (
     <li className={styles.row}>
       <Badge className={styles.count} color="red" size="lg" radius="sm">
-        {countText(count)}
+        <span>{countText(count)}</span>
         <VisuallyHidden> {count === 1 ? 'task' : 'tasks'}</VisuallyHidden>
       </Badge>
       <Stack gap={2} className={styles.what}>
