@@ -20,9 +20,10 @@ document.addEventListener("securitypolicyviolation", ({ violatedDirective, block
 
 # Half-faded text has too little contrast. A spinner never ends.
 _SETTLED = """
-Promise.all(document.getAnimations()
-  .filter((each) => each.effect.getComputedTiming().endTime !== Infinity)
-  .map((each) => each.finished.catch(() => null)))
+new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))).then(() =>
+  Promise.all(document.getAnimations()
+    .filter((each) => each.effect.getComputedTiming().endTime !== Infinity)
+    .map((each) => each.finished.catch(() => null))))
 """
 
 
