@@ -15,7 +15,7 @@ UPGRADE ?= --upgrade
 # The tests start hundreds of processes, each of which would compile all modules anew if none wrote what it compiled.
 test test-faults test-soak test-chaos: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help dev web test test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery bench-docs check schema fmt lock clean
+.PHONY: help dev web web test test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery bench-board bench-docs screenshots check schema fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ bench-filters: .venv/ready ## Measure a thousand live lists with different filte
 
 bench-recovery: .venv/ready ## Measure the recovery of many tasks, after Redis lost their messages and others
 	@$(BIN)/python benchmarks/recovery.py $(OPTIONS)
+
+bench-board: .venv/ready web ## Measure how the board bears many tasks and changes, in Chromium
+	@$(BIN)/python benchmarks/board.py $(OPTIONS)
+
+screenshots: .venv/ready web ## Make the screenshots of all pages in docs/images, in Chromium
+	@$(BIN)/python tests/browser/support/screenshots.py docs/images
 
 bench-docs: .venv/ready ## Run the four above, and write their tables into docs/performance.md
 	@for name in http_rates live live_filters recovery; do \

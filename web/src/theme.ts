@@ -1,4 +1,4 @@
-import { createTheme, virtualColor } from '@mantine/core';
+import { createTheme, type CSSVariablesResolver, virtualColor } from '@mantine/core';
 
 const SYSTEM = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif";
 const MONOSPACE = "ui-monospace, SFMono-Regular, 'Cascadia Mono', Menlo, Consolas, monospace";
@@ -13,4 +13,23 @@ export const theme = createTheme({
   autoContrast: true,
   defaultRadius: 'md',
   colors: { surface: virtualColor({ name: 'surface', light: 'gray', dark: 'dark' }) },
+});
+
+/** Secondary text, and text on light badges and buttons, with a contrast of at least 4.5 to 1: Mantine's own has less. */
+export const cssVariablesResolver: CSSVariablesResolver = ({ colors }) => ({
+  variables: {},
+  light: {
+    '--mantine-color-dimmed': 'var(--mantine-color-gray-7)',
+    '--mantine-color-placeholder': '#687078',
+    ...Object.fromEntries(
+      Object.keys(colors).map((name) => [
+        `--mantine-color-${name}-light-color`,
+        `color-mix(in srgb, var(--mantine-color-${name}-9) 65%, black)`,
+      ]),
+    ),
+  },
+  dark: {
+    '--mantine-color-dimmed': '#9c9c9c',
+    '--mantine-color-placeholder': '#9c9c9c',
+  },
 });

@@ -4,7 +4,7 @@ import { Notifications } from '@mantine/notifications';
 import { useEffect } from 'react';
 import { createHashRouter, RouterProvider } from 'react-router';
 import { Access } from '@/access/Access';
-import { theme } from '@/theme';
+import { cssVariablesResolver, theme } from '@/theme';
 import { CrashedPage } from './CrashedPage';
 import { Layout } from './Layout';
 import { NoSuchPage } from './NoSuchPage';
@@ -34,7 +34,7 @@ export function App() {
     return () => window.removeEventListener('vite:preloadError', reload);
   }, []);
   return (
-    <MantineProvider theme={theme} defaultColorScheme="auto">
+    <MantineProvider theme={theme} cssVariablesResolver={cssVariablesResolver} defaultColorScheme="auto">
       <Notifications position="bottom-right" />
       <Access>
         <RouterProvider router={router} />

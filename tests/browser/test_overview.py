@@ -1,0 +1,79 @@
+"""The first screen: failures that need attention appear by themselves, and are replayed or deleted together."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+from playwright.async_api import expect
+from redis import Redis
+from site_under_test import Site
+from tab import Tab
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_failures_appear_and_are_replayed_together(site: Site, tab: Tab, redis: Redis) -> None:
+    """Failures appear within seconds, grouped; "replay all" counts them, asks, and clears them."""
+    until = str(uuid.uuid4())
+    page = await tab.open(site.url)
+    group = page.get_by_role("listitem").filter(has_text="billing.charge_card")
+    await expect(page.get_by_role("region", name="Failures that need attention")).to_be_visible()
+    await expect(group).to_have_count(0)
+    card = {"customer": "cus-7", "amount": 12.5, "until": until}
+    tasks = [site.api.create("billing.charge_card", kwargs=card) for _ in range(3)]
+    assert {site.api.finished(task)["status"] for task in tasks} == {"FAILURE"}
+    ended = time.monotonic()
+    await expect(group).to_contain_text("3 tasks")
+    assert time.monotonic() - ended < 5
+    await expect(group).to_contain_text("ConnectionError")
+    await tab.check_accessible()
+    redis.set(until, 1)
+    await group.get_by_role("button", name="Replay all").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("Replay 3 tasks?")
+    await tab.check_accessible()
+    await dialog.get_by_role("button", name="Replay 3 tasks").click()
+    await expect(dialog).to_be_hidden()
+    await expect(group).to_have_count(0)
+    replays = site.api.data('{ tasks(filter: { names: "billing.charge_card", statuses: SUCCESS }) { totalCount } }')
+    assert replays["tasks"]["totalCount"] == 3
+
+
+async def test_deleting_failures_asks_first(site: Site, tab: Tab) -> None:
+    """The button "Delete all" says how many tasks are meant, and deletes none before the answer."""
+    tasks = [site.api.create("task_modules.fail", args=[f"reason {number}"]) for number in range(2)]
+    for task in tasks:
+        site.api.finished(task)
+    page = await tab.open(site.url)
+    group = page.get_by_role("listitem").filter(has_text="task_modules.fail")
+    await group.get_by_role("button", name="Delete all").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("button", name="Keep")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_be_hidden()
+    assert site.api.task(tasks[0])["status"] == "FAILURE"
+    await group.get_by_role("button", name="Delete all").click()
+    await dialog.get_by_role("button", name="Delete 2 tasks").click()
+    await expect(group).to_have_count(0)
+
+
+async def test_the_page_recovers_when_the_server_comes_back(site: Site, tab: Tab) -> None:
+    """While the server is away the page says so; afterwards it shows by itself what has happened meanwhile."""
+    tab.allow("ERR_CONNECTION_REFUSED", "WebSocket connection", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET")
+    page = await tab.open(site.url)
+    badge = page.get_by_role("banner").get_by_role("status")
+    await expect(badge).to_have_text("Live")
+    task_id = site.api.create("long_running_task", kwargs={"task_input": 1, "seconds": 3})
+    site.server.stop()
+    try:
+        await expect(badge).to_contain_text("Reconnecting")
+    finally:
+        site.server.start()
+    failed = site.api.create("task_modules.unserializable")
+    await expect(badge).to_have_text("Live")
+    site.api.finished(task_id)
+    assert site.api.finished(failed)["status"] == "FAILURE"
+    await expect(page.get_by_role("listitem").filter(has_text="task_modules.unserializable")).to_be_visible()
+    site.api.data("mutation ($id: ID!) { deleteTask(id: $id) { userErrors { code } } }", id=failed)

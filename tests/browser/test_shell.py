@@ -1,0 +1,29 @@
+"""What surrounds every page: navigation, keys, colours, and pages that do not exist."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+from site_under_test import Site
+from tab import Tab
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+_PAGES = ["Overview", "Tasks", "Create", "Queues", "Workers", "Task definitions"]
+
+
+async def test_the_navigation_leads_to_each_page(site: Site, tab: Tab) -> None:
+    """Each page has a heading of its name, and its address is only the hash."""
+    page = await tab.open(site.url)
+    for name in reversed(_PAGES):
+        await page.get_by_role("link", name=name, exact=True).click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        assert page.url.startswith(f"{site.url}/#/")
+
+
+async def test_an_unknown_page_says_so(site: Site, tab: Tab) -> None:
+    """An address that leads nowhere shows a sentence with a way back."""
+    page = await tab.open(site.url, "/#/nowhere?x=%E0")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page")
+    await page.get_by_role("main").get_by_role("link", name="overview").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
