@@ -15,7 +15,7 @@ UPGRADE ?= --upgrade
 # The tests start hundreds of processes, each of which would compile all modules anew if none wrote what it compiled.
 test test-faults test-soak test-chaos: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help dev web web test test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery bench-board bench-docs screenshots check schema fmt lock clean
+.PHONY: help dev web test test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery bench-board bench-docs screenshots check schema fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
