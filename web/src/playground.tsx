@@ -11,7 +11,7 @@ import { SignIn } from '@/access/SignIn';
 import { useAccess } from '@/access/token';
 import { config } from '@/config';
 import { Playground } from '@/playground/Playground';
-import { theme } from '@/theme';
+import { cssVariablesResolver, theme } from '@/theme';
 
 document.title = `${config.title} playground`;
 
@@ -19,7 +19,7 @@ function Page() {
   const { token, session, isAsked } = useAccess();
   if (token === null && (config.authentication || isAsked)) {
     return (
-      <MantineProvider theme={theme} defaultColorScheme="auto">
+      <MantineProvider theme={theme} cssVariablesResolver={cssVariablesResolver} defaultColorScheme="auto">
         <SignIn />
       </MantineProvider>
     );

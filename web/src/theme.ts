@@ -1,4 +1,11 @@
-import { createTheme, type CSSVariablesResolver, virtualColor } from '@mantine/core';
+import {
+  createTheme,
+  type CSSVariablesResolver,
+  Drawer,
+  Modal,
+  Notification,
+  virtualColor,
+} from '@mantine/core';
 
 const SYSTEM = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif";
 const MONOSPACE = "ui-monospace, SFMono-Regular, 'Cascadia Mono', Menlo, Consolas, monospace";
@@ -12,6 +19,12 @@ export const theme = createTheme({
   primaryShade: { light: 8, dark: 8 },
   autoContrast: true,
   defaultRadius: 'md',
+  components: {
+    // A button without a text has a name for those who do not see it.
+    Modal: Modal.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
+    Drawer: Drawer.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
+    Notification: Notification.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
+  },
   colors: { surface: virtualColor({ name: 'surface', light: 'gray', dark: 'dark' }) },
 });
 
@@ -21,6 +34,7 @@ export const cssVariablesResolver: CSSVariablesResolver = ({ colors }) => ({
   light: {
     '--mantine-color-dimmed': 'var(--mantine-color-gray-7)',
     '--mantine-color-placeholder': '#687078',
+    '--mantine-color-error': 'var(--mantine-color-red-9)',
     ...Object.fromEntries(
       Object.keys(colors).map((name) => [
         `--mantine-color-${name}-light-color`,
@@ -31,5 +45,6 @@ export const cssVariablesResolver: CSSVariablesResolver = ({ colors }) => ({
   dark: {
     '--mantine-color-dimmed': '#9c9c9c',
     '--mantine-color-placeholder': '#9c9c9c',
+    '--mantine-color-error': 'var(--mantine-color-red-5)',
   },
 });

@@ -27,6 +27,12 @@ describe('an operation of the playground', () => {
     expect(request?.body).toBe('{"query":"{ a }","variables":{"b":1}}');
   });
 
+  it('runs the operation of the document, though GraphiQL still has the name of another', async () => {
+    const fetched = answer('{"data": {}}');
+    await makeFetcher(() => undefined)({ query: 'query New { a }', operationName: 'Old' });
+    expect(fetched.mock.calls[0]?.[1]?.body).toBe('{"query":"query New { a }","operationName":"New"}');
+  });
+
   it('has the headers of the editor in place of its own', async () => {
     const fetched = answer('{"data": {}}');
     await run({ Authorization: 'Bearer other', 'X-A': '1' });

@@ -1,6 +1,12 @@
 /** How the playground runs operations: queries and mutations over HTTP, subscriptions over graphql-transport-ws. */
-import type { Fetcher, FetcherOpts, FetcherParams } from '@graphiql/toolkit';
-import { type ExecutionResult, getOperationAST, OperationTypeNode } from 'graphql';
+import type { Fetcher, FetcherParams } from '@graphiql/toolkit';
+import {
+  type ExecutionResult,
+  getOperationAST,
+  type OperationDefinitionNode,
+  OperationTypeNode,
+  parse,
+} from 'graphql';
 import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { authorization, refuse, token } from '@/access/token';
 import { config } from '@/config';
@@ -14,9 +20,12 @@ const REFUSED = 'The server does not accept the token.';
 
 /** Returns a fetcher for GraphiQL, which reports the ids of the tasks that its mutations create. */
 export function makeFetcher(onCreated: (id: string) => void): Fetcher {
-  return async (params, options) => {
+  return async (asked, options) => {
     const headers = { ...authorization(), ...options?.headers };
-    if (isSubscription(params, options)) return subscribe(params, headers) as AsyncIterable<ExecutionResult>;
+    const operation = operationOf(asked);
+    const params = operation ? { ...asked, operationName: operation.name?.value } : asked;
+    if (operation?.operation === OperationTypeNode.SUBSCRIPTION)
+      return subscribe(params, headers) as AsyncIterable<ExecutionResult>;
     const result = await post(params, headers);
     const id = createdId(result);
     if (id !== undefined) onCreated(id);
@@ -24,9 +33,15 @@ export function makeFetcher(onCreated: (id: string) => void): Fetcher {
   };
 }
 
-function isSubscription({ operationName }: FetcherParams, options?: FetcherOpts): boolean {
-  const operation = options?.documentAST && getOperationAST(options.documentAST, operationName);
-  return operation?.operation === OperationTypeNode.SUBSCRIPTION;
+/** Returns the operation to run: right after a change of tabs, GraphiQL still has the name of the other tab's. */
+function operationOf({ query, operationName }: FetcherParams): OperationDefinitionNode | null | undefined {
+  try {
+    const document = parse(query);
+    return getOperationAST(document, operationName) ?? getOperationAST(document);
+  } catch {
+    // The server says what is wrong with the document.
+    return null;
+  }
 }
 
 async function post(params: FetcherParams, headers: Headers): Promise<Result> {
