@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import jwt
 import pytest
+from playground_page import run_examples
 from playwright.async_api import Page, expect
 from site_under_test import Server, Site
 from tab import Tab
@@ -69,3 +70,27 @@ async def test_a_viewer_is_offered_no_actions(guarded: Server, tab: Tab) -> None
     await expect(page.get_by_role("link", name="Tasks", exact=True)).to_be_visible()
     for name in ("Create", "Queues", "Workers"):
         await expect(page.get_by_role("link", name=name, exact=True)).to_have_count(0)
+
+
+async def test_a_reader_of_all_tasks_has_no_buttons_that_change_them(guarded: Server, site: Site, tab: Tab) -> None:
+    """On the page of a task and in the overview nothing is offered that the API would refuse."""
+    task_id = site.api.create("task_modules.fail", args=["seen by a reader"])
+    site.api.finished(task_id)
+    page = await tab.open(guarded.url, f"/#/tasks/{task_id}")
+    await _sign_in(page, _token("tasks:read admin"))
+    await expect(page.get_by_role("heading", level=1)).to_have_text("task_modules.fail")
+    await expect(page.get_by_role("region", name="Metadata", exact=True)).to_be_visible()
+    for name in ("Cancel", "Replay", "Delete", "Edit metadata"):
+        await expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
+    await page.get_by_role("link", name="Overview", exact=True).click()
+    await expect(page.get_by_role("listitem").filter(has_text="task_modules.fail")).to_be_visible()
+    for action in ("Replay all", "Delete all"):
+        await expect(page.get_by_role("button", name=action)).to_have_count(0)
+    site.api.data("mutation ($id: ID!) { deleteTask(id: $id) { userErrors { code } } }", id=task_id)
+
+
+async def test_the_playground_sends_the_token_everywhere(guarded: Server, tab: Tab) -> None:
+    """The token that was entered once is a header of the mutation, and part of the subscription's connection_init."""
+    page = await tab.open(guarded.url, "/graphql")
+    await _sign_in(page, _token(_ALL))
+    await run_examples(page)

@@ -70,7 +70,7 @@ LISTS: Final = {
     "DeleteTaskPayload.userErrors": 1,
     "Query.queues": 50,
     "Query.taskDefinitions": 50,
-    "Query.taskStats": 100,
+    "Query.taskStats": 50,
     "Query.workers": 50,
     "RevokeApiTokenPayload.userErrors": 1,
     "Task.history": 5,

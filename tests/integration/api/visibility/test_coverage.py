@@ -25,7 +25,7 @@ _EXEMPT = {
     ),
 }  # fmt: skip
 # The routes that return nothing of tasks, or that only hand on to the schema.
-_OTHER_ROUTES = {"/", "/graphql", "/healthz", "/readyz", "/metrics"}
+_OTHER_ROUTES = {"/assets/{file}", "/", "/graphql", "/healthz", "/readyz", "/metrics"}
 # Those that test_rest.py walks.
 _REST_ROUTES = {"/create-task", "/task/{id}", "/tasks"}
 

@@ -77,7 +77,9 @@ export function useLiveTask(initial: TaskState): LiveTask {
     variables: endedAt === null ? null : { id: initial.id, since: endedAt },
     onResult: ({ taskChanges: { kind, at, task: changed } }) => {
       if (changed) offer(changed);
-      if (kind !== 'UPDATED') setGone(true);
+      if (kind === 'DELETED') setGone(true);
+      // LEFT may name a task that is still there: only a read tells.
+      if (kind === 'LEFT') void ask().then(settle);
       return { since: at };
     },
   });
