@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 
 import pytest
@@ -111,18 +110,3 @@ async def test_an_unknown_task_says_so(site: Site, tab: Tab) -> None:
     await tab.open(site.url, "/#/tasks/%3Cscript%3E%2F..%2F%25")
     await page.reload()
     await expect(page.get_by_role("heading", level=1)).to_have_text("There is no such task")
-
-
-async def test_copying_works_without_https(site: Site, tab: Tab) -> None:
-    """Browsers give pages without https no clipboard; a value is copied all the same, with its digits."""
-    task_id = site.api.create("task_modules.echo", args=[_LARGE])
-    site.api.finished(task_id)
-    tab.allow("Cross-Origin-Opener-Policy header has been ignored")
-    page = await tab.open(site.server.insecure_url, f"/#/tasks/{task_id}")
-    assert not await page.evaluate("window.isSecureContext")
-    await page.get_by_role("region", name="Arguments", exact=True).get_by_role("button", name="Copy").click()
-    await page.get_by_role("button", name="Edit metadata").click()
-    text = page.get_by_label("Metadata as JSON")
-    await text.fill("")
-    await text.press("Control+V")
-    await expect(text).to_have_value(re.compile(str(_LARGE)))
