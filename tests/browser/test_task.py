@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
@@ -15,6 +16,10 @@ from tab import Tab
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _LARGE = 2**53 + 1
+_DELETE = "mutation ($id: ID!) { deleteTask(id: $id) { deletedTaskId } }"
+_SET_TEAM = """mutation ($id: ID!) {
+  updateTaskMetadata(id: $id, operations: [{op: SET, path: "team", value: "blue"}]) { task { id } }
+}"""
 
 
 async def _open(tab: Tab, site: Site, task_id: str) -> Page:
@@ -88,6 +93,20 @@ async def test_deleting_asks_first(site: Site, tab: Tab) -> None:
     assert site.api.data("query ($id: ID!) { task(id: $id) { id } }", id=task_id) == {"task": None}
 
 
+async def test_the_deletion_of_another_task_changes_nothing(site: Site, tab: Tab) -> None:
+    """A watch of an ended task begins with what was deleted shortly before, whatever that was."""
+    deleted, kept = (site.api.create("task_modules.add", args=[number]) for number in (1, 2))
+    for task_id in (deleted, kept):
+        site.api.finished(task_id)
+    site.api.data(_DELETE, id=deleted)
+    page = await _open(tab, site, kept)
+    await expect(page.get_by_role("region", name="Arguments", exact=True)).to_contain_text("2")
+    site.api.data(_SET_TEAM, id=kept)
+    # The changes after the deletions of the watch have come.
+    await expect(page.get_by_role("region", name="Metadata", exact=True)).to_contain_text("blue")
+    await expect(page.get_by_role("alert")).to_have_count(0)
+
+
 async def test_a_task_is_cancelled_by_the_keyboard(site: Site, tab: Tab) -> None:
     """The key c asks, and the page shows that the task is revoked and why."""
     task_id = site.api.create("long_running_task", kwargs={"task_input": 1, "seconds": 600})
@@ -110,3 +129,18 @@ async def test_an_unknown_task_says_so(site: Site, tab: Tab) -> None:
     await tab.open(site.url, "/#/tasks/%3Cscript%3E%2F..%2F%25")
     await page.reload()
     await expect(page.get_by_role("heading", level=1)).to_have_text("There is no such task")
+
+
+async def test_copying_works_without_https(site: Site, tab: Tab) -> None:
+    """Browsers give pages without https no clipboard; a value is copied all the same, with its digits."""
+    task_id = site.api.create("task_modules.echo", args=[_LARGE])
+    site.api.finished(task_id)
+    tab.allow("Cross-Origin-Opener-Policy header has been ignored")
+    page = await tab.open(site.server.insecure_url, f"/#/tasks/{task_id}")
+    assert not await page.evaluate("window.isSecureContext")
+    await page.get_by_role("region", name="Arguments", exact=True).get_by_role("button", name="Copy").click()
+    await page.get_by_role("button", name="Edit metadata").click()
+    text = page.get_by_label("Metadata as JSON")
+    await text.fill("")
+    await text.press("Control+V")
+    await expect(text).to_have_value(re.compile(str(_LARGE)))

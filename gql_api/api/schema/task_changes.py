@@ -102,7 +102,8 @@ class ListWatch:
         # Deletions come first, with times that do not run ahead of the records: a client that is cut off in between
         # begins again at the last time that it has received, and must not leave out any of them.
         async for deletion in self.services.store.deletions.since(start, self.visibility):
-            yield _deleted(deletion.task_id, min(deletion.at, since))
+            if self.filter.matched_last(deletion, is_sudden=True):
+                yield _deleted(deletion.task_id, min(deletion.at, since))
         changed, query = self.services.feed.lists.changed_since, self.filter.lasting.query
         async for record in changed(start, self.visibility, query=query):
             mailbox.replayed(record, began)

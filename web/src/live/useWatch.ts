@@ -34,7 +34,7 @@ export function useWatch<Result, Variables extends Record<string, unknown>>(
       { query: stringifyDocument(document), variables },
       {
         next: ({ data, errors }) => {
-          if (data) Object.assign(variables, onResult(data));
+          if (data) resumeFrom(variables, onResult(data));
           if (errors) setRefusal({ key, text: reason(errors) });
         },
         error: (error) => setRefusal({ key, text: reason(error) }),
@@ -50,6 +50,18 @@ export function useWatch<Result, Variables extends Record<string, unknown>>(
     };
   }, [socket, document, key]);
   return refusal?.key === key ? refusal.text : null;
+}
+
+/** Takes over where to resume. A replay begins with earlier times than the last one: they do not lead back. */
+export function resumeFrom(
+  variables: Record<string, unknown>,
+  next: Record<string, unknown> | undefined,
+): void {
+  const isEarlier =
+    typeof next?.since === 'string' &&
+    typeof variables.since === 'string' &&
+    Date.parse(next.since) < Date.parse(variables.since);
+  if (!isEarlier) Object.assign(variables, next);
 }
 
 function reason(error: unknown): string {

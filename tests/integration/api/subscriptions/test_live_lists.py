@@ -135,3 +135,20 @@ async def test_a_replay_lets_tasks_leave_that_the_client_may_have(
     last = create(worker, kind="a")
     await lists.all_have(("UPDATED", last))
     assert lists.received["a"] == [("LEFT", leaves), ("UPDATED", comes), ("UPDATED", last)]
+
+
+async def test_a_replay_names_a_deleted_task_only_to_lists_that_may_have_had_it(
+    lists: Lists, services: Services, worker: Store
+) -> None:
+    """The id and the name of a deleted task are known, its metadata are not."""
+    since = await services.store.now()
+    kept, deleted = create(worker, name="kept", kind="a"), create(worker, name="deleted", kind="a")
+    worker.change(writes.succeed(deleted, None))
+    worker.delete([deleted])
+    await lists.watch("other id", {"ids": [kept]}, since)
+    await lists.watch("other name", {"names": ["kept"]}, since)
+    await lists.watch("its id", {"ids": [kept, deleted]}, since)
+    await lists.watch("metadata", _kind("a"), since)
+    await lists.all_have(("UPDATED", kept))  # the replay sends deletions first
+    had_it = [name for name, received in lists.received.items() if ("DELETED", deleted) in received]
+    assert had_it == ["its id", "metadata"]

@@ -65,8 +65,8 @@ export const TASK_UPDATED = graphql(`
 export const TASK_CHANGED = graphql(`
   subscription TaskChanged($id: ID!, $since: DateTime) {
     taskChanges(filter: { ids: [$id] }, since: $since) {
-      kind
       at
+      taskId
       task {
         ...TaskState
       }

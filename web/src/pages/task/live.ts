@@ -75,11 +75,10 @@ export function useLiveTask(initial: TaskState): LiveTask {
   const laterRefusal = useWatch({
     document: TASK_CHANGED,
     variables: endedAt === null ? null : { id: initial.id, since: endedAt },
-    onResult: ({ taskChanges: { kind, at, task: changed } }) => {
+    onResult: ({ taskChanges: { at, taskId, task: changed } }) => {
       if (changed) offer(changed);
-      if (kind === 'DELETED') setGone(true);
-      // LEFT may name a task that is still there: only a read tells.
-      if (kind === 'LEFT') void ask().then(settle);
+      // A removal may name any task, also one that never matched the filter: only a read of this one tells.
+      else if (taskId === initial.id) void ask().then(settle);
       return { since: at };
     },
   });
