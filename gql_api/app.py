@@ -121,16 +121,7 @@ async def open_services(
     """
     BACKLOG.start(settings.unread_max_bytes)
     async with contextlib.AsyncExitStack() as stack:
-        timeout = settings.store_timeout_seconds
-        # Calls wait for a connection: redis-py's other pool fails above its maximum, and their events would be lost.
-        pool = BlockingConnectionPool.from_url(
-            settings.redis_url,
-            max_connections=_REDIS_CONNECTIONS,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-        )
-        redis = Redis.from_pool(pool)
+        redis = _redis(settings)
         stack.push_async_callback(redis.aclose)
         store = TaskStore(settings)
         stack.push_async_callback(store.close)
@@ -180,6 +171,19 @@ async def open_services(
         await stack.enter_async_context(background(prepare, counting.run))
         async with executions, Watchdog(settings.event_loop_block_seconds):
             yield services
+
+
+def _redis(settings: Settings) -> Redis:
+    timeout = settings.store_timeout_seconds
+    # Calls wait for a connection: redis-py's other pool fails above its maximum, and their events would be lost.
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url,
+        max_connections=_REDIS_CONNECTIONS,
+        timeout=timeout,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+    )
+    return Redis.from_pool(pool)
 
 
 def _documents(settings: Settings) -> DocumentReader:

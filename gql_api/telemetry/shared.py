@@ -37,7 +37,7 @@ def enter(number: int) -> None:
 
 
 def forget(number: int) -> None:
-    """Drop the figures of a process that tell how many there are of something: the process has ended."""
+    """Drop the gauges of a process that has ended: its counters stay."""
     mark_process_dead(str(number))  # type: ignore[no-untyped-call] # untyped
 
 

@@ -80,7 +80,7 @@ class _Unfinished(Collector):
 
 
 async def _count_unfinished(lists: TaskLists) -> dict[str, int]:
-    """Count unfinished tasks by status, from the index; while MongoDB is away there are no figures of tasks."""
+    """Count unfinished tasks by status, from the index. The result is empty while MongoDB is away."""
     try:
         counts = await lists.facet(
             compile_filter(TaskFilter(statuses=_OPEN)).query, EVERYTHING, FacetField.STATUS, len(_OPEN)

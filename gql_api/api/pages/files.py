@@ -74,7 +74,7 @@ class BuiltFiles:
         return self._contents.pages.get(name)
 
     def asset(self, name: str) -> Asset | None:
-        """Return an asset, or None if there is none of this name."""
+        """Return the asset with a name, or None."""
         return self._contents.assets.get(name)
 
     def _stamp(self) -> tuple[int, ...] | None:

@@ -123,7 +123,7 @@ def _count_failure(error: Exception) -> GraphQLError:
 
 
 def _authorization(payload: Mapping[str, Any]) -> str | None:
-    """Return the token of connection_init as a header has it; None if there is none."""
+    """Return the value of an Authorization header for the token of connection_init, or None without a token."""
     given = _given(payload)
     if not all(isinstance(value, str) for value in given.values()):
         raise UnauthenticatedError

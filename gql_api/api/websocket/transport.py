@@ -50,7 +50,7 @@ class Transport(ABC):
         return None
 
     def call_at_end(self, callback: Callable[[], object]) -> bool:  # noqa: ARG002 - for transports that can
-        """Call a function when the session has ended, and return False if there is none: the application is the end."""
+        """Register a function to call at the end of the session; False if the session ends with the application."""
         return False
 
     @property

@@ -120,7 +120,7 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """The conditions on entries; None is no condition. ``tenant`` limits an administrator to one tenant."""
+    """The conditions on entries; None matches all. ``tenant`` limits an administrator to one tenant."""
 
     tenant: str | None = None
     subjects: Sequence[str] | None = None

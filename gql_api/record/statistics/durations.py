@@ -28,7 +28,7 @@ ENDED_WHILE_RUNNING = {"$eq": [_BEFORE_END, Status.STARTED]}
 
 
 def _between(begin: Any, end: Any) -> dict[str, Any]:
-    """Return the expression for the milliseconds between two times; null if one of them is none."""
+    """Return the expression for the milliseconds between two times; null unless both are times."""
     are_times = {"$and": [{"$eq": [{"$type": time}, "date"]} for time in ("$$begin", "$$end")]}
     elapsed = {"$max": [0, {"$subtract": ["$$end", "$$begin"]}]}
     return {"$let": {"vars": {"begin": begin, "end": end}, "in": {"$cond": [are_times, elapsed, None]}}}

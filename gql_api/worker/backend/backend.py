@@ -526,7 +526,7 @@ class Backend(MongoBackend):
         return self.codec.meta(task_id, record)
 
     def take_stock_result(self, task_id: str) -> TaskRecord | None:
-        """Store a stock worker's result of a waiting task in its record; return None if there is no such result.
+        """Store a stock worker's result of a waiting task in its record. Return None without such a result.
 
         Any error of the stock workers' backend is raised.
         """

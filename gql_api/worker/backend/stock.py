@@ -56,7 +56,7 @@ class StockBackend:
             logger.exception("The result of task %s is recorded, but not in STOCK_RESULT_BACKEND", task_id)
 
     def find(self, task_id: str) -> Meta | None:
-        """Return the result of a task that a stock worker has run; None if there is none."""
+        """Return the result of a task that a stock worker has run, or None."""
         try:
             return self.read(task_id)
         except Exception:

@@ -66,7 +66,7 @@ class Owners:
             raise Reject(f"{HEADER}: {error}", requeue=False) from error
 
     def refusal(self, headers: Mapping[str, Any]) -> str | None:
-        """Return why the owner that a received message names is not valid; None if it is, or there is none."""
+        """Return why the owner in a received message is invalid; None for a valid owner, and without one."""
         try:
             self._in_header(headers)
         except OwnerError as error:
@@ -74,7 +74,7 @@ class Owners:
         return None
 
     def headers_without_record(self, headers: Mapping[str, Any]) -> dict[str, str]:
-        """Return the header for a task without a record, if its parent's record does not tell the owner."""
+        """Return the header for a task without a record, unless its parent's record has the owner."""
         owner = named_owner()
         current = running()
         if owner is None and current is not None:

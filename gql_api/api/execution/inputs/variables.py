@@ -75,6 +75,6 @@ class OperationVariables:
 
 
 def _named(type_: TypeNode) -> str:
-    """Return the name of a type that is no list."""
+    """Return the name of a type; an empty text for a list."""
     inner = type_.type if isinstance(type_, NonNullTypeNode) else type_
     return inner.name.value if isinstance(inner, NamedTypeNode) else ""
