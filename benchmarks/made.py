@@ -26,7 +26,7 @@ CUSTOMERS = 100_000
 _DAY_MS = 86_400_000
 SPAN_MS = 90 * _DAY_MS
 # A fixed day, 2026-01-01: the same seed makes the same times.
-_END_MS = 20_454 * _DAY_MS
+END_MS = 20_454 * _DAY_MS
 
 _VERBS = ("capture", "refund", "ship", "notify", "render", "index", "export", "import", "resize", "reconcile")
 _THINGS = ("order", "invoice", "parcel", "report", "image")
@@ -103,7 +103,7 @@ class Chunk:
             number = self._first + index
             if before is None or self._random.random() > _SAME_MOMENT:
                 slot = SPAN_MS / self._total
-                moment = _END_MS - SPAN_MS + int(slot * (number + self._random.random()))
+                moment = END_MS - SPAN_MS + int(slot * (number + self._random.random()))
             parent = before if self._random.random() < _WITH_PARENT else None
             unfinished = number >= _OPEN_FROM * self._total and self._random.random() < _OPEN_PART
             status = (self._open if unfinished else self._ends)[index]
@@ -247,7 +247,7 @@ class Chunk:
         return 1 + int(self._random.lognormvariate(6, 1.5))
 
     def _error(self, name: str, task: str) -> Document:
-        message = f"{name}: upstream answered {self._random.randint(400, 599)}"
+        message = f"upstream answered {self._random.randint(400, 599)}"
         line = f'  File "/srv/shop/tasks.py", line {self._random.randrange(900)}, in {task.rpartition(".")[2]}\n'
         return {
             f.TYPE: name,

@@ -54,7 +54,7 @@ def environment(databases: Databases, broker: str) -> dict[str, str]:
         "MONGODB_URL": databases.mongodb.url,
         "MONGODB_DATABASE": "browser",
         "CELERY_BROKER_URL": broker,
-        "TASK_MODULES": "jobs.tasks,task_modules,board_tasks",
+        "TASK_MODULES": "jobs.tasks,task_modules,board_tasks,markup_tasks",
         "WORKER_HEARTBEAT_SECONDS": "1",
         "RECOVERY_INTERVAL_SECONDS": "0.5",
         "ALLOWED_HOSTS": "localhost,127.0.0.1,board.test",

@@ -6,7 +6,7 @@ import re
 import uuid
 
 import pytest
-from board_tasks import MARKUP
+from markup_tasks import MARKUP
 from playwright.async_api import Page, expect
 from redis import Redis
 from site_under_test import Site
@@ -38,6 +38,10 @@ async def test_a_task_is_watched_to_its_end(site: Site, tab: Tab, redis: Redis) 
         redis.lpush(gate, 1)
         await expect(progress).to_have_attribute("aria-valuenow", str(25 * row))
         await expect(page.get_by_text(f"row {row} of 4")).to_be_visible()
+    # Waiting and running look different in the built styles.
+    waiting, running = (page.locator(f"[data-phase={phase}]").last for phase in ("queued", "running"))
+    await expect(waiting).to_have_css("background-image", re.compile("gradient"))
+    await expect(running).to_have_css("background-image", "none")
     await page.get_by_role("tab", name="Log").click()
     await expect(page.get_by_role("log")).to_contain_text("Importing monday.csv")
     redis.lpush(gate, 1)

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from board_tasks import MARKUP
+from markup_tasks import MARKUP
 from playwright.async_api import Locator, Page, expect
 from site_under_test import Server, Site
 from tab import Tab

@@ -46,5 +46,12 @@ export const cssVariablesResolver: CSSVariablesResolver = ({ colors }) => ({
     '--mantine-color-dimmed': '#9c9c9c',
     '--mantine-color-placeholder': '#9c9c9c',
     '--mantine-color-error': 'var(--mantine-color-red-5)',
+    // Mantine's own greys are those of the surface on which they are.
+    '--mantine-color-gray-filled': 'var(--mantine-color-gray-5)',
+    '--mantine-color-gray-light': 'color-mix(in srgb, var(--mantine-color-gray-5) 22%, transparent)',
+    '--mantine-color-gray-light-color': 'var(--mantine-color-gray-2)',
+    '--mantine-color-dark-filled': 'var(--mantine-color-gray-7)',
+    '--mantine-color-dark-light': 'color-mix(in srgb, var(--mantine-color-gray-7) 40%, transparent)',
+    '--mantine-color-dark-light-color': 'var(--mantine-color-gray-2)',
   },
 });

@@ -11,9 +11,6 @@ from redis import Redis
 
 from gql_api.worker.app.task import Task
 
-MARKUP = '<img src=x onerror="document.title=`hacked`"><script>document.title="hacked"</script>'
-"""A text that would change the title of a page which takes it for HTML."""
-
 
 def _redis() -> Redis:
     return Redis.from_url(os.environ["CELERY_BROKER_URL"], decode_responses=True, socket_timeout=None)
@@ -47,11 +44,3 @@ def charge_card(self: Task, customer: str, amount: float, until: str = "") -> st
             self.log("The bank does not answer", level="error")
             raise ConnectionError(f"bank.example.com does not answer for {customer}")
     return f"charged {amount:.2f}"
-
-
-@shared_task(bind=True, name=MARKUP)
-def markup(self: Task, text: str) -> str:
-    """Log a text that looks like HTML, and fail with it."""
-    self.log(text)
-    self.report_progress(1, 2, text)
-    raise ValueError(text)

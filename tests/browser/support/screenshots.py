@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,17 +18,30 @@ from typing import Any
 
 # Run as a program, this module has the folders of the tests' helpers to find first, as pytest has from pyproject.toml.
 _SUPPORT = Path(__file__).parent
-sys.path[:0] = [str(_SUPPORT), str(_SUPPORT.parents[1] / "helpers")]
+_PROJECT = _SUPPORT.parents[2]
+sys.path[:0] = [str(_SUPPORT), str(_PROJECT / "tests" / "helpers"), str(_PROJECT / "benchmarks")]
 
+from bson.datetime_ms import DatetimeMS  # noqa: E402 - as those below
 from front_end import find_chromium  # noqa: E402 - found in the folders above
-from playwright.async_api import Page, async_playwright  # noqa: E402
+from made import CHUNK, END_MS, Chunk  # noqa: E402
+from playwright.async_api import Page, async_playwright, expect  # noqa: E402
+from pymongo import MongoClient  # noqa: E402
+from redis import Redis  # noqa: E402
 from site_under_test import Site, running_site  # noqa: E402
 from support import HELPERS, Api, process, wait_until  # noqa: E402
 
 from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening  # noqa: E402
+from gql_api.record import fields  # noqa: E402
+from gql_api.record.fields import FINAL_NAMES  # noqa: E402
 
+_DATABASE = "shop"
+_GATE = "gate"
+# 1,500 tasks a day.
+_TOTAL = 90 * 1_500
 _SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+# For what is drawn after it was loaded: charts and editors.
 _SETTLE_MS = 1_500
+_ROWS, _ROWS_DONE = 20, 9
 
 
 @contextmanager
@@ -38,13 +52,33 @@ def _shop(folder: Path) -> Iterator[Site]:
         stack.enter_context(process(redis.command(), folder / "redis.log"))
         wait_until(lambda: is_listening(mongodb.port) and is_listening(redis.port))
         mongodb.initiate()
+        _fill(mongodb.url)
         environment = {
             "MONGODB_URL": mongodb.url,
+            "MONGODB_DATABASE": _DATABASE,
             "CELERY_BROKER_URL": redis.url,
             "TASK_MODULES": "board_tasks",
             "PYTHONPATH": f"{HELPERS}:{_SUPPORT}",
         }
         yield stack.enter_context(running_site(environment, folder))
+
+
+def _fill(url: str) -> None:
+    """Store the finished tasks of the last day, which begins the history that the charts show."""
+    now = DatetimeMS(int(time.time() * 1_000))
+    past = [_moved(each, int(now) - END_MS) for each in Chunk(_TOTAL - CHUNK, CHUNK, _TOTAL, 7).documents()]
+    with MongoClient[dict[str, Any]](url) as client:
+        finished = [each for each in past if each[fields.STATUS] in FINAL_NAMES and each[fields.UPDATED_AT] < now]
+        client[_DATABASE][fields.TASKS].insert_many(finished)
+
+
+def _moved(value: Any, by_ms: int) -> Any:
+    """Return a document with all its times moved."""
+    if isinstance(value, DatetimeMS):
+        return DatetimeMS(int(value) + by_ms)
+    if isinstance(value, dict):
+        return {name: _moved(each, by_ms) for name, each in value.items()}
+    return [_moved(each, by_ms) for each in value] if isinstance(value, list) else value
 
 
 def _seed(api: Api) -> dict[str, str]:
@@ -57,16 +91,19 @@ def _seed(api: Api) -> dict[str, str]:
         api.create("billing.charge_card", kwargs={**card, **broken}, metadata=metadata)
         if number % 2:
             api.create("orders.import", kwargs={"file": f"shop-{number:02}.csv"}, metadata=metadata)
-    card = {"customer": "cus-0003", "amount": 249.0, "until": "the bank answers"}
-    failed = api.create("billing.charge_card", kwargs=card, metadata={"customer": {"name": "acme"}})
-    api.finished(failed)
     running = api.create(
         "orders.import",
-        kwargs={"file": "black-friday.csv", "rows": 20, "gate": "gate"},
+        kwargs={"file": "black-friday.csv", "rows": _ROWS, "gate": _GATE},
         metadata={"customer": {"id": "cus-0004", "name": "acme"}, "batch": 17},
     )
     api.create("orders.import", kwargs={"file": "night.csv"}, scheduledFor="2027-01-01T02:00:00+00:00")
-    return {"running": running, "failed": failed}
+    wait_until(lambda: api.task(running)["status"] == "STARTED")
+    # Three more occupy the worker, and the rest waits.
+    for number in range(9):
+        gates = {"rows": 100, "gate": f"gate {number}"}
+        api.create("orders.import", kwargs={"file": f"year-{2017 + number}.csv", **gates}, metadata={"batch": 18})
+    declined = api.data('{ tasks(first: 1, filter: {errorTypes: ["PaymentDeclinedError"]}) { nodes { id } } }')
+    return {"running": running, "failed": declined["tasks"]["nodes"][0]["id"]}
 
 
 async def _take(site: Site, pages: dict[str, str], folder: Path) -> None:
@@ -86,6 +123,7 @@ async def _one(page: Page, url: str, file: Path) -> None:
     # A new document, not another hash of the same one.
     await page.goto("about:blank")
     await page.goto(url, wait_until="load")
+    await expect(page.get_by_label("Loading")).to_have_count(0)
     await page.wait_for_timeout(_SETTLE_MS)
     await page.screenshot(path=file)
 
@@ -98,12 +136,14 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, _shop(Path(scratch)) as site:
         ids = _seed(site.api)
+        with Redis.from_url(site.environment["CELERY_BROKER_URL"]) as redis:
+            redis.lpush(_GATE, *range(_ROWS_DONE))
         pages = {
             "overview": "/",
             "tasks": "/#/tasks",
             "task": f"/#/tasks/{ids['running']}",
             "failure": f"/#/tasks/{ids['failed']}",
-            "create": "/#/create",
+            "create": "/#/create?name=orders.import",
             "queues": "/#/queues",
             "workers": "/#/workers",
             "definitions": "/#/definitions",

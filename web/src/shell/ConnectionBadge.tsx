@@ -4,7 +4,6 @@ import { useNow } from '@/ui/clock';
 import { duration } from '@/ui/times';
 
 const LOOKS = {
-  idle: { color: 'gray', text: 'Not watching', hint: 'This page has nothing to watch.' },
   connecting: { color: 'gray', text: 'Connecting', hint: 'The page connects to the server.' },
   live: { color: 'green', text: 'Live', hint: 'Changes appear as they happen.' },
   lost: {
@@ -14,9 +13,10 @@ const LOOKS = {
   },
 };
 
-/** Whether what the page shows is live, and for how long it has not been. */
+/** Whether what the page shows is live, and for how long it has not been; nothing on a page that watches nothing. */
 export function ConnectionBadge() {
   const { state, since } = useConnection();
+  if (state === 'idle') return null;
   const { color, text, hint } = LOOKS[state];
   return (
     <Tooltip label={hint} multiline w={260}>

@@ -70,7 +70,7 @@ function Start({ draft, problems, set }: Omit<Props, 'queue'>) {
         value={draft.start}
         onChange={(start) => set({ start })}
         data={[
-          { value: 'now', label: 'Start at once' },
+          { value: 'now', label: 'Now' },
           { value: 'time', label: 'At a time' },
           { value: 'delay', label: 'After a delay' },
         ]}

@@ -15,7 +15,8 @@ interface Props {
   bucketSeconds: number;
 }
 
-const LEGEND_HEIGHT = 28;
+// Two lines.
+const LEGEND_HEIGHT = 52;
 const COLORS = {
   light: { text: '#495057', grid: '#e9ecef' },
   dark: { text: '#c9c9c9', grid: '#3b3b3b' },

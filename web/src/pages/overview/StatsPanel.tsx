@@ -1,5 +1,5 @@
 /** What was finished over time, and how long tasks waited and ran: as charts, or as a table. */
-import { Button, Group, SimpleGrid, Text } from '@mantine/core';
+import { Button, SimpleGrid, Text } from '@mantine/core';
 import { lazy, Suspense } from 'react';
 import { useSearchParams } from 'react-router';
 import { useRefreshed } from '@/live/useRefreshed';
@@ -12,7 +12,7 @@ import type { TimeWindow } from './windows';
 const Charts = lazy(() => import('./Charts'));
 
 const EVERY_MS = 10_000;
-export const CHART_HEIGHT = 190;
+export const CHART_HEIGHT = 214;
 
 export function StatsPanel({ window }: { window: TimeWindow }) {
   const { data, problem, refresh } = useRefreshed({
@@ -87,14 +87,14 @@ interface FigureProps {
 function Figure({ title, figures, kind, columns, window }: FigureProps) {
   return (
     <figure style={{ margin: 0, minWidth: 0 }} aria-label={`${title}, ${window.words}: ${figures}`}>
-      <Group component="figcaption" gap="xs" align="baseline">
-        <Text span size="sm" fw={600}>
+      <figcaption>
+        <Text size="sm" fw={600}>
           {title}
         </Text>
-        <Text span size="xs" c="dimmed">
+        <Text size="xs" c="dimmed">
           {figures}
         </Text>
-      </Group>
+      </figcaption>
       <div style={{ minHeight: CHART_HEIGHT }} aria-hidden>
         <Suspense>
           <Charts kind={kind} columns={columns} bucketSeconds={window.bucketSeconds} />

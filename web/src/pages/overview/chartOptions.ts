@@ -142,4 +142,4 @@ function partText(data: uPlot.AlignedData, series: number, at: number | null): s
 const timeText = (at: number, bucketSeconds: number): string =>
   format(bucketSeconds * 10 > HALF_DAY ? DATE : CLOCK, at);
 
-const momentText = (at: number | null): string => (at === null ? '–' : format(MOMENT, at));
+const momentText = (at: number | null): string => (at === null ? '' : format(MOMENT, at));

@@ -156,6 +156,8 @@ function Since({ segment }: { segment: Segment }) {
 function Bar({ segments }: { segments: readonly Segment[] }) {
   const now = useServerNow();
   const totals = totalsOf(segments, now);
+  // As shares: a sum below 1 would leave a part of the bar empty.
+  const whole = totals.reduce((sum, [, seconds]) => sum + seconds, 0);
   const text = totals.map(([phase, seconds]) => `${sentence(phase)} ${duration(seconds)}`);
   return (
     <>
@@ -165,7 +167,7 @@ function Bar({ segments }: { segments: readonly Segment[] }) {
             key={`${segment.phase} ${segment.from} ${segment.to}`}
             className={classes.part}
             data-phase={segment.phase}
-            style={{ flexGrow: Math.max(secondsOf(segment, now), 0.001) }}
+            style={{ flexGrow: Math.max(secondsOf(segment, now) / (whole || 1), 0.001) }}
           />
         ))}
       </div>

@@ -107,7 +107,7 @@ export default function Tasks() {
           </Title>
           <Count {...count} />
         </Group>
-        <Group gap={6} wrap="nowrap">
+        <Group gap={6} wrap="nowrap" className={classes.tools}>
           <LiveState list={list} state={state} isPaused={isPaused} onRefresh={refresh} />
           <ViewsMenu />
           <ColumnsMenu columns={columns} onChange={url.setColumns} />
