@@ -63,8 +63,8 @@ bench-recovery: .venv/ready ## Measure the recovery of many tasks, after Redis l
 bench-board: .venv/ready web ## Measure how the board bears many tasks and changes, in Chromium
 	@$(BIN)/python benchmarks/board.py $(OPTIONS)
 
-screenshots: .venv/ready web ## Make the screenshots of all pages in docs/images, in Chromium
-	@$(BIN)/python tests/browser/support/screenshots.py docs/images
+screenshots: .venv/ready web ## Make screenshots of all pages, in Chromium, and copy those of the documentation
+	@$(BIN)/python tests/browser/support/screenshots.py .data/screenshots
 
 bench-docs: .venv/ready ## Run the four above, and write their tables into docs/performance.md
 	@for name in http_rates live live_filters recovery; do \

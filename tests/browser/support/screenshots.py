@@ -1,13 +1,15 @@
 """Makes the screenshots of the documentation: `make screenshots`.
 
 It runs the servers and a worker, creates the tasks of an invented shop, and opens each page in a headless Chromium, in
-light and dark colours, on a desktop and on a phone. The documentation shows some of them, in docs/images.
+light and dark colours, on a desktop and on a phone. Those that the documentation shows are copied to docs/images.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
+import shutil
 import sys
 import tempfile
 import time
@@ -19,6 +21,7 @@ from typing import Any
 # Run as a program, this module has the folders of the tests' helpers to find first, as pytest has from pyproject.toml.
 _SUPPORT = Path(__file__).parent
 _PROJECT = _SUPPORT.parents[2]
+_IMAGES = _PROJECT / "docs" / "images"
 sys.path[:0] = [str(_SUPPORT), str(_PROJECT / "tests" / "helpers"), str(_PROJECT / "benchmarks")]
 
 from bson.datetime_ms import DatetimeMS  # noqa: E402 - as those below
@@ -133,7 +136,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
+    for each in (folder, _IMAGES):
+        each.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, _shop(Path(scratch)) as site:
         ids = _seed(site.api)
         with Redis.from_url(site.environment["CELERY_BROKER_URL"]) as redis:
@@ -150,6 +154,14 @@ def main() -> None:
             "playground": "/graphql",
         }
         asyncio.run(_take(site, pages, folder))
+    for name in _shown():
+        shutil.copy(folder / name, _IMAGES / name)
+
+
+def _shown() -> set[str]:
+    """Return the names of the images that the documentation shows."""
+    texts = [path.read_text() for path in (_PROJECT / "README.md", *(_PROJECT / "docs").glob("*.md"))]
+    return {name for text in texts for name in re.findall(rf"{_IMAGES.name}/([\w-]+\.png)", text)}
 
 
 if __name__ == "__main__":
