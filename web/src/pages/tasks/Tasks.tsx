@@ -66,7 +66,11 @@ export default function Tasks() {
 
   const refresh = (): void => setRound(round + 1);
   const pause = (): void => setPaused(!isPaused);
-  const focus = (): void => input.current?.focus();
+  const focus = (): void => {
+    const text = input.current?.value.trimEnd() ?? '';
+    // The next term can be typed at once.
+    setBegun({ query: q, text: text === '' ? '' : `${text} ` });
+  };
   useTaskKeys({
     j: () => cursor.move(1),
     k: () => cursor.move(-1),
