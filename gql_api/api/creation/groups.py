@@ -39,6 +39,10 @@ from gql_api.settings import Settings
 _MAX_TASKS = 64
 # A group begins beside another one that takes long: that may wait on a dead connection, or for members far away.
 _CONCURRENCY = 4
+# Sends may wait for a broker that does not answer: others begin beside them.
+_SENDS = 1000
+# The events of so many small documents are encoded in a millisecond.
+_MAX_SENT = 100
 # Of a task that has waited for a group, what is left of its timeout may be too short for any answer.
 _MIN_SECONDS = 1.0
 # The times of a group's records are those of its beginning. They may be older than the insert by no more than a part of
@@ -84,8 +88,10 @@ class CreationGroups:
         self._clock = Clock(self._read_time)
         self._tasks = store.database.get_collection(fields.TASKS, codec_options=reads.FAST_CODEC)
         self._send = send
-        self._sending: set[asyncio.Task[None]] = set()
         self._groups: Batches[_Waiting] = Batches(self._create, concurrency=_CONCURRENCY, max_items=_MAX_TASKS)
+        self._sends: Batches[tuple[_Waiting, Document]] = Batches(
+            self._send_stored, concurrency=_SENDS, max_items=_MAX_SENT
+        )
 
     async def create(self, task: NewTask) -> Document:
         """Insert the record of a new task with a random id, durably, send the task, and return the record as stored.
@@ -117,17 +123,11 @@ class CreationGroups:
             outcomes = await self._outcomes(waiting)
         except Exception as error:  # noqa: BLE001 - each caller receives it
             outcomes = [error] * len(waiting)
-        stored: list[tuple[_Waiting, Document]] = []
         for each, outcome in zip(waiting, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 settle(each.answer, outcome)
             else:
-                stored.append((each, outcome))
-        if stored:
-            # This task ends, so that the next group begins.
-            sending = asyncio.create_task(self._send_stored(stored))
-            self._sending.add(sending)
-            sending.add_done_callback(self._sending.discard)
+                self._sends.add((each, outcome))
 
     async def _send_stored(self, stored: Sequence[tuple[_Waiting, Document]]) -> None:
         try:
