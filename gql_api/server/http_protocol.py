@@ -116,7 +116,8 @@ class HttpProtocol(HttpToolsProtocol):
         cast("dict[str, object]", self.scope)["extensions"] = {CONNECTION: self.transport}
         before = self.cycle
         super().on_headers_complete()
-        if self.cycle is not before:  # otherwise the request became a WebSocket
+        # Otherwise the request became a WebSocket, or nothing follows the head.
+        if self.cycle is not before and self.cycle.scope["method"] != "HEAD":
             self.cycle.transport = cast(Transport, JoinedHead(self.transport))
 
     def on_message_complete(self) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+# uvicorn writes the names of headers in lower case.
+_HAS_LENGTH = b"\r\ncontent-length: "
+
 
 class JoinedHead:
-    """The transport of one answer, which writes the head together with what follows in the same tick.
+    """The transport of one answer to another method than HEAD, which writes the head together with what follows.
 
-    uvicorn writes the head alone. Where nothing follows at once, as in a stream, the head is written at the end of the
-    tick.
+    uvicorn writes the head alone. A head that announces the length of the body waits for it. Any other one, as that of
+    a stream, waits until the end of the tick: to wait takes a tenth of the time in which an answer is sent.
 
     Args:
         transport: the transport of the connection.
@@ -29,7 +32,8 @@ class JoinedHead:
             self._transport.write(data)
         else:
             self._is_begun, self._head = True, data
-            asyncio.get_running_loop().call_soon(self._flush)
+            if _HAS_LENGTH not in data:
+                asyncio.get_running_loop().call_soon(self._flush)
 
     def is_closing(self) -> bool:
         """Return whether the connection is closing or closed."""

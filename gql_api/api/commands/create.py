@@ -69,14 +69,13 @@ class Creator:
         self._store = store
         self._definitions = KnownDefinitions(store)
         self._next_in_threads: dict[str, int] = {}
-        self._groups = CreationGroups(store, settings)
         self._sender = TaskSender(settings, store, self._definitions, dispatcher, changes)
+        self._groups = CreationGroups(store, settings, self._sender.send_group)
 
     async def close(self) -> None:
         """Wait until all messages are published."""
         await self._sender.close()
 
-    @shielded
     async def create(self, task_input: TaskInput, principal: Principal) -> Creation:
         """Create a task: when this returns it is stored durably, and published unless the broker was away.
 
@@ -94,13 +93,19 @@ class Creator:
         # An id that the caller chose may belong to a record that only the update of a single creation completes.
         joins_group = task_input.task_id is None and _is_small(task_input, principal)
         try:
-            document = await (self._groups if joins_group else self._store).create(task)
+            # A group goes on by itself. To shield each of its calls takes longer than to encode its task.
+            document = await (self._groups.create(task) if joins_group else self._create_alone(task))
         except DuplicateKeyError:
             return await self._resolve_duplicate(task, principal)
-        fail_points.reached(fail_points.CREATED)
-        await (self._sender.send_small(task, document) if joins_group else self._sender.send([task], [document]))
-        fail_points.reached(fail_points.PUBLISHED)
         return Creation(TaskRecord(document), created=True)
+
+    @shielded
+    async def _create_alone(self, task: NewTask) -> Document:
+        document = await self._store.create(task)
+        fail_points.reached(fail_points.CREATED)
+        await self._sender.send([task], [document])
+        fail_points.reached(fail_points.PUBLISHED)
+        return document
 
     @shielded
     async def create_many(
@@ -221,6 +226,7 @@ class Creator:
             return {}
         return {record.id: record for record in await self._store.get_many(ids, principal.visibility)}
 
+    @shielded
     async def _resolve_duplicate(self, task: NewTask, principal: Principal) -> Creation:
         """Return the task that has the idempotency key, or create the task once that one's key has expired."""
         key, lifetime = task.idempotency_key, self._settings.idempotency_key_seconds

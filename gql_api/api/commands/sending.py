@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 from pymongo.errors import PyMongoError
 
 from gql_api.access.visibility import EVERYTHING
-from gql_api.aio.batching import BatchedReads
+from gql_api.api.commands import fail_points
 from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.known_definitions import KnownDefinitions
+from gql_api.api.creation.groups import Stored
 from gql_api.api.store.tasks import Document, TaskStore
 from gql_api.dispatch import Dispatcher, OperationalError, Transport
 from gql_api.record import due
@@ -32,15 +33,9 @@ _PUBLISHERS = 4
 # A call does not wait longer for a broker that does not answer: the task is stored, and is published in its thread.
 _PUBLISH_SECONDS = 2.0
 _COMPARE_SECONDS = 30.0
-# Sends may wait for a broker that does not answer: others begin beside them.
-_SENDS = 1000
-# The events of so many small documents are encoded in a millisecond.
-_MAX_GROUP = 100
 
 # The options of a broker, and the ids of the brokers of live workers with them.
 _Destination: TypeAlias = tuple[Transport, frozenset[str]]
-# A task, and its document.
-_Stored: TypeAlias = tuple[NewTask, Document]
 
 
 class TaskSender:
@@ -60,10 +55,6 @@ class TaskSender:
         self._dispatcher = dispatcher
         self._changes = changes
         self._compares_from: dict[Transport, float] = {}
-        # Not reads, but the same: the tasks that are stored while others are being sent are sent next.
-        self._sends: BatchedReads[_Stored, None] = BatchedReads(
-            self._send_group, concurrency=_SENDS, max_ids=_MAX_GROUP
-        )
         # Until this time, messages may be sent together with the events.
         self._with_events_until = 0.0
         self._publishing: set[asyncio.Future[Any]] = set()
@@ -74,22 +65,25 @@ class TaskSender:
         await asyncio.gather(*self._publishing)
         await asyncio.to_thread(self._publishers.shutdown)
 
-    async def send_small(self, task: NewTask, document: Document) -> None:
-        """Send a task whose document is small, together with others that are sent at the same time."""
-        await self._sends.load((task, document))
-
     async def send(self, tasks: Sequence[NewTask], documents: Sequence[Document]) -> None:
         """Announce stored records, and publish the messages of those that may start now."""
         TASKS_CREATED.inc(len(documents))
         await self._send(tasks, documents, are_small=False)
 
-    async def _send_group(self, stored: Sequence[_Stored]) -> Sequence[Exception | None]:
+    async def send_group(self, stored: Sequence[Stored]) -> Sequence[Exception | None]:
+        """Do the same for tasks whose documents are small, in the event loop, and return the error of each."""
+        fail_points.reached(fail_points.CREATED)
         TASKS_CREATED.inc(len(stored))
+        outcomes = await self._each_sent(stored)
+        fail_points.reached(fail_points.PUBLISHED)
+        return outcomes
+
+    async def _each_sent(self, stored: Sequence[Stored]) -> Sequence[Exception | None]:
         try:
             await self._send([task for task, _ in stored], [document for _, document in stored], are_small=True)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - its caller receives it
             if len(stored) == 1:
-                raise
+                return [error]
             # Each caller receives the error of its own task only. To send a task twice does no harm.
             sends = (self._send([task], [document], are_small=True) for task, document in stored)
             outcomes = await asyncio.gather(*sends, return_exceptions=True)

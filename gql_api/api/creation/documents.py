@@ -36,7 +36,8 @@ def complete(write: Write, now: datetime) -> Document:
             if operator != _SET:
                 raise NotCompleteError(operator)
             for name, expression in changes.items():
-                document[name] = _value(expression, now)
+                is_literal = type(expression) is dict and _LITERAL in expression  # as most are
+                document[name] = expression[_LITERAL] if is_literal else _value(expression, now)
     return document
 
 

@@ -1,11 +1,15 @@
-"""The group commit of new records: those that are created while others are being stored are the next insert."""
+"""The group commit of new records: those that are created while others are being stored are the next insert.
+
+A group is a task of its own. Its callers wait for one result, and may leave.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import bson
 import pymongo
@@ -19,7 +23,8 @@ from pymongo.errors import (
     WriteError,
 )
 
-from gql_api.aio.batching import BatchedReads
+from gql_api.aio.background import shielded
+from gql_api.aio.batching import Batches, settle
 from gql_api.api.creation.clock import Clock
 from gql_api.api.creation.documents import complete
 from gql_api.api.store.limiter import limited
@@ -34,6 +39,10 @@ from gql_api.settings import Settings
 _MAX_TASKS = 64
 # A group begins beside another one that takes long: that may wait on a dead connection, or for members far away.
 _CONCURRENCY = 4
+# Sends may wait for a broker that does not answer: others begin beside them.
+_SENDS = 1000
+# The events of so many small documents are encoded in a millisecond.
+_MAX_SENT = 100
 # Of a task that has waited for a group, what is left of its timeout may be too short for any answer.
 _MIN_SECONDS = 1.0
 # The times of a group's records are those of its beginning. They may be older than the insert by no more than a part of
@@ -41,9 +50,16 @@ _MIN_SECONDS = 1.0
 _MAX_AGE_SECONDS = 5.0
 
 
+# A task, and its document.
+Stored: TypeAlias = tuple[NewTask, Document]
+# Sends tasks that were just stored, and returns the error of each that was not sent.
+Send: TypeAlias = Callable[[Sequence[Stored]], Awaitable[Sequence[Exception | None]]]
+
+
 class _Waiting(NamedTuple):
     task: NewTask
     since: float
+    answer: asyncio.Future[Document]
 
 
 class _Row(NamedTuple):
@@ -54,28 +70,33 @@ class _Row(NamedTuple):
 class CreationGroups:
     """The inserts of new records. Those that arrive together, from any callers, become one command.
 
-    A lone task is stored at once by :meth:`TaskStore.create`. Its record and that of a task in a group do not differ:
-    the document of an insert is complete, with the time of MongoDB.
+    The tasks of a group are sent together as soon as they are stored, while the next group is being stored. A lone task
+    is stored at once by :meth:`TaskStore.create`. Its record and that of a task in a group do not differ: the document
+    of an insert is complete, with the time of MongoDB.
 
     Args:
         store: the MongoDB of the API.
         settings: the timeout of a call. Groups that might take longer than the age that their times may have are not
             made.
+        send: sends the tasks of a group that were stored.
     """
 
-    def __init__(self, store: TaskStore, settings: Settings) -> None:
+    def __init__(self, store: TaskStore, settings: Settings, send: Send) -> None:
         self.limiter = store.limiter
         self._store = store
         self._seconds = settings.store_timeout_seconds
         self._clock = Clock(self._read_time)
         self._tasks = store.database.get_collection(fields.TASKS, codec_options=reads.FAST_CODEC)
-        # Not reads, but the same: the tasks that arrive during an insert are the next one.
-        self._groups: BatchedReads[_Waiting, Document] = BatchedReads(
-            self._create, concurrency=_CONCURRENCY, max_ids=_MAX_TASKS
+        self._send = send
+        self._groups: Batches[_Waiting] = Batches(self._create, concurrency=_CONCURRENCY, max_items=_MAX_TASKS)
+        self._sends: Batches[tuple[_Waiting, Document]] = Batches(
+            self._send_stored, concurrency=_SENDS, max_items=_MAX_SENT
         )
 
     async def create(self, task: NewTask) -> Document:
-        """Insert the record of a new task with a random id, durably, and return it as stored.
+        """Insert the record of a new task with a random id, durably, send the task, and return the record as stored.
+
+        All of this happens even if the caller is cancelled.
 
         Raises:
             DuplicateKeyError: its idempotency key belongs to another task.
@@ -84,10 +105,39 @@ class CreationGroups:
         """
         # Only MongoDB compares a start time with its own.
         if task.waits or self._seconds > _MAX_AGE_SECONDS:
-            return await self._store.create(task)
-        return await self._groups.load(_Waiting(task, time.monotonic()))
+            return await self._create_alone(task)
+        answer: asyncio.Future[Document] = asyncio.get_running_loop().create_future()
+        self._groups.add(_Waiting(task, time.monotonic(), answer))
+        return await answer
 
-    async def _create(self, waiting: Sequence[_Waiting]) -> Sequence[Document | Exception]:
+    @shielded
+    async def _create_alone(self, task: NewTask) -> Document:
+        document = await self._store.create(task)
+        (error,) = await self._send([(task, document)])
+        if error is not None:
+            raise error
+        return document
+
+    async def _create(self, waiting: Sequence[_Waiting]) -> None:
+        try:
+            outcomes = await self._outcomes(waiting)
+        except Exception as error:  # noqa: BLE001 - each caller receives it
+            outcomes = [error] * len(waiting)
+        for each, outcome in zip(waiting, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                settle(each.answer, outcome)
+            else:
+                self._sends.add((each, outcome))
+
+    async def _send_stored(self, stored: Sequence[tuple[_Waiting, Document]]) -> None:
+        try:
+            errors = await self._send([(each.task, document) for each, document in stored])
+        except Exception as error:  # noqa: BLE001 - each caller receives it
+            errors = [error] * len(stored)
+        for (each, document), refusal in zip(stored, errors, strict=True):
+            settle(each.answer, refusal or document)
+
+    async def _outcomes(self, waiting: Sequence[_Waiting]) -> Sequence[Document | Exception]:
         now = time.monotonic()
         in_time = [each for each in waiting if now - each.since < self._seconds]
         created = iter(await self._create_in_time(in_time, now) if in_time else ())

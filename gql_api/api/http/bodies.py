@@ -71,6 +71,7 @@ class BoundBodies:
     def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
         self._app = app
         self._limits = limits
+        self._max_bytes = max(limits.body_max_bytes, limits.create_body_max_bytes)
         self._held = _Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,10 +107,6 @@ class BoundBodies:
         if self._held.size > self._limits.bodies_max_bytes:
             error = OverloadedError("bodies", "The API is receiving too many large requests")
             raise BodyRefusedError(error, _UNAVAILABLE)
-
-    @property
-    def _max_bytes(self) -> int:
-        return max(self._limits.body_max_bytes, self._limits.create_body_max_bytes)
 
     def _check(self, size: int) -> None:
         if size > self._max_bytes:

@@ -37,7 +37,8 @@ async def unless_disconnected(receive: Receive, operation: Coroutine[Any, Any, T
         raise DisconnectedError from None
     finally:
         timer.cancel()
-        await watch.end()
+        if watch.has_begun:
+            await watch.end()
 
 
 class _Watch:
@@ -50,6 +51,11 @@ class _Watch:
         self.is_disconnected = False
         self._receive = receive
         self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """True once it waits."""
+        return self._watching is not None
 
     def begin(self) -> None:
         """Begin to wait."""

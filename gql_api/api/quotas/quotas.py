@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 
 from gql_api.access.principal import Principal
+from gql_api.aio.background import shielded
 from gql_api.api.quotas.creates import CreationQuota, FigureQuota, Key, RateQuota, bytes_of
 from gql_api.api.quotas.figures import Figures
 from gql_api.api.quotas.holders import Holder, Maximum
@@ -45,9 +46,13 @@ class Quotas:
         Raises:
             QuotaExceededError: the principal or its tenant has not enough left. None of the tasks may be created.
         """
-        if tasks:
-            for quota in self._creation:
-                await quota.check(tasks, principal)
+        if tasks and self._creation:
+            await self._check(tasks, principal)
+
+    @shielded
+    async def _check(self, tasks: Sequence[NewTask], principal: Principal) -> None:
+        for quota in self._creation:
+            await quota.check(tasks, principal)
 
     def max_at_once(self, principal: Principal) -> int:
         """Return the largest number of tasks that a call may ever create."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -14,7 +15,7 @@ from gql_api.access.visibility import Visibility
 from gql_api.aio.batching import BatchedReads
 from gql_api.api.errors import InvalidRecordError
 from gql_api.api.store import misfits
-from gql_api.api.store.budget import Pauses, ReadBudget, decoded, raw
+from gql_api.api.store.budget import ReadBudget, with_sizes
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.record import fields, queries
 from gql_api.record.queries import Part
@@ -42,7 +43,7 @@ class PartialReads:
 
     def __init__(self, tasks: AsyncCollection[Document], limiter: ConcurrencyLimiter, max_bytes: int) -> None:
         self.limiter = limiter
-        self._tasks = raw(tasks)
+        self._tasks = tasks
         self._max_bytes = max_bytes
         self._reads = BatchedReads(self._by_id)
 
@@ -77,15 +78,13 @@ class PartialReads:
             if values.is_text(read.task_id):
                 readers[read.task_id].append(read.budget)
         found: dict[str, TaskRecord | InvalidRecordError] = {}
-        pauses = Pauses()
-        async for document in self._tasks.find(visibility.narrowed(queries.by_ids(list(readers))), part.projection):
-            plain = decoded(document)
-            task_id, record = plain[fields.ID], misfits.record_or_error(plain, part)
+        batches = self._tasks.find_raw_batches(visibility.narrowed(queries.by_ids(list(readers))), part.projection)
+        async for document, size in with_sizes(cast(AsyncIterable[bytes], batches)):
+            task_id, record = document[fields.ID], misfits.record_or_error(document, part)
             budgets = readers[task_id]
             for budget in budgets:
-                budget.read += len(document.raw)
+                budget.read += size
             # What no reader can afford is not kept.
             if any(budget.read <= self._max_bytes for budget in budgets):
                 found[task_id] = record
-            await pauses.after(len(document.raw))
         return found

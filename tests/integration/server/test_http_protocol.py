@@ -146,3 +146,18 @@ async def test_the_head_and_the_body_of_an_answer_are_one_write(monkeypatch: pyt
             assert await reader.readexactly(2) == b"ok"
         writer.close()
     assert [(head.startswith(b"HTTP/1.1 200"), body) for head, body in written] == [(True, b"ok")] * 2
+
+
+async def test_the_answer_to_head_has_no_body_to_wait_for() -> None:
+    """Its head announces the length of a body that does not follow."""
+
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with served(answer, http=HttpProtocol) as port, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(b"HEAD / HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert b"content-length: 2" in await reader.readuntil(b"\r\n\r\n")
+        writer.close()

@@ -71,3 +71,13 @@ async def test_a_closed_answer_has_its_head(transport: _Transport) -> None:
     assert joined.is_closing()
     await asyncio.sleep(0)
     assert transport.calls == [b"head", "close"]
+
+
+async def test_a_head_waits_for_a_body_of_known_length(transport: _Transport) -> None:
+    """Also when the body comes later, for it comes for certain."""
+    joined = _joined(transport)
+    joined.write(head := b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")
+    await asyncio.sleep(0)
+    assert transport.calls == []
+    joined.write(b"body")
+    assert transport.calls == [[head, b"body"]]

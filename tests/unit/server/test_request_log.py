@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gql_api.api.http.view import OPERATION
-from gql_api.server.request_log import LogRequests
+from gql_api.server.request_log import LogRequests, UtcFormatter
 
 _LINE = re.compile(r"(\S+) (\S+) (\S+) (-|\d+) [\d.]+ ms(?: (\S+))?", re.ASCII)
 
@@ -72,4 +72,14 @@ def test_requests_that_end_together_have_a_line_each(caplog: pytest.LogCaptureFi
 
     with caplog.at_level(logging.INFO, "gql_api.server.request_log"):
         asyncio.run(run())
-    assert [line.split()[3] for line in caplog.messages] == ["200", "500", "404", "201"]
+    assert [line.split()[3] for message in caplog.messages for line in message.split("\n")] == [
+        "200",
+        "500",
+        "404",
+        "201",
+    ]
+    formatted = [line for record in caplog.records for line in UtcFormatter().format(record).split("\n")]
+    assert all(
+        re.fullmatch(r"\S+Z INFO gql_api\.server\.request_log: - GET / \d+ [\d.]+ ms", line) for line in formatted
+    )
+    assert len(formatted) == 4

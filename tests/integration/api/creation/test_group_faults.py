@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from creating import create, input_of, new_task
+from creating import create, input_of, new_task, send_nothing
 from front import Front
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
@@ -39,7 +39,7 @@ async def test_all_of_a_group_fail_where_mongodb_did_not_confirm_it(
     store: TaskStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each caller's error says that its task may or may not be stored, except where its key was taken for certain."""
-    groups = CreationGroups(store, settings)
+    groups = CreationGroups(store, settings, send_nothing)
     duplicate = {"index": 1, "code": 11000, "errmsg": "E11000 duplicate key"}
     unconfirmed = {"code": 64, "errmsg": "waiting for replication timed out"}
 
@@ -61,7 +61,7 @@ async def test_an_outage_fails_those_that_wait_too(settings: Settings) -> None:
     """A task that waits for a group does not wait for MongoDB longer than another one, however many there are."""
     away = settings.model_copy(update={"mongodb_url": "mongodb://127.0.0.1:1", "store_timeout_seconds": 0.5})
     store = TaskStore(away)
-    groups = CreationGroups(store, away)
+    groups = CreationGroups(store, away, send_nothing)
     async with asyncio.timeout(8):
         outcomes = await asyncio.gather(*(groups.create(new_task()) for _ in range(4000)), return_exceptions=True)
     assert all(isinstance(outcome, PyMongoError) and is_outage(outcome) for outcome in outcomes)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from creating import ALICE, create, input_of, new_task
+from creating import ALICE, create, input_of, new_task, send_nothing
 from front import Commands, Front
 from pymongo import MongoClient
 from pymongo.collection import Collection
@@ -88,7 +88,7 @@ async def test_a_record_that_cannot_be_stored_fails_alone(store: TaskStore, sett
     with MongoClient[Document](settings.mongodb_url) as client:
         validator = {fields.QUEUE: {"$ne": "refused"}}
         client[settings.mongodb_database].create_collection(fields.TASKS, validator=validator)
-    groups = CreationGroups(store, settings)
+    groups = CreationGroups(store, settings, send_nothing)
     made = [new_task(), new_task(idempotency_key="\ud800"), new_task(queue="refused"), new_task()]
     outcomes = await asyncio.gather(*map(groups.create, made), return_exceptions=True)
     assert [isinstance(outcome, Exception) for outcome in outcomes] == [False, True, True, False]
@@ -101,9 +101,9 @@ async def test_no_group_is_made_where_its_times_might_be_too_old(
     commands: Commands, store: TaskStore, settings: Settings
 ) -> None:
     """Live lists find a record by its time: an insert that may take longer than they allow for is not made."""
-    groups = CreationGroups(store, settings.model_copy(update={"store_timeout_seconds": 5.1}))
+    groups = CreationGroups(store, settings.model_copy(update={"store_timeout_seconds": 5.1}), send_nothing)
     await asyncio.gather(*(groups.create(new_task()) for _ in range(3)))
-    later = CreationGroups(store, settings)
+    later = CreationGroups(store, settings, send_nothing)
     await asyncio.gather(*(later.create(new_task(delay=60.0)) for _ in range(3)))
     assert commands.counts() == {"findAndModify": 6}
 
