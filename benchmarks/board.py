@@ -17,7 +17,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ _SEED = 24
 _SETTLE_SECONDS = 2
 _MOST_PAUSE_SECONDS = 3
 _PANEL, _HEADING = "main section[aria-busy=false]", "main h1"
+_OVERVIEW, _TASKS = Place("/", _PANEL), Place("/#/tasks", "[role=row][data-id]")
 
 Sides = dict[str, Figures]
 
@@ -67,8 +67,8 @@ class Board:
         """Open each page with an empty cache."""
         found: Sides = {}
         places = {
-            "Overview": Place("/", _PANEL),
-            "Tasks": Place("/#/tasks", "[role=row][data-id]"),
+            "Overview": _OVERVIEW,
+            "Tasks": _TASKS,
             "a task": Place(f"/#/tasks/{self.task}", _HEADING),
             "Create": Place("/#/create", _HEADING),
             "Queues": Place("/#/queues", _PANEL),
@@ -82,24 +82,27 @@ class Board:
         return found
 
     async def load(self) -> Sides:
-        """Measure the list of tasks and the overview while tasks change."""
+        """Measure the list of tasks, with all of them in memory, and the overview while tasks change."""
         options, traffic = self.options, self.traffic
         found: Sides = {}
         async with Tab.opened(self.browser, self.url) as tab:
-            await tab.open(Place("/#/tasks", "[role=row][data-id]"))
-            with traffic.running(traffic.live):
-                scrolled = await self._rated(lambda: tab.scroll_down(options.tasks))
-            await tab.leave_rows()
+            await tab.open(_TASKS)
+            await tab.load_rows(options.tasks)
             traffic.fill_screen()
             await asyncio.sleep(_SETTLE_SECONDS)
             found["idle"] = await self._rated(lambda: tab.watch(options.seconds))
             with traffic.running(traffic.update_screen):
                 found["rows change"] = await self._rated(lambda: tab.watch(options.seconds))
-            with traffic.running(traffic.add):
+            with traffic.running(traffic.live):
                 found["rows arrive"] = await self._rated(lambda: tab.watch(options.seconds))
-            found["scrolling down"] = scrolled
+            with traffic.running(traffic.add):
+                found["only new rows"] = await self._rated(lambda: tab.watch(options.seconds))
         async with Tab.opened(self.browser, self.url) as tab:
-            await tab.open(Place("/", _PANEL))
+            await tab.open(_TASKS)
+            with traffic.running(traffic.live):
+                found["scrolling down"] = await self._rated(lambda: tab.scroll_down(options.tasks))
+        async with Tab.opened(self.browser, self.url) as tab:
+            await tab.open(_OVERVIEW)
             with traffic.running(traffic.live):
                 found["Overview"] = await self._rated(lambda: tab.watch(options.seconds))
         return found
@@ -107,7 +110,7 @@ class Board:
     async def failures(self) -> Sides:
         """Measure how long failures take from their record to the screen."""
         async with Tab.opened(self.browser, self.url) as tab:
-            await tab.open(Place("/", _PANEL))
+            await tab.open(_OVERVIEW)
             quiet = await self._failures(tab)
             with self.traffic.running(self.traffic.live):
                 loaded = await self._failures(tab)
@@ -136,9 +139,7 @@ class Board:
 
 async def measure(found: Databases, options: argparse.Namespace) -> dict[str, Sides]:
     """Measure everything once with a new API and a new browser."""
-    settings = Settings(
-        mongodb_url=found.mongodb_url, mongodb_database=_DATABASE, celery_broker_url=found.redis_url
-    )
+    settings = Settings(mongodb_url=found.mongodb_url, mongodb_database=_DATABASE, celery_broker_url=found.redis_url)
     servers = {
         "MONGODB_URL": found.mongodb_url,
         "CELERY_BROKER_URL": found.redis_url,

@@ -20,7 +20,7 @@ _KEY_SECONDS = 0.5
 _KEY = "F9"
 _WHEEL_PIXELS = 1_500
 _ROW_PIXELS = 40
-_SCROLL_SECONDS = 60
+_SCROLL_SECONDS = 45
 _TABLE = "[role=table][aria-label=Tasks]"
 
 _OBSERVERS = """
@@ -53,7 +53,14 @@ _TRANSFERS = """() => {
 }"""
 _DRAWN_LINK = "(id) => window.drawn(`a[href$='${id}']`).then((at) => performance.timeOrigin + at)"
 _SCROLL_HEIGHT = f"document.querySelector('{_TABLE}')?.parentElement.scrollHeight ?? 0"
-_TO_TOP = f"document.querySelector('{_TABLE}').parentElement.scrollTo(0, 0)"
+_LOAD_ROWS = f"""async (height) => {{
+  const scroll = document.querySelector("{_TABLE}").parentElement;
+  while (scroll.scrollHeight < height) {{
+    scroll.scrollTo(0, scroll.scrollHeight);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }}
+  scroll.scrollTo(0, 0);
+}}"""
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ class Tab:
         return await self._end()
 
     async def scroll_down(self, rows: int) -> Figures:
-        """Measure while the list of tasks is scrolled down until it has so many rows, for a minute at most."""
+        """Measure while the list of tasks is scrolled down until it has so many rows, for 45 s at most."""
         await self._page.mouse.move(_WIDTH / 2, _HEIGHT / 2)
         await self._begin()
         height, began = 0, time.monotonic()
@@ -143,10 +150,9 @@ class Tab:
             height = await self._page.evaluate(_SCROLL_HEIGHT)
         return await self._end()
 
-    async def leave_rows(self) -> None:
-        """Return to the top of the list, and take the pointer away: nobody reads, and new rows appear."""
-        await self._page.evaluate(_TO_TOP)
-        await self._page.mouse.move(1, _HEIGHT - 1)
+    async def load_rows(self, rows: int) -> None:
+        """Load so many rows into the list of tasks, and return to its top: nobody reads, and new rows appear."""
+        await self._page.evaluate(_LOAD_ROWS, rows * _ROW_PIXELS)
 
     async def drawn_at(self, task: str) -> float:
         """Wait until a link to a task is drawn, and return the time: milliseconds of the epoch."""

@@ -2,7 +2,7 @@
 import { type RefObject, useEffect, useEffectEvent, useLayoutEffect, useRef, useState } from 'react';
 
 /** So many rows are drawn above and below those that are seen. */
-const OVERSCAN = 6;
+const OVERSCAN = 4;
 
 interface Options {
   count: number;
