@@ -59,6 +59,11 @@ class Databases:
             yield psutil.Process(started.pid)
 
 
+def server_cores() -> set[int]:
+    """Return the core of the server; none if nothing is pinned."""
+    return {_CORES[0]} if _CAN_PIN else set()
+
+
 @contextmanager
 def databases() -> Iterator[Databases]:
     """Run a MongoDB and a Redis until the block ends, and let this process have the core of the clients.

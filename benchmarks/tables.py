@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 
 Figures = dict[str, float]
-"""The measurements of one side by name. A name with "share" in it gets no ratio."""
+"""The measurements of one side by name. A name with "share" in it gets no ratio, nor does one to 0."""
 
 INTO = "a document whose table with the same head is replaced"
 
@@ -24,7 +24,7 @@ def table(rounds: list[dict[str, Figures]], base: str) -> str:
     for figure in rounds[0][base]:
         cells = [_shown(statistics.median(each[name][figure] for each in rounds)) for name in names]
         for place, name in enumerate(names):
-            if name != base and "share" not in figure:
+            if name != base and "share" not in figure and all(each[base][figure] for each in rounds):
                 ratios = [each[name][figure] / each[base][figure] for each in rounds]
                 cells[place] += f" ({_shown(statistics.median(ratios))}x{_spread(ratios)})"
             elif name == base:

@@ -44,6 +44,33 @@ async def test_tasks_are_found_by_metadata_and_stay_live(site: Site, tab: Tab) -
     await expect(page.get_by_label("Search tasks")).to_have_value(f'metadata.customer:"{customer}"')
 
 
+async def test_a_row_opens_its_task(site: Site, tab: Tab) -> None:
+    """The link of a row has the task's address, a click anywhere in the row opens it, and the list is found again."""
+    run = str(uuid.uuid4())
+    task = site.api.create("task_modules.add", args=[1], metadata={"run": run})
+    page = await tab.open(site.url, f'/#/tasks?q=metadata.run:"{run}"')
+    link = page.get_by_role("row").get_by_role("link", name="task_modules.add")
+    assert await link.evaluate("(link) => link.href") == f"{site.url}/#/tasks/{task}"
+    for target in (link, page.get_by_role("row").get_by_role("time")):
+        await target.click()
+        await expect(page).to_have_url(f"{site.url}/#/tasks/{task}")
+        await page.go_back()
+        await expect(_lines(page)).to_have_count(1)
+
+
+async def test_new_rows_take_no_focus_over(site: Site, tab: Tab) -> None:
+    """A row that the keyboard has reached stays the one that Enter opens while new tasks arrive above it."""
+    run = str(uuid.uuid4())
+    task = site.api.create("task_modules.add", args=[1], metadata={"run": run})
+    page = await tab.open(site.url, f'/#/tasks?q=metadata.run:"{run}"')
+    await page.get_by_role("row").get_by_role("link", name="task_modules.add").focus()
+    for number in range(3):
+        site.api.create("task_modules.add", args=[number], metadata={"run": run})
+    await expect(_lines(page)).to_have_count(4)
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(f"{site.url}/#/tasks/{task}")
+
+
 async def test_a_paused_list_stays_as_it_is(site: Site, tab: Tab) -> None:
     """After p nothing moves until p is pressed again; then the list shows what has happened meanwhile."""
     run = str(uuid.uuid4())

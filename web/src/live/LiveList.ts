@@ -1,7 +1,9 @@
 /**
  * A list in memory: pages from the API, changed by the events of a live list. It never moves what somebody reads: while
- * it is held, new rows wait, and rows that have left the list stay where they are, marked.
+ * it is held, new rows wait, and rows that have left the list stay where they are, marked. What a change costs does not
+ * depend on the number of rows.
  */
+import { SortedList } from './SortedList';
 
 /** What every row of a live list has. */
 export interface Listed {
@@ -28,14 +30,26 @@ export interface Change<Row> {
 
 /** The order of the list. */
 export interface Order<Row> {
-  /** Negative if the first row comes before the second. */
+  /** Negative if the first row comes before the second; 0 only for two states of one row. */
   compare: (one: Row, other: Row) => number;
   /** Whether the list can have the row at all: a list by end has no unfinished tasks. */
   has: (row: Row) => boolean;
 }
 
+/** The rows as they are now, not a copy: thousands of them are not copied for each change. */
+export interface Entries<Row> {
+  readonly length: number;
+  at: (index: number) => Entry<Row> | undefined;
+  last: () => Entry<Row> | undefined;
+  slice: (from: number, to: number) => readonly Entry<Row>[];
+  /** Returns the index of the row with an id; -1 without such a row. */
+  indexOf: (id: string) => number;
+}
+
 export interface Contents<Row> {
-  entries: readonly Entry<Row>[];
+  entries: Entries<Row>;
+  /** How many of the entries have left the list, and wait to be removed. */
+  gone: number;
   /** How many new rows wait to be shown. */
   held: number;
   /** Whether there were more new rows than the list keeps: to show them all, load the list anew. */
@@ -52,9 +66,12 @@ const KEPT_ENTRIES = 1_000;
 
 export class LiveList<Row extends Listed> {
   private readonly order: Order<Row>;
-  private entries: Entry<Row>[] = [];
-  private index = new Map<string, Entry<Row>>();
-  private held = new Map<string, Row>();
+  private readonly rows: SortedList<Entry<Row>>;
+  private readonly entries: Entries<Row>;
+  private readonly index = new Map<string, Entry<Row>>();
+  /** The ids of the entries that have left the list. */
+  private readonly gone = new Set<string>();
+  private readonly held = new Map<string, Row>();
   private isOverfull = false;
   private hasMore = true;
   private cuts = 0;
@@ -64,12 +81,27 @@ export class LiveList<Row extends Listed> {
 
   constructor(order: Order<Row>) {
     this.order = order;
+    const rows = new SortedList<Entry<Row>>((one, other) => order.compare(one.row, other.row));
+    this.rows = rows;
+    this.entries = {
+      get length() {
+        return rows.length;
+      },
+      at: (index) => rows.at(index),
+      last: () => rows.last(),
+      slice: (from, to) => rows.slice(from, to),
+      indexOf: (id) => {
+        const entry = this.index.get(id);
+        return entry ? rows.indexOf(entry) : -1;
+      },
+    };
   }
 
   /** Returns the same object until the list changes. */
   contents(): Contents<Row> {
     this.last ??= {
-      entries: [...this.entries],
+      entries: this.entries,
+      gone: this.gone.size,
       held: this.held.size,
       isOverfull: this.isOverfull,
       hasMore: this.hasMore,
@@ -115,11 +147,12 @@ export class LiveList<Row extends Listed> {
 
   /** Removes the rows that left the list before a time. Returns whether rows are left that wait for that. */
   sweep(before = Infinity): boolean {
-    const isKept = ({ gone, goneAt }: Entry<Row>): boolean => gone === null || goneAt > before;
-    for (const entry of this.entries) if (!isKept(entry)) this.index.delete(entry.row.id);
-    this.entries = this.entries.filter(isKept);
+    for (const id of this.gone) {
+      const entry = this.index.get(id);
+      if (entry && entry.goneAt <= before) this.forget(entry, true);
+    }
     this.last = null;
-    return this.entries.some(({ gone }) => gone !== null);
+    return this.gone.size > 0;
   }
 
   private update(row: Row, isHeld: boolean): void {
@@ -139,7 +172,7 @@ export class LiveList<Row extends Listed> {
 
   /** Whether a row belongs behind the last loaded one: it comes with its page. */
   private isBehind(row: Row): boolean {
-    const last = this.entries.at(-1);
+    const last = this.rows.last();
     return this.hasMore && (last === undefined || this.order.compare(row, last.row) > 0);
   }
 
@@ -147,7 +180,9 @@ export class LiveList<Row extends Listed> {
     if (entry.gone === 'deleted') return;
     const newer = this.newer(entry.row, row);
     if (newer === entry.row && entry.gone === null) return;
-    this.replace(entry, { row: newer, gone: null, goneAt: 0 });
+    // A database that has lost a write can take the end of a task back, and with it the place of its row.
+    if (this.order.has(newer)) this.replace(entry, { row: newer, gone: null, goneAt: 0 });
+    else this.remove(row.id, 'left');
   }
 
   private remove(id: string, gone: 'left' | 'deleted'): void {
@@ -157,35 +192,25 @@ export class LiveList<Row extends Listed> {
   }
 
   private replace(entry: Entry<Row>, by: Entry<Row>): void {
-    const place =
-      this.entries[this.place(entry.row)] === entry ? this.place(entry.row) : this.entries.indexOf(entry);
+    this.rows.replace(entry, by);
     this.index.set(by.row.id, by);
-    if (this.order.compare(entry.row, by.row) === 0) {
-      this.entries[place] = by;
-    } else {
-      this.entries.splice(place, 1);
-      this.entries.splice(this.place(by.row), 0, by);
-    }
+    if (by.gone === null) this.gone.delete(by.row.id);
+    else this.gone.add(by.row.id);
     this.last = null;
   }
 
   private insert(row: Row): void {
     const entry = { row, gone: null, goneAt: 0 };
     this.index.set(row.id, entry);
-    this.entries.splice(this.place(row), 0, entry);
+    this.rows.add(entry);
     this.last = null;
   }
 
-  /** Returns the index of the first entry that does not come before the row. */
-  private place(row: Row): number {
-    let [low, high] = [0, this.entries.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const entry = this.entries[middle];
-      if (entry && this.order.compare(entry.row, row) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+  /** Forgets an entry; `isListed` is whether it still is among the rows. */
+  private forget(entry: Entry<Row>, isListed: boolean): void {
+    if (isListed) this.rows.remove(entry);
+    this.index.delete(entry.row.id);
+    this.gone.delete(entry.row.id);
   }
 
   private takeHeld(row: Row): Row {
@@ -203,8 +228,8 @@ export class LiveList<Row extends Listed> {
 
   /** Forgets the end of a list that has grown for hours: it comes back page by page. */
   private trim(): void {
-    if (this.entries.length <= MAX_ENTRIES) return;
-    for (const { row } of this.entries.splice(KEPT_ENTRIES)) this.index.delete(row.id);
+    if (this.rows.length <= MAX_ENTRIES) return;
+    for (const entry of this.rows.cut(KEPT_ENTRIES)) this.forget(entry, false);
     this.hasMore = true;
     this.cuts += 1;
   }

@@ -1,5 +1,5 @@
 /** Data of the API that a component keeps fresh for as long as it is on the screen. */
-import { useCallback, useEffect, useEffectEvent, useRef, useState } from 'react';
+import { startTransition, useCallback, useEffect, useEffectEvent, useRef, useState } from 'react';
 import { type AnyVariables, CombinedError, type DocumentInput, useClient } from 'urql';
 import { errorText } from '@/api/messages';
 import { Refresher } from './refresher';
@@ -56,11 +56,14 @@ export function useRefreshed<T>({ key, load, everyMs }: Options<T>): Refreshed<T
       },
       everyMs,
       onOutcome: ({ data, error }) => {
-        setState((before) => ({
-          key,
-          data: data ?? (before?.key === key ? before.data : null),
-          problem: error === undefined ? null : problemText(error),
-        }));
+        // Nobody waits for it: drawing it may be interrupted by keys and clicks.
+        startTransition(() =>
+          setState((before) => ({
+            key,
+            data: data ?? (before?.key === key ? before.data : null),
+            problem: error === undefined ? null : problemText(error),
+          })),
+        );
       },
     });
     current.current = refresher;

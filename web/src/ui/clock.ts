@@ -21,3 +21,7 @@ function subscribe(listener: () => void): () => void {
 
 /** Returns the time in milliseconds of the epoch, each second anew. */
 export const useNow = (): number => useSyncExternalStore(subscribe, () => now);
+
+/** Returns what follows from the time, and draws the component anew only when that has changed. */
+export const useOfNow = <Value extends string | number>(of: (now: number) => Value): Value =>
+  useSyncExternalStore(subscribe, () => of(now));

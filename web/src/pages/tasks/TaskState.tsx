@@ -5,8 +5,9 @@ import { useConnection } from '@/live/connection';
 import { setPaused } from '@/live/pause';
 import { useNow } from '@/ui/clock';
 import { duration } from '@/ui/times';
-import type { ListState, TaskList } from './list/TaskList';
+import type { TaskList } from './list/TaskList';
 import type { TaskCount } from './list/useTaskCount';
+import { useListState } from './list/useTaskList';
 
 const number = new Intl.NumberFormat();
 
@@ -32,16 +33,16 @@ export function Count({ count, at, isUncountable, recount }: TaskCount) {
 
 interface Props {
   list: TaskList;
-  state: ListState;
   isPaused: boolean;
   onRefresh: () => void;
 }
 
-export function LiveState({ list, state, isPaused, onRefresh }: Props) {
+export function LiveState({ list, isPaused, onRefresh }: Props) {
+  const isLoading = useListState(list, (state) => state.isLoading);
   const label = isPaused ? 'Continue live updates' : 'Pause live updates';
   return (
     <Group gap={6} wrap="nowrap">
-      <Freshness list={list} state={state} isPaused={isPaused} />
+      <Freshness list={list} isPaused={isPaused} />
       <Tooltip label={`${label} (p)`}>
         <ActionIcon
           variant={isPaused ? 'filled' : 'default'}
@@ -54,12 +55,7 @@ export function LiveState({ list, state, isPaused, onRefresh }: Props) {
         </ActionIcon>
       </Tooltip>
       <Tooltip label="Load the list anew">
-        <ActionIcon
-          variant="default"
-          aria-label="Load the list anew"
-          onClick={onRefresh}
-          loading={state.isLoading}
-        >
+        <ActionIcon variant="default" aria-label="Load the list anew" onClick={onRefresh} loading={isLoading}>
           <IconRefresh size={16} />
         </ActionIcon>
       </Tooltip>
@@ -67,18 +63,17 @@ export function LiveState({ list, state, isPaused, onRefresh }: Props) {
   );
 }
 
-function Freshness({ list, state, isPaused }: Omit<Props, 'onRefresh'>) {
+function Freshness({ list, isPaused }: Omit<Props, 'onRefresh'>) {
+  const refusal = useListState(list, (state) => state.refusal);
   const now = useNow();
   const connection = useConnection();
-  const isStale = connection.state === 'lost' || state.refusal !== null;
+  const isStale = connection.state === 'lost' || refusal !== null;
   if (!isPaused && !isStale) return null;
   const age =
     list.asOf === 0 ? '' : ` · as of ${duration(Math.floor(Math.max(0, now - list.asOf) / 1_000))} ago`;
   const text = isPaused ? 'Paused' : 'Not live';
   return (
-    <Tooltip
-      label={state.refusal ?? (isPaused ? 'Changes wait until you continue.' : 'The page connects again.')}
-    >
+    <Tooltip label={refusal ?? (isPaused ? 'Changes wait until you continue.' : 'The page connects again.')}>
       <Badge color={isPaused ? 'orange' : 'red'} variant="light" role="status" tt="none">
         {text}
         {age}

@@ -2,7 +2,7 @@
 import { Alert, Group, Title } from '@mantine/core';
 import { IconAlertTriangle } from '@tabler/icons-react';
 import { useMediaQuery } from '@mantine/hooks';
-import { useEffect, useRef, useState } from 'react';
+import { useEffect, useMemo, useRef, useState } from 'react';
 import { useNavigate } from 'react-router';
 import { setPaused, usePaused } from '@/live/pause';
 import { useCommands } from '@/shell/commands';
@@ -11,7 +11,7 @@ import { BulkDialog } from './bulk/BulkDialog';
 import { useBulk } from './bulk/useBulk';
 import { TaskWatch } from './list/TaskWatch';
 import { useTaskCount } from './list/useTaskCount';
-import { useTaskList } from './list/useTaskList';
+import { useListState, useTaskList } from './list/useTaskList';
 import { compileNow } from './search/compile';
 import { write } from './search/exact';
 import { QuickFilters } from './search/QuickFilters';
@@ -34,18 +34,18 @@ export default function Tasks() {
   const [{ q, columns, order, problems }, url] = useTasksUrl();
   const [round, setRound] = useState(0);
   const isPaused = usePaused();
+  const shownColumns = useMemo(() => columnsOf(columns), [columns]);
   const isCards = useMediaQuery('(max-width: 48em)');
   const extras = columns.filter(isExtra);
   const key = JSON.stringify([q, order, extras, round]);
   const compiled = compileNow(q);
-  const [list, state] = useTaskList(
-    key,
-    () => ({ written: write(compiled.filter), order, extras }),
-    isPaused,
-  );
-  const count = useTaskCount(list, state, isPaused);
+  const list = useTaskList(key, () => ({ written: write(compiled.filter), order, extras }), isPaused);
+  // The rest of the state changes ten times per second: only the table may draw itself anew for that.
+  const isReady = useListState(list, (state) => state.isReady);
+  const session = useListState(list, (state) => state.session);
+  const count = useTaskCount(list, isPaused);
   const selection = useSelection(JSON.stringify([q, order]));
-  const cursor = useCursor(list, state.contents.entries);
+  const cursor = useCursor(list);
   const bulk = useBulk();
   const actions = useTaskActions(
     { list, selected: selection.ids, activeId: cursor.activeId, problems: compiled.problems },
@@ -112,7 +112,7 @@ export default function Tasks() {
           <Count {...count} />
         </Group>
         <Group gap={6} wrap="nowrap" className={classes.tools}>
-          <LiveState list={list} state={state} isPaused={isPaused} onRefresh={refresh} />
+          <LiveState list={list} isPaused={isPaused} onRefresh={refresh} />
           <ViewsMenu />
           <ColumnsMenu columns={columns} onChange={url.setColumns} />
           <ActionsMenu name={actions.name} allowed={actions.allowed} onAction={actions.ask} />
@@ -136,8 +136,7 @@ export default function Tasks() {
       <TaskTable
         key={key}
         list={list}
-        state={state}
-        columns={columnsOf(columns)}
+        columns={shownColumns}
         isCards={isCards}
         activeId={cursor.activeId}
         selection={selection}
@@ -147,7 +146,7 @@ export default function Tasks() {
           list.release();
         }}
       />
-      {state.isReady && !isPaused && <TaskWatch key={`${key} ${state.session}`} list={list} />}
+      {isReady && !isPaused && <TaskWatch key={`${key} ${session}`} list={list} />}
       <BulkDialog {...bulk} />
       <SearchHelp opened={isHelp} onClose={() => setHelp(false)} />
     </div>

@@ -1,7 +1,5 @@
 /** The active row, which the keyboard moves. */
 import { useState } from 'react';
-import type { Entry } from '@/live/LiveList';
-import type { Row } from './list/rows';
 import type { TaskList } from './list/TaskList';
 
 export interface Cursor {
@@ -10,7 +8,7 @@ export interface Cursor {
   leave: () => void;
 }
 
-export function useCursor(list: TaskList, entries: readonly Entry<Row>[]): Cursor {
+export function useCursor(list: TaskList): Cursor {
   const [state, setState] = useState({ list, id: list.place.activeId });
   const activeId = state.list === list ? state.id : list.place.activeId;
   const set = (id: string | null): void => {
@@ -20,8 +18,9 @@ export function useCursor(list: TaskList, entries: readonly Entry<Row>[]): Curso
   return {
     activeId,
     move: (by) => {
-      const at = entries.findIndex(({ row }) => row.id === activeId);
-      const next = entries[at < 0 ? 0 : Math.min(entries.length - 1, Math.max(0, at + by))];
+      const { entries } = list.getState().contents;
+      const at = activeId === null ? -1 : entries.indexOf(activeId);
+      const next = entries.at(at < 0 ? 0 : Math.min(entries.length - 1, Math.max(0, at + by)));
       if (next) set(next.row.id);
     },
     leave: () => set(null),

@@ -1,4 +1,5 @@
 /** The state of the page is its address: controls write there, and everything is read from there. */
+import { useMemo } from 'react';
 import { useSearchParams } from 'react-router';
 import { ORDERS, type TaskOrderName } from './list/rows';
 import { DEFAULT_COLUMNS, isColumn } from './table/columns';
@@ -53,8 +54,9 @@ export function useTasksUrl(): [TasksUrl, TasksUrlSetters] {
       },
       { replace },
     );
+  const url = useMemo(() => readUrl(params), [params]);
   return [
-    readUrl(params),
+    url,
     {
       setQuery: (q) => set('q', q, false),
       setColumns: (columns) => set('cols', writeColumns(columns), true),

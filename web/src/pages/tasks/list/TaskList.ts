@@ -47,7 +47,6 @@ const RETRY_MS = 5_000;
 const MAX_WAIT_MS = 30_000;
 /** After a longer time the list is loaded anew: to replay all changes would take longer. */
 const MAX_REPLAY_MS = 300_000;
-const NO_CONTENTS: Contents<Row> = { entries: [], held: 0, isOverfull: false, hasMore: true, cuts: 0 };
 
 const ORDER_BY: Record<TaskOrderName, TaskOrder> = {
   newest: { field: 'CREATED_AT', direction: 'DESC' },
@@ -84,7 +83,7 @@ export class TaskList {
   private refusals = 0;
   private timers = new Set<ReturnType<typeof setTimeout>>();
   private state: ListState = {
-    contents: NO_CONTENTS,
+    contents: new LiveList(ORDERS.newest).contents(),
     isLoading: false,
     error: null,
     isLoaded: false,
@@ -243,7 +242,7 @@ export class TaskList {
 
   /** Returns the filter of the tasks from the last row on. */
   private behindLast(): TaskFilter {
-    const last = this.list?.contents().entries.at(-1)?.row.position ?? 0;
+    const last = this.list?.contents().entries.last()?.row.position ?? 0;
     if (this.spec.order === 'oldest') return { createdAt: { gte: new Date(last).toISOString() } };
     const range = { lt: new Date(last + 1).toISOString() };
     return this.spec.order === 'finished' ? { finishedAt: range } : { createdAt: range };
@@ -263,8 +262,7 @@ export class TaskList {
 
   /** Lets marked rows fade before they go. */
   private sweepSoon(): void {
-    const { entries } = this.state.contents;
-    if (this.isHeld || this.isSweeping || entries.every(({ gone }) => gone === null)) return;
+    if (this.isHeld || this.isSweeping || this.state.contents.gone === 0) return;
     this.isSweeping = this.later(FADE_MS / 2, () => {
       this.isSweeping = false;
       if (this.isHeld) return;

@@ -5,6 +5,7 @@ import type { TaskCountQuery, TaskCountQueryVariables } from '@/gql/graphql';
 import { withLiteral } from '../search/exact';
 import { TASK_COUNT } from './documents';
 import type { ListState, TaskList } from './TaskList';
+import { useListState } from './useTaskList';
 
 export interface TaskCount {
   count: number | null;
@@ -17,27 +18,20 @@ export interface TaskCount {
 const RECOUNT_MS = 30_000;
 const DELAY_MS = 300;
 
-export function useTaskCount(
-  list: TaskList,
-  { contents, isLoaded }: ListState,
-  isPaused: boolean,
-): TaskCount {
+export function useTaskCount(list: TaskList, isPaused: boolean): TaskCount {
   const client = useClient();
+  const isLoaded = useListState(list, (state) => state.isLoaded);
   const [state, setState] = useState<{
     list: TaskList;
     count: number | null;
     at: number;
     isUncountable: boolean;
   }>();
-  const counted = useRef<typeof contents>(null);
-  const latest = useRef(contents);
-  useEffect(() => {
-    latest.current = contents;
-  }, [contents]);
+  const counted = useRef<ListState['contents']>(null);
 
   const recount = useCallback(() => {
     const { written } = list.spec;
-    counted.current = latest.current;
+    counted.current = list.getState().contents;
     void client
       .query<TaskCountQuery, TaskCountQueryVariables>(withLiteral(stringifyDocument(TASK_COUNT), written), {
         filter: written.filter,
@@ -53,13 +47,13 @@ export function useTaskCount(
     if (!isLoaded) return;
     const first = setTimeout(recount, DELAY_MS);
     const timer = setInterval(() => {
-      if (!document.hidden && !isPaused && counted.current !== latest.current) recount();
+      if (!document.hidden && !isPaused && counted.current !== list.getState().contents) recount();
     }, RECOUNT_MS);
     return () => {
       clearTimeout(first);
       clearInterval(timer);
     };
-  }, [recount, isLoaded, isPaused]);
+  }, [recount, list, isLoaded, isPaused]);
 
   const { count, at, isUncountable } =
     state?.list === list ? state : { count: null, at: 0, isUncountable: false };

@@ -15,11 +15,16 @@ function listFor(client: Client, key: string, makeSpec: () => Spec): TaskList {
   return list;
 }
 
+/** Returns a part of the state of a list; a change of the other parts does not matter to the component. */
+export function useListState<Part>(list: TaskList, select: (state: ListState) => Part): Part {
+  return useSyncExternalStore(list.subscribe, () => select(list.getState()));
+}
+
 /** Returns the list with this key: the same one for who comes back to it. Another key makes another list. */
-export function useTaskList(key: string, makeSpec: () => Spec, isPaused: boolean): [TaskList, ListState] {
+export function useTaskList(key: string, makeSpec: () => Spec, isPaused: boolean): TaskList {
   const client = useClient();
   const list = listFor(client, key, makeSpec);
-  const state = useSyncExternalStore(list.subscribe, list.getState);
+  const isReady = useListState(list, (state) => state.isReady);
   useEffect(() => {
     list.start();
     return () => list.stop();
@@ -27,8 +32,8 @@ export function useTaskList(key: string, makeSpec: () => Spec, isPaused: boolean
   useEffect(() => {
     if (!isPaused) list.resume();
   }, [list, isPaused]);
-  useConfirmed(list, state.isReady && !isPaused);
-  return [list, state];
+  useConfirmed(list, isReady && !isPaused);
+  return list;
 }
 
 /** Notes for as long as the connection lives that the list is not stale. */

@@ -1,14 +1,15 @@
 /** One task: a row of the table, or a card where the screen is narrow. */
-import { Badge, Checkbox } from '@mantine/core';
-import { type MouseEvent, memo, type ReactNode, useEffect, useRef } from 'react';
-import { Link, useNavigate } from 'react-router';
+import { Badge as Mark } from '@mantine/core';
+import { memo, type ReactNode, useEffect, useLayoutEffect, useRef } from 'react';
 import type { Entry } from '@/live/LiveList';
-import { StatusBadge } from '@/ui/StatusBadge';
 import type { Row } from '../list/rows';
+import { Badge, Check } from './cells';
 import { type Column, columnsOf } from './columns';
 import classes from './table.module.css';
 
 export interface LineProps {
+  /** The address of the board, which the addresses of its pages begin with. */
+  root: string;
   entry: Entry<Row>;
   columns: readonly Column[];
   template: string;
@@ -25,20 +26,16 @@ const WHY_GONE = { left: 'The task no longer matches the search', deleted: 'The 
 
 export const pathOf = (id: string): string => `/tasks/${encodeURIComponent(id)}`;
 
+/** The place of a task in the list changes with each new task; what is in its row does not. */
 export const TaskLine = memo(function TaskLine(props: LineProps) {
-  const { entry, isCard, isActive, isSelected, index, height, template } = props;
-  const navigate = useNavigate();
-  const line = useActive(isActive);
-  const open = (event: MouseEvent): void => {
-    const isControl = event.target instanceof Element && event.target.closest('a, input, button') !== null;
-    if (!isControl && !window.getSelection()?.toString()) void navigate(pathOf(entry.row.id));
-  };
+  const { root, entry, columns, isCard, isActive, isSelected, index, height, template, onToggle } = props;
+  const line = useFocus(entry.row.id, isActive);
   return (
     <div
       ref={line}
       role="row"
       aria-rowindex={index + 2}
-      className={`${classes.row ?? ''} ${isCard ? (classes.card ?? '') : ''}`}
+      className={isCard ? `${classes.row ?? ''} ${classes.card ?? ''}` : classes.row}
       style={{
         height,
         transform: `translateY(${index * height}px)`,
@@ -48,27 +45,40 @@ export const TaskLine = memo(function TaskLine(props: LineProps) {
       data-active={isActive || undefined}
       data-selected={isSelected || undefined}
       data-gone={entry.gone ?? undefined}
-      onClick={open}
     >
-      {isCard ? <Card {...props} /> : <Cells {...props} />}
+      <Content {...{ root, entry, columns, isCard, isSelected, onToggle }} />
     </div>
   );
 });
 
+type ContentProps = Pick<LineProps, 'root' | 'entry' | 'columns' | 'isCard' | 'isSelected' | 'onToggle'>;
+
+const Content = memo(function Content(props: ContentProps) {
+  return props.isCard ? <Card {...props} /> : <Cells {...props} />;
+});
+
 /** Gives the row's link the focus when the row becomes the active one, unless somebody is elsewhere on the page. */
-function useActive(isActive: boolean) {
+function useFocus(id: string, isActive: boolean) {
   const line = useRef<HTMLDivElement>(null);
+  // The row of another task may take over the element: it does not take the focus over.
+  useLayoutEffect(
+    () => () => {
+      const focused = document.activeElement;
+      if (focused instanceof HTMLElement && line.current?.contains(focused)) focused.blur();
+    },
+    [id],
+  );
   useEffect(() => {
     if (!isActive) return;
     const table = line.current?.closest('[role=table]');
     const focused = document.activeElement;
     if (focused !== document.body && !table?.contains(focused)) return;
     line.current?.querySelector('a')?.focus({ preventScroll: true });
-  }, [isActive]);
+  }, [id, isActive]);
   return line;
 }
 
-function Cells({ entry: { row, gone }, columns, isSelected, onToggle }: LineProps) {
+function Cells({ root, entry: { row, gone }, columns, isSelected, onToggle }: ContentProps) {
   const linked =
     columns.find(({ id }) => id === 'name') ?? columns.find(({ id }) => id === 'id') ?? columns[0];
   return (
@@ -79,7 +89,13 @@ function Cells({ entry: { row, gone }, columns, isSelected, onToggle }: LineProp
       {columns.map((column) => (
         <div role="cell" key={column.id} className={classes.cell}>
           {column === linked && gone && <Gone why={gone} />}
-          {column === linked ? <TaskLink row={row}>{column.cell(row)}</TaskLink> : column.cell(row)}
+          {column === linked ? (
+            <TaskLink root={root} id={row.id}>
+              {column.cell(row)}
+            </TaskLink>
+          ) : (
+            column.cell(row)
+          )}
         </div>
       ))}
     </>
@@ -88,7 +104,7 @@ function Cells({ entry: { row, gone }, columns, isSelected, onToggle }: LineProp
 
 const IN_CARDS = new Set(['status', 'name', 'created', 'outcome']);
 
-function Card({ entry: { row, gone }, columns, isSelected, onToggle }: LineProps) {
+function Card({ root, entry: { row, gone }, columns, isSelected, onToggle }: ContentProps) {
   const cell = (id: string): ReactNode => columnsOf([id])[0]?.cell(row);
   const extras = columns.filter(({ id }) => !IN_CARDS.has(id));
   return (
@@ -98,8 +114,10 @@ function Card({ entry: { row, gone }, columns, isSelected, onToggle }: LineProps
       </div>
       <div role="cell" className={classes.lines}>
         <div className={classes.line}>
-          <StatusBadge status={row.status} />
-          <TaskLink row={row}>{row.name}</TaskLink>
+          <Badge status={row.status} />
+          <TaskLink root={root} id={row.id}>
+            {row.name}
+          </TaskLink>
           {gone && <Gone why={gone} />}
         </div>
         <div className={classes.line}>
@@ -118,29 +136,25 @@ function Card({ entry: { row, gone }, columns, isSelected, onToggle }: LineProps
   );
 }
 
-function TaskLink({ row, children }: { row: Row; children: ReactNode }) {
+/** The table handles the click: a link of the router would cost more than the rest of the row. */
+function TaskLink({ root, id, children }: { root: string; id: string; children: ReactNode }) {
   return (
-    <Link to={pathOf(row.id)} className={classes.link} tabIndex={0}>
+    <a href={`${root}${pathOf(id).slice(1)}`} className={classes.link}>
       {children}
-    </Link>
+    </a>
   );
 }
 
-function Select({ row, isSelected, onToggle }: Pick<LineProps, 'isSelected' | 'onToggle'> & { row: Row }) {
+function Select({ row, isSelected, onToggle }: Pick<ContentProps, 'isSelected' | 'onToggle'> & { row: Row }) {
   return (
-    <Checkbox
-      size="xs"
-      checked={isSelected}
-      onChange={() => onToggle(row.id)}
-      aria-label={`Select ${row.name} ${row.id}`}
-    />
+    <Check label={`Select ${row.name} ${row.id}`} isChecked={isSelected} onChange={() => onToggle(row.id)} />
   );
 }
 
 function Gone({ why }: { why: keyof typeof GONE }) {
   return (
-    <Badge size="xs" variant="default" radius="sm" mr={6} title={WHY_GONE[why]}>
+    <Mark size="xs" variant="default" radius="sm" mr={6} title={WHY_GONE[why]}>
       {GONE[why]}
-    </Badge>
+    </Mark>
   );
 }

@@ -1,23 +1,27 @@
 /** The rows on the screen out of thousands in memory. */
-import { Button, Checkbox, Loader, Text } from '@mantine/core';
+import { Button, Loader, Text } from '@mantine/core';
 import { IconArrowUp } from '@tabler/icons-react';
-import { useVirtualizer } from '@tanstack/react-virtual';
-import { type UIEvent, useEffect, useRef, useState } from 'react';
+import { type MouseEvent, type UIEvent, useEffect, useRef, useState } from 'react';
+import { useHref, useNavigate } from 'react-router';
 import { Problem } from '@/ui/Problem';
 import type { ListState, TaskList } from '../list/TaskList';
+import { useListState } from '../list/useTaskList';
 import type { Selection } from '../useSelection';
+import { Check } from './cells';
 import type { Column } from './columns';
-import { TaskLine } from './TaskLine';
+import { Slots } from './slots';
+import { pathOf, TaskLine } from './TaskLine';
+import { useRowWindow } from './useRowWindow';
 import classes from './table.module.css';
 
 const ROW_HEIGHT = 40;
 const CARD_HEIGHT = 92;
+const HEAD_HEIGHT = 36;
 /** The next page is loaded when fewer rows than this are below. */
 const MARGIN = 30;
 
 interface Props {
   list: TaskList;
-  state: ListState;
   columns: readonly Column[];
   isCards: boolean;
   activeId: string | null;
@@ -27,38 +31,35 @@ interface Props {
   onShowNew: () => void;
 }
 
+const wholeState = (state: ListState): ListState => state;
+
 export function TaskTable(props: Props) {
-  const { list, state, columns, isCards, activeId, selection } = props;
+  const { list, columns, isCards, activeId, selection } = props;
+  const state = useListState(list, wholeState);
   const { contents } = state;
   const { entries, held, isOverfull } = contents;
+  const count = entries.length;
   const height = isCards ? CARD_HEIGHT : ROW_HEIGHT;
-  const scroll = useRef<HTMLDivElement>(null);
   const reading = useReading(list, props.onReading);
-  const [scrollTop] = useState(list.place.scrollTop);
-  // eslint-disable-next-line react-hooks/incompatible-library -- no memoised component receives what it returns
-  const virtualizer = useVirtualizer({
-    count: entries.length,
-    getScrollElement: () => scroll.current,
-    estimateSize: () => height,
-    overscan: 8,
-    initialOffset: scrollTop,
-    getItemKey: (index) => entries[index]?.row.id ?? index,
-  });
-  const lines = virtualizer.getVirtualItems();
-  const lastIndex = lines.at(-1)?.index ?? -1;
-  const isNearEnd = state.isLoaded && state.error === null && lastIndex >= entries.length - MARGIN;
+  const [initialTop] = useState(list.place.scrollTop);
+  const { scroll, from, to, onScroll, show } = useRowWindow({ count, height, head: HEAD_HEIGHT, initialTop });
+  const isNearEnd = state.isLoaded && state.error === null && to > count - MARGIN;
   useEffect(() => {
-    if (isNearEnd) list.loadMore();
-  }, [list, isNearEnd, entries.length]);
-  useEffect(() => virtualizer.measure(), [virtualizer, height]);
+    if (isNearEnd && !state.isLoading) list.loadMore();
+  }, [list, isNearEnd, state.isLoading]);
 
-  const activeIndex = activeId === null ? -1 : entries.findIndex(({ row }) => row.id === activeId);
+  const activeIndex = activeId === null ? -1 : entries.indexOf(activeId);
   useEffect(() => {
-    if (activeIndex >= 0) virtualizer.scrollToIndex(activeIndex, { align: 'auto' });
+    if (activeIndex >= 0) show(activeIndex);
     // What the row moved to is no reason to scroll: only another row is.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [activeId]);
 
+  const open = useOpen();
+  const root = useHref('/');
+  const [slots] = useState(() => new Slots());
+  const drawn = entries.slice(from, to);
+  const elements = slots.assign(drawn.map(({ row }) => row.id));
   const showNew = (): void => {
     scroll.current?.scrollTo({ top: 0 });
     props.onShowNew();
@@ -77,54 +78,77 @@ export function TaskTable(props: Props) {
           {`${held}${isOverfull ? '+' : ''} new ${held === 1 ? 'task' : 'tasks'}`}
         </Button>
       )}
-      <div ref={scroll} className={classes.scroll} tabIndex={0} onScroll={reading.onScroll}>
+      <div
+        ref={scroll}
+        className={classes.scroll}
+        tabIndex={0}
+        onScroll={(event) => {
+          onScroll();
+          reading.onScroll(event);
+        }}
+      >
         <div
           role="table"
           aria-label="Tasks"
-          aria-rowcount={contents.hasMore ? -1 : entries.length + 1}
+          aria-rowcount={contents.hasMore ? -1 : count + 1}
           aria-busy={state.isLoading}
           style={isCards ? undefined : { minWidth: width }}
         >
-          <Head {...props} template={template} />
+          <Head {...props} state={state} template={template} />
           <div
             role="rowgroup"
             className={classes.body}
-            style={{ height: virtualizer.getTotalSize() }}
+            style={{ height: count * height }}
+            onClick={open}
             onPointerEnter={(event) => event.pointerType === 'mouse' && reading.onPointer(true)}
             onPointerLeave={() => reading.onPointer(false)}
           >
-            {lines.map(({ index, key }) => {
-              const entry = entries[index];
-              if (!entry) return null;
-              return (
-                <TaskLine
-                  key={key}
-                  entry={entry}
-                  columns={columns}
-                  template={template}
-                  isCard={isCards}
-                  isActive={entry.row.id === activeId}
-                  isSelected={selection.ids.has(entry.row.id)}
-                  index={index}
-                  height={height}
-                  onToggle={selection.toggle}
-                />
-              );
-            })}
+            {drawn.map((entry, place) => (
+              <TaskLine
+                key={elements[place]}
+                root={root}
+                entry={entry}
+                columns={columns}
+                template={template}
+                isCard={isCards}
+                isActive={entry.row.id === activeId}
+                isSelected={selection.ids.has(entry.row.id)}
+                index={from + place}
+                height={height}
+                onToggle={selection.toggle}
+              />
+            ))}
           </div>
         </div>
-        <Foot {...props} />
+        <Foot list={list} state={state} />
       </div>
     </div>
   );
 }
 
+/** Opens the task of the row that is clicked. A click on a control has a meaning of its own, and so has selecting text. */
+function useOpen() {
+  const navigate = useNavigate();
+  return (event: MouseEvent): void => {
+    const { target, ctrlKey, metaKey, shiftKey, altKey } = event;
+    if (!(target instanceof Element) || ctrlKey || metaKey || shiftKey || altKey) return;
+    const id = target.closest('[data-id]')?.getAttribute('data-id');
+    const isLink = target.closest('a') !== null;
+    const isControl = target.closest('input, button') !== null;
+    if (!id || isControl || (!isLink && window.getSelection()?.toString())) return;
+    event.preventDefault();
+    void navigate(pathOf(id));
+  };
+}
+
 /** Notes whether the rows must not move: away from the top, or with the pointer on them. */
 function useReading(list: TaskList, onReading: (isReading: boolean) => void) {
   const at = useRef({ isScrolled: list.place.scrollTop > 0, hasPointer: false });
+  const isReading = (): boolean => at.current.isScrolled || at.current.hasPointer;
   const note = (change: Partial<typeof at.current>): void => {
+    const before = isReading();
     at.current = { ...at.current, ...change };
-    onReading(at.current.isScrolled || at.current.hasPointer);
+    if (isReading() !== before) onReading(isReading());
   };
   return {
     onScroll: ({ currentTarget: { scrollTop } }: UIEvent): void => {
@@ -135,9 +159,19 @@ function useReading(list: TaskList, onReading: (isReading: boolean) => void) {
   };
 }
 
-function Head({ state, columns, isCards, selection, template }: Props & { template: string }) {
-  const ids = state.contents.entries.filter(({ gone }) => gone === null).map(({ row }) => row.id);
-  const isAll = ids.length > 0 && selection.ids.size >= ids.length;
+interface HeadProps extends Pick<Props, 'columns' | 'isCards' | 'selection'> {
+  state: ListState;
+  template: string;
+}
+
+function Head({ state, columns, isCards, selection, template }: HeadProps) {
+  const { entries, gone } = state.contents;
+  const count = entries.length - gone;
+  const isAll = count > 0 && selection.ids.size >= count;
+  const selectAll = (): void => {
+    const there = entries.slice(0, entries.length).filter((entry) => entry.gone === null);
+    selection.set(there.map(({ row }) => row.id));
+  };
   return (
     <div
       role="row"
@@ -146,12 +180,11 @@ function Head({ state, columns, isCards, selection, template }: Props & { templa
       style={{ gridTemplateColumns: isCards ? '20px 1fr' : template }}
     >
       <div role="columnheader">
-        <Checkbox
-          size="xs"
-          aria-label="Select all tasks that are loaded"
-          checked={isAll}
-          indeterminate={selection.ids.size > 0 && !isAll}
-          onChange={() => (selection.ids.size > 0 ? selection.clear() : selection.set(ids))}
+        <Check
+          label="Select all tasks that are loaded"
+          isChecked={isAll}
+          isPartly={selection.ids.size > 0 && !isAll}
+          onChange={() => (selection.ids.size > 0 ? selection.clear() : selectAll())}
         />
       </div>
       {isCards ? (
@@ -168,7 +201,7 @@ function Head({ state, columns, isCards, selection, template }: Props & { templa
 }
 
 /** What stands behind the last row. */
-function Foot({ list, state }: Props) {
+function Foot({ list, state }: { list: TaskList; state: ListState }) {
   const { error, isLoading, isLoaded, contents } = state;
   if (error !== null) return <Problem text={error} onRetry={list.retry} />;
   if (isLoading || !isLoaded) {

@@ -1,10 +1,9 @@
 /** The columns of the table: those of every task, and parts of its metadata, arguments and progress. */
-import { Progress, Text, Tooltip } from '@mantine/core';
 import type { ReactNode } from 'react';
-import { StatusBadge } from '@/ui/StatusBadge';
-import { Time } from '@/ui/Time';
 import { type Row, splitColumn } from '../list/rows';
+import { Badge, Bar, None, RowTime } from './cells';
 import { RunTime, WaitTime } from './durations';
+import classes from './table.module.css';
 
 export interface Column {
   id: string;
@@ -15,13 +14,9 @@ export interface Column {
   cell: (row: Row) => ReactNode;
 }
 
-const dash = (
-  <Text span c="dimmed" aria-label="none">
-    –
-  </Text>
-);
+const dash = <None />;
 
-const time = (at: string | null): ReactNode => (at === null ? dash : <Time at={at} />);
+const time = (at: string | null): ReactNode => (at === null ? dash : <RowTime at={at} />);
 const text = (value: string | null): ReactNode => (value ? <span title={value}>{value}</span> : dash);
 
 const column = (id: string, title: string, width: number, cell: Column['cell'], grow = 0): Column => ({
@@ -79,26 +74,21 @@ export function columnsOf(ids: readonly string[]): Column[] {
 }
 
 function Status({ row: { status, isFinal, cancelRequestedAt } }: { row: Row }) {
-  if (isFinal || cancelRequestedAt === null) return <StatusBadge status={status} />;
+  if (isFinal || cancelRequestedAt === null) return <Badge status={status} />;
   return (
-    <Tooltip label={`${status}: the task was asked to stop`}>
-      <Text size="xs" fw={600} c="orange" tt="uppercase">
-        Cancelling
-      </Text>
-    </Tooltip>
+    <span className={classes.cancelling} title={`${status}: the task was asked to stop`}>
+      Cancelling
+    </span>
   );
 }
 
 function Outcome({ row: { error, progress, isFinal } }: { row: Row }) {
   if (error) {
-    const message = error.message ? `${error.type}: ${error.message}` : error.type;
     return (
-      <Text size="sm" span truncate title={message} display="block" maw="100%">
-        <Text span fw={600} size="sm">
-          {error.type}
-        </Text>
+      <span title={error.message ? `${error.type}: ${error.message}` : error.type}>
+        <b>{error.type}</b>
         {error.message && ` ${error.message}`}
-      </Text>
+      </span>
     );
   }
   if (!progress || isFinal) return dash;
@@ -107,15 +97,13 @@ function Outcome({ row: { error, progress, isFinal } }: { row: Row }) {
     <span className="task-progress">
       {percent !== null && (
         <>
-          <Progress value={percent} w={64} aria-label={`${percent} %`} />
-          <Text span size="sm">
-            {percent} %
-          </Text>
+          <Bar percent={percent} />
+          <span className={classes.percent}>{`${percent} %`}</span>
         </>
       )}
-      <Text span size="sm" c="dimmed" truncate title={progress.message ?? undefined}>
+      <span className={classes.message} title={progress.message ?? undefined}>
         {progress.message}
-      </Text>
+      </span>
     </span>
   );
 }

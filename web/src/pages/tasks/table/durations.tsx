@@ -1,8 +1,8 @@
 /** How long tasks waited and ran. The clocks of database and browser can differ: no time is ever negative. */
-import { Text } from '@mantine/core';
-import { useNow } from '@/ui/clock';
+import { useOfNow } from '@/ui/clock';
 import { duration, secondsBetween } from '@/ui/times';
 import type { Row } from '../list/rows';
+import { None } from './cells';
 
 /** Two times; null as the end means now. */
 export interface Stretch {
@@ -36,18 +36,13 @@ export const WaitTime = ({ row }: { row: Row }) => <Length of={waitOf(row)} />;
 export const RunTime = ({ row }: { row: Row }) => <Length of={runOf(row)} />;
 
 function Length({ of: stretch }: { of: Stretch | null }) {
-  if (!stretch) {
-    return (
-      <Text span c="dimmed" aria-label="none">
-        –
-      </Text>
-    );
-  }
+  if (!stretch) return <None />;
   if (stretch.to === null) return <Running from={stretch.from} />;
   return <span>{duration(secondsBetween(stretch.from, stretch.to))}</span>;
 }
 
 function Running({ from }: { from: string }) {
-  const seconds = Math.max(0, (useNow() - Date.parse(from)) / 1_000);
-  return <span>{duration(seconds < 1 ? 0 : Math.floor(seconds))}</span>;
+  return <span>{useOfNow((now) => duration(Math.floor(secondsSince(from, now))))}</span>;
 }
+
+const secondsSince = (from: string, now: number): number => Math.max(0, (now - Date.parse(from)) / 1_000);
