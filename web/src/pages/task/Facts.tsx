@@ -2,7 +2,7 @@ import { Anchor, Group, SimpleGrid, Text } from '@mantine/core';
 import type { ReactNode } from 'react';
 import { Link } from 'react-router';
 import { CopyButton } from '@/ui/CopyButton';
-import { tasksLink } from '@/ui/links';
+import { tasksPath } from '@/ui/paths';
 import { Time } from '@/ui/Time';
 import type { TaskState } from './documents';
 
@@ -17,12 +17,12 @@ export function Facts({ task }: { task: TaskState }) {
       m={0}
     >
       <Fact label="Name">
-        <Anchor component={Link} to={tasksLink({ name: task.name })} size="sm">
+        <Anchor component={Link} to={tasksPath({ name: task.name })} size="sm">
           {task.name}
         </Anchor>
       </Fact>
       <Fact label="Queue">
-        <Anchor component={Link} to={tasksLink({ queue: task.queue })} size="sm">
+        <Anchor component={Link} to={tasksPath({ queue: task.queue })} size="sm">
           {task.queue}
         </Anchor>
       </Fact>
