@@ -54,8 +54,12 @@ async def test_columns_and_views_are_kept(site: Site, tab: Tab) -> None:
     await expect(cells.filter(has_text="gold")).to_be_visible()
     assert "kwargs.file,metadata.customer.tier,progress.total" in unquote(page.url)
     await views.click()
-    await page.get_by_role("button", name="Delete the view Monday").click()
+    await page.get_by_role("button", name="Rename the view Monday").click()
+    await page.get_by_label("New name of the view Monday").fill("Tuesday")
+    await page.keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Monday", exact=True)).to_have_count(0)
+    await page.get_by_role("button", name="Delete the view Tuesday").click()
+    await expect(page.get_by_role("button", name="Tuesday", exact=True)).to_have_count(0)
 
 
 async def test_actions_are_for_all_that_the_search_finds(site: Site, tab: Tab) -> None:

@@ -6,8 +6,7 @@ export const OUTCOME = graphql(`
     matched
     changed
     userErrors {
-      message
-      field
+      ...Refusal
     }
   }
 `);

@@ -3,7 +3,7 @@ import { useHotkeys } from '@mantine/hooks';
 import { useNavigate } from 'react-router';
 import { useViewer } from '@/access/viewer';
 
-export interface Key {
+interface Key {
   keys: string;
   does: string;
 }

@@ -3,7 +3,7 @@ import type { FieldProps } from '@rjsf/utils';
 import { useState } from 'react';
 
 /** Returns what a text means for a parameter of any type: a JSON value, or the text itself. */
-export function anyValue(text: string): unknown {
+function anyValue(text: string): unknown {
   if (text === '') return undefined;
   try {
     return JSON.parse(text) as unknown;
@@ -13,7 +13,7 @@ export function anyValue(text: string): unknown {
 }
 
 /** Returns the text that means a value: of a text, the text itself, unless that means something else. */
-export function anyText(value: unknown): string {
+function anyText(value: unknown): string {
   if (value === undefined) return '';
   return typeof value === 'string' && anyValue(value) === value ? value : JSON.stringify(value);
 }

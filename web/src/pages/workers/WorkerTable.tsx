@@ -60,7 +60,7 @@ function Row({ worker, running }: { worker: Worker; running: readonly RunningTas
 }
 
 /** Marks a worker that somebody should look at. */
-export function Concern({ worker }: { worker: Worker }) {
+function Concern({ worker }: { worker: Worker }) {
   const text = concern(worker);
   return text === null ? null : (
     <Badge color="orange" radius="sm" size="sm">
