@@ -35,6 +35,7 @@ from gql_api.api.http.health import alive, ready
 from gql_api.api.http.metrics import metrics
 from gql_api.api.http.short_path import ShortPath
 from gql_api.api.http.view import GraphQLView
+from gql_api.api.pages.files import board_documents
 from gql_api.api.pages.serving import Pages
 from gql_api.api.pubsub.task_feed import TaskFeed
 from gql_api.api.quotas.quotas import open_quotas
@@ -188,12 +189,18 @@ def _redis(settings: Settings) -> Redis:
 
 def _documents(settings: Settings) -> DocumentReader:
     try:
-        trusted = None if settings.trusted_documents is None else TrustedDocuments.load(settings.trusted_documents)
+        trusted = _trusted(settings)
         documents = DocumentReader(settings, trusted, hides_schema=settings.production)
         documents.check_trusted(schema._schema)  # noqa: SLF001 - as Strawberry's own integrations do
     except TrustedDocumentsError as error:
         raise SettingsError(f"TRUSTED_DOCUMENTS: {error}") from None
     return documents
+
+
+def _trusted(settings: Settings) -> TrustedDocuments | None:
+    if settings.trusted_documents is None:
+        return None
+    return TrustedDocuments.load(settings.trusted_documents, board_documents() if settings.dashboard else ())
 
 
 def __getattr__(name: str) -> Any:

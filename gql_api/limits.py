@@ -139,7 +139,8 @@ class LimitSettings(BaseSettings):
     )
     trusted_documents: Path | None = Field(
         default=None,
-        description="A JSON file of ids and GraphQL documents. With it, clients can run these documents only.",
+        description="A JSON file of ids and GraphQL documents. With it, clients can run these documents only, and "
+        "those of the task board while it is on.",
     )
     introspection_max_depth: int = Field(
         default=16,

@@ -1,9 +1,12 @@
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { fileURLToPath } from 'node:url';
 import react from '@vitejs/plugin-react';
-import type { Plugin } from 'vite';
+import { stringifyDocument } from '@urql/core';
+import type { DocumentNode } from 'graphql';
+import { type Plugin, runnerImport } from 'vite';
 import { defineConfig } from 'vitest/config';
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
@@ -27,8 +30,27 @@ function compressed(): Plugin {
   };
 }
 
+/**
+ * Writes the operations of the board as a list of trusted documents, by their hashes. A server that accepts trusted
+ * documents only accepts these too. They are the texts that urql and the subscriptions send.
+ */
+function trustedDocuments(): Plugin {
+  return {
+    name: 'trusted-documents',
+    apply: 'build',
+    async writeBundle({ dir = '' }) {
+      const { module } = await runnerImport<Record<string, DocumentNode>>(path('src/gql/graphql.ts'));
+      const texts = Object.entries(module)
+        .filter(([name]) => name.endsWith('Document'))
+        .map(([, document]) => stringifyDocument(document));
+      const byHash = texts.map((text) => [createHash('sha256').update(text).digest('hex'), text] as const);
+      writeFileSync(join(dir, 'trusted-documents.json'), JSON.stringify(Object.fromEntries(byHash), null, 1));
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [react(), compressed()],
+  plugins: [react(), compressed(), trustedDocuments()],
   // The server sets <base href>, so that the pages work below any path.
   base: './',
   resolve: {
@@ -61,6 +83,8 @@ export default defineConfig({
     environment: 'jsdom',
     setupFiles: ['src/test/setup.ts'],
     include: ['src/**/*.test.{ts,tsx}'],
+    // They import files without the extension that Node.js needs, and a package that an alias stands for.
+    server: { deps: { inline: ['@rjsf/core', '@rjsf/mantine'] } },
     // Two workers suit two cores.
     maxWorkers: 2,
   },

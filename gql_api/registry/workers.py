@@ -56,9 +56,15 @@ _GOOD_FOR = "good_for_ms"
 _CONSUMING = "consuming"
 _ACTIVE = "active"
 _BROKER = "broker"
+_MISSED = "missed"
+GOOD_FOR_BEATS = 3
+"""A worker that misses so many beats is not alive."""
 # A worker is alive while its last beat, by the database's clock, is not older than it announced itself.
 _GOOD_UNTIL = {"$add": [f"${_BEAT_AT}", f"${_GOOD_FOR}"]}
 _ALIVE = {"$match": {"$expr": {"$gt": [_GOOD_UNTIL, NOW]}}}
+# The clock of a new primary may be behind that of the old one.
+_AGE = {"$max": [0, {"$subtract": [NOW, f"${_BEAT_AT}"]}]}
+_COUNT_MISSED = {"$set": {_MISSED: {"$floor": {"$divide": [{"$multiply": [_AGE, GOOD_FOR_BEATS]}, f"${_GOOD_FOR}"]}}}}
 
 
 def announce(definition: TaskDefinition) -> Write:
@@ -272,7 +278,7 @@ class Worker:
     """A live worker.
 
     ``active`` is the number of tasks that it has claimed and not ended. ``is_consuming`` means that its broker answers
-    it, or that it has no room for more messages.
+    it, or that it has no room for more messages. ``missed_beats`` are those since its last one.
     """
 
     hostname: str
@@ -280,6 +286,7 @@ class Worker:
     concurrency: int
     active: int
     beat_at: datetime
+    missed_beats: int
     is_consuming: bool
 
 
@@ -292,7 +299,12 @@ def live() -> list[dict[str, Any]]:
     return [
         {"$match": {f.STATUS: Status.STARTED}},
         {"$group": {f.ID: holder, _ACTIVE: {"$sum": 1}}},
-        {"$unionWith": {"coll": f.WORKERS, "pipeline": [_ALIVE, {"$project": {_QUEUES: 0, _TASK_NAMES: 0}}]}},
+        {
+            "$unionWith": {
+                "coll": f.WORKERS,
+                "pipeline": [_ALIVE, _COUNT_MISSED, {"$project": {_QUEUES: 0, _TASK_NAMES: 0}}],
+            }
+        },
     ]
 
 
@@ -326,6 +338,7 @@ def _worker_from(entry: Document, active: Counter[str | None], runs: set[str | N
         concurrency=entry[_CONCURRENCY],
         active=active[run] + others,
         beat_at=entry[_BEAT_AT],
+        missed_beats=int(entry[_MISSED]),
         # A worker of an earlier version does not report it.
         is_consuming=entry[_CONSUMING] is not False,
     )

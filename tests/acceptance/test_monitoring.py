@@ -13,7 +13,7 @@ from typing import Any
 from redis import Redis
 from support import Api, process, wait_until
 
-_WORKERS = "{ workers { hostname pool concurrency active lastHeartbeatAt isConsuming } }"
+_WORKERS = "{ workers { hostname pool concurrency active lastHeartbeatAt missedHeartbeats isConsuming } }"
 _QUEUES = "{ queues { name depth oldestQueuedAt } }"
 _CANCEL = "mutation ($id: ID!) { cancelTask(id: $id) { userErrors { code } } }"
 
@@ -47,6 +47,7 @@ def test_a_worker_and_its_queue(api: Api, redis: Redis, environment: dict[str, s
         assert (worker["pool"], worker["concurrency"], worker["active"]) == ("prefork", 1, 0)
         age = datetime.now(UTC) - datetime.fromisoformat(worker["lastHeartbeatAt"])
         assert abs(age) < timedelta(seconds=5)
+        assert worker["missedHeartbeats"] <= 2
         assert _queue(api, queue) == {"name": queue, "depth": 0, "oldestQueuedAt": None}
 
         running = api.create("task_modules.wait_for_key", args=[key], queue=queue)

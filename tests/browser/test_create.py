@@ -59,3 +59,29 @@ async def test_a_wrong_argument_is_marked_and_nothing_is_created(site: Site, tab
     await expect(page.get_by_role("heading", level=1)).to_have_text("Create a task")
     await expect(page.get_by_role("textbox", name="file")).to_have_value("monday.csv")
     await tab.check_accessible()
+
+
+async def test_a_key_creates_one_task_only(site: Site, tab: Tab) -> None:
+    """The same input with the same key leads to the task that exists; another input with it is refused."""
+    key = str(uuid.uuid4())
+    page = await tab.open(site.url, "/#/create?name=orders.import")
+    create = page.get_by_role("button", name="Create the task")
+    existing = page.get_by_role("status").filter(has_text="This task exists already")
+    await page.get_by_role("textbox", name="file").fill("monday.csv")
+    await page.get_by_label("Idempotency key").fill(key)
+    await create.click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("orders.import")
+    address = page.url
+    await page.go_back()
+    await page.get_by_role("textbox", name="file").fill("monday.csv")
+    await page.get_by_label("Idempotency key").fill(key)
+    await create.click()
+    await expect(existing).to_be_visible()
+    await page.get_by_role("textbox", name="file").fill("tuesday.csv")
+    await expect(existing).to_be_hidden()
+    await create.click()
+    await expect(page.get_by_label("Idempotency key")).to_have_attribute("aria-invalid", "true")
+    await page.get_by_role("textbox", name="file").fill("monday.csv")
+    await create.click()
+    await existing.get_by_role("link", name="Open the task").click()
+    await expect(page).to_have_url(address)

@@ -35,6 +35,8 @@ async def test_failures_appear_and_are_replayed_together(site: Site, tab: Tab, r
     await expect(dialog).to_contain_text("Replay 3 tasks?")
     await tab.check_accessible()
     await dialog.get_by_role("button", name="Replay 3 tasks").click()
+    await expect(dialog.get_by_role("status")).to_contain_text("3 tasks of 3 replayed")
+    await dialog.get_by_role("button", name="Close").last.click()
     await expect(dialog).to_be_hidden()
     await expect(group).to_have_count(0)
     replays = site.api.data('{ tasks(filter: { names: "billing.charge_card", statuses: SUCCESS }) { totalCount } }')
@@ -56,6 +58,7 @@ async def test_deleting_failures_asks_first(site: Site, tab: Tab) -> None:
     assert site.api.task(tasks[0])["status"] == "FAILURE"
     await group.get_by_role("button", name="Delete all").click()
     await dialog.get_by_role("button", name="Delete 2 tasks").click()
+    await dialog.get_by_role("button", name="Close").last.click()
     await expect(group).to_have_count(0)
 
 

@@ -139,7 +139,7 @@ PAGES = """query ($first: Int, $after: String, $last: Int, $before: String) {
 ORDERS = [(field, way) for field in ("CREATED_AT", "UPDATED_AT", "FINISHED_AT") for way in ("ASC", "DESC")]
 OF_NO_TASK = (
     "{ taskDefinitions { name } queues { name depth oldestQueuedAt } "
-    "workers { hostname pool concurrency active lastHeartbeatAt isConsuming } }"
+    "workers { hostname pool concurrency active lastHeartbeatAt missedHeartbeats isConsuming } }"
 )
 
 

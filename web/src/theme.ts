@@ -23,7 +23,11 @@ export const theme = createTheme({
     // A button without a text has a name for those who do not see it.
     Modal: Modal.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
     Drawer: Drawer.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
-    Notification: Notification.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
+    Notification: Notification.extend({
+      defaultProps: { closeButtonProps: { 'aria-label': 'Close' } },
+      // Below a title, Mantine's own grey has less contrast.
+      styles: { description: { color: 'var(--mantine-color-dimmed)' } },
+    }),
   },
   colors: { surface: virtualColor({ name: 'surface', light: 'gray', dark: 'dark' }) },
 });

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,18 +26,24 @@ class TrustedDocuments:
 
     Args:
         documents: the text of each document by its id.
+        of_board: the texts of the board's documents. They need not fit the limits: then the board has an error where
+            it runs them, and the API starts.
     """
 
-    def __init__(self, documents: Mapping[str, str]) -> None:
+    def __init__(self, documents: Mapping[str, str], of_board: Iterable[str] = ()) -> None:
         self._by_id = dict(documents)
         # The identifier that the GraphQL over HTTP specification gives to every document.
         for text in documents.values():
             self._by_id.setdefault(hashlib.sha256(text.encode()).hexdigest(), text)
-        self.texts = frozenset(documents.values())
+        self.texts = frozenset(documents.values()).union(of_board)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, of_board: Iterable[str] = ()) -> Self:
         """Read the file.
+
+        Args:
+            path: the file.
+            of_board: the texts of the board's documents.
 
         Raises:
             TrustedDocumentsError: the file cannot be read, or has another format.
@@ -49,7 +55,7 @@ class TrustedDocuments:
         documents = dict(_documents(content, path))
         if not documents:
             raise TrustedDocumentsError(f"{path} has no documents")
-        return cls(documents)
+        return cls(documents, of_board)
 
     def find(self, document_id: str) -> str | None:
         """Return the document with an id, which may have the prefix ``sha256:``."""

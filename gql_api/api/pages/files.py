@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ FOLDER = Path(__file__).parents[2] / "web"
 """The folder of the build, which is data of the package, and not part of a checkout."""
 
 _PAGES = ("board.html", "playground.html")
+_BOARD_DOCUMENTS = "trusted-documents.json"
 _MEDIA_TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
@@ -91,6 +93,15 @@ class BuiltFiles:
             # A build is writing. The next request for a page finds another stamp.
             return _Contents()
         return _Contents(stamp, pages, _assets(paths))
+
+
+def board_documents() -> list[str]:
+    """Return the texts of all GraphQL documents that the board runs; none if it was not built."""
+    try:
+        documents: dict[str, str] = json.loads((FOLDER / _BOARD_DOCUMENTS).read_text("utf-8"))
+    except OSError:
+        return []
+    return list(documents.values())
 
 
 def _assets(paths: Mapping[str, Path]) -> dict[str, Asset]:

@@ -228,6 +228,10 @@ class Worker:
     last_heartbeat_at: datetime = strawberry.field(
         description="When its last heartbeat was stored, by the clock of the database."
     )
+    missed_heartbeats: int = strawberry.field(
+        description="How many heartbeats it has missed since the last one: one now and then is no sign of trouble, and "
+        "at the third it is not alive any more."
+    )
     is_consuming: bool = strawberry.field(
         description="Whether it takes tasks from its queues, as of its last heartbeat: its broker answers, or all of "
         "its slots are taken. false for longer than a restart of the broker means that something is wrong."
@@ -242,5 +246,6 @@ class Worker:
             concurrency=worker.concurrency,
             active=worker.active,
             last_heartbeat_at=worker.beat_at,
+            missed_heartbeats=worker.missed_beats,
             is_consuming=worker.is_consuming,
         )

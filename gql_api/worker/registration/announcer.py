@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MISSED_BEATS = 3
 _STOP_SECONDS = 2.0
 # Workers that were killed leave their entries behind, under names that may never come back.
 _KEPT_SECONDS = 24 * 3600.0
@@ -188,7 +187,7 @@ def _beat(worker: Any, task_names: list[str], interval: float, broker: str | Non
         task_names=task_names,
         # Read at each beat, because consumers can be added and cancelled.
         queues=sorted(worker.app.amqp.queues.consume_from),
-        good_for_seconds=interval * _MISSED_BEATS,
+        good_for_seconds=interval * workers.GOOD_FOR_BEATS,
         consuming=consumption.is_going_on,
         run=RUN,
         entry=entry,

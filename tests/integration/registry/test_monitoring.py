@@ -114,6 +114,16 @@ async def test_live_workers_and_what_they_hold(store: TaskStore, database: Datab
     assert all(worker.beat_at == beats[worker.hostname] for worker in found)
 
 
+async def test_missed_heartbeats_are_counted(store: TaskStore, database: Database[dict[str, Any]]) -> None:
+    """They are counted by the interval of each worker; one of the future, after a change of clocks, misses none."""
+    for hostname, good_for, seconds in (("fast@host", 30.0, 22), ("future@host", 30.0, -60), ("slow@host", 300.0, 22)):
+        _beat(database, hostname, "q", good_for=good_for)
+        earlier = [{"$set": {"beat_at": {"$subtract": ["$beat_at", seconds * 1000]}}}]
+        database[fields.WORKERS].update_one({"_id": hostname}, earlier)
+    found = {worker.hostname: worker.missed_beats for worker in await store.workers()}
+    assert found == {"fast@host": 2, "future@host": 0, "slow@host": 0}
+
+
 async def test_workers_with_one_name_are_told_apart(store: TaskStore, database: Database[dict[str, Any]]) -> None:
     """Each run of a worker has its own tasks and pool, without those of dead runs; earlier versions have no run."""
     for run, pool, entry in (("r1", "prefork", None), ("r2", "solo", workers.own_entry("a@host", "r2"))):

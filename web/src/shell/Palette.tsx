@@ -3,6 +3,7 @@ import { Spotlight, type SpotlightActionData, type SpotlightActionGroupData } fr
 import { useState } from 'react';
 import { useNavigate } from 'react-router';
 import { useViewer } from '@/access/viewer';
+import { taskPath } from '@/ui/paths';
 import { usePageCommands } from './commands';
 import { PAGES } from './pages';
 
@@ -28,7 +29,7 @@ export function Palette() {
           id: 'open',
           label: `Open the task ${id}`,
           keywords: id,
-          onClick: go(`/tasks/${encodeURIComponent(id)}`),
+          onClick: go(taskPath(id)),
         },
       ]
     : [];
@@ -46,6 +47,7 @@ export function Palette() {
       searchProps={{ placeholder: 'A page, a command, or the id of a task', 'aria-label': 'Commands' }}
       highlightQuery
       scrollable
+      attributes={{ content: { 'aria-label': 'Commands' } }}
       maxHeight={420}
     />
   );

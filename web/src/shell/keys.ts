@@ -3,7 +3,7 @@ import { useHotkeys } from '@mantine/hooks';
 import { useNavigate } from 'react-router';
 import { useViewer } from '@/access/viewer';
 
-export interface Key {
+interface Key {
   keys: string;
   does: string;
 }
@@ -16,10 +16,12 @@ export const KEYS: readonly Key[] = [
   { keys: 'n', does: 'Create a task' },
   { keys: '/', does: 'Search (in the tasks)' },
   { keys: 'j  k', does: 'Next and previous task (in a list)' },
-  { keys: 'Enter', does: 'Open the selected task' },
-  { keys: 'c', does: 'Cancel (the task, or those that the filter finds)' },
-  { keys: 'r', does: 'Replay (the task, or those that the filter finds)' },
+  { keys: 'Enter', does: 'Open the task (in a list)' },
+  { keys: 'x', does: 'Select or deselect the task (in a list)' },
+  { keys: 'c', does: 'Cancel the task; in a list, those that are selected, or all that match' },
+  { keys: 'r', does: 'Replay the task; in a list, those that are selected, or all that match' },
   { keys: 'p', does: 'Pause or continue live updates (in the tasks)' },
+  { keys: 'Esc', does: 'Close a dialog; in a list, deselect all' },
 ];
 
 export function useGlobalKeys(onHelp: () => void): void {

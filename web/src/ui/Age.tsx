@@ -1,7 +1,6 @@
 import { Tooltip } from '@mantine/core';
 import { useServerNow } from '@/live/serverClock';
-import { duration } from './times';
-import { exactTime } from './times';
+import { duration, exactTime } from './times';
 
 /** How long ago a time of the server was, by the clock of the server; never negative. */
 export function Age({ since }: { since: string }) {
@@ -14,7 +13,7 @@ export function Age({ since }: { since: string }) {
 }
 
 /** Returns an age in whole seconds, minutes, hours or days, as "12 s" or "2 h 5 min". */
-export function ageText(since: string, now: number): string {
+function ageText(since: string, now: number): string {
   const seconds = Math.max(0, (now - Date.parse(since)) / 1_000);
   return seconds < 10 ? `${Math.floor(seconds)} s` : duration(seconds);
 }

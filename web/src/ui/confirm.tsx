@@ -9,19 +9,29 @@ interface Props {
   /** The verb of the button, like "Delete 12 tasks". */
   action: string;
   color?: string;
-  /** Runs the action; the dialog closes when it has ended. */
-  onConfirm: () => Promise<void>;
+  /** The text of the button that does nothing. */
+  dismiss?: string;
+  /** Runs the action, and returns whether it was done. If not, the dialog stays, with what was entered. */
+  onConfirm: () => Promise<boolean>;
   onClose: () => void;
 }
 
 /** Asks, and waits for the action: a second click does nothing. The safe button has the focus. */
-export function Confirm({ opened, title, children, action, color = 'red', onConfirm, onClose }: Props) {
+export function Confirm({
+  opened,
+  title,
+  children,
+  action,
+  color = 'red',
+  dismiss = 'Keep',
+  onConfirm,
+  onClose,
+}: Props) {
   const [runs, setRuns] = useState(false);
   const confirm = async (): Promise<void> => {
     setRuns(true);
     try {
-      await onConfirm();
-      onClose();
+      if (await onConfirm()) onClose();
     } finally {
       setRuns(false);
     }
@@ -34,7 +44,7 @@ export function Confirm({ opened, title, children, action, color = 'red', onConf
         </Text>
         <Group justify="flex-end">
           <Button variant="default" onClick={onClose} data-autofocus>
-            Keep
+            {dismiss}
           </Button>
           <Button color={color} loading={runs} onClick={() => void confirm()}>
             {action}

@@ -1,5 +1,6 @@
+import { LosslessNumber } from 'lossless-json';
 import { describe, expect, it } from 'vitest';
-import { definitionPath, taskPath, tasksPath } from './paths';
+import { definitionPath, replayPath, taskPath, tasksPath } from './paths';
 
 const search = (path: string): string | null => new URL(path, 'http://board').searchParams.get('q');
 
@@ -10,10 +11,12 @@ describe('addresses', () => {
       name: 'shop.import',
       errorType: 'ValueError',
       queue: 'mail',
+      parent: 'a-b',
       finishedSince: '2030-01-01T00:00:00.000Z',
+      isReplayed: false,
     });
     expect(search(path)).toBe(
-      'status:FAILURE name:shop.import queue:mail error:ValueError finished:>=2030-01-01T00:00:00.000Z',
+      'status:FAILURE name:shop.import queue:mail error:ValueError parent:a-b finished:>=2030-01-01T00:00:00.000Z replayed:no',
     );
   });
 
@@ -26,8 +29,17 @@ describe('addresses', () => {
     expect(search(tasksPath({ name }))).toBe(text);
   });
 
+  it.each([
+    [{ keys: ['customer', 'tier'], value: 'gold' }, 'metadata.customer.tier:"gold"'],
+    [{ keys: ['a.b', 'c d'], value: null }, 'metadata."a.b"."c d":null'],
+    [{ keys: ['id'], value: new LosslessNumber('9007199254740993') }, 'metadata.id:9007199254740993'],
+  ])('hold the metadata %o', (metadata, text) => {
+    expect(search(tasksPath({ metadata }))).toBe(text);
+  });
+
   it('of details hold any name and id', () => {
     expect(new URL(definitionPath('a&b=?#/ü'), 'http://board').searchParams.get('name')).toBe('a&b=?#/ü');
     expect(taskPath('../x?y')).toBe('/tasks/..%2Fx%3Fy');
+    expect(replayPath('a&b')).toBe('/create?from=a%26b');
   });
 });

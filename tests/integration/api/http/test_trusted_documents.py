@@ -20,6 +20,7 @@ from support import ROOT
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from gql_api.api.pages import files
 from gql_api.app import create_app, open_services
 from gql_api.settings import Settings, SettingsError
 
@@ -50,6 +51,7 @@ _UNTRUSTED: list[dict[str, Any]] = [
     {"query": "subscription { taskChanges { kind } }"},
     {"query": "{ unfinished"},
 ]
+_OF_BOARD: list[dict[str, Any]] = [{"query": _LIST}, {"query": _OTHER}, {"documentId": _HASH}]
 
 
 def _file(folder: Path, content: object) -> Path:
@@ -122,6 +124,27 @@ async def test_introspection_and_the_rest_routes_need_no_trust(app: Starlette) -
         answer = await client.post("/graphql", json={"query": get_introspection_query()})
         assert answer.json()["data"]["__schema"]
         assert (await client.get("/tasks")).json() == []
+
+
+@pytest.mark.parametrize("has_board", [True, False])
+async def test_the_documents_of_the_board_are_trusted_while_it_is_on(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_board: bool
+) -> None:
+    """Their exact texts run, without an id; one that exceeds a limit is an error of its own, and the API starts."""
+    monkeypatch.setattr(files, "FOLDER", tmp_path)
+    costly = "{ tasks(first: 500) { nodes { children(first: 500) { nodes { id } } } } }"
+    (tmp_path / "trusted-documents.json").write_text(json.dumps({_HASH: _LIST, "b": costly}))
+    trusting = {"trusted_documents": _file(tmp_path, {"changes": _CHANGES}), "dashboard": has_board}
+    app = create_app(settings.model_copy(update=trusting))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
+    ):
+        answers = [(await client.post("/graphql", json=each)).json() for each in _OF_BOARD]
+        exceeding = (await client.post("/graphql", json={"query": costly})).json()
+    assert answers[0] == _EMPTY if has_board else _code(answers[0]) == "DOCUMENT_NOT_TRUSTED"
+    assert {_code(answer) for answer in answers[1:]} == {"DOCUMENT_NOT_TRUSTED"}
+    assert _code(exceeding) == ("LIMIT_EXCEEDED" if has_board else "DOCUMENT_NOT_TRUSTED")
 
 
 async def test_the_manifest_of_apollo_is_read(settings: Settings, tmp_path: Path) -> None:

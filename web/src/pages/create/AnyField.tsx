@@ -3,7 +3,7 @@ import type { FieldProps } from '@rjsf/utils';
 import { useState } from 'react';
 
 /** Returns what a text means for a parameter of any type: a JSON value, or the text itself. */
-export function anyValue(text: string): unknown {
+function anyValue(text: string): unknown {
   if (text === '') return undefined;
   try {
     return JSON.parse(text) as unknown;
@@ -12,15 +12,22 @@ export function anyValue(text: string): unknown {
   }
 }
 
+/** Returns the text that means a value: of a text, the text itself, unless that means something else. */
+function anyText(value: unknown): string {
+  if (value === undefined) return '';
+  return typeof value === 'string' && anyValue(value) === value ? value : JSON.stringify(value);
+}
+
 /** A parameter that takes any value. */
-export function AnyField({ formData, onChange, fieldPathId, name, required }: FieldProps) {
-  const [text, setText] = useState(() => (formData === undefined ? '' : JSON.stringify(formData)));
+export function AnyField({ formData, onChange, fieldPathId, name, required, schema, rawErrors }: FieldProps) {
+  const [text, setText] = useState(() => anyText(formData));
   return (
     <TextInput
       id={fieldPathId.$id}
       label={name}
       required={required}
-      description="A JSON value; anything else is a text"
+      description={[schema.description, 'A JSON value; anything else is a text'].filter(Boolean).join(' · ')}
+      error={rawErrors?.join(', ')}
       value={text}
       onChange={(event) => {
         setText(event.currentTarget.value);

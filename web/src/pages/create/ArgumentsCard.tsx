@@ -1,6 +1,6 @@
 import { Alert, SegmentedControl, Stack, Text, Textarea } from '@mantine/core';
 import { useMemo, useState } from 'react';
-import { Card } from '@/ui/Card';
+import { Panel } from '@/ui/Panel';
 import { isObject, type JsonObject, jsonText, parseJson } from '@/ui/json/exact';
 import { ArgumentsForm } from './ArgumentsForm';
 import { type Draft, isSafe, type Problems, toForm, withoutPositional } from './draft';
@@ -45,7 +45,7 @@ export function ArgumentsCard({ draft, schema, problems, formErrors, set }: Prop
     }
   };
   return (
-    <Card
+    <Panel
       title="Arguments"
       actions={
         shown && (
@@ -97,7 +97,7 @@ export function ArgumentsCard({ draft, schema, problems, formErrors, set }: Prop
           />
         )}
       </Stack>
-    </Card>
+    </Panel>
   );
 }
 

@@ -16,8 +16,8 @@ import type { CreatableTasksQuery, RepeatedTaskQuery } from '@/gql/graphql';
 import { runExact } from '@/api/exact';
 import { errorText } from '@/api/messages';
 import { REPLAY } from '@/pages/task/documents';
-import { Card } from '@/ui/Card';
-import { taskLink } from '@/ui/links';
+import { Panel } from '@/ui/Panel';
+import { taskPath } from '@/ui/paths';
 import { Problem } from '@/ui/Problem';
 import { jsonText, parseJson } from '@/ui/json/exact';
 import { browserZone, zoned } from '@/ui/zonedTime';
@@ -104,7 +104,7 @@ export function CreateForm({ definitions, original }: Props) {
       setAnswer({ ...NOTHING, others: [error ?? 'The server returned nothing.'] });
     else if (payload.userErrors.length > 0) setAnswer({ ...placed(payload.userErrors), existing: null });
     else if (payload.task && !payload.created) setAnswer({ ...NOTHING, existing: payload.task.id });
-    else if (payload.task) void navigate(taskLink(payload.task.id));
+    else if (payload.task) void navigate(taskPath(payload.task.id));
   };
   return (
     <form
@@ -117,7 +117,7 @@ export function CreateForm({ definitions, original }: Props) {
       <Grid gap="md">
         <Grid.Col span={{ base: 12, lg: 7 }}>
           <Stack>
-            <Card title="Task">
+            <Panel title="Task">
               <Stack gap="xs">
                 {original ? (
                   <Repeated original={original} isReplay={isReplay} onChange={setReplay} />
@@ -134,7 +134,7 @@ export function CreateForm({ definitions, original }: Props) {
                 )}
                 <About definition={definition} isNamed={name !== ''} />
               </Stack>
-            </Card>
+            </Panel>
             <ArgumentsCard
               draft={draft}
               schema={(definition?.inputSchema as object | undefined) ?? null}
@@ -142,14 +142,14 @@ export function CreateForm({ definitions, original }: Props) {
               formErrors={answer.inForm}
               set={set}
             />
-            <Card title="Metadata">
+            <Panel title="Metadata">
               <JsonInput
                 label="Metadata as JSON"
                 value={draft.metadata}
                 error={problems.metadata}
                 onChange={(metadata) => set({ metadata })}
               />
-            </Card>
+            </Panel>
           </Stack>
         </Grid.Col>
         <Grid.Col span={{ base: 12, lg: 5 }}>
@@ -163,7 +163,7 @@ export function CreateForm({ definitions, original }: Props) {
             {answer.existing !== null && (
               <Alert color="blue" role="status" title="This task exists already">
                 An earlier call with the same key created it.{' '}
-                <Anchor component={Link} to={taskLink(answer.existing)}>
+                <Anchor component={Link} to={taskPath(answer.existing)}>
                   Open the task
                 </Anchor>
               </Alert>
@@ -202,7 +202,7 @@ function Repeated({ original, isReplay, onChange }: RepeatedProps) {
     <>
       <Text size="sm">
         {original.name}, as in{' '}
-        <Anchor component={Link} to={taskLink(original.id)} size="sm" style={{ overflowWrap: 'anywhere' }}>
+        <Anchor component={Link} to={taskPath(original.id)} size="sm" style={{ overflowWrap: 'anywhere' }}>
           {original.id}
         </Anchor>
       </Text>

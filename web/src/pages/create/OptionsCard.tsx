@@ -1,5 +1,5 @@
 import { Button, Group, SegmentedControl, SimpleGrid, Stack, TextInput } from '@mantine/core';
-import { Card } from '@/ui/Card';
+import { Panel } from '@/ui/Panel';
 import { ZonedTimeInput } from '@/ui/ZonedTimeInput';
 import { JsonInput } from './ArgumentsCard';
 import type { Draft, Problems } from './draft';
@@ -25,7 +25,7 @@ export function OptionsCard({ draft, problems, queue, set }: Props) {
     />
   );
   return (
-    <Card title="Options">
+    <Panel title="Options">
       <Stack gap="sm">
         <Start draft={draft} problems={problems} set={set} />
         <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="sm">
@@ -56,7 +56,7 @@ export function OptionsCard({ draft, problems, queue, set }: Props) {
           </Button>
         </Group>
       </Stack>
-    </Card>
+    </Panel>
   );
 }
 

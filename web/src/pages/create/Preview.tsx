@@ -1,6 +1,6 @@
 import { Code, ScrollArea, Stack, Tabs } from '@mantine/core';
 import { config } from '@/config';
-import { Card } from '@/ui/Card';
+import { Panel } from '@/ui/Panel';
 import { CopyButton } from '@/ui/CopyButton';
 import { jsonText } from '@/ui/json/exact';
 import { curlOf, type Variables } from './draft';
@@ -14,7 +14,7 @@ export function Preview({ query, variables }: { query: string; variables: Variab
     curl: curlOf(address, query, variables, config.authentication),
   };
   return (
-    <Card title="The same as a call of the API">
+    <Panel title="The same as a call of the API">
       <Tabs defaultValue="Operation">
         <Tabs.List>
           {Object.keys(texts).map((name) => (
@@ -34,6 +34,6 @@ export function Preview({ query, variables }: { query: string; variables: Variab
           </Tabs.Panel>
         ))}
       </Tabs>
-    </Card>
+    </Panel>
   );
 }

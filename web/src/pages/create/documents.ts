@@ -36,9 +36,7 @@ export const CREATE = graphql(`
         id
       }
       userErrors {
-        code
-        message
-        field
+        ...Refusal
       }
     }
   }

@@ -42,7 +42,7 @@ export const isSafe = (value: Json): boolean => {
 export const toForm = (value: Json): unknown => JSON.parse(jsonText(value)) as unknown;
 
 /** Returns whether a form has an integer whose digits JavaScript may have changed. */
-export const hasUnsafe = (value: unknown): boolean => {
+const hasUnsafe = (value: unknown): boolean => {
   if (typeof value === 'number') return Number.isInteger(value) && !Number.isSafeInteger(value);
   return typeof value === 'object' && value !== null && Object.values(value).some(hasUnsafe);
 };

@@ -27,7 +27,7 @@ const OUTER = new Set([
 const CHOICES = new Set(['anyOf', 'oneOf']);
 
 /** Returns the keys of a JSON pointer like #/a/b~1c. */
-export const keysOf = (pointer: string): string[] =>
+const keysOf = (pointer: string): string[] =>
   pointer
     .split('/')
     .slice(1)

@@ -33,7 +33,7 @@ const FAILURES: Failures = {
 function show(data: Failures | null, scopes: Scope[] = ['TASKS_READ', 'TASKS_CREATE', 'TASKS_CONTROL']) {
   const mutation = vi.fn((_: unknown, { dryRun }: { dryRun: boolean }) => ({
     toPromise: () =>
-      Promise.resolve({ data: { bulk: { matched: 3, changed: dryRun ? 0 : 3, userErrors: [] } } }),
+      Promise.resolve({ data: { outcome: { matched: 3, changed: dryRun ? 0 : 3, userErrors: [] } } }),
   }));
   const onChange = vi.fn();
   render(

@@ -2,6 +2,8 @@
 import { Anchor, Badge, Group, Stack, Text, VisuallyHidden } from '@mantine/core';
 import { IconCircleCheck } from '@tabler/icons-react';
 import { Link } from 'react-router';
+import { BulkDialog } from '@/bulk/BulkDialog';
+import { type BulkActions, useBulk } from '@/bulk/useBulk';
 import type { Refreshed } from '@/live/useRefreshed';
 import { Panel } from '@/ui/Panel';
 import { Time } from '@/ui/Time';
@@ -19,6 +21,8 @@ interface Props {
 }
 
 export function FailuresPanel({ failures: { data, problem, refresh }, window, onChange }: Props) {
+  // Here, and not in a row: the row of a group goes when the group does.
+  const bulk = useBulk(onChange);
   return (
     <Panel
       title="Failures that need attention"
@@ -27,12 +31,19 @@ export function FailuresPanel({ failures: { data, problem, refresh }, window, on
       problem={problem}
       onRetry={refresh}
     >
-      {data && <Groups failures={data} window={window} onChange={onChange} />}
+      {data && <Groups failures={data} window={window} ask={bulk.ask} />}
+      <BulkDialog {...bulk} />
     </Panel>
   );
 }
 
-function Groups({ failures, window, onChange }: Omit<Props, 'failures'> & { failures: Failures }) {
+interface GroupsProps {
+  failures: Failures;
+  window: TimeWindow;
+  ask: BulkActions['ask'];
+}
+
+function Groups({ failures, window, ask }: GroupsProps) {
   const { groups, others, from } = failures;
   if (groups.length === 0) {
     return (
@@ -48,12 +59,15 @@ function Groups({ failures, window, onChange }: Omit<Props, 'failures'> & { fail
     <>
       <ul className={styles.list} aria-label="Failures that need attention">
         {groups.map((group) => (
-          <GroupRow key={groupKey(group)} group={group} from={from} onChange={onChange} />
+          <GroupRow key={groupKey(group)} group={group} from={from} ask={ask} />
         ))}
       </ul>
       {others > 0 && (
         <Text size="sm">
-          <Anchor component={Link} to={tasksPath({ status: 'FAILURE', finishedSince: from })}>
+          <Anchor
+            component={Link}
+            to={tasksPath({ status: 'FAILURE', finishedSince: from, isReplayed: false })}
+          >
             {tasksText(others)} of other names
           </Anchor>
         </Text>
@@ -62,9 +76,15 @@ function Groups({ failures, window, onChange }: Omit<Props, 'failures'> & { fail
   );
 }
 
-function GroupRow({ group, from, onChange }: { group: FailureGroup; from: string; onChange: () => void }) {
+interface RowProps {
+  group: FailureGroup;
+  from: string;
+  ask: BulkActions['ask'];
+}
+
+function GroupRow({ group, from, ask }: RowProps) {
   const { name, errorType, count, latest } = group;
-  const selection = { status: 'FAILURE', name, errorType, finishedSince: from };
+  const selection = { status: 'FAILURE', name, errorType, finishedSince: from, isReplayed: false };
   return (
     <li className={styles.row}>
       <Badge className={styles.count} color="red" size="lg" radius="sm">
@@ -90,7 +110,7 @@ function GroupRow({ group, from, onChange }: { group: FailureGroup; from: string
         </Text>
       </Stack>
       <div className={styles.actions}>
-        <GroupActions group={group} from={from} onDone={onChange} />
+        <GroupActions group={group} from={from} ask={ask} />
       </div>
     </li>
   );

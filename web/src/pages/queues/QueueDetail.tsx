@@ -9,6 +9,7 @@ import { Panel } from '@/ui/Panel';
 import { TaskLines } from '@/ui/TaskLines';
 import { definitionPath, tasksPath } from '@/ui/paths';
 import { countText } from '@/ui/numbers';
+import { workersText } from '@/pages/definitions/definitions';
 import { type Operations, OPERATIONS_EVERY_MS } from './operations';
 import { loadQueue, type QueueContent } from './queue';
 
@@ -111,7 +112,7 @@ function Definitions({ content: { definitions } }: { content: QueueContent }) {
     <>
       {orphans.length > 0 && (
         <Alert color="orange" icon={<IconAlertTriangle size={18} />}>
-          No live worker can run {tasksFunctionsText(orphans.length)}.
+          No live worker can run {functionsText(orphans.length)}.
         </Alert>
       )}
       <Stack gap={4}>
@@ -121,7 +122,7 @@ function Definitions({ content: { definitions } }: { content: QueueContent }) {
               {name}
             </Anchor>
             <Text size="sm" c="dimmed" style={{ whiteSpace: 'nowrap' }}>
-              {workers === 1 ? '1 worker' : `${workers} workers`}
+              {workersText(workers)}
             </Text>
           </Group>
         ))}
@@ -130,5 +131,5 @@ function Definitions({ content: { definitions } }: { content: QueueContent }) {
   );
 }
 
-const tasksFunctionsText = (count: number): string =>
+const functionsText = (count: number): string =>
   count === 1 ? 'one of these task functions' : `${count} of these task functions`;

@@ -16,6 +16,7 @@ const OPERATIONS = graphql(`
       concurrency
       active
       lastHeartbeatAt
+      missedHeartbeats
       isConsuming
     }
     running: tasks(first: 500, filter: $running) {

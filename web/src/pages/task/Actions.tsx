@@ -13,7 +13,7 @@ import { useState } from 'react';
 import { useNavigate } from 'react-router';
 import { type Command, useCommands } from '@/shell/commands';
 import { copy } from '@/ui/copy';
-import { createLink } from '@/ui/links';
+import { replayPath } from '@/ui/paths';
 import { CancelDialog } from './CancelDialog';
 import { DeleteDialog } from './DeleteDialog';
 import type { TaskState } from './documents';
@@ -35,7 +35,7 @@ export function Actions({ task, offer, onDeleted }: Props) {
   const may = useMayDo(task);
   const open = (next: Dialog) => () => setDialog(next);
   const close = (): void => setDialog(null);
-  const edit = (): void => void navigate(createLink({ from: task.id }));
+  const edit = (): void => void navigate(replayPath(task.id));
 
   useHotkeys([
     ['c', () => may.cancel && setDialog('cancel')],

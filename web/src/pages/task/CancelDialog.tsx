@@ -21,14 +21,15 @@ export function CancelDialog({ task, offer, opened, onClose }: Props) {
   const [cascade, setCascade] = useState(false);
   const isRunning = task.status === 'STARTED';
   const isAsked = task.cancelRequestedAt !== null;
-  const cancel = async (): Promise<void> => {
+  const cancel = async (): Promise<boolean> => {
     const variables = { id: task.id, reason: reason || null, force: force && isRunning, cascade };
     const payload = await mutate('Not cancelled', CANCEL, variables, (result) => result.cancelTask);
-    if (!payload?.task) return;
+    if (!payload?.task) return false;
     offer(payload.task);
     notifications.show({
       message: payload.task.isFinal ? 'The task is cancelled.' : 'The task was asked to stop.',
     });
+    return true;
   };
   return (
     <Confirm

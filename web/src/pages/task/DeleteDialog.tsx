@@ -12,9 +12,10 @@ interface Props {
 
 export function DeleteDialog({ task, opened, onClose, onDeleted }: Props) {
   const mutate = useMutate();
-  const remove = async (): Promise<void> => {
+  const remove = async (): Promise<boolean> => {
     const payload = await mutate('Not deleted', DELETE, { id: task.id }, (result) => result.deleteTask);
     if (payload) onDeleted();
+    return payload !== null;
   };
   return (
     <Confirm

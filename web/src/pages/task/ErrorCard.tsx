@@ -2,7 +2,7 @@ import { Button, Code, Group, ScrollArea, Text } from '@mantine/core';
 import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
 import { useState } from 'react';
 import { useMay } from '@/access/viewer';
-import { Card } from '@/ui/Card';
+import { Panel } from '@/ui/Panel';
 import { CopyButton } from '@/ui/CopyButton';
 import { LongText } from '@/ui/json/LongText';
 import { type TaskState, TRACEBACK } from './documents';
@@ -20,41 +20,43 @@ export function ErrorCard({ task }: { task: TaskState }) {
   const [isOpen, setOpen] = useState(task.status === 'FAILURE');
   if (error === null) return null;
   return (
-    <Card
+    <Panel
       title={TITLES[task.status] ?? 'Error of the last attempt'}
       actions={<CopyButton label="Copy the error" text={`${error.type}: ${error.message}`} />}
     >
-      <Text
-        size="sm"
-        ff="monospace"
-        style={{ overflowWrap: 'anywhere', whiteSpace: 'pre-wrap' }}
-        component="div"
-      >
-        <Text span fw={700} inherit c={task.status === 'FAILURE' ? 'red' : undefined}>
-          {error.type}
+      <div>
+        <Text
+          size="sm"
+          ff="monospace"
+          style={{ overflowWrap: 'anywhere', whiteSpace: 'pre-wrap' }}
+          component="div"
+        >
+          <Text span fw={700} inherit c={task.status === 'FAILURE' ? 'red' : undefined}>
+            {error.type}
+          </Text>
+          : <LongText text={error.message} />
         </Text>
-        : <LongText text={error.message} />
-      </Text>
-      {mayRead && (
-        <>
-          <Button
-            mt="xs"
-            size="compact-sm"
-            variant="subtle"
-            aria-expanded={isOpen}
-            leftSection={isOpen ? <IconChevronDown size={14} /> : <IconChevronRight size={14} />}
-            onClick={() => setOpen(!isOpen)}
-          >
-            Traceback
-          </Button>
-          {isOpen && (
-            <Loaded document={TRACEBACK} id={task.id} version={`${task.status} ${task.attempts}`}>
-              {(loaded) => <Traceback text={loaded.task?.error?.traceback ?? null} />}
-            </Loaded>
-          )}
-        </>
-      )}
-    </Card>
+        {mayRead && (
+          <>
+            <Button
+              mt="xs"
+              size="compact-sm"
+              variant="subtle"
+              aria-expanded={isOpen}
+              leftSection={isOpen ? <IconChevronDown size={14} /> : <IconChevronRight size={14} />}
+              onClick={() => setOpen(!isOpen)}
+            >
+              Traceback
+            </Button>
+            {isOpen && (
+              <Loaded document={TRACEBACK} id={task.id} version={`${task.status} ${task.attempts}`}>
+                {(loaded) => <Traceback text={loaded.task?.error?.traceback ?? null} />}
+              </Loaded>
+            )}
+          </>
+        )}
+      </div>
+    </Panel>
   );
 }
 

@@ -1,8 +1,8 @@
 import { ActionIcon, Anchor, Button, Group, Loader, Text } from '@mantine/core';
 import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
 import { Link } from 'react-router';
-import { Card } from '@/ui/Card';
-import { tasksLink, taskLink } from '@/ui/links';
+import { Panel } from '@/ui/Panel';
+import { tasksPath, taskPath } from '@/ui/paths';
 import { Problem } from '@/ui/Problem';
 import { StatusBadge } from '@/ui/StatusBadge';
 import { Time } from '@/ui/Time';
@@ -17,21 +17,23 @@ type Origin = NonNullable<TaskPageQuery['task']>;
 export function FamilyTab({ task }: { task: Origin }) {
   const family = useFamily(task.id, task.updatedAt);
   return (
-    <Card
+    <Panel
       title="Parents and children"
       actions={
-        <Anchor component={Link} to={tasksLink({ parent: task.id })} size="sm">
+        <Anchor component={Link} to={tasksPath({ parent: task.id })} size="sm">
           Children in the list
         </Anchor>
       }
     >
-      <Relative label="Parent" of={task.parent} />
-      <Relative label="Replay of" of={task.replayOf} />
-      <Text size="xs" c="dimmed" mt="xs">
-        Children
-      </Text>
-      <Children of={task.id} family={family} level={0} />
-    </Card>
+      <div>
+        <Relative label="Parent" of={task.parent} />
+        <Relative label="Replay of" of={task.replayOf} />
+        <Text size="xs" c="dimmed" mt="xs">
+          Children
+        </Text>
+        <Children of={task.id} family={family} level={0} />
+      </div>
+    </Panel>
   );
 }
 
@@ -43,7 +45,7 @@ function Relative({ label, of }: { label: string; of: Origin['parent'] }) {
         {label}
       </Text>
       <StatusBadge status={of.status} />
-      <Anchor component={Link} to={taskLink(of.id)} size="sm" style={{ overflowWrap: 'anywhere' }}>
+      <Anchor component={Link} to={taskPath(of.id)} size="sm" style={{ overflowWrap: 'anywhere' }}>
         {of.name}
       </Anchor>
     </Group>
@@ -90,7 +92,7 @@ function Row({ member, family }: { member: Member; family: Family }) {
         {isOpen ? <IconChevronDown size={14} /> : <IconChevronRight size={14} />}
       </ActionIcon>
       <StatusBadge status={member.status} />
-      <Anchor component={Link} to={taskLink(member.id)} size="sm" truncate title={member.id}>
+      <Anchor component={Link} to={taskPath(member.id)} size="sm" truncate title={member.id}>
         {member.name}
       </Anchor>
       {member.progress?.percent != null && !member.isFinal && (

@@ -3,7 +3,7 @@ import { IconArrowDown, IconDownload, IconSearch } from '@tabler/icons-react';
 import { useMemo, useState } from 'react';
 import { useSearchParams } from 'react-router';
 import type { LogLevel } from '@/gql/graphql';
-import { Card } from '@/ui/Card';
+import { Panel } from '@/ui/Panel';
 import { CopyButton } from '@/ui/CopyButton';
 import { Problem } from '@/ui/Problem';
 import { saveFile } from '@/ui/saveFile';
@@ -35,30 +35,32 @@ export function LogTab({ id, isFinal }: { id: string; isFinal: boolean }) {
       { replace: true },
     );
   return (
-    <Card title="Log">
-      <Group gap="xs" mb="xs">
-        <Select
-          aria-label="Level"
-          size="xs"
-          w={165}
-          allowDeselect={false}
-          data={Object.entries(LEVELS).map(([value, label]) => ({ value, label }))}
-          value={level}
-          onChange={(value) => set('level', value === 'INFO' ? '' : (value ?? ''))}
-        />
-        <TextInput
-          aria-label="Search the log"
-          placeholder="Search"
-          size="xs"
-          flex={1}
-          miw={120}
-          leftSection={<IconSearch size={14} />}
-          value={find}
-          onChange={(event) => set('find', event.currentTarget.value)}
-        />
-      </Group>
-      <Lines key={level} id={id} level={level} find={find} isFinal={isFinal} />
-    </Card>
+    <Panel title="Log">
+      <div>
+        <Group gap="xs" mb="xs">
+          <Select
+            aria-label="Level"
+            size="xs"
+            w={165}
+            allowDeselect={false}
+            data={Object.entries(LEVELS).map(([value, label]) => ({ value, label }))}
+            value={level}
+            onChange={(value) => set('level', value === 'INFO' ? '' : (value ?? ''))}
+          />
+          <TextInput
+            aria-label="Search the log"
+            placeholder="Search"
+            size="xs"
+            flex={1}
+            miw={120}
+            leftSection={<IconSearch size={14} />}
+            value={find}
+            onChange={(event) => set('find', event.currentTarget.value)}
+          />
+        </Group>
+        <Lines key={level} id={id} level={level} find={find} isFinal={isFinal} />
+      </div>
+    </Panel>
   );
 }
 

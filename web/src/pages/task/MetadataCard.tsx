@@ -3,10 +3,10 @@ import { IconEdit, IconListSearch } from '@tabler/icons-react';
 import { useState } from 'react';
 import { Link } from 'react-router';
 import { useMay } from '@/access/viewer';
-import { Card } from '@/ui/Card';
+import { Panel } from '@/ui/Panel';
 import { isObject, type Json, jsonText, pathText } from '@/ui/json/exact';
 import { JsonValue } from '@/ui/json/JsonValue';
-import { tasksLink } from '@/ui/links';
+import { tasksPath } from '@/ui/paths';
 import { METADATA, type TaskState } from './documents';
 import { Loaded, Nothing } from './Values';
 import { MetadataEditor, type Read } from './MetadataEditor';
@@ -16,55 +16,57 @@ export function MetadataCard({ task, offer }: { task: TaskState; offer: (state: 
   const mayChange = useMay('TASKS_CONTROL');
   const [edited, setEdited] = useState<Read | null>(null);
   return (
-    <Card title="Metadata">
-      <Loaded document={METADATA} id={task.id} version={task.revision}>
-        {({ task: values }) => {
-          if (values === null) return null;
-          const text = String(values.metadata);
-          const read = { revision: values.revision, text };
-          if (edited) {
-            return (
-              <MetadataEditor
-                id={task.id}
-                read={edited}
-                now={read}
-                onRead={setEdited}
-                onSaved={(state) => {
-                  offer(state);
-                  setEdited(null);
-                }}
-                onClose={() => setEdited(null)}
-              />
-            );
-          }
-          return (
-            <>
-              {text === '{}' ? (
-                <Nothing>It has no metadata.</Nothing>
-              ) : (
-                <JsonValue
-                  text={text}
-                  label="metadata"
-                  fileName={`${task.id}-metadata.json`}
-                  leafAction={(path, value) => <SameValue path={path} value={value} />}
+    <Panel title="Metadata">
+      <div>
+        <Loaded document={METADATA} id={task.id} version={task.revision}>
+          {({ task: values }) => {
+            if (values === null) return null;
+            const text = String(values.metadata);
+            const read = { revision: values.revision, text };
+            if (edited) {
+              return (
+                <MetadataEditor
+                  id={task.id}
+                  read={edited}
+                  now={read}
+                  onRead={setEdited}
+                  onSaved={(state) => {
+                    offer(state);
+                    setEdited(null);
+                  }}
+                  onClose={() => setEdited(null)}
                 />
-              )}
-              {mayChange && (
-                <Button
-                  mt="xs"
-                  size="compact-sm"
-                  variant="default"
-                  leftSection={<IconEdit size={14} />}
-                  onClick={() => setEdited(read)}
-                >
-                  Edit metadata
-                </Button>
-              )}
-            </>
-          );
-        }}
-      </Loaded>
-    </Card>
+              );
+            }
+            return (
+              <>
+                {text === '{}' ? (
+                  <Nothing>It has no metadata.</Nothing>
+                ) : (
+                  <JsonValue
+                    text={text}
+                    label="metadata"
+                    fileName={`${task.id}-metadata.json`}
+                    leafAction={(path, value) => <SameValue path={path} value={value} />}
+                  />
+                )}
+                {mayChange && (
+                  <Button
+                    mt="xs"
+                    size="compact-sm"
+                    variant="default"
+                    leftSection={<IconEdit size={14} />}
+                    onClick={() => setEdited(read)}
+                  >
+                    Edit metadata
+                  </Button>
+                )}
+              </>
+            );
+          }}
+        </Loaded>
+      </div>
+    </Panel>
   );
 }
 
@@ -80,7 +82,7 @@ function SameValue({ path, value }: { path: readonly (string | number)[]; value:
     <Tooltip label={label} multiline maw={320}>
       <ActionIcon
         component={Link}
-        to={tasksLink({ metadata: { keys, value } })}
+        to={tasksPath({ metadata: { keys, value } })}
         variant="subtle"
         color="gray"
         size={18}

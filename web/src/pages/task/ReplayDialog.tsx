@@ -2,7 +2,7 @@ import { Anchor } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { useNavigate } from 'react-router';
 import { Confirm } from '@/ui/confirm';
-import { taskLink } from '@/ui/links';
+import { taskPath } from '@/ui/paths';
 import { REPLAY, type TaskState } from './documents';
 import { useMutate } from './useMutate';
 
@@ -16,11 +16,12 @@ interface Props {
 export function ReplayDialog({ task, opened, onClose, onEdit }: Props) {
   const mutate = useMutate();
   const navigate = useNavigate();
-  const replay = async (): Promise<void> => {
+  const replay = async (): Promise<boolean> => {
     const payload = await mutate('Not replayed', REPLAY, { id: task.id }, (result) => result.replayTask);
-    if (!payload?.task) return;
+    if (!payload?.task) return false;
     notifications.show({ message: `This is the replay of ${task.name}.` });
-    void navigate(taskLink(payload.task.id));
+    void navigate(taskPath(payload.task.id));
+    return true;
   };
   return (
     <Confirm
@@ -28,6 +29,7 @@ export function ReplayDialog({ task, opened, onClose, onEdit }: Props) {
       title="Replay this task?"
       action="Replay as it was"
       color="blue"
+      dismiss="Do not replay"
       onConfirm={replay}
       onClose={onClose}
     >

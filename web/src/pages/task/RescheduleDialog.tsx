@@ -23,17 +23,18 @@ export function RescheduleDialog({ task, offer, onClose }: Props) {
       browserZone(),
     ),
   );
-  const reschedule = async (): Promise<void> => {
+  const reschedule = async (): Promise<boolean> => {
     const scheduledFor = rfc3339(time);
     if (scheduledFor === null) {
       showFailure('Not rescheduled', 'Enter a date and a time.');
-      return;
+      return false;
     }
     const variables = { id: task.id, scheduledFor };
     const payload = await mutate('Not rescheduled', RESCHEDULE, variables, (result) => result.rescheduleTask);
-    if (!payload?.task) return;
+    if (!payload?.task) return false;
     offer(payload.task);
     notifications.show({ message: 'The task is rescheduled.' });
+    return true;
   };
   return (
     <Confirm
@@ -41,6 +42,7 @@ export function RescheduleDialog({ task, offer, onClose }: Props) {
       title="Reschedule this task"
       action="Reschedule"
       color="blue"
+      dismiss="Keep the start time"
       onConfirm={reschedule}
       onClose={onClose}
     >

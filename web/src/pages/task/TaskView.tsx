@@ -9,7 +9,7 @@ import { StatusBadge } from '@/ui/StatusBadge';
 import { Time } from '@/ui/Time';
 import { Actions } from './Actions';
 import { ErrorCard } from './ErrorCard';
-import { Facts } from './Facts';
+import { TaskFacts } from './TaskFacts';
 import { FamilyTab } from './FamilyTab';
 import { useLiveTask } from './live';
 import { LogTab } from './LogTab';
@@ -64,7 +64,7 @@ export function TaskView({ found }: { found: Found }) {
         </Alert>
       )}
       {isThere && refusal !== null && <Problem text={`This page is not live: ${refusal}`} />}
-      <Facts task={task} />
+      <TaskFacts task={task} />
       {isThere && <Runners task={task} />}
       <ErrorCard task={task} />
       <ProgressCard task={task} />

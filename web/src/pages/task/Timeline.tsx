@@ -1,4 +1,4 @@
-import { Box, Group, Paper, Text, Timeline as Line, Title } from '@mantine/core';
+import { Box, Group, Text, Timeline as Line } from '@mantine/core';
 import {
   IconAlertTriangle,
   IconBan,
@@ -15,6 +15,7 @@ import {
 } from '@tabler/icons-react';
 import { Fragment, useMemo } from 'react';
 import { useServerNow } from '@/live/serverClock';
+import { Panel } from '@/ui/Panel';
 import { Time } from '@/ui/Time';
 import { duration } from '@/ui/times';
 import type { TaskState } from './documents';
@@ -56,46 +57,45 @@ const LOOKS: Record<Kind, { icon: TablerIcon; color: string }> = {
 export function Timeline({ task }: { task: TaskState }) {
   const { moments, segments, isCut } = useMemo(() => timelineOf(task), [task]);
   return (
-    <Paper withBorder p="md" component="section" aria-labelledby="timeline">
-      <Title order={2} size="h5" id="timeline" mb="sm">
-        Timeline
-      </Title>
-      <Bar segments={segments} />
-      {isCut && (
-        <Text size="xs" c="dimmed" mt="xs">
-          Only the last {task.history.length} changes are kept.
-        </Text>
-      )}
-      <Line
-        mt="md"
-        active={moments.length - 1}
-        bulletSize={22}
-        lineWidth={2}
-        component="ol"
-        className={classes.list}
-        aria-label="Changes of the task"
-      >
-        {moments.map((moment, index) => {
-          const isLast = index === moments.length - 1;
-          const { icon: Icon, color } = LOOKS[moment.kind];
-          const isWaiting = moment.segment !== null && moment.segment.phase !== 'running';
-          return (
-            <Line.Item
-              key={`${moment.at} ${moment.kind} ${index}`}
-              component="li"
-              mt={index === 0 ? 0 : 8}
-              color={color}
-              bullet={<Icon size={13} aria-hidden />}
-              lineVariant={isWaiting ? 'dotted' : 'solid'}
-              aria-current={isLast ? 'step' : undefined}
-              title={<Heading moment={moment} isLast={isLast} />}
-            >
-              <Details moment={moment} />
-            </Line.Item>
-          );
-        })}
-      </Line>
-    </Paper>
+    <Panel title="Timeline">
+      <div>
+        <Bar segments={segments} />
+        {isCut && (
+          <Text size="xs" c="dimmed" mt="xs">
+            Only the last {task.history.length} changes are kept.
+          </Text>
+        )}
+        <Line
+          mt="md"
+          active={moments.length - 1}
+          bulletSize={22}
+          lineWidth={2}
+          component="ol"
+          className={classes.list}
+          aria-label="Changes of the task"
+        >
+          {moments.map((moment, index) => {
+            const isLast = index === moments.length - 1;
+            const { icon: Icon, color } = LOOKS[moment.kind];
+            const isWaiting = moment.segment !== null && moment.segment.phase !== 'running';
+            return (
+              <Line.Item
+                key={`${moment.at} ${moment.kind} ${index}`}
+                component="li"
+                mt={index === 0 ? 0 : 8}
+                color={color}
+                bullet={<Icon size={13} aria-hidden />}
+                lineVariant={isWaiting ? 'dotted' : 'solid'}
+                aria-current={isLast ? 'step' : undefined}
+                title={<Heading moment={moment} isLast={isLast} />}
+              >
+                <Details moment={moment} />
+              </Line.Item>
+            );
+          })}
+        </Line>
+      </div>
+    </Panel>
   );
 }
 

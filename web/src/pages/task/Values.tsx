@@ -5,7 +5,7 @@ import type { ReactNode } from 'react';
 import { useQuery } from 'urql';
 import { errorText } from '@/api/messages';
 import { useReload } from '@/live/useReload';
-import { Card } from '@/ui/Card';
+import { Panel } from '@/ui/Panel';
 import { JsonValue } from '@/ui/json/JsonValue';
 import { Problem } from '@/ui/Problem';
 import { ARGUMENTS, RESULT, type TaskState } from './documents';
@@ -42,51 +42,55 @@ const asText = (value: unknown): string => (typeof value === 'string' ? value : 
 
 function Arguments({ task }: { task: TaskState }) {
   return (
-    <Card title="Arguments">
-      <Loaded document={ARGUMENTS} id={task.id} version={task.attempts}>
-        {({ task: values }) => {
-          if (values === null) return null;
-          const [args, kwargs] = [asText(values.args), asText(values.kwargs)];
-          if (args === '[]' && kwargs === '{}') return <Nothing>It was called without arguments.</Nothing>;
-          return (
-            <>
-              {kwargs !== '{}' && (
-                <JsonValue text={kwargs} label="arguments" fileName={`${task.id}-kwargs.json`} />
-              )}
-              {args !== '[]' && (
-                <>
-                  <Text size="xs" c="dimmed" mt="xs">
-                    By position
-                  </Text>
-                  <JsonValue text={args} label="positional arguments" fileName={`${task.id}-args.json`} />
-                </>
-              )}
-            </>
-          );
-        }}
-      </Loaded>
-    </Card>
+    <Panel title="Arguments">
+      <div>
+        <Loaded document={ARGUMENTS} id={task.id} version={task.attempts}>
+          {({ task: values }) => {
+            if (values === null) return null;
+            const [args, kwargs] = [asText(values.args), asText(values.kwargs)];
+            if (args === '[]' && kwargs === '{}') return <Nothing>It was called without arguments.</Nothing>;
+            return (
+              <>
+                {kwargs !== '{}' && (
+                  <JsonValue text={kwargs} label="arguments" fileName={`${task.id}-kwargs.json`} />
+                )}
+                {args !== '[]' && (
+                  <>
+                    <Text size="xs" c="dimmed" mt="xs">
+                      By position
+                    </Text>
+                    <JsonValue text={args} label="positional arguments" fileName={`${task.id}-args.json`} />
+                  </>
+                )}
+              </>
+            );
+          }}
+        </Loaded>
+      </div>
+    </Panel>
   );
 }
 
 function Result({ task }: { task: TaskState }) {
   return (
-    <Card title="Result">
-      {task.status !== 'SUCCESS' && (
-        <Nothing>{task.isFinal ? 'It ended without a result.' : 'It has no result yet.'}</Nothing>
-      )}
-      {task.status === 'SUCCESS' && (
-        <Loaded document={RESULT} id={task.id} version="end">
-          {({ task: values }) =>
-            values?.result == null || values.result === 'null' ? (
-              <Nothing>The function returned nothing, or its result is not kept.</Nothing>
-            ) : (
-              <JsonValue text={asText(values.result)} label="result" fileName={`${task.id}-result.json`} />
-            )
-          }
-        </Loaded>
-      )}
-    </Card>
+    <Panel title="Result">
+      <div>
+        {task.status !== 'SUCCESS' && (
+          <Nothing>{task.isFinal ? 'It ended without a result.' : 'It has no result yet.'}</Nothing>
+        )}
+        {task.status === 'SUCCESS' && (
+          <Loaded document={RESULT} id={task.id} version="end">
+            {({ task: values }) =>
+              values?.result == null || values.result === 'null' ? (
+                <Nothing>The function returned nothing, or its result is not kept.</Nothing>
+              ) : (
+                <JsonValue text={asText(values.result)} label="result" fileName={`${task.id}-result.json`} />
+              )
+            }
+          </Loaded>
+        )}
+      </div>
+    </Panel>
   );
 }
 

@@ -138,9 +138,7 @@ export const CANCEL = graphql(`
         ...TaskState
       }
       userErrors {
-        code
-        message
-        field
+        ...Refusal
       }
     }
   }
@@ -154,9 +152,7 @@ export const REPLAY = graphql(`
         id
       }
       userErrors {
-        code
-        message
-        field
+        ...Refusal
       }
     }
   }
@@ -169,9 +165,7 @@ export const RESCHEDULE = graphql(`
         ...TaskState
       }
       userErrors {
-        code
-        message
-        field
+        ...Refusal
       }
     }
   }
@@ -182,9 +176,7 @@ export const DELETE = graphql(`
     deleteTask(id: $id) {
       deletedTaskId
       userErrors {
-        code
-        message
-        field
+        ...Refusal
       }
     }
   }
@@ -198,9 +190,7 @@ export const UPDATE_METADATA = graphql(`
         metadata(asText: true)
       }
       userErrors {
-        code
-        message
-        field
+        ...Refusal
       }
     }
   }

@@ -47,10 +47,19 @@ function mapBranches(
   return { ...branches, [parent]: { ...branch, members: change(branch.members) } };
 }
 
-/** Returns a page of children behind those that are loaded. */
-function joined(before: Branch | undefined, next: Branch): Branch {
-  const ids = new Set(next.members.map(({ id }) => id));
-  return { ...next, members: [...(before?.members ?? []).filter(({ id }) => !ids.has(id)), ...next.members] };
+/**
+ * Returns a branch with a page that was loaded: the first page replaces what is there, another one continues it. A page
+ * can be older than the events that came while it was loaded.
+ */
+export function withPage(before: Branch | undefined, page: Branch, isFirst: boolean): Branch {
+  const known = new Map(before?.members.map((member) => [member.id, member]));
+  const loaded = page.members.map((member) => {
+    const other = known.get(member.id);
+    return other && isNewer(other, member) ? other : member;
+  });
+  const ids = new Set(loaded.map(({ id }) => id));
+  const kept = isFirst ? [] : (before?.members ?? []).filter(({ id }) => !ids.has(id));
+  return { ...page, members: [...kept, ...loaded] };
 }
 
 export interface Family {
@@ -80,12 +89,16 @@ export function useFamily(root: string, since: string): Family {
         ...before,
         [id]: error
           ? { ...(before[id] ?? EMPTY), error: errorText(error) }
-          : joined(after === null ? undefined : before[id], {
-              members: nodes,
-              endCursor: pageInfo?.endCursor ?? null,
-              hasMore: pageInfo?.hasNextPage ?? false,
-              error: null,
-            }),
+          : withPage(
+              before[id],
+              {
+                members: nodes,
+                endCursor: pageInfo?.endCursor ?? null,
+                hasMore: pageInfo?.hasNextPage ?? false,
+                error: null,
+              },
+              after === null,
+            ),
       }));
     },
     [client, change],

@@ -20,7 +20,7 @@ const CLEARER: Record<string, string> = {
 };
 
 /** Returns why a mutation was refused, for the person at the page. */
-export const refusalText = (errors: readonly UserError[]): string =>
+const refusalText = (errors: readonly UserError[]): string =>
   errors
     .map(({ code, message }) => (code in CLEARER ? `${CLEARER[code] ?? ''} (${message})` : message))
     .join(' ');

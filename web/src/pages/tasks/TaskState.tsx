@@ -4,12 +4,11 @@ import { IconPlayerPause, IconPlayerPlay, IconRefresh } from '@tabler/icons-reac
 import { useConnection } from '@/live/connection';
 import { setPaused } from '@/live/pause';
 import { useNow } from '@/ui/clock';
+import { tasksText } from '@/ui/numbers';
 import { duration } from '@/ui/times';
 import type { TaskList } from './list/TaskList';
 import type { TaskCount } from './list/useTaskCount';
 import { useListState } from './list/useTaskList';
-
-const number = new Intl.NumberFormat();
 
 export function Count({ count, at, isUncountable, recount }: TaskCount) {
   const now = useNow();
@@ -25,7 +24,7 @@ export function Count({ count, at, isUncountable, recount }: TaskCount) {
   return (
     <Tooltip label={`Counted ${age < 5 ? 'just now' : `${duration(age)} ago`}. Click to count again.`}>
       <Button size="compact-sm" variant="subtle" color="gray" onClick={recount}>
-        {`${age < 5 ? '' : 'about '}${number.format(count)} ${count === 1 ? 'task' : 'tasks'}`}
+        {`${age < 5 ? '' : 'about '}${tasksText(count)}`}
       </Button>
     </Tooltip>
   );

@@ -1,14 +1,16 @@
 import { ActionIcon, Button, Group, NavLink, Popover, Stack, Text, TextInput } from '@mantine/core';
-import { IconBookmark, IconTrash } from '@tabler/icons-react';
+import { IconBookmark, IconPencil, IconTrash } from '@tabler/icons-react';
 import { useState } from 'react';
 import { useLocation, useNavigate } from 'react-router';
-import { deleteView, saveView, useViews } from './views';
+import { deleteView, renameView, saveView, useViews, type View } from './views';
 
 const SUGGESTED = [
   { name: 'Failed in the last day', search: '?q=status%3AFAILURE+finished%3A%3C24h&order=finished' },
   { name: 'Running now', search: '?q=status%3ASTARTED' },
   { name: 'Waiting longest', search: '?q=status%3AQUEUED&order=oldest' },
 ];
+
+const MAX_NAME = 60;
 
 /** Saved searches with their columns and order. */
 export function ViewsMenu() {
@@ -42,23 +44,83 @@ export function ViewsMenu() {
               Saved in this browser
             </Text>
           )}
-          {views.map(({ name, search }) => (
-            <Group key={name} gap={4} wrap="nowrap">
-              <NavLink component="button" label={name} onClick={() => open(search)} />
-              <ActionIcon
-                variant="subtle"
-                color="gray"
-                aria-label={`Delete the view ${name}`}
-                onClick={() => deleteView(name)}
-              >
-                <IconTrash size={16} />
-              </ActionIcon>
-            </Group>
+          {views.map((view) => (
+            <SavedView key={view.name} view={view} names={views.map(({ name }) => name)} onOpen={open} />
           ))}
           <SaveForm names={views.map(({ name }) => name)} />
         </Stack>
       </Popover.Dropdown>
     </Popover>
+  );
+}
+
+interface SavedViewProps {
+  view: View;
+  names: readonly string[];
+  onOpen: (search: string) => void;
+}
+
+function SavedView({ view: { name, search }, names, onOpen }: SavedViewProps) {
+  const [isRenamed, setRenamed] = useState(false);
+  if (isRenamed) return <RenameForm name={name} names={names} onEnd={() => setRenamed(false)} />;
+  return (
+    <Group gap={4} wrap="nowrap">
+      <NavLink component="button" label={name} onClick={() => onOpen(search)} />
+      <ActionIcon
+        variant="subtle"
+        color="gray"
+        aria-label={`Rename the view ${name}`}
+        onClick={() => setRenamed(true)}
+      >
+        <IconPencil size={16} />
+      </ActionIcon>
+      <ActionIcon
+        variant="subtle"
+        color="gray"
+        aria-label={`Delete the view ${name}`}
+        onClick={() => deleteView(name)}
+      >
+        <IconTrash size={16} />
+      </ActionIcon>
+    </Group>
+  );
+}
+
+interface RenameFormProps {
+  name: string;
+  names: readonly string[];
+  onEnd: () => void;
+}
+
+function RenameForm({ name, names, onEnd }: RenameFormProps) {
+  const [text, setText] = useState(name);
+  const next = text.trim();
+  const isTaken = next !== name && names.includes(next);
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (!next || isTaken) return;
+        renameView(name, next);
+        onEnd();
+      }}
+    >
+      <Group gap={6} align="start" wrap="nowrap">
+        <TextInput
+          aria-label={`New name of the view ${name}`}
+          size="xs"
+          flex={1}
+          value={text}
+          maxLength={MAX_NAME}
+          error={isTaken ? 'Another view has this name.' : null}
+          autoFocus
+          onChange={(event) => setText(event.currentTarget.value)}
+        />
+        <Button type="submit" size="xs" disabled={!next || isTaken}>
+          Rename
+        </Button>
+      </Group>
+    </form>
   );
 }
 
@@ -80,7 +142,7 @@ function SaveForm({ names }: { names: readonly string[] }) {
           size="xs"
           flex={1}
           value={name}
-          maxLength={60}
+          maxLength={MAX_NAME}
           onChange={(event) => setName(event.currentTarget.value)}
         />
         <Button type="submit" size="xs" disabled={!name.trim()}>

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { pathsOf, type Row, rowMaker, valueAt } from './list/rows';
 import { runOf, waitOf } from './table/durations';
 import { readUrl, writeColumns } from './useTasksUrl';
-import { deleteView, savedViews, saveView } from './views';
+import { deleteView, renameView, savedViews, saveView } from './views';
 import type { ListedTaskFragment } from '@/gql/graphql';
 import { parse } from 'lossless-json';
 
@@ -112,6 +112,9 @@ describe('saved views', () => {
       { name: 'a', search: '?q=2' },
       { name: 'b', search: '?q=3' },
     ]);
+    renameView('b', 'c');
+    expect(savedViews()).toContainEqual({ name: 'c', search: '?q=3' });
+    renameView('c', 'b');
     deleteView('a');
     expect(savedViews().map(({ name }) => name)).toEqual(['b']);
   });

@@ -1,8 +1,8 @@
 /** Which tasks the actions are for: those that are selected, else the active one, else all that the filter finds. */
 import { notifications } from '@mantine/notifications';
 import { useMay } from '@/access/viewer';
-import { filtersOf } from './bulk/run';
-import type { Action, BulkActions, Target } from './bulk/useBulk';
+import { filtersOf } from '@/bulk/run';
+import type { Action, BulkActions, Target } from '@/bulk/useBulk';
 import type { TaskList } from './list/TaskList';
 
 interface Chosen {

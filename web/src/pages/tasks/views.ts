@@ -47,6 +47,14 @@ export const saveView = (view: View): void =>
 
 export const deleteView = (name: string): void => set(savedViews().filter((view) => view.name !== name));
 
+/** Gives a view another name, which no other view has. */
+export function renameView(name: string, next: string): void {
+  const view = savedViews().find((each) => each.name === name);
+  if (!view) return;
+  deleteView(name);
+  saveView({ ...view, name: next });
+}
+
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
   // Other tabs save views too.

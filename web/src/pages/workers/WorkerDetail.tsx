@@ -1,5 +1,4 @@
 import { Stack, Text } from '@mantine/core';
-import { useServerNow } from '@/live/serverClock';
 import type { Refreshed } from '@/live/useRefreshed';
 import type { Operations, Worker } from '@/pages/queues/operations';
 import { Age } from '@/ui/Age';
@@ -41,12 +40,11 @@ export function WorkerDetail({ name, operations }: { name: string; operations: R
 }
 
 function WorkerFacts({ worker }: { worker: Worker }) {
-  const now = useServerNow();
   const { pool, concurrency, active, lastHeartbeatAt, isConsuming } = worker;
   return (
     <Facts
       facts={[
-        ['State', concern(worker, now) ?? 'Alive'],
+        ['State', concern(worker) ?? 'Alive'],
         ['Running', `${active} of ${concurrency}`],
         ['Pool', pool],
         ['Takes tasks', isConsuming ? 'yes' : 'no: its broker does not answer'],

@@ -1,6 +1,5 @@
 import { Anchor, Badge, Table, Text } from '@mantine/core';
 import { Link } from 'react-router';
-import { useServerNow } from '@/live/serverClock';
 import type { RunningTask, Worker } from '@/pages/queues/operations';
 import { Age } from '@/ui/Age';
 import { workerPath } from '@/ui/paths';
@@ -61,8 +60,8 @@ function Row({ worker, running }: { worker: Worker; running: readonly RunningTas
 }
 
 /** Marks a worker that somebody should look at. */
-export function Concern({ worker }: { worker: Worker }) {
-  const text = concern(worker, useServerNow());
+function Concern({ worker }: { worker: Worker }) {
+  const text = concern(worker);
   return text === null ? null : (
     <Badge color="orange" radius="sm" size="sm">
       {text}

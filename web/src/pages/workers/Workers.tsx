@@ -32,6 +32,6 @@ export default function Workers() {
   );
 }
 
-export function NoWorkers() {
+function NoWorkers() {
   return <Text size="sm">No worker is alive: tasks that are created wait until one starts.</Text>;
 }

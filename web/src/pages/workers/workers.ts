@@ -1,16 +1,13 @@
 /** What the pages say about workers. */
 import type { RunningTask, Worker } from '@/pages/queues/operations';
 
-/** With the usual heartbeat of five seconds, two were missed. After three the worker is not listed any more. */
-const LATE_MS = 12_000;
-
-export const isLate = (worker: Worker, now: number): boolean =>
-  now - Date.parse(worker.lastHeartbeatAt) > LATE_MS;
+/** One may come late at any time. At the third the worker is not listed any more. */
+const MISSED_IS_LATE = 2;
 
 /** Returns why somebody should look at a worker; null if nobody has to. */
-export function concern(worker: Worker, now: number): string | null {
-  if (isLate(worker, now)) return 'Late heartbeat';
-  if (!worker.isConsuming) return 'Takes no tasks';
+export function concern({ missedHeartbeats, isConsuming }: Worker): string | null {
+  if (missedHeartbeats >= MISSED_IS_LATE) return 'Late heartbeat';
+  if (!isConsuming) return 'Takes no tasks';
   return null;
 }
 

@@ -63,6 +63,8 @@ function partOf({ key, path, values }: Term, now: number): Part {
       return values.length === 1
         ? { parentId: values[0]?.text }
         : { OR: values.map(({ text }) => ({ parentId: text })) };
+    case 'yesNo':
+      return yesOrNo(field, values);
     case 'list':
       return listed(field, values);
   }
@@ -72,6 +74,15 @@ function partOf({ key, path, values }: Term, now: number): Part {
 function anyOf(values: readonly Value[]): Part {
   const texts = values.map(({ text }) => text);
   return { OR: [{ ids: texts }, { names: texts }] };
+}
+
+const YES_NO: Partial<Record<string, boolean>> = { yes: true, no: false, true: true, false: false };
+
+function yesOrNo({ key, input, example }: Field, values: readonly Value[]): Part {
+  const meant = values.map(({ text }) => YES_NO[text.toLowerCase()]);
+  const [first] = meant;
+  if (meant.length !== 1 || first === undefined) return `“${key}:” is yes or no, like ${example}.`;
+  return { [input]: first };
 }
 
 function listed(field: Field, values: readonly Value[]): Part {

@@ -6,7 +6,7 @@ export interface Field {
   /** What the word finds, for completion and help. */
   finds: string;
   example: string;
-  kind: 'list' | 'time' | 'parent' | 'metadata';
+  kind: 'list' | 'time' | 'parent' | 'metadata' | 'yesNo';
   /** The field of TaskFilter. */
   input: keyof TaskFilter;
   /** Where values to complete come from. */
@@ -67,6 +67,13 @@ export const FIELDS: readonly Field[] = [
     example: 'updated:<5min',
     kind: 'time',
     input: 'updatedAt',
+  },
+  {
+    key: 'replayed',
+    finds: 'Whether the task was replayed; such a list is not live',
+    example: 'replayed:no',
+    kind: 'yesNo',
+    input: 'isReplayed',
   },
   { key: 'id', finds: 'The id of the task', example: 'id:…', kind: 'list', input: 'ids' },
   { key: 'parent', finds: 'The id of the parent', example: 'parent:…', kind: 'parent', input: 'parentId' },

@@ -16,6 +16,8 @@ describe('the search bar as a filter', () => {
     ['name:"send mail" queue:mail', { names: ['send mail'], queues: ['mail'] }],
     ['error:ValueError', { errorTypes: ['ValueError'] }],
     ['id:a,b parent:c', { ids: ['a', 'b'], parentId: 'c' }],
+    ['replayed:no', { isReplayed: false }],
+    ['-replayed:NO', { NOT: { isReplayed: false } }],
     ['-name:a', { NOT: { names: ['a'] } }],
     ['-name:a -queue:b', { NOT: { names: ['a'] }, AND: [{ NOT: { queues: ['b'] } }] }],
     ['send_mail', { OR: [{ ids: ['send_mail'] }, { names: ['send_mail'] }] }],

@@ -83,7 +83,7 @@ function parsePath(raw: string): string {
 }
 
 /** Returns a key as a part of a path of the API. */
-export const escapeKey = (key: string): string => key.replace(/[\\.]/g, '\\$&');
+const escapeKey = (key: string): string => key.replace(/[\\.]/g, '\\$&');
 
 const quoted = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`;
 

@@ -4,6 +4,7 @@ import { useEffect, useState } from 'react';
 import { type Client, stringifyDocument, useClient } from 'urql';
 import { errorText } from '@/api/messages';
 import type { TaskFacet, TaskPathsQuery, TaskValuesQuery } from '@/gql/graphql';
+import { countText } from '@/ui/numbers';
 import { STATUSES } from '@/ui/StatusBadge';
 import { TASK_PATHS, TASK_VALUES } from '../list/documents';
 import { pathsOf } from '../list/rows';
@@ -41,6 +42,8 @@ const DELAY_MS = 150;
 
 const includes = (text: string, typed: string): boolean => text.toLowerCase().includes(typed.toLowerCase());
 
+const plain = (text: string): Suggestion => ({ written: text, label: text, hint: '' });
+
 /** Returns what needs no request. */
 function known({ wants, key, typed }: Place): Suggestion[] {
   if (wants === 'word') {
@@ -51,6 +54,9 @@ function known({ wants, key, typed }: Place): Suggestion[] {
         hint: finds,
       }),
     );
+  }
+  if (wants === 'value' && fieldOf(key)?.kind === 'yesNo') {
+    return ['yes', 'no'].filter((text) => includes(text, typed)).map(plain);
   }
   if (wants === 'value' && fieldOf(key)?.kind === 'time') {
     return TIMES.filter(([text]) => includes(text, typed)).map(([text, hint]) => ({
@@ -108,7 +114,7 @@ function pathItems(data: TaskPathsQuery | undefined): Suggestion[] {
 }
 
 function valueItem(by: TaskFacet, value: unknown, count: number): Suggestion[] {
-  const hint = new Intl.NumberFormat().format(count);
+  const hint = countText(count);
   if (typeof value === 'string') {
     return [{ written: by === 'METADATA' ? writeMetadataText(value) : writeText(value), label: value, hint }];
   }
@@ -150,5 +156,5 @@ function matching(place: Place, items: readonly Suggestion[]): Suggestion[] {
   const others = STATUSES.filter(
     (status) => includes(status, typed) && !found.some(({ label }) => label === status),
   );
-  return [...found, ...others.map((status) => ({ written: status, label: status, hint: '' }))];
+  return [...found, ...others.map(plain)];
 }

@@ -1,15 +1,20 @@
 /** The bulk mutations, which count before they change anything. */
 import { graphql } from '@/gql';
 
+export const OUTCOME = graphql(`
+  fragment BulkOutcome on BulkTaskPayload {
+    matched
+    changed
+    userErrors {
+      ...Refusal
+    }
+  }
+`);
+
 export const CANCEL_TASKS = graphql(`
   mutation CancelTasks($filter: TaskFilter!, $dryRun: Boolean!) {
     outcome: cancelTasks(filter: $filter, dryRun: $dryRun) {
-      matched
-      changed
-      userErrors {
-        message
-        field
-      }
+      ...BulkOutcome
     }
   }
 `);
@@ -17,12 +22,7 @@ export const CANCEL_TASKS = graphql(`
 export const REPLAY_TASKS = graphql(`
   mutation ReplayTasks($filter: TaskFilter!, $dryRun: Boolean!) {
     outcome: replayTasks(filter: $filter, dryRun: $dryRun) {
-      matched
-      changed
-      userErrors {
-        message
-        field
-      }
+      ...BulkOutcome
     }
   }
 `);
@@ -30,12 +30,7 @@ export const REPLAY_TASKS = graphql(`
 export const DELETE_TASKS = graphql(`
   mutation DeleteTasks($filter: TaskFilter!, $dryRun: Boolean!) {
     outcome: deleteTasks(filter: $filter, dryRun: $dryRun) {
-      matched
-      changed
-      userErrors {
-        message
-        field
-      }
+      ...BulkOutcome
     }
   }
 `);

@@ -5,7 +5,7 @@ const ALL = [{ filter: {}, literal: null }];
 const outcome = (matched: number, changed: number, ...messages: string[]) => ({
   matched,
   changed,
-  userErrors: messages.map((message) => ({ message, field: null })),
+  userErrors: messages.map((message) => ({ code: 'INVALID_INPUT' as const, message, field: null })),
 });
 const never = (): boolean => false;
 

@@ -3,9 +3,10 @@ import { useRef, useState } from 'react';
 import { stringifyDocument, useClient } from 'urql';
 import { errorText } from '@/api/messages';
 import type { CancelTasksMutation, CancelTasksMutationVariables } from '@/gql/graphql';
-import { withLiteral, type Written } from '../search/exact';
+import { serverNow } from '@/live/serverClock';
+import { withLiteral, type Written } from '@/pages/tasks/search/exact';
 import { CANCEL_TASKS, DELETE_TASKS, REPLAY_TASKS } from './documents';
-import { type Call, count, type Progress, run } from './run';
+import { type Call, count, createdBefore, type Progress, run } from './run';
 
 export type Action = 'cancel' | 'replay' | 'delete';
 
@@ -38,7 +39,8 @@ export interface BulkActions {
   close: () => void;
 }
 
-export function useBulk(): BulkActions {
+/** `onDone` is called when an action has ended, or has found nothing to change. */
+export function useBulk(onDone?: () => void): BulkActions {
   const client = useClient();
   const [bulk, setBulk] = useState<Bulk | null>(null);
   // The question that is open: what arrives for an older one is dropped.
@@ -68,7 +70,8 @@ export function useBulk(): BulkActions {
 
   return {
     bulk,
-    ask: (action, target) => {
+    ask: (action, wanted) => {
+      const target = action === 'replay' ? withoutReplays(wanted) : wanted;
       const asked = (current.current += 1);
       setBulk({
         action,
@@ -80,6 +83,7 @@ export function useBulk(): BulkActions {
       });
       void step(asked, async () => {
         const { matched, reasons } = await count(callOf(action), target.filters);
+        if (matched === 0) onDone?.();
         return { matched, phase: 'question', progress: { changed: 0, reasons } };
       });
     },
@@ -91,7 +95,11 @@ export function useBulk(): BulkActions {
         if (asked === current.current) setBulk((now) => now && { ...now, progress });
       };
       void step(asked, async () => {
-        await run(callOf(bulk.action), bulk.target.filters, onProgress, () => asked !== current.current);
+        try {
+          await run(callOf(bulk.action), bulk.target.filters, onProgress, () => asked !== current.current);
+        } finally {
+          onDone?.();
+        }
         return { phase: 'done' };
       });
     },
@@ -100,4 +108,13 @@ export function useBulk(): BulkActions {
       setBulk(null);
     },
   };
+}
+
+/**
+ * Replays can match the filter themselves, for example when they fail at once. The next of several calls would replay
+ * them too, and so on without an end.
+ */
+function withoutReplays(target: Target): Target {
+  const now = new Date(serverNow()).toISOString();
+  return { ...target, filters: target.filters.map((written) => createdBefore(written, now)) };
 }

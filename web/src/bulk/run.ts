@@ -1,8 +1,8 @@
 /** A bulk action over any number of tasks: one call of the API changes at most 10,000. */
-import type { CancelTasksMutation } from '@/gql/graphql';
-import type { Written } from '../search/exact';
+import type { BulkOutcomeFragment } from '@/gql/graphql';
+import type { Written } from '@/pages/tasks/search/exact';
 
-export type Outcome = CancelTasksMutation['outcome'];
+export type Outcome = BulkOutcomeFragment;
 
 export type Call = (written: Written, dryRun: boolean) => Promise<Outcome>;
 
@@ -23,6 +23,12 @@ export function filtersOf(ids: readonly string[]): Written[] {
   );
   return chunks.map((chunk) => ({ filter: { ids: chunk }, literal: null }));
 }
+
+/** Returns a filter without the tasks that are created from a time on. */
+export const createdBefore = ({ filter, literal }: Written, at: string): Written => ({
+  filter: { AND: [filter, { createdAt: { lt: at } }] },
+  literal,
+});
 
 /** Returns how many tasks an action would change. */
 export async function count(

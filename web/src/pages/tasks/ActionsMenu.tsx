@@ -1,6 +1,6 @@
 import { Button, Menu } from '@mantine/core';
 import { IconChevronDown, IconPlayerStop, IconRepeat, IconTrash } from '@tabler/icons-react';
-import type { Action } from './useBulk';
+import type { Action } from '@/bulk/useBulk';
 
 const ITEMS = [
   { action: 'cancel', verb: 'Cancel', icon: IconPlayerStop, key: 'c' },

@@ -1,31 +1,41 @@
 /** The question before a bulk action, its progress, and its result. */
 import { Alert, Button, Group, List, Loader, Modal, Progress, Stack, Text } from '@mantine/core';
+import { countText, tasksText } from '@/ui/numbers';
 import { Problem } from '@/ui/Problem';
 import type { Action, Bulk, BulkActions } from './useBulk';
 
-const WORDS: Record<Action, { verb: string; done: string; color: string; note: string }> = {
+interface Words {
+  verb: string;
+  done: string;
+  color: string;
+  note: string;
+  /** The text of the button that does nothing. */
+  dismiss: string;
+}
+
+const WORDS: Record<Action, Words> = {
   cancel: {
     verb: 'Cancel',
     done: 'cancelled or asked to stop',
     color: 'orange',
     note: 'Tasks that wait are cancelled at once. Running ones are asked to stop. Ended ones stay as they are.',
+    dismiss: 'Keep',
   },
   replay: {
     verb: 'Replay',
     done: 'replayed',
     color: 'blue',
     note: 'Each task is created once more, with its arguments and metadata. Those that were replayed before are left out.',
+    dismiss: 'Do not replay',
   },
   delete: {
     verb: 'Delete',
     done: 'deleted',
     color: 'red',
     note: 'Ended tasks are deleted with their results and logs. This cannot be undone. Other tasks stay.',
+    dismiss: 'Keep',
   },
 };
-
-const number = new Intl.NumberFormat();
-const tasks = (count: number): string => `${number.format(count)} ${count === 1 ? 'task' : 'tasks'}`;
 
 export function BulkDialog({ bulk, confirm, close }: BulkActions) {
   if (!bulk) return null;
@@ -54,7 +64,9 @@ function Body({ bulk }: { bulk: Bulk }) {
     return (
       <>
         <Text fw={600}>
-          {matched === 0 ? `There is no task to ${verb.toLowerCase()}.` : `${verb} ${tasks(matched ?? 0)}?`}
+          {matched === 0
+            ? `There is no task to ${verb.toLowerCase()}.`
+            : `${verb} ${tasksText(matched ?? 0)}?`}
         </Text>
         {target.isEverything && matched !== 0 && (
           <Alert color="red">There is no filter: this is for all tasks that you may see.</Alert>
@@ -67,7 +79,7 @@ function Body({ bulk }: { bulk: Bulk }) {
   return (
     <>
       <Text role="status">
-        {tasks(progress.changed)} of {number.format(matched ?? 0)} {done}.
+        {tasksText(progress.changed)} of {countText(matched ?? 0)} {done}.
       </Text>
       {phase === 'running' && (
         <Progress
@@ -97,16 +109,16 @@ function Reasons({ of: reasons }: { of: readonly string[] }) {
 
 function Buttons({ bulk, confirm, close }: Omit<BulkActions, 'ask' | 'bulk'> & { bulk: Bulk }) {
   const { action, phase, matched } = bulk;
-  const { verb, color } = WORDS[action];
+  const { verb, color, dismiss } = WORDS[action];
   const isQuestion = phase === 'question' && matched !== 0;
   return (
     <Group justify="flex-end">
       <Button variant="default" onClick={close} data-autofocus>
-        {isQuestion ? 'Keep' : phase === 'running' ? 'Stop' : 'Close'}
+        {isQuestion ? dismiss : phase === 'running' ? 'Stop' : 'Close'}
       </Button>
       {isQuestion && (
         <Button color={color} onClick={confirm}>
-          {`${verb} ${tasks(matched ?? 0)}`}
+          {`${verb} ${tasksText(matched ?? 0)}`}
         </Button>
       )}
     </Group>
