@@ -1,5 +1,5 @@
 /** Data of the API that a component keeps fresh for as long as it is on the screen. */
-import { startTransition, useCallback, useEffect, useEffectEvent, useRef, useState } from 'react';
+import { startTransition, useEffect, useEffectEvent, useMemo, useRef, useState } from 'react';
 import { type AnyVariables, CombinedError, type DocumentInput, useClient } from 'urql';
 import { errorText } from '@/api/messages';
 import { Refresher } from './refresher';
@@ -26,6 +26,18 @@ export interface Refreshed<T> {
   problem: string | null;
   /** Loads again, soon: however often it is called, once per second at most. */
   refresh: () => void;
+  /**
+   * Changes the data at once, until they are loaded again. A load under way may be older than the change, so its data
+   * are changed too: the change must do nothing to data that have it.
+   */
+  change: (make: Change<T>) => void;
+}
+
+type Change<T> = (data: T) => T;
+
+interface Handle<T> {
+  refresh: () => void;
+  change: (make: Change<T>) => void;
 }
 
 interface State<T> {
@@ -37,7 +49,7 @@ interface State<T> {
 export function useRefreshed<T>({ key, load, everyMs }: Options<T>): Refreshed<T> {
   const client = useClient();
   const [state, setState] = useState<State<T> | null>(null);
-  const current = useRef<Refresher<T> | null>(null);
+  const current = useRef<Handle<T> | null>(null);
   const loadNow = useEffectEvent(load);
 
   useEffect(() => {
@@ -49,30 +61,43 @@ export function useRefreshed<T>({ key, load, everyMs }: Options<T>): Refreshed<T
       return data;
     };
     let last: T | null = null;
+    let problem: string | null = null;
+    let duringLoad: Change<T>[] = [];
+    // Nobody waits for it: drawing it may be interrupted by keys and clicks.
+    const draw = (): void => startTransition(() => setState({ key, data: last, problem }));
     const refresher = new Refresher<T>({
-      load: async () => {
-        last = await loadNow(ask, last);
-        return last;
+      load: () => {
+        duringLoad = [];
+        return loadNow(ask, last);
       },
       everyMs,
       onOutcome: ({ data, error }) => {
-        // Nobody waits for it: drawing it may be interrupted by keys and clicks.
-        startTransition(() =>
-          setState((before) => ({
-            key,
-            data: data ?? (before?.key === key ? before.data : null),
-            problem: error === undefined ? null : problemText(error),
-          })),
-        );
+        problem = error === undefined ? null : problemText(error);
+        if (data !== undefined) last = duringLoad.reduce<T>((loaded, make) => make(loaded), data);
+        draw();
       },
     });
-    current.current = refresher;
+    current.current = {
+      refresh: refresher.refresh,
+      change: (make) => {
+        duringLoad.push(make);
+        if (last === null) return;
+        last = make(last);
+        draw();
+      },
+    };
     return refresher.stop;
   }, [client, key, everyMs]);
 
-  const refresh = useCallback(() => current.current?.refresh(), []);
+  const handle = useMemo<Handle<T>>(
+    () => ({
+      refresh: () => current.current?.refresh(),
+      change: (make) => current.current?.change(make),
+    }),
+    [],
+  );
   const isOurs = state !== null && state.key === key;
-  return { data: isOurs ? state.data : null, problem: isOurs ? state.problem : null, refresh };
+  return { data: isOurs ? state.data : null, problem: isOurs ? state.problem : null, ...handle };
 }
 
 /** Returns why a request failed, for people. */

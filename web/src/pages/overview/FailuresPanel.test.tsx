@@ -42,7 +42,7 @@ function show(data: Failures | null, scopes: Scope[] = ['TASKS_READ', 'TASKS_CRE
         <ViewerContext value={{ subject: 'ops', scopes, expiresAt: null }}>
           <MemoryRouter>
             <FailuresPanel
-              failures={{ data, problem: null, refresh: vi.fn() }}
+              failures={{ data, problem: null, refresh: vi.fn(), change: vi.fn() }}
               window={windowIn(new URLSearchParams()).window}
               onChange={onChange}
             />

@@ -6,7 +6,7 @@ import { Problem } from '@/ui/Problem';
 import { CountsPanel } from './CountsPanel';
 import { loadCounts } from './counts';
 import { FailuresPanel } from './FailuresPanel';
-import { type Failures, loadFailures } from './failures';
+import { type Failures, loadFailures, withFailure } from './failures';
 import { OperationPanels } from './OperationPanels';
 import { StatsPanel } from './StatsPanel';
 import { useFailureEvents } from './useFailureEvents';
@@ -33,7 +33,11 @@ export function Overview() {
     failures.refresh();
     counts.refresh();
   };
-  const refusal = useFailureEvents(refresh);
+  const refusal = useFailureEvents((tasks) => {
+    // They appear before the counts are loaded, which takes longer the more there is to count.
+    if (tasks.length > 0) failures.change((shown) => tasks.reduce(withFailure, shown));
+    refresh();
+  });
   return (
     <Stack>
       <Group justify="space-between">

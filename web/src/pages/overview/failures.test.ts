@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import type { Ask } from '@/live/useRefreshed';
-import { type FailureGroup, groupFilter, groupKey, keepOrder, loadFailures } from './failures';
+import {
+  type FailedTask,
+  type FailureGroup,
+  groupFilter,
+  groupKey,
+  keepOrder,
+  loadFailures,
+  withFailure,
+} from './failures';
 
 const group = (name: string, count = 1, errorType = 'ValueError'): FailureGroup => ({
   name,
@@ -85,5 +93,39 @@ describe('the groups', () => {
       errorTypes: ['ValueError'],
       finishedAt: { gte: '2029-12-31T23:00:00.000Z', lt: '2030-01-01T00:00:00.501Z' },
     });
+  });
+});
+
+describe('a failure that has just come', () => {
+  const known = { groups: [group('a', 2)], total: 2, others: 0, from: '2030-01-01T00:00:00Z' };
+  const failed = (name: string, type: string, second: number, changed = second): FailedTask => {
+    const [finishedAt, updatedAt] = [second, changed].map((at) => `2030-01-01T00:00:0${at}.000000+00:00`) as [
+      string,
+      string,
+    ];
+    return { id: `${name}-${second}`, name, finishedAt, updatedAt, error: { type } };
+  };
+
+  it('is counted in its group, whose latest it is', () => {
+    const { groups, total } = withFailure(known, failed('a', 'ValueError', 3));
+    expect(groups).toHaveLength(1);
+    expect(groups[0]).toMatchObject({ count: 3, latest: { id: 'a-3', message: 'no' } });
+    expect(total).toBe(3);
+  });
+
+  it('is a group of its own behind the others, if it is the first of its name and type', () => {
+    const { groups } = withFailure(known, failed('b', 'ValueError', 3));
+    expect(groups.map(({ name, count }) => [name, count])).toEqual([
+      ['a', 2],
+      ['b', 1],
+    ]);
+  });
+
+  it('is not counted twice, nor before the window, nor again when its metadata change', () => {
+    const once = withFailure(known, failed('a', 'ValueError', 3));
+    expect(withFailure(once, failed('a', 'ValueError', 3))).toBe(once);
+    expect(withFailure(known, failed('b', 'ValueError', 3, 4))).toBe(known);
+    const later = { ...known, from: '2030-01-01T00:00:05Z' };
+    expect(withFailure(later, failed('b', 'ValueError', 3))).toBe(later);
   });
 });

@@ -121,6 +121,36 @@ async function latestOf(ask: Ask, filter: TaskFilter) {
   return (await ask(FAILURES_OF_NAME, { filter })).tasks.nodes[0];
 }
 
+/** A task that has failed, as the subscription sends it: without its message, which can be large. */
+export interface FailedTask {
+  id: string;
+  name: string;
+  finishedAt: string | null;
+  updatedAt: string;
+  error: { type: string } | null;
+}
+
+/**
+ * Returns the failures with one that has just come; the same ones if they have it, or a later one of its group. A change
+ * of a task that failed before is none: only a load knows whether it still needs attention.
+ */
+export function withFailure(failures: Failures, task: FailedTask): Failures {
+  const { id, name, finishedAt, error } = task;
+  if (finishedAt === null || error === null || task.updatedAt !== finishedAt) return failures;
+  if (isBefore(finishedAt, failures.from)) return failures;
+  const place = failures.groups.findIndex((each) => each.name === name && each.errorType === error.type);
+  const group = failures.groups[place] ?? { name, errorType: error.type, count: 0, latest: NONE };
+  if (!isBefore(group.latest.finishedAt, finishedAt)) return failures;
+  const latest = { id, finishedAt, message: group.latest.message };
+  const groups = [...failures.groups];
+  groups[place < 0 ? groups.length : place] = { ...group, count: group.count + 1, latest };
+  return { ...failures, groups, total: failures.total + 1 };
+}
+
+const NONE: Failure = { id: '', finishedAt: new Date(0).toISOString(), message: '' };
+
+const isBefore = (one: string, other: string): boolean => Date.parse(one) < Date.parse(other);
+
 export const groupKey = ({ name, errorType }: FailureGroup): string => JSON.stringify([name, errorType]);
 
 /** Returns the groups with those that were there before at their places, so that no button moves under the pointer. */

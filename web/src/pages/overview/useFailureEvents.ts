@@ -1,30 +1,53 @@
-/** Calls back when a task has failed, when one that failed has changed, and when such events may have been missed. */
-import { useEffect, useEffectEvent } from 'react';
+/** Hands on tasks that have failed, or that failed earlier and have changed, and says when more may have been missed. */
+import { useEffect, useEffectEvent, useRef } from 'react';
 import { graphql } from '@/gql';
+import { Batch } from '@/live/batch';
 import { useConnection } from '@/live/connection';
 import { useWatch } from '@/live/useWatch';
+import type { FailedTask } from './failures';
 
 const FAILURES = graphql(`
   subscription Failures($since: DateTime) {
     taskChanges(filter: { statuses: [FAILURE] }, since: $since) {
       at
+      task {
+        id
+        name
+        finishedAt
+        updatedAt
+        error {
+          type
+        }
+      }
     }
   }
 `);
 
-/** Returns why the server refuses to tell, if it does. The callback is called for each event: it has to be cheap. */
-export function useFailureEvents(onEvent: () => void): string | null {
+/**
+ * Returns why the server refuses to watch, if it does.
+ *
+ * @param onFailed receives the tasks of some events; none where a task has left or was deleted, or events may be missing.
+ */
+export function useFailureEvents(onFailed: (tasks: readonly FailedTask[]) => void): string | null {
   const { state } = useConnection();
-  const changed = useEffectEvent(onEvent);
+  const handOn = useEffectEvent((tasks: readonly (FailedTask | null)[]) =>
+    onFailed(tasks.filter((task) => task !== null)),
+  );
+  const batch = useRef<Batch<FailedTask | null>>(null);
   useEffect(() => {
-    if (state === 'live') changed();
+    const made = new Batch<FailedTask | null>((tasks) => handOn(tasks));
+    batch.current = made;
+    return () => made.clear();
+  }, []);
+  useEffect(() => {
+    if (state === 'live') handOn([]);
   }, [state]);
   return useWatch({
     document: FAILURES,
     variables: {},
-    onResult: ({ taskChanges }) => {
-      onEvent();
-      return { since: taskChanges.at };
+    onResult: ({ taskChanges: { at, task } }) => {
+      batch.current?.add(task);
+      return { since: at };
     },
   });
 }
