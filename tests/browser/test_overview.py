@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from playwright.async_api import Page, Route, expect
@@ -22,7 +23,8 @@ async def _no_loads(page: Page) -> AsyncIterator[None]:
     is_over = asyncio.Event()
 
     async def hold(route: Route) -> None:
-        if route.request.post_data_json["operationName"] in {"FailingNames", "FailuresOfName"}:
+        operation: Any = route.request.post_data_json
+        if operation["operationName"] in {"FailingNames", "FailuresOfName"}:
             await is_over.wait()
         await route.continue_()
 
