@@ -26,6 +26,7 @@ async def test_the_palette_leads_everywhere_by_the_keyboard(site: Site, tab: Tab
     await expect(heading).to_have_text("Overview")
     await page.keyboard.press("Control+k")
     await expect(box).to_be_focused()
+    await expect(box).to_have_value("")
     await page.keyboard.insert_text(f" {task_id} ")
     await page.keyboard.press("Enter")
     await expect(heading).to_have_text("task_modules.add")

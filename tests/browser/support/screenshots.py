@@ -126,7 +126,8 @@ async def _one(page: Page, url: str, file: Path) -> None:
     # A new document, not another hash of the same one.
     await page.goto("about:blank")
     await page.goto(url, wait_until="load")
-    await expect(page.get_by_label("Loading")).to_have_count(0)
+    for loading in (page.get_by_label("Loading"), page.locator("[aria-busy=true]")):
+        await expect(loading).to_have_count(0)
     await page.wait_for_timeout(_SETTLE_MS)
     await page.screenshot(path=file)
 
