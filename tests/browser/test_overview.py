@@ -100,3 +100,19 @@ async def test_the_page_recovers_when_the_server_comes_back(site: Site, tab: Tab
     assert site.api.finished(failed)["status"] == "FAILURE"
     await expect(page.get_by_role("listitem").filter(has_text="task_modules.unserializable")).to_be_visible()
     site.api.data("mutation ($id: ID!) { deleteTask(id: $id) { userErrors { code } } }", id=failed)
+
+
+async def test_a_part_that_could_not_be_loaded_comes_later(site: Site, tab: Tab) -> None:
+    """The page stays while a file is missing, and loads itself anew, with the file, as soon as the server answers."""
+    tab.allow("ERR_FAILED")
+    aborted: list[str] = []
+
+    async def abort(route: Route) -> None:
+        aborted.append(route.request.url)
+        await route.abort()
+
+    await tab.page.route("**/assets/Charts-*.js", abort, times=1)
+    page = await tab.open(site.url)
+    await expect(page.locator("canvas").first).to_be_visible()
+    assert aborted
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Overview")

@@ -1,7 +1,6 @@
 /** The board: access, then the pages. All state of a page is in the hash of the address, which no server sees. */
 import { MantineProvider } from '@mantine/core';
 import { Notifications } from '@mantine/notifications';
-import { useEffect } from 'react';
 import { createHashRouter, RouterProvider } from 'react-router';
 import { Access } from '@/access/Access';
 import { cssVariablesResolver, theme } from '@/theme';
@@ -27,12 +26,6 @@ const router = createHashRouter([
 ]);
 
 export function App() {
-  // A tab that still has the chunks of an older release loads the page anew.
-  useEffect(() => {
-    const reload = (): void => window.location.reload();
-    window.addEventListener('vite:preloadError', reload);
-    return () => window.removeEventListener('vite:preloadError', reload);
-  }, []);
   return (
     <MantineProvider theme={theme} cssVariablesResolver={cssVariablesResolver} defaultColorScheme="auto">
       <Notifications position="bottom-right" />

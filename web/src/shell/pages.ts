@@ -8,9 +8,10 @@ import {
   IconSubtask,
   type TablerIcon,
 } from '@tabler/icons-react';
-import { type ComponentType, lazy } from 'react';
+import type { ComponentType } from 'react';
 import type { Scope } from '@/gql/graphql';
 import { Overview } from '@/pages/overview/Overview';
+import { lazyPart } from './lazyPart';
 
 export interface Page {
   path: string;
@@ -28,36 +29,36 @@ export const PAGES: readonly Page[] = [
     title: 'Tasks',
     icon: IconList,
     scope: 'TASKS_READ',
-    Component: lazy(() => import('@/pages/tasks/Tasks')),
+    Component: lazyPart(() => import('@/pages/tasks/Tasks')),
   },
   {
     path: '/create',
     title: 'Create',
     icon: IconPlus,
     scope: 'TASKS_CREATE',
-    Component: lazy(() => import('@/pages/create/Create')),
+    Component: lazyPart(() => import('@/pages/create/Create')),
   },
   {
     path: '/queues',
     title: 'Queues',
     icon: IconStack2,
     scope: 'OPERATE',
-    Component: lazy(() => import('@/pages/queues/Queues')),
+    Component: lazyPart(() => import('@/pages/queues/Queues')),
   },
   {
     path: '/workers',
     title: 'Workers',
     icon: IconServer,
     scope: 'OPERATE',
-    Component: lazy(() => import('@/pages/workers/Workers')),
+    Component: lazyPart(() => import('@/pages/workers/Workers')),
   },
   {
     path: '/definitions',
     title: 'Task definitions',
     icon: IconSubtask,
     scope: 'OPERATE',
-    Component: lazy(() => import('@/pages/definitions/Definitions')),
+    Component: lazyPart(() => import('@/pages/definitions/Definitions')),
   },
 ];
 
-export const TaskPage = lazy(() => import('@/pages/task/Task'));
+export const TaskPage = lazyPart(() => import('@/pages/task/Task'));

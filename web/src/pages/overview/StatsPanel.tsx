@@ -1,15 +1,16 @@
 /** What was finished over time, and how long tasks waited and ran: as charts, or as a table. */
 import { Button, SimpleGrid, Text } from '@mantine/core';
-import { lazy, Suspense } from 'react';
+import { Suspense } from 'react';
 import { useSearchParams } from 'react-router';
 import { useRefreshed } from '@/live/useRefreshed';
+import { lazyPart } from '@/shell/lazyPart';
 import { Panel } from '@/ui/Panel';
 import { countText } from '@/ui/numbers';
 import { type Column, loadStats, percentilesText, type Stats, totalsOf } from './stats';
 import { StatsTable } from './StatsTable';
 import type { TimeWindow } from './windows';
 
-const Charts = lazy(() => import('./Charts'));
+const Charts = lazyPart(() => import('./Charts'));
 
 const EVERY_MS = 10_000;
 export const CHART_HEIGHT = 214;
