@@ -56,6 +56,7 @@ def test_the_architecture_places_every_module(path: str) -> None:
         "CONTRIBUTING.md",
         "docs/architecture.md",
         "docs/adopt.md",
+        "docs/board.md",
         "docs/clients.md",
         "docs/control.md",
         "docs/deploy.md",
