@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,6 +12,7 @@ from databases import Databases
 from kombu.exceptions import OperationalError
 from proxy import Mode, Proxy
 from redis import Redis
+from support import wait_until
 
 from gql_api.adopt import adopt
 from gql_api.settings import Settings
@@ -56,6 +58,13 @@ _CALLS: dict[str, Callable[[Celery], object]] = {
 }
 
 
+def _is_sent(app: Celery) -> bool:
+    # On a busy machine one call may still be too short to connect again.
+    with contextlib.suppress(OperationalError):
+        return bool(app.send_task("t").id)
+    return False
+
+
 @pytest.mark.parametrize(
     ("call", "mode"), [*((call, Mode.REFUSE) for call in _CALLS), ("delay", Mode.HANG), ("get", Mode.HANG)]
 )
@@ -70,4 +79,4 @@ def test_it_gets_the_error_of_celery_in_time(app: Celery, proxy: Proxy, call: st
         assert time.monotonic() - began < 2 * _SECONDS + 0.5
         assert redis.llen(_QUEUE) == before
     proxy.set("mongodb", Mode.OK)
-    assert app.send_task("t").id
+    wait_until(lambda: _is_sent(app))

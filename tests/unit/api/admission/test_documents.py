@@ -90,7 +90,7 @@ def test_a_refusal_is_cheap(limit: str, query: str) -> None:
             reader.read(_CORE, query)
         return time.process_time() - begin
 
-    assert min(refuse() for _ in range(3)) < 0.03
+    assert min(refuse() for _ in range(3)) < 0.1
 
 
 _LARGEST = [
