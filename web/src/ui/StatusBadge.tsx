@@ -12,6 +12,8 @@ export const STATUS_COLORS: Record<TaskStatus, string> = {
   REVOKED: 'dark',
 };
 
+export const UNFINISHED: readonly TaskStatus[] = ['SCHEDULED', 'QUEUED', 'STARTED', 'RETRY'];
+export const FINISHED: readonly TaskStatus[] = ['SUCCESS', 'FAILURE', 'REVOKED'];
 export const STATUSES = Object.keys(STATUS_COLORS) as TaskStatus[];
 
 export function StatusBadge({ status }: { status: TaskStatus }) {

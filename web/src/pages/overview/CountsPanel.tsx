@@ -3,10 +3,10 @@ import { Link } from 'react-router';
 import type { TaskStatus } from '@/gql/graphql';
 import type { Refreshed } from '@/live/useRefreshed';
 import { Panel } from '@/ui/Panel';
-import { STATUS_COLORS } from '@/ui/StatusBadge';
+import { FINISHED, STATUS_COLORS, UNFINISHED } from '@/ui/StatusBadge';
 import { tasksPath } from '@/ui/paths';
 import { countText } from '@/ui/numbers';
-import { type Counts, FINISHED, UNFINISHED } from './counts';
+import type { Counts } from './counts';
 import styles from './CountsPanel.module.css';
 import type { TimeWindow } from './windows';
 

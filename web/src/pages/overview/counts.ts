@@ -2,6 +2,7 @@
 import { graphql } from '@/gql';
 import type { TaskStatus } from '@/gql/graphql';
 import type { Ask } from '@/live/useRefreshed';
+import { FINISHED, UNFINISHED } from '@/ui/StatusBadge';
 
 const COUNTS = graphql(`
   query StatusCounts($unfinished: TaskFilter!, $finished: TaskFilter!) {
@@ -19,9 +20,6 @@ const COUNTS = graphql(`
     }
   }
 `);
-
-export const UNFINISHED: readonly TaskStatus[] = ['SCHEDULED', 'QUEUED', 'STARTED', 'RETRY'];
-export const FINISHED: readonly TaskStatus[] = ['SUCCESS', 'FAILURE', 'REVOKED'];
 
 export interface Counts {
   of: Partial<Record<TaskStatus, number>>;

@@ -2,6 +2,7 @@
 import { graphql } from '@/gql';
 import type { QueueDetailQuery, TaskStatus } from '@/gql/graphql';
 import type { Ask } from '@/live/useRefreshed';
+import { UNFINISHED } from '@/ui/StatusBadge';
 
 const QUEUE = graphql(`
   query QueueDetail($unfinished: TaskFilter!, $waiting: TaskFilter!) {
@@ -29,8 +30,6 @@ const QUEUE = graphql(`
     }
   }
 `);
-
-export const UNFINISHED: readonly TaskStatus[] = ['SCHEDULED', 'QUEUED', 'STARTED', 'RETRY'];
 
 export interface QueueContent {
   statuses: { status: TaskStatus; count: number }[];

@@ -8,6 +8,7 @@ import { BulkDialog } from '@/bulk/BulkDialog';
 import { useBulk } from '@/bulk/useBulk';
 import { setPaused, usePaused } from '@/live/pause';
 import { useCommands } from '@/shell/commands';
+import { taskPath } from '@/ui/paths';
 import { ActionsMenu } from './ActionsMenu';
 import { TaskWatch } from './list/TaskWatch';
 import { useTaskCount } from './list/useTaskCount';
@@ -19,7 +20,6 @@ import { type Begun, SearchBar } from './search/SearchBar';
 import { SearchHelp } from './search/SearchHelp';
 import { ColumnsMenu } from './table/ColumnsMenu';
 import { columnsOf, isExtra } from './table/columns';
-import { pathOf } from './table/TaskLine';
 import { TaskTable } from './table/TaskTable';
 import { Count, LiveState } from './TaskState';
 import { useCursor } from './useCursor';
@@ -74,7 +74,7 @@ export default function Tasks() {
   useTaskKeys({
     j: () => cursor.move(1),
     k: () => cursor.move(-1),
-    Enter: cursor.activeId === null ? undefined : () => void navigate(pathOf(cursor.activeId ?? '')),
+    Enter: cursor.activeId === null ? undefined : () => void navigate(taskPath(cursor.activeId ?? '')),
     x: () => cursor.activeId !== null && selection.toggle(cursor.activeId),
     Escape: () => {
       selection.clear();

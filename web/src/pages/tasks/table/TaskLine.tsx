@@ -3,6 +3,7 @@ import { Badge as Mark } from '@mantine/core';
 import { memo, type ReactNode, useEffect, useLayoutEffect, useRef } from 'react';
 import type { Entry } from '@/live/LiveList';
 import type { Row } from '../list/rows';
+import { taskPath } from '@/ui/paths';
 import { Badge, Check } from './cells';
 import { type Column, columnsOf } from './columns';
 import classes from './table.module.css';
@@ -23,8 +24,6 @@ export interface LineProps {
 
 const GONE = { left: 'Left', deleted: 'Deleted' };
 const WHY_GONE = { left: 'The task no longer matches the search', deleted: 'The task was deleted' };
-
-export const pathOf = (id: string): string => `/tasks/${encodeURIComponent(id)}`;
 
 /** The place of a task in the list changes with each new task; what is in its row does not. */
 export const TaskLine = memo(function TaskLine(props: LineProps) {
@@ -139,7 +138,7 @@ function Card({ root, entry: { row, gone }, columns, isSelected, onToggle }: Con
 /** The table handles the click: a link of the router would cost more than the rest of the row. */
 function TaskLink({ root, id, children }: { root: string; id: string; children: ReactNode }) {
   return (
-    <a href={`${root}${pathOf(id).slice(1)}`} className={classes.link}>
+    <a href={`${root}${taskPath(id).slice(1)}`} className={classes.link}>
       {children}
     </a>
   );

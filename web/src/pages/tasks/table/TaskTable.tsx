@@ -4,13 +4,14 @@ import { IconArrowUp } from '@tabler/icons-react';
 import { type MouseEvent, type UIEvent, useEffect, useRef, useState } from 'react';
 import { useHref, useNavigate } from 'react-router';
 import { Problem } from '@/ui/Problem';
+import { taskPath } from '@/ui/paths';
 import type { ListState, TaskList } from '../list/TaskList';
 import { useListState } from '../list/useTaskList';
 import type { Selection } from '../useSelection';
 import { Check } from './cells';
 import type { Column } from './columns';
 import { Slots } from './slots';
-import { pathOf, TaskLine } from './TaskLine';
+import { TaskLine } from './TaskLine';
 import { useRowWindow } from './useRowWindow';
 import classes from './table.module.css';
 
@@ -137,7 +138,7 @@ function useOpen() {
     const isControl = target.closest('input, button') !== null;
     if (!id || isControl || (!isLink && window.getSelection()?.toString())) return;
     event.preventDefault();
-    void navigate(pathOf(id));
+    void navigate(taskPath(id));
   };
 }
 
