@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 from site_under_test import Site
 from tab import Tab
 
@@ -22,6 +25,31 @@ async def test_the_navigation_leads_to_each_page(site: Site, tab: Tab) -> None:
         assert page.url.startswith(f"{site.url}/#/")
         await expect(page.get_by_label("Loading")).to_have_count(0)
         await tab.check_accessible()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/tasks", "/tasks/00000000-0000-4000-8000-000000000000", "/create", "/queues", "/workers", "/definitions"],
+)
+async def test_a_page_that_waits_for_answers_is_accessible(site: Site, tab: Tab, path: str) -> None:
+    """While the answers of the server are held back, axe finds nothing serious in what stands in their place."""
+    page = tab.page
+    is_over = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        operation: Any = route.request.post_data_json
+        if operation["operationName"] != "Viewer":
+            await is_over.wait()
+        await route.continue_()
+
+    await page.route("**/graphql", hold)
+    await tab.open(site.url, f"/#{path}")
+    waiting = page.locator("main [aria-busy=true], main [role=status][aria-label^=Loading]")
+    await expect(waiting.first).to_be_visible()
+    await tab.check_accessible()
+    await expect(waiting.first).to_be_visible()
+    is_over.set()
+    await expect(waiting).to_have_count(0)
 
 
 async def test_an_unknown_page_says_so(site: Site, tab: Tab) -> None:

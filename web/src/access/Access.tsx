@@ -1,5 +1,5 @@
 /** Who has access sees the pages; who has none is asked for a token. */
-import { Center, Container, Loader } from '@mantine/core';
+import { Center, Container } from '@mantine/core';
 import { type ReactNode, useEffect, useMemo } from 'react';
 import { Provider, useQuery } from 'urql';
 import { makeClient } from '@/api/client';
@@ -7,6 +7,7 @@ import { errorText } from '@/api/messages';
 import { config } from '@/config';
 import { makeSocket } from '@/live/socket';
 import { SocketContext } from '@/live/SocketContext';
+import { Loading } from '@/ui/Loading';
 import { Problem } from '@/ui/Problem';
 import { SignIn } from './SignIn';
 import { useAccess } from './token';
@@ -44,7 +45,7 @@ function Viewed({ children }: { children: ReactNode }) {
   }
   return (
     <Center h="100vh">
-      <Loader aria-label="Loading" />
+      <Loading />
     </Center>
   );
 }

@@ -1,11 +1,12 @@
 /** The frame of every page: navigation, the state of the connection, the colour scheme, the command palette. */
-import { AppShell, Burger, Group, Loader, NavLink, Text } from '@mantine/core';
+import { AppShell, Burger, Group, NavLink, Text } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { IconTerminal2 } from '@tabler/icons-react';
 import { Suspense } from 'react';
 import { Link, Outlet, useLocation } from 'react-router';
 import { useViewer } from '@/access/viewer';
 import { config } from '@/config';
+import { Loading } from '@/ui/Loading';
 import { ConnectionBadge } from './ConnectionBadge';
 import { HeaderMenu } from './HeaderMenu';
 import { PAGES } from './pages';
@@ -41,7 +42,7 @@ export function Layout() {
         <Navigation onNavigate={close} />
       </AppShell.Navbar>
       <AppShell.Main>
-        <Suspense fallback={<Loader aria-label="Loading" />}>
+        <Suspense fallback={<Loading />}>
           <Outlet />
         </Suspense>
       </AppShell.Main>

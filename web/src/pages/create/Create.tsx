@@ -1,9 +1,10 @@
 /** The page that creates a task, or repeats one with other arguments. */
-import { Loader, Stack, Title } from '@mantine/core';
+import { Stack, Title } from '@mantine/core';
 import { useSearchParams } from 'react-router';
 import { useQuery } from 'urql';
 import { errorText } from '@/api/messages';
 import { useMay } from '@/access/viewer';
+import { Loading } from '@/ui/Loading';
 import { Problem } from '@/ui/Problem';
 import { CreateForm } from './CreateForm';
 import { DEFINITIONS, ORIGINAL } from './documents';
@@ -30,7 +31,7 @@ export default function Create() {
         <Problem text={`There is no task with the id ${from}, or you may not see it.`} />
       )}
       {isLoading ? (
-        <Loader aria-label="Loading" />
+        <Loading />
       ) : (
         (from === null || repeated?.task) && (
           <CreateForm

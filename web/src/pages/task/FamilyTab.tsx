@@ -1,6 +1,7 @@
-import { ActionIcon, Anchor, Button, Group, Loader, Text } from '@mantine/core';
+import { ActionIcon, Anchor, Button, Group, Text } from '@mantine/core';
 import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
 import { Link } from 'react-router';
+import { Loading } from '@/ui/Loading';
 import { Panel } from '@/ui/Panel';
 import { tasksPath, taskPath } from '@/ui/paths';
 import { Problem } from '@/ui/Problem';
@@ -54,7 +55,7 @@ function Relative({ label, of }: { label: string; of: Origin['parent'] }) {
 
 function Children({ of, family, level }: { of: string; family: Family; level: number }) {
   const branch = family.branches[of];
-  if (!branch) return <Loader size="xs" aria-label="Loading" />;
+  if (!branch) return <Loading size="xs" />;
   if (branch.error !== null) return <Problem text={branch.error} onRetry={() => family.reload(of)} />;
   if (branch.members.length === 0)
     return <Nothing>{level === 0 ? 'It has no children.' : 'No children.'}</Nothing>;

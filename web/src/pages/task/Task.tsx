@@ -1,8 +1,9 @@
-import { Anchor, Loader, Stack, Text, Title } from '@mantine/core';
+import { Anchor, Stack, Text, Title } from '@mantine/core';
 import { Link, useParams } from 'react-router';
 import { useQuery } from 'urql';
 import { errorText } from '@/api/messages';
 import { useWatch } from '@/live/useWatch';
+import { Loading } from '@/ui/Loading';
 import { Problem } from '@/ui/Problem';
 import { TASK, TASK_UPDATED } from './documents';
 import { TaskView } from './TaskView';
@@ -17,7 +18,7 @@ function TaskById({ id }: { id: string }) {
   const [{ data, error }, ask] = useQuery({ query: TASK, variables: { id } });
   if (data?.task) return <TaskView found={data.task} />;
   if (data) return <NoSuchTask id={id} onCreated={() => ask()} />;
-  if (!error) return <Loader aria-label="Loading" />;
+  if (!error) return <Loading />;
   return (
     <Stack>
       <Title order={1} size="h3">

@@ -1,10 +1,11 @@
 /** The values of a task: its arguments, its metadata and its result. Each is loaded when it is shown. */
-import { Loader, SimpleGrid, Text } from '@mantine/core';
+import { SimpleGrid, Text } from '@mantine/core';
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
 import type { ReactNode } from 'react';
 import { useQuery } from 'urql';
 import { errorText } from '@/api/messages';
 import { useReload } from '@/live/useReload';
+import { Loading } from '@/ui/Loading';
 import { Panel } from '@/ui/Panel';
 import { JsonValue } from '@/ui/json/JsonValue';
 import { Problem } from '@/ui/Problem';
@@ -35,7 +36,7 @@ export function Loaded<Result>({ document, id, version, children }: LoadedProps<
   useReload(version, () => load());
   if (data) return children(data);
   if (error) return <Problem text={errorText(error)} onRetry={() => load()} />;
-  return <Loader size="sm" aria-label="Loading" />;
+  return <Loading size="sm" />;
 }
 
 const asText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));

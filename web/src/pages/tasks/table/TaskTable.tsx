@@ -1,8 +1,9 @@
 /** The rows on the screen out of thousands in memory. */
-import { Button, Loader, Text } from '@mantine/core';
+import { Button, Text } from '@mantine/core';
 import { IconArrowUp } from '@tabler/icons-react';
 import { type MouseEvent, type UIEvent, useEffect, useRef, useState } from 'react';
 import { useHref, useNavigate } from 'react-router';
+import { Loading } from '@/ui/Loading';
 import { Problem } from '@/ui/Problem';
 import { taskPath } from '@/ui/paths';
 import type { ListState, TaskList } from '../list/TaskList';
@@ -208,7 +209,7 @@ function Foot({ list, state }: { list: TaskList; state: ListState }) {
   if (isLoading || !isLoaded) {
     return (
       <div className={classes.empty}>
-        <Loader size="sm" aria-label="Loading tasks" />
+        <Loading size="sm" label="Loading tasks" />
       </div>
     );
   }

@@ -11,7 +11,7 @@ import classes from './table.module.css';
 export const Badge = memo(StatusBadge);
 
 export const None = () => (
-  <span className={classes.dimmed} aria-label="none">
+  <span className={classes.dimmed} role="img" aria-label="none">
     –
   </span>
 );
