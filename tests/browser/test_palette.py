@@ -41,3 +41,15 @@ async def test_the_palette_leads_everywhere_by_the_keyboard(site: Site, tab: Tab
     await expect(box).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(box).to_be_hidden()
+
+
+async def test_the_palette_opens_from_a_field(site: Site, tab: Tab) -> None:
+    """Ctrl+K opens the palette while the search has the focus, and Escape leaves the search as it was."""
+    page = await tab.open(site.url, "/#/tasks")
+    search, box = page.get_by_label("Search tasks"), page.get_by_role("textbox", name="Commands")
+    await search.click()
+    await page.keyboard.press("Control+k")
+    await expect(box).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(box).to_be_hidden()
+    await expect(search).to_have_value("")

@@ -43,6 +43,10 @@ export function Palette() {
       onQueryChange={setQuery}
       actions={groups}
       shortcut={['mod + K']}
+      // In a field too, for example while the palette closes: no field has a use of its own for this key.
+      tagsToIgnore={[]}
+      // It may open again before it has closed, and only then does Mantine clear it.
+      onSpotlightOpen={() => setQuery('')}
       nothingFound="No such command"
       searchProps={{ placeholder: 'A page, a command, or the id of a task', 'aria-label': 'Commands' }}
       highlightQuery
