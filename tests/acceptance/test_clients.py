@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
+import plain_http
 import pytest
 from redis import Redis
 from support import HELPERS, ROOT, Api, process, wait_until
@@ -49,7 +49,7 @@ def token_api(api: Api, environment: dict[str, str], tmp_path_factory: pytest.Te
     with process([sys.executable, "-m", "token_app", str(port)], log, environment):
         served = Api(url, log, api.worker_log)
         wait_until(served.is_ready)
-        yield TokenApi(url, log, api.worker_log, httpx.get(f"{url}/token?seconds=3600").text)
+        yield TokenApi(url, log, api.worker_log, plain_http.get(f"{url}/token?seconds=3600").text)
 
 
 def _run(node: Path, script: str, *options: str, token: str = "") -> str:
@@ -174,7 +174,7 @@ def test_the_python_client_of_the_docs_works_as_printed(api: Api, token_api: Tok
 
 def test_every_example_needs_its_token(token_api: TokenApi, node: Path) -> None:
     """The API of these tests lets no client in that has another token."""
-    assert httpx.post(token_api.graphql, json={"query": "{ __typename }"}).status_code == 401
+    assert plain_http.post(token_api.graphql, json={"query": "{ __typename }"}).status_code == 401
     found = re.search(r"^## JavaScript: graphql-ws\n.*?^```javascript\n(.*?)^```$", _CLIENTS, re.DOTALL | re.MULTILINE)
     assert found is not None
     script = found[1].replace("localhost:8000", token_api.url.removeprefix("http://"))

@@ -19,6 +19,7 @@ from typing import Any
 
 import built
 import httpx
+import plain_http
 import pytest
 from click.testing import CliRunner
 from pymongo import MongoClient
@@ -220,7 +221,7 @@ def _make_root_user(mongo: MongodbServer, folder: Path) -> None:
 
 def _answers(api: Api) -> bool:
     try:
-        return httpx.get(f"{api.url}/readyz").is_success
+        return plain_http.get(f"{api.url}/readyz").is_success
     except httpx.TransportError:
         return False
 
@@ -234,7 +235,7 @@ def test_a_task_runs_and_is_seen_from_another_replica(stack: Stack) -> None:
 
 def test_clients_need_a_token(stack: Stack) -> None:
     """Without one, the API answers nothing but health checks."""
-    refused = httpx.post(stack.api.graphql, json={"query": "{ viewer { subject } }"})
+    refused = plain_http.post(stack.api.graphql, json={"query": "{ viewer { subject } }"})
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
     assert stack.api.data("{ viewer { subject } }") == {"viewer": {"subject": "admin"}}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import plain_http
 import pytest
 from redis import Redis
 from support import CREATE, FIELDS, Api, process, wait_until
@@ -202,7 +203,7 @@ def replica(request: pytest.FixtureRequest, api: Api, environment: dict[str, str
 
 def _answers(api: Api) -> bool:
     try:
-        return httpx.get(f"{api.url}/readyz", timeout=5).status_code == 200
+        return plain_http.get(f"{api.url}/readyz", timeout=5).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import plain_http
 import psutil
 import pytest
 from support import Api, NotWithinTimeError, process, wait_until
@@ -93,7 +93,7 @@ def test_dev_runs_everything_and_leaves_nothing(tmp_path: Path) -> None:
         assert refused.returncode == 1
         assert "in use by another gql-api dev" in refused.stderr
         _until_ready(log, 3)
-        assert httpx.get(f"{api.url}/task/{done}").status_code == 401
+        assert plain_http.get(f"{api.url}/task/{done}").status_code == 401
         _end(started, signal.SIGINT)
 
 

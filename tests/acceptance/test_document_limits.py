@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
+import plain_http
 import pytest
 from support import Api
 from websockets.sync.client import connect
@@ -34,12 +34,12 @@ def test_a_request_over_a_limit_is_a_bad_request(api: Api, query: str, limit: st
     counter = f'gql_api_limits_exceeded_total{{limit="{limit}"}}'
 
     def count() -> float:
-        lines = httpx.get(f"{api.url}/metrics").text.splitlines()
+        lines = plain_http.get(f"{api.url}/metrics").text.splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(counter))
 
     before = count()
     for accept, status in (("application/json", 200), ("application/graphql-response+json", 400)):
-        answer = httpx.post(api.graphql, json={"query": query}, headers={"Accept": accept})
+        answer = plain_http.post(api.graphql, json={"query": query}, headers={"Accept": accept})
         assert answer.status_code == status
         assert answer.json().keys() == {"errors"}
         _check(answer.json()["errors"][0], limit)
@@ -49,7 +49,7 @@ def test_a_request_over_a_limit_is_a_bad_request(api: Api, query: str, limit: st
 @pytest.mark.parametrize(("query", "limit"), _REFUSED)
 def test_a_stream_reports_the_limit(api: Api, query: str, limit: str) -> None:
     """The error is the only result of the stream."""
-    answer = httpx.post(api.graphql, json={"query": query}, headers={"Accept": "text/event-stream"})
+    answer = plain_http.post(api.graphql, json={"query": query}, headers={"Accept": "text/event-stream"})
     (line,) = [line for line in answer.text.splitlines() if line.startswith("data: {")]
     _check(json.loads(line.removeprefix("data: "))["errors"][0], limit)
 
@@ -71,6 +71,6 @@ def test_a_socket_reports_the_limit_and_stays_open(api: Api) -> None:
 def test_the_answer_has_the_cost_on_request(api: Api) -> None:
     """Only a request that asks for its cost receives it."""
     request = {"query": "query ($n: Int) { tasks(first: $n) { nodes { id } } }", "variables": {"n": 3}}
-    assert "extensions" not in httpx.post(api.graphql, json=request).json()
-    answer = httpx.post(api.graphql, json={**request, "extensions": {"cost": True}}).json()
+    assert "extensions" not in plain_http.post(api.graphql, json=request).json()
+    answer = plain_http.post(api.graphql, json={**request, "extensions": {"cost": True}}).json()
     assert answer["extensions"] == {"cost": {"value": 525, "max": 20000}}

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import plain_http
 from gql import Client, gql
 from gql.transport.websockets import WebsocketsTransport
 from support import ROOT, Api, process, wait_until
@@ -29,13 +30,13 @@ async def test_the_api_works_inside_another_application(api: Api, environment: d
             watch = gql(f'subscription {{ taskUpdated(id: "{id_}") {{ status result }} }}')
             seen = [data["taskUpdated"] async for data in session.subscribe(watch)]
         assert seen[-1] == {"status": "SUCCESS", "result": 5}
-        async with httpx.AsyncClient(follow_redirects=True) as browser:
+        async with plain_http.AsyncClient(follow_redirects=True) as browser:
             page = await browser.get(inner.url, headers={"Accept": "text/html"})
         assert (page.headers["content-type"], page.url.path) == ("text/html; charset=utf-8", "/tasks-api/")
 
 
 def _is_ready(api: Api) -> bool:
     try:
-        return httpx.get(f"{api.url}/readyz").is_success
+        return plain_http.get(f"{api.url}/readyz").is_success
     except httpx.TransportError:
         return False

@@ -7,7 +7,7 @@ import re
 import uuid
 from typing import Any
 
-import httpx
+import plain_http
 import pytest
 from support import Api
 
@@ -188,7 +188,7 @@ def test_a_filter_that_cannot_be_is_a_clear_error(api: Api, filter_: dict[str, A
 def test_a_number_that_json_cannot_spell_is_refused(api: Api) -> None:
     """NaN is not JSON, and a literal too large for a float is refused."""
     body = json.dumps({"query": FIND, "variables": {"filter": _at("a", eq=float("nan"))}})
-    assert httpx.post(api.graphql, content=body, headers={"Content-Type": "application/json"}).status_code == 400
+    assert plain_http.post(api.graphql, content=body, headers={"Content-Type": "application/json"}).status_code == 400
     error = api.refusal('{ tasks(filter: {metadata: [{path: "a", eq: 1e999}]}) { totalCount } }')
     assert error["message"].startswith("filter.metadata.0.eq: is not a finite number")
 
@@ -203,7 +203,7 @@ def test_however_deep_a_filter_is_the_answer_is_an_error_in_words(api: Api, leve
     in_variables = f'{{"filter": {{"metadata": [{{"path": "a", "eq": {value}}}]}}}}'
     for query, given in ((document, "{}"), (spelled, "{}"), (FIND, variables), (FIND, in_variables)):
         body = f'{{"query": {json.dumps(query)}, "variables": {given}}}'
-        answer = httpx.post(api.graphql, content=body, headers={"Content-Type": "application/json"}, timeout=30)
+        answer = plain_http.post(api.graphql, content=body, headers={"Content-Type": "application/json"}, timeout=30)
         assert answer.status_code in {200, 400}
         errors = answer.json()["errors"]
         assert errors

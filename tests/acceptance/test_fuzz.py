@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import plain_http
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -102,7 +103,7 @@ def _still_answers(served: Api) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def client(served: Api) -> Iterator[httpx.Client]:
     """Keep connections open, as most clients do."""
-    with httpx.Client(base_url=served.url, timeout=30) as client:
+    with plain_http.Client(base_url=served.url, timeout=30) as client:
         yield client
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import plain_http
 import pytest
 from support import Api, process, wait_until
 
@@ -13,8 +14,8 @@ from gql_api.cli.embedded_servers import free_port
 
 def test_health_is_told(api: Api) -> None:
     """/healthz reports the process, /readyz MongoDB and Redis."""
-    assert httpx.get(f"{api.url}/healthz").json() == {"status": "ok"}
-    ready = httpx.get(f"{api.url}/readyz")
+    assert plain_http.get(f"{api.url}/healthz").json() == {"status": "ok"}
+    ready = plain_http.get(f"{api.url}/readyz")
     assert (ready.status_code, ready.json()) == (200, {"mongodb": "ok", "redis": "ok"})
 
 
@@ -23,7 +24,7 @@ def test_health_is_told(api: Api) -> None:
 )
 def test_what_is_no_json_is_a_bad_request(api: Api, body: str) -> None:
     """A body that is not JSON by its standard gets a 400, also where Python's parser would accept it."""
-    answer = httpx.post(api.graphql, content=body, headers={"Content-Type": "application/json"})
+    answer = plain_http.post(api.graphql, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
 
 
@@ -45,7 +46,7 @@ _DEEP = {"query": "{task(id:" + "[" * 3000 + "]" * 3000 + "){id}}"}
 def test_malformed_requests_get_400(api: Api, body: bytes) -> None:
     """A request that cannot be executed is a 400 with an error message, never a 5xx."""
     headers = {"Content-Type": "application/json", "Accept": "application/graphql-response+json"}
-    answer = httpx.post(api.graphql, content=body, headers=headers)
+    answer = plain_http.post(api.graphql, content=body, headers=headers)
     assert answer.status_code == 400
     assert answer.headers["content-type"].startswith("application/graphql-response+json")
     assert answer.json()["errors"][0]["message"]
@@ -56,19 +57,19 @@ def test_the_operation_that_is_named_runs(api: Api) -> None:
     """The operation of ``operationName`` runs, whatever its place in the document."""
     document = "query A { __typename } query B { b: __typename }"
     for _ in range(2):  # the second time from the caches
-        answer = httpx.post(api.graphql, json={"query": document, "operationName": "B"})
+        answer = plain_http.post(api.graphql, json={"query": document, "operationName": "B"})
         assert answer.json() == {"data": {"b": "Query"}}
-        refused = httpx.post(api.graphql, json={"query": document}).json()
+        refused = plain_http.post(api.graphql, json={"query": document}).json()
         assert "operationName" in refused["errors"][0]["message"]
 
 
 def test_methods_are_kept_apart(api: Api) -> None:
     """A GET never changes anything, and other methods are rejected with the allowed ones."""
     query = 'mutation { createTask(input: {name: "task_modules.add", args: [1]}) { created } }'
-    refused = httpx.get(api.graphql, params={"query": query})
+    refused = plain_http.get(api.graphql, params={"query": query})
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
-    assert httpx.put(api.graphql).status_code == 405
-    assert httpx.post(api.graphql, content="{}", headers={"Content-Type": "text/plain"}).status_code == 415
+    assert plain_http.put(api.graphql).status_code == 405
+    assert plain_http.post(api.graphql, content="{}", headers={"Content-Type": "text/plain"}).status_code == 415
 
 
 def test_without_mongodb_the_answer_says_so(environment: dict[str, str], tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_without_mongodb_the_answer_says_so(environment: dict[str, str], tmp_pat
     api = Api(f"http://127.0.0.1:{port}", tmp_path / "api.log", tmp_path / "none")
     with process(command, api.log, away):
         wait_until(lambda: _answers(api))
-        ready = httpx.get(f"{api.url}/readyz", timeout=10)
+        ready = plain_http.get(f"{api.url}/readyz", timeout=10)
         assert (ready.status_code, ready.json()["mongodb"], ready.json()["redis"]) == (503, "down", "ok")
         (error,) = api.post('{ task(id: "x") { id } }')["errors"]
         assert error["extensions"]["code"] == "SERVICE_UNAVAILABLE"
@@ -88,7 +89,7 @@ def test_without_mongodb_the_answer_says_so(environment: dict[str, str], tmp_pat
 
 def _answers(api: Api) -> bool:
     try:
-        return httpx.get(f"{api.url}/healthz").is_success
+        return plain_http.get(f"{api.url}/healthz").is_success
     except httpx.TransportError:
         return False
 

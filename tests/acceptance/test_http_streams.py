@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import plain_http
 import pytest
 from redis import Redis
 from support import Api, wait_until_async
@@ -38,8 +39,10 @@ def _parts(text: str) -> list[Any]:
 def _watched(api: Api, method: str, headers: dict[str, str], task_id: str) -> httpx.Response:
     if method == "GET":
         parameters = {"query": WATCH, "variables": json.dumps({"id": task_id})}
-        return httpx.get(api.graphql, params=parameters, headers=headers, timeout=30)
-    return httpx.post(api.graphql, json={"query": WATCH, "variables": {"id": task_id}}, headers=headers, timeout=30)
+        return plain_http.get(api.graphql, params=parameters, headers=headers, timeout=30)
+    return plain_http.post(
+        api.graphql, json={"query": WATCH, "variables": {"id": task_id}}, headers=headers, timeout=30
+    )
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -82,7 +85,7 @@ def test_a_task_is_watched_by_parts(api: Api, method: str) -> None:
 def test_quoted_strings_in_accept_are_understood(api: Api, accept: list[tuple[str, str]]) -> None:
     """A quoted comma, semicolon or quote does not end a media type, and several headers are one list."""
     body = {"query": WATCH, "variables": {"id": api.create("task_modules.add", args=[1])}}
-    answer = httpx.post(api.graphql, json=body, headers=accept, timeout=30)
+    answer = plain_http.post(api.graphql, json=body, headers=accept, timeout=30)
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "multipart/mixed")
     assert _parts(answer.text)[-1]["payload"]["data"]["taskUpdated"]["status"] == "SUCCESS"
 
@@ -91,7 +94,7 @@ def test_a_log_is_watched_by_events(api: Api) -> None:
     """A subscription that is not shared is streamed too: each line is an event."""
     task_id = api.create("task_modules.floods", args=[50])
     query = "subscription ($id: ID!) { taskLogged(id: $id) { __typename } }"
-    answer = httpx.post(api.graphql, json=_request(query, variables={"id": task_id}), headers=EVENTS, timeout=30)
+    answer = plain_http.post(api.graphql, json=_request(query, variables={"id": task_id}), headers=EVENTS, timeout=30)
     *lines, last = _events(answer.text)
     assert last == ("complete", None)
     assert len(lines) == 50
@@ -119,7 +122,7 @@ def _request(document: str, **rest: Any) -> dict[str, Any]:
 )
 def test_every_operation_goes_as_events(api: Api, request_: dict[str, Any], has_data: bool) -> None:
     """Queries, mutations and invalid operations are one event with the result or the errors, then the end."""
-    answer = httpx.post(api.graphql, json=request_, headers=EVENTS)
+    answer = plain_http.post(api.graphql, json=request_, headers=EVENTS)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     (event, result), end = _events(answer.text)
     assert (event, end) == ("next", ("complete", None))
@@ -143,7 +146,7 @@ def test_what_is_no_request_is_refused(
     api: Api, headers: dict[str, str], content: str, content_type: str, status: int
 ) -> None:
     """A request that is not GraphQL gets a 4xx in JSON, whatever the client accepts."""
-    answer = httpx.post(api.graphql, content=content, headers={**headers, "Content-Type": content_type})
+    answer = plain_http.post(api.graphql, content=content, headers={**headers, "Content-Type": content_type})
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
     assert answer.json()["errors"][0]["message"]
 
@@ -151,7 +154,7 @@ def test_what_is_no_request_is_refused(
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_there_is_no_single_connection_mode(api: Api, method: str) -> None:
     """A reservation is rejected with a message and the allowed methods."""
-    answer = httpx.request(method, api.graphql)
+    answer = plain_http.request(method, api.graphql)
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
     assert "distinct connections mode" in answer.text
 
@@ -160,20 +163,20 @@ def test_there_is_no_single_connection_mode(api: Api, method: str) -> None:
 def test_a_mutation_never_comes_by_get(api: Api, headers: dict[str, str]) -> None:
     """A GET changes nothing, whatever it accepts."""
     query = 'mutation { deleteTask(id: "none") { userErrors { code } } }'
-    answer = httpx.get(api.graphql, params={"query": query}, headers=headers)
+    answer = plain_http.get(api.graphql, params={"query": query}, headers=headers)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 def test_a_subscription_without_a_stream_is_refused(api: Api) -> None:
     """A client that accepts neither format gets an error that names them."""
-    answer = httpx.post(api.graphql, json={"query": WATCH, "variables": {"id": "x"}})
+    answer = plain_http.post(api.graphql, json={"query": WATCH, "variables": {"id": "x"}})
     assert answer.status_code == 400
     assert "text/event-stream" in answer.json()["errors"][0]["message"]
 
 
 def test_errors_come_in_the_payload_of_a_part(api: Api) -> None:
     """An invalid document and an unknown task are GraphQL errors, not errors of the transport."""
-    invalid = httpx.post(api.graphql, json={"query": "subscription { nothing }"}, headers=PARTS)
+    invalid = plain_http.post(api.graphql, json={"query": "subscription { nothing }"}, headers=PARTS)
     unknown = _watched(api, "POST", PARTS, "unknown")
     for answer, message in ((invalid, "Cannot query field"), (unknown, "No task with id unknown")):
         (part,) = _parts(answer.text)
@@ -184,7 +187,7 @@ def test_errors_come_in_the_payload_of_a_part(api: Api) -> None:
 def test_a_query_is_answered_in_json_when_that_will_do(api: Api) -> None:
     """A client that names streams in every request still gets JSON for queries."""
     accept = "application/graphql-response+json, application/json, text/event-stream, multipart/mixed"
-    answer = httpx.post(api.graphql, json={"query": "{ __typename }"}, headers={"Accept": accept})
+    answer = plain_http.post(api.graphql, json={"query": "{ __typename }"}, headers={"Accept": accept})
     assert answer.headers["content-type"].startswith("application/graphql-response+json")
     assert answer.json() == {"data": {"__typename": "Query"}}
 
@@ -198,7 +201,7 @@ async def test_a_quiet_stream_gives_signs_of_life(api: Api, redis: Redis) -> Non
         body = {"query": WATCH, "variables": {"id": task_id}}
         received = b""
         async with (
-            httpx.AsyncClient(timeout=30) as client,
+            plain_http.AsyncClient(timeout=30) as client,
             client.stream("POST", api.graphql, json=body, headers=headers) as answer,
         ):
             async for chunk in answer.aiter_raw():
@@ -223,7 +226,7 @@ async def test_a_client_that_leaves_is_forgotten(api: Api, redis: Redis, headers
 
     body = {"query": WATCH, "variables": {"id": task_id}}
     async with (
-        httpx.AsyncClient(timeout=30) as client,
+        plain_http.AsyncClient(timeout=30) as client,
         client.stream("POST", api.graphql, json=body, headers=headers) as answer,
     ):
         # Kept until the client leaves: httpx closes the connection when the iterator is collected.
@@ -275,7 +278,7 @@ async def test_many_stream_at_once(api: Api, redis: Redis) -> None:
     key = uuid.uuid4().hex
     task_id = api.create("task_modules.step_by_step", args=[key])
     body = {"query": WATCH, "variables": {"id": task_id}}
-    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
+    async with plain_http.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
         answers = [
             asyncio.create_task(client.post(api.graphql, json=body, headers=(EVENTS, PARTS)[n % 2])) for n in range(100)
         ]

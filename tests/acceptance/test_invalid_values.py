@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import plain_http
 import pytest
 from support import Api
 from websockets.sync.client import connect
@@ -79,11 +79,11 @@ def test_a_literal_of_thousands_of_digits_is_the_clients_error(api: Api, documen
 
 
 def _by_get(api: Api, query: str) -> Any:
-    return httpx.get(api.graphql, params={"query": query}).json()["errors"]
+    return plain_http.get(api.graphql, params={"query": query}).json()["errors"]
 
 
 def _by_event_stream(api: Api, query: str) -> Any:
-    answer = httpx.post(api.graphql, json={"query": query}, headers={"Accept": "text/event-stream"})
+    answer = plain_http.post(api.graphql, json={"query": query}, headers={"Accept": "text/event-stream"})
     (data,) = re.findall(r"^data: ?(\{.*)$", answer.text, re.MULTILINE)
     return json.loads(data)["errors"]
 

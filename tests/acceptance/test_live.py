@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import plain_http
 import psutil
 import pytest
 from redis import Redis
@@ -46,7 +47,7 @@ def _serve(environment: dict[str, str], log: Path, *command: str) -> Iterator[tu
 
 def _is_ready(api: Api) -> bool:
     try:
-        return httpx.get(f"{api.url}/readyz").is_success
+        return plain_http.get(f"{api.url}/readyz").is_success
     except httpx.TransportError:
         return False
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import httpx
+import plain_http
 from prometheus_client.parser import text_string_to_metric_families
 from support import Api, wait_until
 
 
 def _read(api: Api, name: str, **labels: str) -> float:
-    text = httpx.get(f"{api.url}/metrics").raise_for_status().text
+    text = plain_http.get(f"{api.url}/metrics").raise_for_status().text
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
 
@@ -21,7 +21,7 @@ def test_requests_and_tasks_are_counted(api: Api) -> None:
     assert _read(api, "gql_api_http_requests_total", **posts) >= before[0] + 1
     assert _read(api, "gql_api_tasks_created_total") == before[1] + 1
     assert _read(api, "gql_api_tasks_unfinished", status="SCHEDULED") >= 1
-    assert httpx.get(f"{api.url}/made-up-{task_id}").status_code == 404
+    assert plain_http.get(f"{api.url}/made-up-{task_id}").status_code == 404
     assert _read(api, "gql_api_http_requests_total", path="other", status="404") >= 1
     assert _read(api, "gql_api_http_requests_total", path=f"/made-up-{task_id}") == 0
     assert _read(api, "gql_api_http_request_seconds_count", path="/graphql") >= 1

@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-import httpx
+import plain_http
 from support import process, wait_until
 
 from gql_api.cli.embedded_servers import free_port, is_listening
@@ -21,7 +21,7 @@ def test_the_port_serves_metrics_and_nothing_else(environment: dict[str, str], t
     log = tmp_path / "log"
     with process([*_COMMAND, f"--port={port}"], log, {**environment, "METRICS_PORT": str(metrics_port)}) as started:
         wait_until(lambda: is_listening(port) and is_listening(metrics_port))
-        with httpx.Client(base_url=f"http://127.0.0.1:{metrics_port}") as client:
+        with plain_http.Client(base_url=f"http://127.0.0.1:{metrics_port}") as client:
             answer = client.get("/metrics")
             assert answer.status_code == 200
             assert "gql_api_sockets 0.0" in answer.text

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import httpx
+import plain_http
 import pytest
 from support import Api
 from websockets.exceptions import ConnectionClosedError
@@ -22,11 +23,11 @@ _RESPONSE_JSON = "application/graphql-response+json"
 
 def _by_get(api: Api, accept: str, parameters: dict[str, Any]) -> httpx.Response:
     query = {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
-    return httpx.get(api.graphql, params=query, headers={"Accept": accept})
+    return plain_http.get(api.graphql, params=query, headers={"Accept": accept})
 
 
 def _by_post(api: Api, accept: str, parameters: dict[str, Any]) -> httpx.Response:
-    return httpx.post(api.graphql, json=parameters, headers={"Accept": accept})
+    return plain_http.post(api.graphql, json=parameters, headers={"Accept": accept})
 
 
 @pytest.mark.parametrize("ask", [_by_get, _by_post])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import plain_http
 import pytest
 from gate import gate
 from redis import Redis
@@ -112,7 +113,7 @@ def test_a_stopping_server_leaves_streams_unfinished(
     heard: list[bytes] = []
     with _replica(environment, tmp_path) as (replica, serving):
         with (
-            httpx.stream("POST", replica.graphql, json=body, headers={"Accept": accept}, timeout=30) as answer,
+            plain_http.stream("POST", replica.graphql, json=body, headers={"Accept": accept}, timeout=30) as answer,
             # Cut off in the middle of a chunked answer, which is not the same as its end.
             pytest.raises(httpx.RemoteProtocolError),
         ):

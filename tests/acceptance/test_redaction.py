@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import plain_http
 import pytest
 from pymongo import MongoClient
 from redis import Redis
@@ -190,7 +190,7 @@ class Vault:
 
     def ask(self, query: str, **variables: Any) -> Any:
         """Send an operation, and keep the text of the answer."""
-        answer = httpx.post(self.api.graphql, json={"query": query.replace("TASK", _TASK), "variables": variables})
+        answer = plain_http.post(self.api.graphql, json={"query": query.replace("TASK", _TASK), "variables": variables})
         self.answers.append(answer.text)
         found = answer.json()
         assert "errors" not in found, found
@@ -249,7 +249,7 @@ def _no_canary(vault: Vault) -> Iterator[None]:
     """Check after each test that what clients and operators read does not have the canary."""
     yield
     vault.ask(_ALL)
-    vault.answers.append(httpx.get(f"{vault.api.url}/tasks", params={"first": 100}).text)
+    vault.answers.append(plain_http.get(f"{vault.api.url}/tasks", params={"first": 100}).text)
     said = [*vault.answers, vault.log.read_text(), vault.api.log.read_text(), *map(str, vault.heard)]
     private = {fields.MESSAGE_PARTS, fields.HIDDEN}
     said += [str({name: value for name, value in each.items() if name not in private}) for each in vault.records()]

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-import httpx
+import plain_http
 import pytest
 from support import ROOT, Api
 
@@ -36,7 +36,7 @@ def test_a_result_is_told(api: Api) -> None:
     """A finished task has its result and status over REST too."""
     task_id = api.create("task_modules.add", args=[1])
     api.finished(task_id)
-    answer = httpx.get(f"{api.url}/task/{task_id}").json()
+    answer = plain_http.get(f"{api.url}/task/{task_id}").json()
     assert (answer["status"], answer["result"], answer["error"]) == ("SUCCESS", 2, None)
 
 
@@ -48,7 +48,7 @@ def test_the_link_leads_through_the_list(api: Api) -> None:
     size = 3 + api.data("{ tasks(first: 1) { totalCount } }")["tasks"]["totalCount"] // 16
     url: str | None = f"{api.url}/tasks?first={size}"
     while url is not None:
-        page = httpx.get(url)
+        page = plain_http.get(url)
         seen += [task["task_id"] for task in page.json()]
         link = page.links.get("next", {}).get("url")
         url = link and str(page.url.join(link))
@@ -58,7 +58,7 @@ def test_the_link_leads_through_the_list(api: Api) -> None:
 
 def test_an_unknown_task_is_a_404(api: Api) -> None:
     """An unknown task is not reported as pending."""
-    assert httpx.get(f"{api.url}/task/nope").status_code == 404
+    assert plain_http.get(f"{api.url}/task/nope").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_unknown_task_is_a_404(api: Api) -> None:
 )  # fmt: skip
 def test_bad_bodies_are_refused_in_words(api: Api, body: str, status: int) -> None:
     """A task that cannot be created is a 4xx with the reason."""
-    answer = httpx.post(f"{api.url}/create-task", content=body, headers={"Content-Type": "application/json"})
+    answer = plain_http.post(f"{api.url}/create-task", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == status
     assert answer.json()["errors"][0]["message"]
 
@@ -79,7 +79,9 @@ def test_bad_bodies_are_refused_in_words(api: Api, body: str, status: int) -> No
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
 def test_only_json_creates_a_task(api: Api, content_type: str) -> None:
     """What the form of a web page may send without being asked gets a 415."""
-    answer = httpx.post(f"{api.url}/create-task", content='{"task_input": 1}', headers={"Content-Type": content_type})
+    answer = plain_http.post(
+        f"{api.url}/create-task", content='{"task_input": 1}', headers={"Content-Type": content_type}
+    )
     assert answer.status_code == 415
     assert answer.json()["errors"][0]["message"] == "The body must be application/json"
 
@@ -91,6 +93,6 @@ def test_only_json_creates_a_task(api: Api, content_type: str) -> None:
 )
 def test_bad_pages_are_refused_in_words(api: Api, query: str) -> None:
     """An invalid page size or cursor is a 400."""
-    answer = httpx.get(f"{api.url}/tasks?{query}")
+    answer = plain_http.get(f"{api.url}/tasks?{query}")
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["message"]

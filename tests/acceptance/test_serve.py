@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import plain_http
 import pytest
 from support import Api, process, wait_until
 from websockets.asyncio.client import connect
@@ -35,7 +35,7 @@ def test_a_task_runs(served: tuple[Api, subprocess.Popen[bytes]]) -> None:
     """A task that is created through the production server runs to its end."""
     api, _ = served
     assert api.finished(api.create("task_modules.add", args=[1]))["result"] == 2
-    assert "server" not in httpx.get(f"{api.url}/healthz").headers
+    assert "server" not in plain_http.get(f"{api.url}/healthz").headers
 
 
 async def test_frames_are_limited_and_not_compressed(served: tuple[Api, subprocess.Popen[bytes]]) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import plain_http
 import pytest
 from support import Api, process, wait_until
 from websockets.exceptions import InvalidStatus
@@ -50,15 +50,15 @@ def _requests(api: Api) -> list[tuple[str, ...]]:
 def test_each_request_has_a_line(served: Api) -> None:
     """The line has what an operator needs, and nothing by which a client could forge another line."""
     two = "query A { __typename } query B { __typename }"
-    httpx.post(served.graphql, json={"query": two, "operationName": "B"})
-    httpx.post(served.graphql, json={"query": two, "operationName": "C\n2026-01-01T00:00:00.000Z INFO x: forged"})
-    httpx.post(served.graphql, json={"query": "{ __typename }"}, headers={"X-Forwarded-For": "10.0.0.7"})
-    httpx.get(served.graphql, params={"query": "query Secret { __typename }"})
-    httpx.post(served.graphql, content="{")
-    httpx.get(f"{served.url}/x%0A2026-01-01T00:00:00.000Z%20INFO%20x:%20forged")
-    httpx.get(f"{served.url}/task/nope")
+    plain_http.post(served.graphql, json={"query": two, "operationName": "B"})
+    plain_http.post(served.graphql, json={"query": two, "operationName": "C\n2026-01-01T00:00:00.000Z INFO x: forged"})
+    plain_http.post(served.graphql, json={"query": "{ __typename }"}, headers={"X-Forwarded-For": "10.0.0.7"})
+    plain_http.get(served.graphql, params={"query": "query Secret { __typename }"})
+    plain_http.post(served.graphql, content="{")
+    plain_http.get(f"{served.url}/x%0A2026-01-01T00:00:00.000Z%20INFO%20x:%20forged")
+    plain_http.get(f"{served.url}/task/nope")
     stream = {"query": 'subscription Watch { taskUpdated(id: "nope") { id } }'}
-    httpx.post(served.graphql, json=stream, headers={"Accept": "text/event-stream"})
+    plain_http.post(served.graphql, json=stream, headers={"Accept": "text/event-stream"})
     with connect(served.websocket, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
         socket.send('{"type": "connection_init"}')
         assert json.loads(socket.recv())["type"] == "connection_ack"
@@ -86,7 +86,7 @@ def test_each_request_has_a_line(served: Api) -> None:
 @pytest.mark.parametrize("served", [["--log-level=warning"]], indirect=True, ids=["warnings only"])
 def test_the_level_decides_what_is_logged(served: Api) -> None:
     """With warnings only, requests and starts leave no line."""
-    httpx.post(served.graphql, json={"query": "{ __typename }"})
+    plain_http.post(served.graphql, json={"query": "{ __typename }"})
     assert served.log.read_text() == ""
 
 
@@ -99,15 +99,15 @@ def test_health_checks_are_logged_for_debugging(served: Api) -> None:
 @pytest.mark.parametrize("served", [["--root-path=/tasks-api/"]], indirect=True, ids=["below a path"])
 def test_links_lead_below_the_root_path(served: Api) -> None:
     """The pages begin at the path that the proxy removes, links are relative, all else works as without it."""
-    assert '<base href="/tasks-api/"' in httpx.get(served.url).text
+    assert '<base href="/tasks-api/"' in plain_http.get(served.url).text
     served.create("task_modules.add", args=[1])
     served.create("task_modules.add", args=[1])
-    assert httpx.get(f"{served.url}/tasks?first=1").headers["link"].startswith("<?first=1&after=")
+    assert plain_http.get(f"{served.url}/tasks?first=1").headers["link"].startswith("<?first=1&after=")
     with connect(served.websocket, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
         socket.send('{"type": "connection_init"}')
         assert json.loads(socket.recv())["type"] == "connection_ack"
-    assert httpx.get(f"{served.url}/metrics").status_code == 200
-    assert httpx.get(f"{served.url}/task/nope").status_code == 404
+    assert plain_http.get(f"{served.url}/metrics").status_code == 200
+    assert plain_http.get(f"{served.url}/task/nope").status_code == 404
 
 
 @pytest.mark.parametrize(

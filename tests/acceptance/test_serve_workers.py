@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import plain_http
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -55,7 +56,7 @@ class _Server:
 
     def ask(self) -> None:
         """Send a query over a connection of its own."""
-        answer = httpx.post(f"{self.url}/graphql", content=_BODY, headers={"Content-Type": "application/json"})
+        answer = plain_http.post(f"{self.url}/graphql", content=_BODY, headers={"Content-Type": "application/json"})
         assert answer.json() == {"data": {"__typename": "Query"}}
 
     def answering(self) -> set[int]:
@@ -74,7 +75,7 @@ class _Server:
 
     def figure(self, name: str, port: int = 0, **labels: Any) -> float:
         """Return the value of a metric."""
-        text = httpx.get(f"http://127.0.0.1:{port or self.metrics_port}/metrics").raise_for_status().text
+        text = plain_http.get(f"http://127.0.0.1:{port or self.metrics_port}/metrics").raise_for_status().text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
 

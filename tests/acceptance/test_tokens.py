@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import plain_http
 import pytest
 from support import ROOT, Api, process, wait_until
 from websockets.exceptions import ConnectionClosed
@@ -48,7 +49,7 @@ class _Site:
     def ask(self, token: str, query: str, **variables: Any) -> Any:
         """Run an operation with a token that must succeed."""
         body = {"query": query, "variables": variables}
-        answer = httpx.post(self.api.graphql, json=body, headers=_bearer(token), timeout=30).json()
+        answer = plain_http.post(self.api.graphql, json=body, headers=_bearer(token), timeout=30).json()
         assert "errors" not in answer, answer
         return answer["data"]
 
@@ -60,7 +61,7 @@ class _Site:
 
     def browser_token(self, customer: str) -> str:
         """Return the token that the backend gives to a customer."""
-        answer = httpx.post(f"{self.backend}/tasks-token", headers={"X-Customer": customer}).raise_for_status()
+        answer = plain_http.post(f"{self.backend}/tasks-token", headers={"X-Customer": customer}).raise_for_status()
         return str(answer.json()["token"])
 
 
@@ -106,7 +107,7 @@ def site(api: Api, environment: dict[str, str], tmp_path_factory: pytest.TempPat
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url).is_success
+        return plain_http.get(url).is_success
     except httpx.TransportError:
         return False
 
@@ -124,7 +125,7 @@ def test_a_browser_sees_the_tasks_of_its_customer(site: _Site) -> None:
     assert site.ask(browser, "query ($id: ID!) { task(id: $id) { id } }", id=foreign) == {"task": None}
     assert site.ask(browser, "query ($id: ID!) { task(id: $id) { id } }", id=own[0]) == {"task": {"id": own[0]}}
     for headers in ({}, _bearer(f"{browser}x"), _bearer("gqt_x")):
-        answer = httpx.post(site.api.graphql, json={"query": _LIST}, headers=headers)
+        answer = plain_http.post(site.api.graphql, json={"query": _LIST}, headers=headers)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert answer.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
@@ -182,7 +183,7 @@ def _by_stream(api: Api, token: str) -> Iterator[Changes]:
                     changes.append((change["kind"], change["taskId"]))
 
     with (
-        httpx.Client(timeout=60) as client,
+        plain_http.Client(timeout=60) as client,
         client.stream("POST", api.graphql, json={"query": _WATCH}, headers=headers) as answer,
     ):
         reader = threading.Thread(target=read, daemon=True)
@@ -225,7 +226,7 @@ def test_a_revocation_closes_the_sockets_of_browsers(site: _Site, environment: d
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4403
     for each in (api_token, minted):
-        assert httpx.post(site.api.graphql, json={"query": _LIST}, headers=_bearer(each)).status_code == 401
+        assert plain_http.post(site.api.graphql, json={"query": _LIST}, headers=_bearer(each)).status_code == 401
 
 
 def _env(environment: dict[str, str]) -> dict[str, str]:

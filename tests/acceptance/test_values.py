@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import httpx
+import plain_http
 import pytest
 import value_tasks
 from celery import Celery
@@ -143,7 +143,7 @@ def test_values_are_plain_json_to_clients_and_themselves_to_celery(api: Api, cel
     same: list[Any] = result.get()
     assert repr(same) == repr([[sent], sent])
     assert repr(result.args) == repr([[sent]])
-    assert httpx.get(f"{api.url}/task/{result.id}").json()["result"] == [[shown], shown]
+    assert plain_http.get(f"{api.url}/task/{result.id}").json()["result"] == [[shown], shown]
 
 
 def test_values_of_a_stock_sender_are_plain_json(api: Api, databases: Databases) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import built
-import httpx
+import plain_http
 import pytest
 from databases import Databases
 from support import ROOT, Api, NotWithinTimeError, process, wait_until
@@ -186,7 +186,7 @@ def test_the_wheel_has_one_package(installed: Installed) -> None:
 
 def test_the_wheel_serves_its_pages(api: Api) -> None:
     """The board and the playground and all files that they name come from the wheel, compressed for browsers."""
-    with httpx.Client(base_url=api.url, headers={"Accept": "text/html", "Accept-Encoding": "br"}) as browser:
+    with plain_http.Client(base_url=api.url, headers={"Accept": "text/html", "Accept-Encoding": "br"}) as browser:
         for path in ("/", "/graphql"):
             page = browser.get(path)
             assert page.status_code == 200

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 
 import httpx
+import plain_http
 import pytest
 from fault_site import Site
 from support import CREATE, Api, process, wait_until
@@ -38,7 +39,7 @@ def _running_api(site: Site, **environment: str) -> Iterator[tuple[Api, subproce
 
 def _create_until_it_dies(api: Api, acknowledged: list[str], called: threading.Event) -> None:
     variables = {"input": _INPUT}
-    with httpx.Client(timeout=10) as client:
+    with plain_http.Client(timeout=10) as client:
         while True:
             try:
                 answer = client.post(api.graphql, json={"query": CREATE, "variables": variables})

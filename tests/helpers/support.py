@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import plain_http
 import psutil
 import uvicorn
 from redis.asyncio import Redis
@@ -169,7 +170,7 @@ class Api:
     def is_ready(self) -> bool:
         """Return whether the API answers and reaches MongoDB."""
         try:
-            return httpx.get(f"{self.url}/readyz").is_success
+            return plain_http.get(f"{self.url}/readyz").is_success
         except httpx.TransportError:
             return False
 
@@ -178,7 +179,7 @@ class Api:
         # In ASCII, for escapes can express lone surrogates, which UTF-8 cannot.
         content = json.dumps({"query": query, "variables": variables})
         headers = {"Content-Type": "application/json", **self.authorization}
-        answer = httpx.post(self.graphql, content=content, headers=headers, timeout=30)
+        answer = plain_http.post(self.graphql, content=content, headers=headers, timeout=30)
         body: dict[str, Any] = answer.json()
         return body
 

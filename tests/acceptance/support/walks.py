@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import plain_http
 from databases import Databases
 from support import ROOT, Api, process, wait_until
 
@@ -120,7 +121,7 @@ class Project:
         log = self._log("web")
         with (
             process(command, log, self.environment, cwd=self.folder) as started,
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+            plain_http.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
         ):
             wait_until(lambda: _runs(started, log) and _answers(client), 60, "the web server to start")
             yield client

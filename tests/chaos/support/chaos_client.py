@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 import httpx
+import plain_http
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
@@ -48,7 +49,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         limits = httpx.Limits(max_connections=None)
-        self._http = httpx.AsyncClient(timeout=httpx.Timeout(_ANSWER_SECONDS), limits=limits)
+        self._http = plain_http.AsyncClient(timeout=httpx.Timeout(_ANSWER_SECONDS), limits=limits)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import plain_http
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from support import Api, process, wait_until_async
@@ -59,7 +60,7 @@ class Server:
 
     async def read(self) -> dict[str, float]:
         """Return the counters and gauges without labels."""
-        async with httpx.AsyncClient() as client:
+        async with plain_http.AsyncClient() as client:
             text = (await client.get(f"{self.api.url}/metrics", timeout=10)).raise_for_status().text
         families = text_string_to_metric_families(text)
         return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
