@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Iterator
 
 import pytest
+from database_names import DatabaseNames, settings_for
 from databases import Databases, data_folder
-from pymongo import MongoClient
 from support import process, wait_until
 
 from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening
 from gql_api.settings import Settings
-
-# In milliseconds. Dropping a database waits for the journal, which is otherwise written ten times a second.
-_COMMIT_INTERVAL = "--journalCommitInterval=10"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,23 +32,32 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
         data = stack.enter_context(data_folder(folder))
         mongodb = MongodbServer(data / "mongodb", free_port())
         redis = RedisServer(data / "redis", free_port())
-        command = [*mongodb.command(folder / "mongod.log"), _COMMIT_INTERVAL]
-        stack.enter_context(process(command, folder / "mongodb.log"))
+        stack.enter_context(process(mongodb.command(folder / "mongod.log"), folder / "mongodb.log"))
         stack.enter_context(process(redis.command(), folder / "redis.log"))
         wait_until(lambda: is_listening(mongodb.port) and is_listening(redis.port))
         mongodb.initiate()
         yield Databases(mongodb, redis)
 
 
+@pytest.fixture(scope="session")
+def database_names(databases: Databases) -> Iterator[DatabaseNames]:
+    """The names of databases that no other test of the process uses."""
+    with DatabaseNames.open(databases) as names:
+        yield names
+
+
 @pytest.fixture
-def settings(databases: Databases) -> Iterator[Settings]:
-    """Settings with a database of the test's own, dropped after it."""
-    name = f"test_{uuid.uuid4().hex}"
-    yield Settings(
-        mongodb_url=databases.mongodb.url,
-        mongodb_database=name,
-        celery_broker_url=databases.redis.url,
-        progress_interval_seconds=0.05,
-    )
-    with MongoClient[dict[str, object]](databases.mongodb.url) as client:
-        client.drop_database(name)
+def prepared(database_names: DatabaseNames) -> Iterator[str]:
+    """The name of a database that has what the API makes when it starts; a test that asks for it gets it as its own."""
+    with database_names.prepared() as name:
+        yield name
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, databases: Databases, database_names: DatabaseNames) -> Iterator[Settings]:
+    """Settings with a database of the test's own: an empty one, or a prepared one if the test asks for that."""
+    if "prepared" in request.fixturenames:
+        yield settings_for(databases, request.getfixturevalue("prepared"))
+    else:
+        with database_names.new() as name:
+            yield settings_for(databases, name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 from front import Commands, Front
@@ -86,10 +85,11 @@ def tasks(settings: Settings) -> Iterator[Collection[Document]]:
 
 
 @pytest.fixture
-async def front(settings: Settings) -> AsyncIterator[Front]:
+async def front(
+    settings: Settings,
+    prepared: str,  # noqa: ARG001 - the settings name it
+) -> AsyncIterator[Front]:
     """The schema over the test's own database, with its indexes."""
-    with MongoClient[dict[str, Any]](settings.mongodb_url) as client:
-        client[settings.mongodb_database][fields.TASKS].create_indexes([*fields.UNIQUE_INDEXES, *fields.INDEXES])
     app = create_app(settings)
     async with open_services(settings) as services:
         app.state.services = services
@@ -98,7 +98,10 @@ async def front(settings: Settings) -> AsyncIterator[Front]:
 
 
 @pytest.fixture
-async def narrow(settings: Settings) -> AsyncIterator[Front]:
+async def narrow(
+    settings: Settings,
+    prepared: str,  # noqa: ARG001 - the settings name it
+) -> AsyncIterator[Front]:
     """The schema with the smallest budget of bytes, and without other limits that matter."""
     limited = settings.model_copy(
         update={"answer_max_bytes": 1024 * 1024, "document_max_depth": 50, "request_max_cost": 10**7}

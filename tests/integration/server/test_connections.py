@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
+import plain_http
 import pytest
 from sockets import HANDSHAKE, socket_of
 from starlette.applications import Starlette
@@ -25,6 +26,8 @@ from gql_api.server import files
 from gql_api.server.http_protocol import with_limits
 from gql_api.server.websocket_protocol import WebSocketProtocol
 from gql_api.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("prepared")
 
 _GET = b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n"
 _STREAM = {"Accept": "text/event-stream"}
@@ -81,7 +84,7 @@ async def _streamed(port: int, address: str) -> AsyncIterator[httpx.Response]:
     """Open a stream through a proxy that reports an address."""
     headers = {**_STREAM, "X-Forwarded-For": address}
     async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+        plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
         client.stream("POST", "/graphql", json=_WATCH, headers=headers) as response,
     ):
         yield response

@@ -20,6 +20,8 @@ from gql_api.server.http_protocol import HttpProtocol
 from gql_api.server.request_log import LogRequests
 from gql_api.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 _PROTOCOL = Subprotocol("graphql-transport-ws")
 
 

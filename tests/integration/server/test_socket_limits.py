@@ -21,6 +21,8 @@ from gql_api.app import create_app, open_services
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 _PROTOCOL = Subprotocol("graphql-transport-ws")
 
 

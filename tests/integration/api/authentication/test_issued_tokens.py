@@ -39,6 +39,8 @@ from gql_api.registry import api_tokens
 from gql_api.registry.api_tokens import StoredToken
 from gql_api.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 _ROOT = Principal("root", ALL_SCOPES)
 _CREATE = """
 mutation ($input: CreateApiTokenInput!) {

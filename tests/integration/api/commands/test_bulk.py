@@ -24,6 +24,8 @@ from gql_api.record.model import Claim, NewTask
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 
 @pytest.fixture
 async def creator(store: TaskStore, settings: Settings) -> AsyncIterator[Creator]:

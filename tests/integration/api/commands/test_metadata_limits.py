@@ -13,6 +13,8 @@ from gql_api.record.model import NewTask
 from gql_api.registry.definitions import TaskDefinition
 from gql_api.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 
 @pytest.fixture
 async def tight(settings: Settings, announced: TaskDefinition) -> AsyncIterator[Front]:  # noqa: ARG001 - it can be created

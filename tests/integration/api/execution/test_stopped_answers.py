@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
+import plain_http
 import pytest
 from front import Commands, Front
 from sockets import socket_of
@@ -19,6 +19,8 @@ from websockets.typing import Subprotocol
 from gql_api.app import create_app, open_services
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("prepared")
 
 # Equal ones would share a read.
 _LISTS = "{ " + " ".join(f"a{number}: tasks(first: {number}) {{ nodes {{ id }} }}" for number in range(1, 6)) + " }"
@@ -71,7 +73,7 @@ async def test_the_fields_of_a_client_that_disconnects_are_cancelled(
     commands: Commands, patient: Front, slots: _Slots
 ) -> None:
     """The lists that wait for MongoDB leave the queue, and are never read."""
-    async with socket_of(patient.app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with socket_of(patient.app) as port, plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         asking = asyncio.create_task(client.post("/graphql", json={"query": _LISTS}))
         await slots.queue(5)
         asking.cancel()

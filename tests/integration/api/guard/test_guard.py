@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 
 import httpx
+import plain_http
 import pytest
 from front import Front
 from sockets import PROTOCOLS, socket_of
@@ -21,6 +22,8 @@ from gql_api.api.guard.guard import SECURITY_HEADERS
 from gql_api.app import create_app, open_services
 from gql_api.server.http_protocol import HttpProtocol
 from gql_api.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("prepared")
 
 _APP = "https://app.example.com"
 _QUERY = {"query": "{ __typename }"}
@@ -61,7 +64,7 @@ async def _raw(port: int, request: bytes) -> int:
 
 async def test_only_allowed_hosts_are_answered(front: Front) -> None:
     """A request for another host gets a 400 on all paths but those of health checks; ports do not matter."""
-    async with served(front.app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with served(front.app) as port, plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         for host in ("localhost", "LOCALHOST:1", "localhost.", "127.0.0.1:8000", "[::1]:80", "a.b.example.org"):
             assert await _status(client, "/graphql", Host=host) == 200, host
         for host in (
@@ -84,7 +87,7 @@ async def test_only_allowed_hosts_are_answered(front: Front) -> None:
 
 async def test_only_own_and_listed_origins_are_answered(front: Front) -> None:
     """A request that a page of another origin sends or embeds gets a 403 on every path, whatever its method."""
-    async with served(front.app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with served(front.app) as port, plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         own = f"http://127.0.0.1:{port}"
         for path in ("/graphql", "/graphql?query={__typename}", "/tasks", "/metrics"):
             for allowed in (own, own.upper(), _APP, f"{_APP}:443"):
@@ -110,14 +113,14 @@ async def test_the_scheme_of_a_trusted_proxy_counts(front: Front) -> None:
     for trusted, status in (("127.0.0.1", 200), ("10.0.0.1", 403)):
         async with socket_of(front.app, forwarded_allow_ips=trusted) as port:
             headers = {"Origin": "https://api.example.com", "Host": "api.example.com", "X-Forwarded-Proto": "https"}
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            async with plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
                 assert (await client.post("/graphql", json=_QUERY, headers=headers)).status_code == status
             assert await _handshake(port, **headers) == (101 if status == 200 else 403)
 
 
 async def test_a_link_on_another_site_opens_a_page(front: Front) -> None:
     """Pages have no data, and an issuer sends browsers back to them. All else that a link may ask for is refused."""
-    async with served(front.app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with served(front.app) as port, plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         headers = {"Sec-Fetch-Site": "cross-site", "Accept": "text/html"}
         for path in ("/", "/graphql", "/?code=a&state=b", "/graphql?code=a&state=b"):
             assert (await client.get(path, headers=headers)).headers["content-type"] == "text/html; charset=utf-8"
@@ -172,7 +175,7 @@ async def test_the_same_rule_holds_for_handshakes(front: Front, http: type[HttpP
 
 async def test_browsers_get_their_permission(front: Front) -> None:
     """A listed origin may send what clients need, without cookies; another is refused, preflight requests included."""
-    async with served(front.app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with served(front.app) as port, plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         asked = {
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "authorization,content-type,last-event-id",
@@ -195,7 +198,7 @@ async def test_browsers_get_their_permission(front: Front) -> None:
 async def test_every_answer_has_the_security_headers(front: Front) -> None:
     """Refusals, errors, redirects and streams have them too; a stream keeps its own rule for caches."""
     front.app.add_route("/fails", _fail)
-    async with served(front.app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with served(front.app) as port, plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         answers = [
             await client.post("/graphql", json=_QUERY),
             await client.get("/graphql", params=_QUERY),
@@ -221,7 +224,7 @@ async def _fail(_request: Request) -> Response:
 
 async def test_no_address_comes_from_the_host_header(front: Front) -> None:
     """Redirects lead to paths of the same host: a cache or a proxy may give an answer to others."""
-    async with served(front.app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with served(front.app) as port, plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         for path, location in (
             ("/graphql/?a=1", "/graphql?a=1"), ("/tasks//", "/tasks"),
             ("/task/a%3Fb/", "/task/a%3Fb"),

@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import plain_http
 import pytest
 from support import served, wait_until_async
 
 from gql_api.app import create_app, open_services
 from gql_api.settings import Settings
 from gql_api.telemetry.counters import LIMITS_EXCEEDED
+
+pytestmark = pytest.mark.usefixtures("prepared")
 
 _CREATE = "mutation ($input: CreateTaskInput!) { createTask(input: $input) { userErrors { code } } }"
 _HEAD = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -35,7 +38,7 @@ async def port(request: pytest.FixtureRequest, settings: Settings) -> AsyncItera
 
 
 async def _post(port: int, path: str, content: bytes | AsyncIterator[bytes]) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    async with plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         return await client.post(path, content=content, headers={"Content-Type": "application/json"})
 
 
@@ -115,7 +118,7 @@ async def test_the_bodies_of_streams_are_not_held(port: int) -> None:
     stream = {"Content-Type": "application/json", "Accept": "text/event-stream"}
     watch = json.dumps({"query": "subscription { taskChanges { __typename } }", "variables": {"x": "y" * 2 * _KB}})
     async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
         contextlib.AsyncExitStack() as streams,
     ):
         for _ in range(12):
@@ -133,7 +136,7 @@ async def test_a_stream_that_costs_too_much_is_counted_once(port: int) -> None:
     watch = {"query": f"subscription {{ taskChanges {{ task {{ {children} }} }} }}"}
     counter = LIMITS_EXCEEDED.labels("cost")._value  # noqa: SLF001 - the client library has no other way to read it
     before = counter.get()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    async with plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         answer = await client.post("/graphql", json=watch, headers={"Accept": "text/event-stream"})
     assert '"limit":"cost"' in answer.text
     assert counter.get() == before + 1

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 
 import httpx
+import plain_http
 import pytest
 from sockets import socket_of
 from support import wait_until_async
@@ -19,6 +20,8 @@ from gql_api.record import writes
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 from gql_api.worker.store.tasks import Store
+
+pytestmark = pytest.mark.usefixtures("prepared")
 
 _EVENTS, _PARTS = "text/event-stream", 'multipart/mixed;subscriptionSpec="1.0"'
 
@@ -57,7 +60,7 @@ class _Stream:
     async def _read(self) -> None:
         url = f"http://127.0.0.1:{self._port}/graphql"
         async with (
-            httpx.AsyncClient(timeout=20) as client,
+            plain_http.AsyncClient(timeout=20) as client,
             client.stream("POST", url, json={"query": self._query}, headers=self._headers) as answer,
         ):
             try:

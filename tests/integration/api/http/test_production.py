@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
+import plain_http
 import pytest
 from front import Front
 from sockets import socket_of
@@ -18,6 +19,8 @@ from websockets.typing import Subprotocol
 
 from gql_api.app import create_app, open_services
 from gql_api.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("prepared")
 
 Check = Callable[[httpx.AsyncClient], Awaitable[bool]]
 
@@ -34,7 +37,7 @@ async def client(settings: Settings, request: pytest.FixtureRequest) -> AsyncIte
         app.state.services = services
         async with (
             socket_of(Front(app).app) as port,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+            plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
         ):
             yield client
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import plain_http
 import pytest
 from callers import authenticated, headers_of
 from front import Front
@@ -24,6 +25,8 @@ from gql_api.registry.definitions import TaskDefinition
 from gql_api.settings import Settings
 from gql_api.worker.store.tasks import Store
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 _PROTOCOL = Subprotocol("graphql-transport-ws")
 _SSE = {"Accept": "text/event-stream"}
 _SPEC = {"Accept": "application/graphql-response+json"}
@@ -36,7 +39,7 @@ async def app(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, Fron
     async with (
         authenticated(settings) as (served, front),
         socket_of(served) as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        plain_http.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         yield client, front
 

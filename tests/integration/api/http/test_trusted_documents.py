@@ -24,6 +24,8 @@ from gql_api.api.pages import files
 from gql_api.app import create_app, open_services
 from gql_api.settings import Settings, SettingsError
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 _LIST = "query List { tasks(first: 1) { nodes { id } } }"
 _CHANGES = "subscription Changes { taskUpdated(id: 1) { id } }"
 _HASH = hashlib.sha256(_LIST.encode()).hexdigest()

@@ -18,6 +18,8 @@ from gql_api.api.pages import files
 from gql_api.app import create_app
 from gql_api.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 _BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 _QUERY = {"query": "{ __typename }"}
 _SCRIPT = "/assets/board-1.js"

@@ -19,7 +19,10 @@ from gql_api.settings import Settings
 
 
 @pytest.fixture
-def opened(settings: Settings) -> Open:
+def opened(
+    settings: Settings,
+    prepared: str,  # noqa: ARG001 - the settings name it
+) -> Open:
     """Open the API with some settings, as often as a test has processes."""
 
     @contextlib.asynccontextmanager

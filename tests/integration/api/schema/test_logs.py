@@ -33,6 +33,8 @@ from gql_api.worker.store.connections import Connections
 from gql_api.worker.store.logs import LogStore
 from gql_api.worker.store.tasks import Store
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 LIMITS = Limits(1000, 100_000)
 
 

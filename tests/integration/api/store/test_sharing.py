@@ -17,6 +17,8 @@ from gql_api.query.lists import OLDEST_FIRST, PageRequest
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 _SLOW = {"$where": "sleep(1500) || true"}
 _LIST = "{ tasks(first: 1) { nodes { id } } }"
 

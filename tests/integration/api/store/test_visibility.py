@@ -23,6 +23,8 @@ from gql_api.record.model import NewTask
 from gql_api.record.queries import WHOLE
 from gql_api.record.reads import Document
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 _PAGE = PageRequest(Order(), 10)
 _RECORD = NewTask(id="a", name="add", metadata={"team": "red"}, owner="alice", tenant="acme", parent_id="parent")
 Call: TypeAlias = Callable[[TaskStore, Visibility], Awaitable[Any]]

@@ -18,7 +18,10 @@ Subscribe = Callable[..., Subscriber]
 
 
 @pytest.fixture
-async def services(settings: Settings) -> AsyncIterator[Services]:
+async def services(
+    settings: Settings,
+    prepared: str,  # noqa: ARG001 - the settings name it
+) -> AsyncIterator[Services]:
     """The services of an API, connected."""
     async with open_services(settings) as services:
 

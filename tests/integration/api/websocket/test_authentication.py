@@ -25,6 +25,8 @@ from gql_api.api.websocket.authentication import admits_handshake
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 _SUBPROTOCOL = Subprotocol("graphql-transport-ws")
 
 

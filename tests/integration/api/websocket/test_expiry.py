@@ -24,6 +24,8 @@ from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 from gql_api.worker.store.tasks import Store
 
+pytestmark = pytest.mark.usefixtures("prepared")
+
 _LIFETIME = 1.0
 _UPDATED = 'subscription {{ taskUpdated(id: "{}") {{ revision }} }}'
 
