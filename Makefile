@@ -13,9 +13,9 @@ OPTIONS ?=
 UPGRADE ?= --upgrade
 
 # The tests start hundreds of processes, each of which would compile all modules anew if none wrote what it compiled.
-test test-faults test-soak test-chaos: export PYTHONDONTWRITEBYTECODE =
+test test-slow test-faults test-soak test-chaos: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help dev web test test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery bench-board bench-docs screenshots check schema fmt lock clean
+.PHONY: help dev web test test-slow test-faults test-soak test-chaos bench bench-http bench-live bench-filters bench-recovery bench-board bench-docs screenshots check schema fmt lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,8 +32,11 @@ web: .venv/ready ## Build the board and the playground, which needs Node.js
 	@$(BIN)/python hatch_build.py
 
 test: .venv/ready tests/js/node_modules ## Run the tests, which start their own servers
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not chaos and not fault and not slow and not soak"
+
+test-slow: .venv/ready tests/js/node_modules ## Run the tests that drive a browser, install the package or run whole stacks
 	@$(WEB_WITH_NODE)
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not chaos and not fault and not soak"
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow
 
 test-faults: .venv/ready ## Run the tests that kill servers and workers, or move whole applications
 	@$(BIN)/pytest -n $(WORKERS) -m fault

@@ -33,6 +33,8 @@ from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, 
 from gql_api.cli.main import main
 from gql_api.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 _SECRETS = {
     "MONGODB_PASSWORD": "m-secret",
     "MONGODB_ADMIN_PASSWORD": "a-secret",

@@ -15,6 +15,8 @@ from support import Api, NotWithinTimeError, process, wait_until
 
 from gql_api.cli.embedded_servers import free_port
 
+pytestmark = pytest.mark.slow
+
 _COMMAND = [sys.executable, "-m", "gql_api", "dev", "--concurrency=2"]
 _PRICES = """
 import time

@@ -16,6 +16,8 @@ from support import Api, process, wait_until
 
 from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
 
+pytestmark = pytest.mark.slow
+
 _WORKER = ["-m", "celery", "-A", "gql_api", "worker", "--concurrency=2", "--loglevel=INFO", "--without-mingle"]
 _API = ["-m", "uvicorn", "gql_api.app:app", "--no-access-log"]
 _WARNING = "MONGODB_URL names a standalone MongoDB server"

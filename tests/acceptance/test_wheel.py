@@ -22,6 +22,8 @@ from support import ROOT, Api, NotWithinTimeError, process, wait_until
 
 from gql_api.cli.embedded_servers import free_port
 
+pytestmark = pytest.mark.slow
+
 _WORKER = ["-m", "celery", "-A", "gql_api", "worker", "--concurrency=1", "--without-mingle"]
 _OWN_TASKS = """
 from celery import shared_task

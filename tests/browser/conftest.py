@@ -24,10 +24,11 @@ _BUILD_SECONDS = 600
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the first of these tests the time to build the pages, if `make web` has not done so."""
+    """Give the first of these tests the time to build the pages, if `make web` has not done so; all are slow."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.timeout(_BUILD_SECONDS))
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
