@@ -33,7 +33,7 @@ def environment(databases: Databases) -> dict[str, str]:
         "TASK_MODULES": "jobs.tasks,task_modules,value_tasks",
         "WORKER_HEARTBEAT_SECONDS": "1",
         "LEASE_SECONDS": "2",
-        "RECOVERY_INTERVAL_SECONDS": "0.2",
+        "RECOVERY_INTERVAL_SECONDS": "0.5",
         "PYTHONPATH": str(HELPERS),
         # Left over from another deployment: our settings go before Celery's own variables.
         "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/0",

@@ -70,7 +70,7 @@ def _started(pool: str, databases: Databases, folder: Path) -> Iterator[Site]:
         "CELERY_BROKER_URL": settings.celery_broker_url,
         "TASK_MODULES": "outcome_tasks",
         "MAX_REJECTIONS": "2",
-        "RECOVERY_INTERVAL_SECONDS": "0.2",
+        "RECOVERY_INTERVAL_SECONDS": "0.5",
         "PYTHONPATH": str(HELPERS),
     }
     app = adopt(Celery(name, broker=settings.celery_broker_url, set_as_current=False))

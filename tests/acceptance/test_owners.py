@@ -117,7 +117,7 @@ def _started(pool: str, databases: Databases, folder: Path) -> Iterator[Site]:
         "MONGODB_DATABASE": name,
         "CELERY_BROKER_URL": databases.redis.url,
         "ACCESS_SECRET": f"{_SECRET},{_OLD}",
-        "RECOVERY_INTERVAL_SECONDS": "0.2",
+        "RECOVERY_INTERVAL_SECONDS": "0.5",
         "PYTHONPATH": f"{folder}:{HELPERS}:{ROOT}",
     }
     (folder / "site_app.py").write_text(_APP.format(name=name, broker=databases.redis.url))

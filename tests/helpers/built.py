@@ -26,7 +26,7 @@ SCRIPT = "console.log(1);\n" * 100
 
 
 def need_pages() -> None:
-    """Build the real pages, as `make test-slow` has done before, or skip a test that needs them where npm is missing."""
+    """Build the real pages, as `make test-slow` has done, or skip a test that needs them where npm is missing."""
     if shutil.which("npm") is None and not (ROOT / "gql_api" / "web" / "board.html").exists():
         pytest.skip("npm, which builds the board and the playground, is not installed")
     subprocess.run([sys.executable, "hatch_build.py"], cwd=ROOT, check=True)

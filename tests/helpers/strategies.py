@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
 from gql_api.query.filter import MetadataCondition, Operator, TaskFilter, TimeRange
 from gql_api.record.fields import Status
+
+T = TypeVar("T")
 
 _ANY_TEXT = st.text(st.characters(exclude_categories=[]))
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.sampled_from(
@@ -21,13 +25,13 @@ JSON_VALUES = st.recursive(
 OBJECTS = st.dictionaries(KEYS, JSON_VALUES, max_size=4)
 
 # Few keys and values, so that filters find tasks, and at least one of every kind with a comparison of its own.
-_FEW_KEYS = st.sampled_from(["a", "b", "0", "1", "01", "", "a.b", "$k", "%", "é"])
-_FEW_SCALARS = st.sampled_from(
-    [
-        *(None, True, False, 0, 1, 1.0, -1, 2, 1.5, 2**53, float(2**53), 2**53 + 1, 2**63 - 1, -0.0),
-        *("", "a", "ab", "a.b", "A", "é", "e\u0301", "\uffff", "\U00010000", "1", "a\0b", "a\nb", "$a", "^a|b", "\\"),
-    ]
-)
+_FEW_KEY_TEXTS = ["a", "b", "0", "1", "01", "", "a.b", "$k", "%", "é"]
+_FEW: list[Any] = [
+    *(None, True, False, 0, 1, 1.0, -1, 2, 1.5, 2**53, float(2**53), 2**53 + 1, 2**63 - 1, -0.0),
+    *("", "a", "ab", "a.b", "A", "é", "e\u0301", "\uffff", "\U00010000", "1", "a\0b", "a\nb", "$a", "^a|b", "\\"),
+]
+_FEW_KEYS = st.sampled_from(_FEW_KEY_TEXTS)
+_FEW_SCALARS = st.sampled_from(_FEW)
 # What MongoDB's own comparisons order otherwise.
 _SPECIAL_SCALARS = st.sampled_from([None, True, False])
 _FEW_VALUES = st.recursive(
@@ -42,28 +46,29 @@ METADATA = st.one_of(
     OBJECTS,
 )
 
-TIMES = st.datetimes(datetime(2026, 1, 1), datetime(2026, 1, 1, 0, 0, 0, 5000), timezones=st.just(UTC))  # noqa: DTZ001 - the argument's
-PLACES = st.sampled_from(["a", "b", "c"])
+_MICROSECOND = timedelta(microseconds=1)
+_FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+TIMES = st.integers(0, 5000).map(lambda number: _FIRST + number * _MICROSECOND)
+_PLACES = ["a", "b", "c"]
+PLACES = st.sampled_from(_PLACES)
 
 
 def _path(keys: list[str]) -> str:
     return ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in keys)
 
 
-_USUAL_PATHS = st.sampled_from(["a", "a.a", "a.0"])
+_USUAL = ["a", "a.a", "a.0"]
+_USUAL_PATHS = st.sampled_from(_USUAL)
 PATHS = _USUAL_PATHS | st.lists(_FEW_KEYS, min_size=1, max_size=3).map(_path)
+_BEGINNINGS = ["", "a", "a.", "é", "e", "\U00010000", "a\0", "a\n", "$", "^a|b", "\\"]
 _COMPARED = {
     **dict.fromkeys(Operator, _FEW_SCALARS),
     Operator.IN: st.lists(_FEW_SCALARS, max_size=3) | st.none(),
-    Operator.STARTS_WITH: st.none()
-    | st.sampled_from(["", "a", "a.", "é", "e", "\U00010000", "a\0", "a\n", "$", "^a|b", "\\"]),
+    Operator.STARTS_WITH: st.none() | st.sampled_from(_BEGINNINGS),
     Operator.EXISTS: st.sampled_from([True, False, None]),
 }
-_OPERANDS = st.one_of(
-    *(st.fixed_dictionaries({operator: compared}) for operator, compared in _COMPARED.items()),
-    st.fixed_dictionaries({}, optional=_COMPARED),
-)
-_CONDITIONS = st.builds(MetadataCondition, PATHS, _OPERANDS)
+# How often a filter has one condition only, a part of a filter is given, and a condition has several operators.
+_PLAIN_CHANCE, _SOME_CHANCE, _SEVERAL_CHANCE, _HALF = 0.55, 0.25, 0.1, 0.5
 
 
 def asking(operator: Operator) -> st.SearchStrategy[TaskFilter]:
@@ -75,33 +80,63 @@ def asking(operator: Operator) -> st.SearchStrategy[TaskFilter]:
     return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, _USUAL_PATHS, operands)))
 
 
-_RANGES = st.builds(TimeRange, st.none() | TIMES, st.none() | TIMES)
+def filter_of(chance: Random, leaves: int = 4) -> TaskFilter:
+    """Return a random filter with conditions of every kind, which other filters are combined from.
 
+    Hypothesis takes a hundred times as long for one.
+    """
+    if leaves < 2 or chance.random() < _PLAIN_CHANCE:
+        return TaskFilter(metadata=[_condition(chance)])
 
-def _some(members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Return a strategy that is None most of the time."""
-    return st.one_of(st.none(), st.none(), st.none(), members)
+    def some(make: Callable[[], T]) -> T | None:
+        return make() if chance.random() < _SOME_CHANCE else None
 
+    def places() -> list[str]:
+        return chance.choices(_PLACES, k=chance.randint(0, 2))
 
-def _filters(inner: st.SearchStrategy[TaskFilter]) -> st.SearchStrategy[TaskFilter]:
-    return st.builds(
-        TaskFilter,
-        ids=_some(st.lists(PLACES, max_size=2)),
-        names=_some(st.lists(PLACES, max_size=2)),
-        statuses=_some(st.lists(st.sampled_from(Status), max_size=3)),
-        queues=_some(st.lists(PLACES, max_size=2)),
-        error_types=_some(st.lists(PLACES, max_size=2)),
-        metadata=st.lists(_CONDITIONS, max_size=2),
-        created_at=_some(_RANGES),
-        finished_at=_some(_RANGES),
-        updated_at=_some(_RANGES),
-        parent_id=_some(PLACES),
-        is_replayed=_some(st.booleans()),
-        all_of=st.lists(inner, max_size=2),
-        any_of=_some(st.lists(inner, max_size=2)),
-        none_of=_some(inner),
+    def time_range() -> TimeRange:
+        return TimeRange(*(chance.choice([None, _FIRST + chance.randint(0, 5000) * _MICROSECOND]) for _ in range(2)))
+
+    def filters() -> list[TaskFilter]:
+        return [filter_of(chance, leaves // 2) for _ in range(chance.randint(0, 2))]
+
+    return TaskFilter(
+        ids=some(places),
+        names=some(places),
+        statuses=some(lambda: chance.choices([*Status], k=chance.randint(0, 3))),
+        queues=some(places),
+        error_types=some(places),
+        metadata=[_condition(chance) for _ in range(chance.randint(0, 2))],
+        created_at=some(time_range),
+        finished_at=some(time_range),
+        updated_at=some(time_range),
+        parent_id=some(lambda: chance.choice(_PLACES)),
+        is_replayed=some(lambda: chance.random() < _HALF),
+        all_of=filters(),
+        any_of=some(filters),
+        none_of=some(lambda: filter_of(chance, leaves // 2)),
     )
 
 
-_CONDITION_ONLY = st.builds(TaskFilter, metadata=st.lists(_CONDITIONS, min_size=1, max_size=1))
-FILTERS = st.recursive(_CONDITION_ONLY, _filters, max_leaves=4)
+def _condition(chance: Random) -> MetadataCondition:
+    operators = [chance.choice([*Operator])]
+    if chance.random() < _SEVERAL_CHANCE:
+        operators = [each for each in Operator if chance.random() < _HALF]
+    keys = chance.choices(_FEW_KEY_TEXTS, k=chance.randint(1, 3))
+    path = chance.choice(_USUAL) if chance.random() < _HALF else _path(keys)
+    return MetadataCondition(path, {each: _compared(chance, each) for each in operators})
+
+
+def _compared(chance: Random, operator: Operator) -> Any:
+    match operator:
+        case Operator.IN:
+            return chance.choice([None, chance.choices(_FEW, k=chance.randint(0, 3))])
+        case Operator.STARTS_WITH:
+            return chance.choice([None, chance.choice(_BEGINNINGS)])
+        case Operator.EXISTS:
+            return chance.choice([True, False, None])
+        case _:
+            return chance.choice(_FEW)
+
+
+FILTERS = st.randoms(use_true_random=True).map(filter_of)
