@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import httpx
 import plain_http
 import pytest
-from gate import gate
+from gate import Gate, gate
 from redis import Redis
 from support import HELPERS, ROOT, Api, process, wait_until
 
@@ -38,6 +39,10 @@ class Watcher:
     def seen(self) -> list[dict[str, Any]]:
         """The states it has seen."""
         return [json.loads(line) for line in self.lines() if line.startswith("{")]
+
+    def has_seen(self, status: str) -> bool:
+        """Whether it has seen a state of a status."""
+        return any(task["status"] == status for task in self.seen())
 
     def sees_more(self, than: int) -> bool:
         """Whether it has seen more states than so many."""
@@ -65,42 +70,52 @@ def _port(api: Api) -> int:
     return int(api.url.rpartition(":")[2])
 
 
-@pytest.mark.parametrize("client", [*_JAVASCRIPT, "gql"])
 @pytest.mark.usefixtures("node")
-def test_a_client_watches_through_resets_and_stops(
-    api: Api, environment: dict[str, str], redis: Redis, tmp_path: Path, client: str
+def test_clients_watch_through_resets_and_stops(
+    api: Api, environment: dict[str, str], redis: Redis, tmp_path: Path
 ) -> None:
     """By its own retries a client gets the state anew after each loss, and sees the task to its end elsewhere."""
     key = uuid.uuid4().hex
     task_id = api.create("task_modules.step_by_step", args=[key])
-    with (
-        _replica(environment, tmp_path) as (replica, serving),
-        gate(_port(replica)) as door,
-        process([*_command(client), f"{door.url}/graphql", task_id], tmp_path / "seen") as started,
-    ):
-        watcher = Watcher(tmp_path / "seen", started)
-        wait_until(lambda: any(task["status"] == "STARTED" for task in watcher.seen()), why="its start")
+    clients: dict[str, tuple[Watcher, Gate]] = {}
+    with contextlib.ExitStack() as stack:
+        replica, serving = stack.enter_context(_replica(environment, tmp_path))
+        for client in (*_JAVASCRIPT, "gql"):
+            door, log = stack.enter_context(gate(_port(replica))), tmp_path / client
+            command = [*_command(client), f"{door.url}/graphql", task_id]
+            clients[client] = Watcher(log, stack.enter_context(process(command, log))), door
+        for client, (watcher, _) in clients.items():
+            wait_until(functools.partial(watcher.has_seen, "STARTED"), 40, f"{client} to see the start")
 
-        seen = len(watcher.seen())
-        door.slam()
-        wait_until(lambda: watcher.sees_more(seen), why="the state after a reset")
-        seen = len(watcher.seen())
-        redis.lpush(key, 1)
-        wait_until(lambda: watcher.sees_more(seen), why="the next state")
-
-        seen = len(watcher.seen())
-        door.leads_to = _port(api)
-        serving.terminate()
-        wait_until(lambda: watcher.sees_more(seen), why="the state from another replica")
+        with _news(clients, "the state after a reset"):
+            for _, door in clients.values():
+                door.slam()
+        with _news(clients, "the next state"):
+            redis.lpush(key, 1)
+        with _news(clients, "the state from another replica"):
+            for _, door in clients.values():
+                door.leads_to = _port(api)
+            serving.terminate()
         serving.wait(15)
         redis.lpush(key, 0)
-        assert started.wait(20) == 0, watcher.log.read_text()
+        for watcher, _ in clients.values():
+            assert watcher.process.wait(20) == 0, watcher.log.read_text()
 
-    assert watcher.lines()[-1] == "complete"
-    revisions = [task["revision"] for task in watcher.seen()]
-    assert revisions == sorted(revisions)
-    assert (watcher.seen()[-1]["status"], watcher.seen()[-1]["result"]) == ("SUCCESS", "done")
+    for client, (watcher, _) in clients.items():
+        assert watcher.lines()[-1] == "complete", client
+        revisions = [task["revision"] for task in watcher.seen()]
+        assert revisions == sorted(revisions), client
+        assert (watcher.seen()[-1]["status"], watcher.seen()[-1]["result"]) == ("SUCCESS", "done"), client
     assert "Traceback" not in replica.log.read_text()
+
+
+@contextlib.contextmanager
+def _news(clients: dict[str, tuple[Watcher, Gate]], what: str) -> Iterator[None]:
+    """Wait until each client has seen more after the block than before it."""
+    seen = {client: len(watcher.seen()) for client, (watcher, _) in clients.items()}
+    yield
+    for client, (watcher, _) in clients.items():
+        wait_until(functools.partial(watcher.sees_more, seen[client]), why=f"{client} to see {what}")
 
 
 @pytest.mark.parametrize("accept", ["text/event-stream", 'multipart/mixed;subscriptionSpec="1.0"'])

@@ -68,7 +68,7 @@ _COMPARED = {
     Operator.EXISTS: st.sampled_from([True, False, None]),
 }
 # How often a filter has one condition only, a part of a filter is given, and a condition has several operators.
-_PLAIN_CHANCE, _SOME_CHANCE, _SEVERAL_CHANCE, _HALF = 0.55, 0.25, 0.1, 0.5
+_PLAIN_CHANCE, _SOME_CHANCE, _SEVERAL_CHANCE, _HALF = 0.6, 0.25, 0.1, 0.5
 
 
 def asking(operator: Operator) -> st.SearchStrategy[TaskFilter]:
@@ -80,7 +80,7 @@ def asking(operator: Operator) -> st.SearchStrategy[TaskFilter]:
     return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, _USUAL_PATHS, operands)))
 
 
-def filter_of(chance: Random, leaves: int = 4) -> TaskFilter:
+def filter_of(chance: Random, leaves: int = 8) -> TaskFilter:
     """Return a random filter with conditions of every kind, which other filters are combined from.
 
     Hypothesis takes a hundred times as long for one.

@@ -125,10 +125,8 @@ LISTED = """{
     errors: facet(by: ERROR_TYPE, first: 50) { value count }
   }
 }"""
-STATISTICS = """query ($from: DateTime!, $to: DateTime) {
-  taskStats(from: $from, to: $to, bucketSeconds: 86400, by: %s, filter: %s) {
-    at value created succeeded failed revoked queueSeconds { p50 p95 p99 max } runSeconds { p50 p95 p99 max }
-  }
+_ROW = """fragment Row on TaskStatsBucket {
+  at value created succeeded failed revoked queueSeconds { p50 p95 p99 max } runSeconds { p50 p95 p99 max }
 }"""
 STATISTICS_BY = ("null", "STATUS", "NAME", "QUEUE", "WORKER", "ERROR_TYPE")
 PAGES = """query ($first: Int, $after: String, $last: Int, $before: String) {
@@ -154,6 +152,15 @@ def on_id(kind: str, document: str) -> str:
     return with_fragments(f"{kind} ($id: ID!) {document}")
 
 
+def statistics(filter_: str) -> str:
+    """Return a document that counts the tasks of a filter by each property, whose name is that of the field."""
+    fields = "".join(
+        f"by_{by}: taskStats(from: $from, to: $to, bucketSeconds: 86400, by: {by}, filter: {filter_}) {{ ...Row }} "
+        for by in STATISTICS_BY
+    )
+    return f"query ($from: DateTime!, $to: DateTime) {{ {fields} }} {_ROW}"
+
+
 def bulk(document: str) -> str:
     """Return a document that takes whether it only counts."""
     return f"mutation ($dryRun: Boolean) {document}"
@@ -166,7 +173,7 @@ def documents() -> list[str]:
         *(on_id("mutation", each) for each in WRITES.values()),
         *map(bulk, BULK.values()),
         *(with_fragments(LISTED % each) for each in FILTERS),
-        *(STATISTICS % (by, filter_) for by in STATISTICS_BY for filter_ in FILTERS),
+        *map(statistics, FILTERS),
         *(with_fragments(PAGES % order) for order in ORDERS),
         OF_NO_TASK,
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -37,8 +38,14 @@ def path() -> Iterator[Path]:
         users = ["--user", "shop", "on", f">{_PASSWORD}", "~*", "&*", "+@all"]
         server = RedisServer(Path(folder) / "data", 0)
         with process([*server.command(), *options, *users], Path(folder) / "redis.log"):
-            wait_until(path.exists)
+            wait_until(lambda: _is_listening(path))
             yield path
+
+
+def _is_listening(path: Path) -> bool:
+    """Return whether a server accepts connections on a socket, which exists before that."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 @pytest.mark.parametrize("user", ["", "shop"])
