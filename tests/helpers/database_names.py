@@ -13,8 +13,10 @@ from typing import Any, TypeAlias
 from databases import Databases
 from pymongo import MongoClient
 from pymongo.database import Database
+from redis import Redis
 
 from gql_api.api.store.tasks import TaskStore
+from gql_api.events import Channels
 from gql_api.record import fields
 from gql_api.settings import Settings
 
@@ -72,10 +74,17 @@ class DatabaseNames:
             self._drop(database.name)
             database = self._prepare()
         yield database.name
+        self._forget_quotas(database.name)
         if database.is_restored():
             self.free.append(database)
         else:
             self._drop(database.name)
+
+    def _forget_quotas(self, name: str) -> None:
+        """Remove what Redis counts for the deployment with this database: the next test has the same subjects."""
+        with Redis.from_url(self.databases.redis.url) as redis:
+            for key in redis.scan_iter(f"{Channels(name).quotas}*", count=1000):
+                redis.delete(key)
 
     def _drop(self, name: str) -> None:
         self.thread.submit(self.client.drop_database, name)
