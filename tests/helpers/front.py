@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,9 @@ from gql_api.access.principal import ANONYMOUS, Principal
 from gql_api.api.context import PRINCIPAL, Services, context_of
 from gql_api.api.schema.build import schema
 from gql_api.record import fields
+
+# Whether an operation of a front runs, also in the tasks that it begins.
+_in_operation: ContextVar[bool] = ContextVar("in_operation", default=False)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,11 @@ class Front:
         """Run an operation, as one request."""
         scope = {"type": "http", "app": self.app, PRINCIPAL: self.principal}
         context = context_of(Request(scope), Response())
-        result = await schema.execute(document, variable_values=variables, context_value=context)
+        token = _in_operation.set(True)
+        try:
+            result = await schema.execute(document, variable_values=variables, context_value=context)
+        finally:
+            _in_operation.reset(token)
         assert isinstance(result, ExecutionResult)
         return result
 
@@ -52,10 +60,15 @@ class Front:
 
 
 class Commands(CommandListener):
-    """The commands about tasks that the API has sent to MongoDB."""
+    """The commands about tasks that the API has sent to MongoDB.
+
+    Attributes:
+        of_operations_only: whether those are left out that the API sends by itself, for its statistics for example.
+    """
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
+        self.of_operations_only = False
 
     def counts(self) -> Counter[str]:
         """How many there were, by name."""
@@ -63,6 +76,8 @@ class Commands(CommandListener):
 
     def started(self, event: CommandStartedEvent) -> None:
         """Note one that reads tasks."""
+        if self.of_operations_only and not _in_operation.get():
+            return
         if fields.TASKS in (event.command.get(event.command_name), event.command.get("collection")):
             self.sent.append(dict(event.command))
 

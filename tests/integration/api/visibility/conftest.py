@@ -23,4 +23,5 @@ def world(
     """Make the tasks, whose function a worker has announced."""
     assert announced.name == "add"
     make_tasks(worker, tasks)
+    commands.of_operations_only = True
     return World(front, tasks, commands)

@@ -81,6 +81,7 @@ async def test_a_foreign_id_looks_like_an_unknown_one(world: World, monkeypatch:
                 text = json.dumps(result.data, default=str).replace(task_id, "ID")
                 answers[task_id] = text, world.commands.counts()
             assert {task_id for task_id, answer in answers.items() if answer != answers[UNKNOWN]} == set(), read
+            assert answers[UNKNOWN][1], read
 
 
 async def test_a_task_is_whole_without_its_foreign_relations(world: World) -> None:

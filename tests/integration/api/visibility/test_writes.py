@@ -45,6 +45,7 @@ async def test_a_foreign_id_looks_like_an_unknown_one(world: World) -> None:
                 answers[task_id] = text, world.commands.counts()
             different = {task_id for task_id, answer in answers.items() if answer != answers[UNKNOWN]}
             assert different == set(), (name, write, answers)
+            assert answers[UNKNOWN][1], write
     assert world.documents("admin") == before
 
 
