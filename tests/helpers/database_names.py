@@ -47,15 +47,20 @@ class DatabaseNames:
 
     databases: Databases
     client: _Client
+    redis: Redis
     thread: ThreadPoolExecutor
     free: list[_Prepared] = field(default_factory=list)
 
     @classmethod
     @contextlib.contextmanager
     def open(cls, databases: Databases) -> Iterator[DatabaseNames]:
-        """Connect to the server."""
-        with _Client(databases.mongodb.url) as client, ThreadPoolExecutor(1) as thread:
-            yield cls(databases, client, thread)
+        """Connect to the servers."""
+        with (
+            _Client(databases.mongodb.url) as client,
+            Redis.from_url(databases.redis.url) as redis,
+            ThreadPoolExecutor(1) as thread,
+        ):
+            yield cls(databases, client, redis, thread)
 
     @contextlib.contextmanager
     def new(self) -> Iterator[str]:
@@ -68,6 +73,7 @@ class DatabaseNames:
     def prepared(self) -> Iterator[str]:
         """Yield the name of a database that has what the API makes when it starts, and no documents."""
         # The one that has been free for longest.
+        self.redis.ping()  # so that it is connected at the end of a test that has used all files
         database = self.free.pop(0) if len(self.free) >= _FREE else self._prepare()
         if not database.is_empty():
             # A test had left something running, which wrote to it after the end of the test.
@@ -82,9 +88,8 @@ class DatabaseNames:
 
     def _forget_quotas(self, name: str) -> None:
         """Remove what Redis counts for the deployment with this database: the next test has the same subjects."""
-        with Redis.from_url(self.databases.redis.url) as redis:
-            for key in redis.scan_iter(f"{Channels(name).quotas}*", count=1000):
-                redis.delete(key)
+        for key in self.redis.scan_iter(f"{Channels(name).quotas}*", count=1000):
+            self.redis.delete(key)
 
     def _drop(self, name: str) -> None:
         self.thread.submit(self.client.drop_database, name)

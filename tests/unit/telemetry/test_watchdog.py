@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 
 import pytest
@@ -56,7 +57,8 @@ async def test_the_line_of_our_code_is_reported(caplog: pytest.LogCaptureFixture
             return bool(caplog.messages)
 
         await wait_until_async(is_reported)
-    assert "api/execution/documents.py, line " in caplog.text
+    # The watchdog looks once: on a slow machine the document is still being parsed, on a fast one it is validated.
+    assert re.search(r"a callback, in \w+ \(api/(execution/documents|admission/\w+)\.py, line \d+\)", caplog.text)
 
 
 async def test_a_loop_that_is_not_blocked_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
