@@ -72,8 +72,9 @@ class DatabaseNames:
     @contextlib.contextmanager
     def prepared(self) -> Iterator[str]:
         """Yield the name of a database that has what the API makes when it starts, and no documents."""
+        # A test may use up all open files: the connection has to exist at its end.
+        self.redis.ping()
         # The one that has been free for longest.
-        self.redis.ping()  # so that it is connected at the end of a test that has used all files
         database = self.free.pop(0) if len(self.free) >= _FREE else self._prepare()
         if not database.is_empty():
             # A test had left something running, which wrote to it after the end of the test.

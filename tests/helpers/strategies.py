@@ -61,20 +61,16 @@ _USUAL = ["a", "a.a", "a.0"]
 _USUAL_PATHS = st.sampled_from(_USUAL)
 PATHS = _USUAL_PATHS | st.lists(_FEW_KEYS, min_size=1, max_size=3).map(_path)
 _BEGINNINGS = ["", "a", "a.", "é", "e", "\U00010000", "a\0", "a\n", "$", "^a|b", "\\"]
-_COMPARED = {
-    **dict.fromkeys(Operator, _FEW_SCALARS),
-    Operator.IN: st.lists(_FEW_SCALARS, max_size=3) | st.none(),
-    Operator.STARTS_WITH: st.none() | st.sampled_from(_BEGINNINGS),
-    Operator.EXISTS: st.sampled_from([True, False, None]),
-}
+# Their seed is Hypothesis' choice, what is drawn from them is not.
+_CHANCES = st.randoms(use_true_random=True)
 # How often a filter has one condition only, a part of a filter is given, and a condition has several operators.
 _PLAIN_CHANCE, _SOME_CHANCE, _SEVERAL_CHANCE, _HALF = 0.6, 0.25, 0.1, 0.5
 
 
 def asking(operator: Operator) -> st.SearchStrategy[TaskFilter]:
     """Return a strategy for filters of one condition with one operator, in which what is special is frequent."""
-    compared = _COMPARED[operator]
-    if compared is _FEW_SCALARS:
+    compared = _CHANCES.map(lambda chance: _compared(chance, operator))
+    if operator not in {Operator.IN, Operator.STARTS_WITH, Operator.EXISTS}:
         compared = _SPECIAL_SCALARS | compared
     operands = st.fixed_dictionaries({operator: compared})
     return st.builds(TaskFilter, metadata=st.tuples(st.builds(MetadataCondition, _USUAL_PATHS, operands)))
@@ -139,4 +135,4 @@ def _compared(chance: Random, operator: Operator) -> Any:
             return chance.choice(_FEW)
 
 
-FILTERS = st.randoms(use_true_random=True).map(filter_of)
+FILTERS = _CHANCES.map(filter_of)

@@ -41,10 +41,11 @@ class Records:
         return [record for store in (self.internal_store, self.store) for record in store.find_all(task_ids)]
 
     def store_of(self, task_id: str, name: str | None) -> Store:
-        """Return the store for a state of a task. ``name`` is None if Celery passes the state without a request.
+        """Return the store that keeps a state of a task: the clients' tasks, or Celery's internal ones.
 
-        States of internal tasks, and of ids without a name, belong to no client's task unless the id has a record:
-        ``Task.replace`` lets ``celery.accumulate`` end under the id of the task that it replaces.
+        ``name`` is the name of the function, or None if Celery reports the state without a request. The state of an
+        internal task, or of an id without a name, is kept in the clients' store only if the id has a record there:
+        ``Task.replace`` lets ``celery.accumulate`` end under the id of the replaced task.
         """
         if name is not None and not is_internal(name):
             return self.store

@@ -25,7 +25,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 def _next_of(items: Iterator[T]) -> Future[tuple[T] | None]:
-    """Begin to make the next item; the result is None after the last one."""
+    """Start a thread that makes the next item. The future has a tuple of the item, or None after the last item."""
     made: Future[tuple[T] | None] = Future()
 
     def make() -> None:

@@ -43,9 +43,9 @@ export function Palette() {
       onQueryChange={setQuery}
       actions={groups}
       shortcut={['mod + K']}
-      // In a field too, for example while the palette closes: no field has a use of its own for this key.
+      // The shortcut works in fields too, for example in that of a closing palette: fields do not use these keys.
       tagsToIgnore={[]}
-      // It may open again before it has closed, and only then does Mantine clear it.
+      // Mantine clears the text when the palette has closed. The palette may open again before that.
       onSpotlightOpen={() => setQuery('')}
       nothingFound="No such command"
       searchProps={{ placeholder: 'A page, a command, or the id of a task', 'aria-label': 'Commands' }}

@@ -1,12 +1,12 @@
 import { Loader, type MantineSize } from '@mantine/core';
 
 interface Props {
-  /** What is loaded, for those who do not see the spinner. */
+  /** The text that screen readers read. */
   label?: string;
   size?: MantineSize;
 }
 
-/** A spinner in the place of what is not there yet. It has a role, without which a label is ignored. */
+/** A spinner in the place of contents that are being loaded. Without the role, screen readers ignore the label. */
 export function Loading({ label = 'Loading', size }: Props) {
   return <Loader role="status" aria-label={label} size={size} />;
 }
