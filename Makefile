@@ -35,7 +35,7 @@ test: .venv/ready tests/js/node_modules ## Run the tests, which start their own 
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not chaos and not fault and not slow and not soak"
 
 # To install the package and to start a stack may take longer than the two minutes that other tests have.
-test-slow: .venv/ready tests/js/node_modules ## Run the tests that drive a browser, install the package or run whole stacks
+test-slow: .venv/ready ## Run the tests that drive a browser, install the package or run whole stacks
 	@$(WEB_WITH_NODE)
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow --timeout 300
 

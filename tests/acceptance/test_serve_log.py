@@ -96,7 +96,7 @@ def test_health_checks_are_logged_for_debugging(served: Api) -> None:
     wait_until(lambda: any(level == "DEBUG" and " /readyz 200 " in text for level, _, text in _lines(served)))
 
 
-@pytest.mark.slow  # for it needs the built pages
+@pytest.mark.slow  # the test needs the built pages
 @pytest.mark.parametrize("served", [["--root-path=/tasks-api/"]], indirect=True, ids=["below a path"])
 def test_links_lead_below_the_root_path(served: Api) -> None:
     """The pages begin at the path that the proxy removes, links are relative, all else works as without it."""
