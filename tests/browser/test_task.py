@@ -12,6 +12,7 @@ from redis import Redis
 from site_under_test import Site
 from support import wait_until
 from tab import Tab
+from task_page import edit_metadata
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -71,10 +72,7 @@ async def test_large_integers_keep_their_digits(site: Site, tab: Tab) -> None:
     page = await _open(tab, site, task_id)
     for part in ("Arguments", "Metadata", "Result"):
         await expect(page.get_by_role("region", name=part, exact=True)).to_contain_text(str(_LARGE))
-    await page.get_by_role("button", name="Edit metadata").click()
-    text = page.get_by_label("Metadata as JSON")
-    await text.fill((await text.input_value()).replace("red", "blue"))
-    await page.get_by_role("button", name="Save metadata").click()
+    await edit_metadata(page, lambda text: text.replace("red", "blue"))
     await expect(page.get_by_role("region", name="Metadata", exact=True)).to_contain_text("blue")
     metadata = site.api.task(task_id)["metadata"]
     assert metadata == {"order": _LARGE, "team": "blue"}

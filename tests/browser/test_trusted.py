@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Page, Response, WebSocket, expect
 from site_under_test import Server, Site
 from tab import Tab
+from task_page import edit_metadata
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -70,9 +71,7 @@ async def test_the_board_runs_its_own_documents(site: Site, trusting: Server, ta
     ):
         await page.goto(f"{trusting.url}/#{path}")
         await expect(page.get_by_role("main")).to_contain_text(text)
-    await page.get_by_role("button", name="Edit metadata").click()
-    await page.get_by_label("Metadata as JSON").fill(json.dumps({"run": run, "by": "the board"}))
-    await page.get_by_role("button", name="Save metadata").click()
+    await edit_metadata(page, lambda _text: json.dumps({"run": run, "by": "the board"}))
     await expect(page.get_by_role("region", name="Metadata", exact=True)).to_contain_text("the board")
     await page.goto(f'{trusting.url}/#/tasks?q=metadata.run:"{run}"&cols=name,metadata.by')
     await expect(page.get_by_role("table", name="Tasks")).to_contain_text("the board")
