@@ -10,6 +10,7 @@ from gql_api import events
 from gql_api.record import fields
 from gql_api.record.fields import Status
 from gql_api.record.fitness.rules import MisfitError
+from gql_api.record.former_states import state_before
 from gql_api.record.reads import TaskRecord
 
 
@@ -75,7 +76,7 @@ def test_what_is_folded_up_is_there_for_those_who_ask() -> None:
     )
     for name in ("args", "kwargs", "metadata", "history", "children", "result", "updated_at"):
         assert getattr(_record(events.encode(document)), name) == getattr(TaskRecord(document), name)
-    before = _record(events.encode(document)).before()
+    before = state_before(_record(events.encode(document)))
     assert before is not None
     assert (before.status, before.metadata, before.args) == (Status.QUEUED, {"a": 1}, [1, {"a": [2]}])
 

@@ -14,6 +14,7 @@ from gql_api.events import Deletion
 from gql_api.query.compile import compile_filter
 from gql_api.query.equalities import Equality, required
 from gql_api.query.filter import TaskFilter
+from gql_api.record.former_states import state_before, states_since
 from gql_api.record.model import Version
 from gql_api.record.reads import Document, TaskRecord
 
@@ -49,7 +50,7 @@ class RecordChange:
     def next(cls, record: TaskRecord) -> Self:
         """Create a change of which the one before was received, if there was one."""
         try:
-            before = record.before()
+            before = state_before(record)
         except LookupError:
             return cls(record, None)
         return cls(record, () if before is None else (before,))
@@ -58,7 +59,7 @@ class RecordChange:
     def after(cls, record: TaskRecord, last: Version, *, was_received: bool = True) -> Self:
         """Create a change before which others were missed. ``last`` is the version that was received last."""
         try:
-            former = tuple(record.former_states(last.revision, last.updated_at))
+            former = tuple(states_since(record, last.revision, last.updated_at))
         except LookupError:
             former = None
         return cls(record, former, is_sudden=True, was_received=was_received)
@@ -92,7 +93,7 @@ class RecordChange:
 
     def _before(self) -> TaskRecord | None:
         is_known = self.former is not None and not self.is_sudden
-        return next(iter(self.former or ()), None) if is_known else self.record.before()
+        return next(iter(self.former or ()), None) if is_known else state_before(self.record)
 
 
 class Verdict(NamedTuple):

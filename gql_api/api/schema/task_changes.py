@@ -19,6 +19,7 @@ from gql_api.api.schema.tasks import Task
 from gql_api.api.store.committed import VisibleTask
 from gql_api.api.subscriptions.send_buffer import SLOW_CONSUMER
 from gql_api.events import Deletion
+from gql_api.record.former_states import states_since, with_former_metadata
 from gql_api.record.reads import TaskRecord
 from gql_api.telemetry.counters import SLOW_CONSUMERS
 
@@ -116,7 +117,7 @@ class ListWatch:
     def _may_have_matched(self, record: TaskRecord, since: datetime) -> bool:
         """Return whether a client may have a task that does not match in its list, which was right until a time."""
         try:
-            return self.filter.may_have_matched(record.former_states(record.revision, since))
+            return self.filter.may_have_matched(states_since(record, record.revision, since))
         except LookupError:
             return True
 
@@ -125,7 +126,7 @@ class ListWatch:
 
         What it did later is none of the client's.
         """
-        former = record.with_former_metadata(since)
+        former = with_former_metadata(record, since)
         return max((until for state, until in former if self.visibility.certainly_sees(state)), default=None)
 
     async def _change(self, waiting: PendingChange, mailbox: ListMailbox) -> TaskChange | None:

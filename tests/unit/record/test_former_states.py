@@ -9,6 +9,7 @@ from task_life import BEGAN, Clock, TaskLife
 
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
+from gql_api.record.former_states import states_since, with_former_metadata
 from gql_api.record.reads import TaskRecord
 
 _UNKNOWN = "unknown"
@@ -30,7 +31,7 @@ def life() -> TaskLife:
 def _states(record: TaskRecord, revision: int = 0, at: datetime = BEGAN) -> list[tuple[str, object]]:
     return [
         (state.status.value, _UNKNOWN if "metadata" in state.omitted else state.metadata["a"])
-        for state in record.former_states(revision, at)
+        for state in states_since(record, revision, at)
     ]
 
 
@@ -72,11 +73,11 @@ def test_the_states_before_the_kept_history_are_not_known(life: TaskLife) -> Non
 
 def test_what_may_have_been_different_is_not_known(life: TaskLife) -> None:
     """The time of the change is not, the queue not after a retry, and the end only in final states."""
-    (state,) = life.stored().former_states(6, life.stored().updated_at)
+    (state,) = states_since(life.stored(), 6, life.stored().updated_at)
     assert state.omitted == {f.UPDATED_AT, f.QUEUE, f.ERROR}
     life.move(Status.SUCCESS)
     life.progress()
-    *_, started, succeeded = life.stored().former_states(0, BEGAN)
+    *_, started, succeeded = states_since(life.stored(), 0, BEGAN)
     assert (started.finished_at, succeeded.finished_at) == (None, life.stored().finished_at)
 
 
@@ -93,7 +94,7 @@ def test_the_queue_of_a_task_that_ended_as_it_waited_for_a_retry_is_not_known(*,
     if has_moved:
         life.move(Status.RETRY, "b")
     life.move(Status.REVOKED)
-    assert all((f.QUEUE in state.omitted) is has_moved for state in life.stored().former_states(0, BEGAN))
+    assert all((f.QUEUE in state.omitted) is has_moved for state in states_since(life.stored(), 0, BEGAN))
     life.replace_metadata({"a": 2})
-    ((former, _),) = life.stored().with_former_metadata(BEGAN)
+    ((former, _),) = with_former_metadata(life.stored(), BEGAN)
     assert (f.QUEUE in former.omitted) is has_moved

@@ -20,6 +20,7 @@ from pymongo import MongoClient
 from gql_api.adopt import DuplicateTaskIdError, adopt
 from gql_api.record import canvas, claims, control, due, fields, queries, writes
 from gql_api.record.fields import Status
+from gql_api.record.former_states import state_before
 from gql_api.record.model import Arguments, Claim, MessageParts, NewTask
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.registry import queues
@@ -100,7 +101,7 @@ def test_the_age_of_a_queue_begins_when_a_step_is_sent(app: Celery, waiting_id: 
     oldest = {row.name: row.oldest_queued_at for row in rows}["elsewhere"]
     assert oldest is not None
     assert oldest.replace(tzinfo=UTC) == sent.updated_at > sent.created_at
-    before = sent.before()
+    before = state_before(sent)
     assert before is not None
     assert before.omitted >= {fields.QUEUE, fields.PARENT_ID}
     # It is sent once.
