@@ -36,7 +36,7 @@ class TaskLogHandler(logging.Handler):
         if task is None:
             return
         try:
-            self._backend.log(task.request, record.levelno, lambda: self.format(record))
+            self._backend.logs.add(task.request, record.levelno, lambda: self.format(record))
         except SoftTimeLimitExceeded:
             raise
         except Exception:  # noqa: BLE001 - the convention of handlers: logging never fails its caller

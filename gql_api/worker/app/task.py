@@ -134,7 +134,7 @@ class Task(celery.Task):
         if request.id is None or request.called_directly or request.is_eager:
             return
         number = Reporter(self.name).level(level)
-        self.backend.log(request, number, lambda: formatted(message, args))
+        self.backend.logs.add(request, number, lambda: formatted(message, args))
 
 
 def metadata_of(request: Any) -> dict[str, Any]:

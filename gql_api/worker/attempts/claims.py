@@ -69,7 +69,7 @@ class Claiming:
         request = self.request
         if not request.is_eager:
             time_limits.disable()
-            if self.backend.has_no_record(request):
+            if self.backend.unrecorded.has(request):
                 attempt_of(request).run_unrecorded()
             else:
                 _claim(self.backend, request)
@@ -124,7 +124,7 @@ class Claiming:
         # Celery publishes callbacks and the next step of a chain before it stores the outcome.
         if request.callbacks or request.chain:
             _extend_lease(self.backend, request)
-        self.backend.end_dropped_steps(request)
+        self.backend.unsent_steps.end_dropped(request)
         return result
 
     def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, **options: Any) -> Any:
@@ -175,7 +175,7 @@ class Claiming:
         hand_over = claims.requeue(
             request.id, claims.held_by(attempt.number), f"replaced by {sig.name}", due_in=backend.settings.lease_seconds
         )
-        backend.store_log(request)
+        backend.logs.store(request)
         if backend.when_store_answers(lambda: backend.store.change(hand_over)) is None:
             raise _refusal(request, _TAKEN_AWAY)
         attempt.replace()
@@ -200,7 +200,7 @@ class Claiming:
             raise
         finally:
             attempt_of(request).leave_function()
-            self.backend.end_dropped_steps(request, chain)
+            self.backend.unsent_steps.end_dropped(request, chain)
 
     def _run_within_time_limit(self, *args: Any, **kwargs: Any) -> Any:
         # The signal can come between the return of the function and ``disable``: the function was in time.

@@ -7,8 +7,7 @@ import functools
 import logging
 import re
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from traceback import format_exception
@@ -17,28 +16,29 @@ from typing import TYPE_CHECKING, Any
 from celery import states
 from celery.backends.mongodb import MongoBackend
 from celery.canvas import Signature
-from celery.exceptions import Ignore, ImproperlyConfigured, Reject, TaskRevokedError
+from celery.exceptions import ImproperlyConfigured, Reject, TaskRevokedError
 from celery.result import AsyncResult, GroupResult
 from kombu.exceptions import EncodeError
 from pymongo.collection import Collection
 from pymongo.database import Database
 
 from gql_api.outage import is_outage
-from gql_api.record import claims, control, fields, logs
-from gql_api.record.fields import Status, is_internal
-from gql_api.record.logs import Entry
-from gql_api.record.model import NewTask, Progress
+from gql_api.record import claims, fields, logs
+from gql_api.record.fields import is_internal
+from gql_api.record.model import ErrorInfo, NewTask, Progress
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Filter
 from gql_api.registry.redaction import Redaction
 from gql_api.settings import Settings
-from gql_api.values.operations import MetadataError, Operation, apply_operations
-from gql_api.worker.backend.canvas import Groups, LaterSteps, Step, steps_after, steps_of_body, tasks_in
+from gql_api.values.operations import Operation
+from gql_api.worker.backend.attempt_logs import AttemptLogs
+from gql_api.worker.backend.canvas import Groups, LaterSteps, steps_after, steps_of_body, tasks_in
 from gql_api.worker.backend.chords import Chords
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.exceptions import for_caller, original_of, text_of
 from gql_api.worker.backend.log_writer import NO_LINES, LastLines, log_writer_for
 from gql_api.worker.backend.messages import text_id
+from gql_api.worker.backend.metadata_changes import MetadataChanges
 from gql_api.worker.backend.progress_writer import progress_writer_for
 from gql_api.worker.backend.records import Records
 from gql_api.worker.backend.stock import StockBackend
@@ -52,11 +52,12 @@ from gql_api.worker.backend.translation import (
     limited,
     progress_from,
 )
+from gql_api.worker.backend.unrecorded_tasks import UnrecordedTasks
+from gql_api.worker.backend.unsent_steps import UnsentSteps
 from gql_api.worker.state import tracebacks
 from gql_api.worker.state.attempt import AttemptState, attempt_of, fence_of
 from gql_api.worker.state.owners import following
 from gql_api.worker.state.process import background_thread, in_event_loop, is_worker
-from gql_api.worker.state.unrecorded import UNRECORDED, is_unrecorded_function
 from gql_api.worker.store.chords import Answer, ChordStore
 from gql_api.worker.store.connections import connections_for, library_errors
 from gql_api.worker.store.owners import Owners
@@ -66,9 +67,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
 logger = logging.getLogger(__name__)
-
-# Why the steps are revoked that a function has taken out of its own chain.
-CHAIN_ENDED = "task {} has ended its chain"
 
 
 class Backend(MongoBackend):
@@ -97,6 +95,12 @@ class Backend(MongoBackend):
         """The owners of the tasks that this process sends or receives."""
         self.later_steps = LaterSteps(app, self.store, self.codec, retry, self.redaction_of)
         """The records of tasks that are sent when others have ended."""
+        self.unsent_steps = UnsentSteps(self.later_steps, self._error_of)
+        """The ends of those that will not be sent."""
+        self.unrecorded = UnrecordedTasks(app, self.is_recorded)
+        """The tasks without records."""
+        self.logs = AttemptLogs(log_writer_for(self.settings))
+        """The log lines of the tasks that this process runs."""
         # The tasks that stock workers send and run have no record.
         ahead = self.later_steps if self.stock is None else None
         fail_body = self.chord_error_from_stack
@@ -104,7 +108,7 @@ class Backend(MongoBackend):
             app, chord_store, self._records, self.codec, retry, fail_body, ahead, self.redaction_of, self.owners
         )
         self._progress = progress_writer_for(self.settings)
-        self._logs = log_writer_for(self.settings)
+        self._metadata = MetadataChanges(self.store, self.codec, self.settings, retry)
 
     def as_uri(self, include_password: bool = False) -> str:
         """Return the address for the worker's banner."""
@@ -165,31 +169,6 @@ class Backend(MongoBackend):
         """Return whether the id belongs to a task that clients see."""
         return self.when_store_answers(lambda: self.store.find(task_id)) is not None
 
-    def has_no_record(self, request: Any) -> bool:
-        """Return whether the task of a request is one that is not recorded; see :mod:`gql_api.worker.state.unrecorded`.
-
-        MongoDB is asked only about a message of a sender that did not know the function, or is not adopted.
-        """
-        attempt = attempt_of(request)
-        if attempt.is_unrecorded or attempt.number is not None:
-            return attempt.is_unrecorded
-        if not is_unrecorded_function(self.app, getattr(request, "task", None)):
-            return False
-        return bool(request.is_eager or getattr(request, UNRECORDED, False)) or not self.is_recorded(request.id)
-
-    def sends_without_record(self, name: str, task_id: str) -> bool:
-        """Return whether the message of a task is to be sent without a record."""
-        if not is_unrecorded_function(self.app, name):
-            return False
-        sender = self.app.current_worker_task
-        if sender is None or sender.request.is_eager:
-            # In a worker: the body of a chord, for instance, whose record another sender may have created.
-            return not is_worker() or not self.is_recorded(task_id)
-        attempt = attempt_of(sender.request)
-        if sender.request.id == task_id:
-            return attempt.is_unrecorded
-        return attempt.is_function_running or not self.is_recorded(task_id)
-
     def redaction_of(self, name: str) -> Redaction | None:
         """Return the redaction of a task function, by its name."""
         task = self.app.tasks.get(name)
@@ -200,34 +179,6 @@ class Backend(MongoBackend):
     def report_progress(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
         """Write a report soon; see :class:`gql_api.worker.backend.progress_writer.ProgressWriter`."""
         self._progress.report(task_id, limited(progress, self.settings.progress_max_bytes), fence)
-
-    def log(self, request: Any, level: int, text: Callable[[], str]) -> None:
-        """Store a log line of a task soon, while this worker runs the task. ``text`` is called only if there is room.
-
-        See :class:`gql_api.worker.backend.log_writer.LogWriter`.
-        """
-        attempt = attempt_of(request).number
-        if attempt and self._logs.wants(request.id, attempt):
-            self._logs.add(request.id, attempt, Entry.of(level, text(), time.monotonic()))
-
-    def store_log(self, request: Any) -> None:
-        """Store the log lines of an attempt now: the record refuses them once the attempt does not hold the task."""
-        attempt = attempt_of(request).number
-        if attempt:
-            self._logs.finish(request.id, attempt)
-
-    @contextlib.contextmanager
-    def _last_lines(self, task_id: str, state: str, request: Any) -> Iterator[LastLines]:
-        """Return the log lines that a final state stores with itself; store those of a retry at once."""
-        claim = None if getattr(request, "id", None) != task_id else attempt_of(request).claim
-        if claim is None or state not in ENDS_ATTEMPT:
-            yield NO_LINES
-        elif state == states.RETRY:
-            self.store_log(request)
-            yield NO_LINES
-        else:
-            with self._logs.ending(task_id, claim.number, logs.counted_in(claim.record.logged)) as last_lines:
-                yield last_lines
 
     def store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
@@ -254,7 +205,7 @@ class Backend(MongoBackend):
             return result
         if state in ENDS_ATTEMPT:
             kwargs["last_progress"], kwargs["announced"] = self._progress.take(task_id)
-        with self._last_lines(task_id, state, request) as last_lines:
+        with self.logs.last_lines(task_id, state, request) as last_lines:
             kwargs["last_lines"] = last_lines
             stored = super().store_result(task_id, result, state, traceback=traceback, request=request, **kwargs)
         is_refused = request is not None and attempt_of(request).refused
@@ -308,7 +259,7 @@ class Backend(MongoBackend):
             self.on_chord_part_return(request, state, exc)
         with following(task_id):
             self._fail_chain(getattr(request, "chain", None), exc, traceback, store_result=store_result, state=state)
-        self.end_dropped_steps(request)
+        self.unsent_steps.end_dropped(request)
         if call_errbacks and request.errbacks:
             self._call_task_errbacks(request, exc, traceback)
 
@@ -343,7 +294,7 @@ class Backend(MongoBackend):
         """Revoke the steps of a chain that a task of a request will not send."""
         with following(request.id):
             self._fail_chain(request.chain, error, state=states.REVOKED)
-        self.end_dropped_steps(request)
+        self.unsent_steps.end_dropped(request)
 
     def process_cleanup(self) -> None:
         """Free what an ended attempt leaves behind: Celery calls this last."""
@@ -357,43 +308,7 @@ class Backend(MongoBackend):
             MetadataError: the operations cannot be applied.
             Ignore: this attempt does not hold the task any more.
         """
-        fence, token, announced = fence_of(request.id, request), uuid.uuid4().hex, self._progress.announced(request.id)
-        operations = [replace(operation, value=self.codec.plain_form(operation.value)) for operation in operations]
-
-        def read() -> TaskRecord | None:
-            record = self.store.find(request.id)
-            # An earlier try was taken, and its reply was lost.
-            return self.store.confirm(record) if record is not None and token in record.metadata_tokens else record
-
-        def change(record: TaskRecord) -> TaskRecord | None:
-            metadata = apply_operations(
-                record.metadata,
-                operations,
-                self.settings.metadata_max_bytes,
-                max_depth=self.settings.metadata_max_depth,
-                max_keys=self.settings.metadata_max_keys,
-            )
-            write = control.replace_metadata(
-                request.id, metadata, record.metadata_revision, token=token, announced=announced, fence=fence
-            )
-            return self.when_store_answers(functools.partial(self.store.change, write))
-
-        claim = attempt_of(request).claim
-        # Mostly nobody else has changed the metadata that this attempt has last seen. If they do not fit, others may.
-        with contextlib.suppress(MetadataError):
-            if claim is not None and (stored := change(claim.record)) is not None:
-                return stored
-        while True:
-            record = self.when_store_answers(read)
-            if record is None:
-                raise Ignore("the task is gone")
-            if token in record.metadata_tokens:
-                return record
-            if (stored := change(record)) is not None:
-                return stored
-            if record.attempts != attempt_of(request).number or record.status is not Status.STARTED:
-                attempt_of(request).note_refusal()
-                raise Ignore("the task was taken away while it ran")
+        return self._metadata.make(request, operations, self._progress.announced(request.id))
 
     def record_arrival(self, request: Any) -> None:
         """Create the record of a task that was sent without one."""
@@ -417,10 +332,9 @@ class Backend(MongoBackend):
 
     def reject(self, request: Any, reason: str, pause: float) -> None:
         """Give the task of a request back to run again after a pause, because its function rejected it."""
-        self.store_log(request)
+        self.logs.store(request)
         _, announced = self._progress.take(request.id)
-        encoded = self.encode_result(Reject(reason), states.RETRY)
-        error = error_info(encoded, None, self.codec.json_form, self.settings.error_max_bytes)
+        error = self._error_of(Reject(reason), None, states.RETRY)
         write = claims.reject(request.id, error, due_in=pause, announced=announced, fence=fence_of(request.id, request))
         self.when_store_answers(lambda: self.store.change(write))
 
@@ -456,22 +370,7 @@ class Backend(MongoBackend):
         if store is self._records.internal_store and request is not None and state not in states.READY_STATES:
             return result
         own = request is not None and getattr(request, "id", None) == task_id
-        sent = self.current_task_children(request) if own else None
-        attempt = Attempt(
-            task_id,
-            request,
-            children=self.codec.json_form(sent) if sent else None,
-            last_progress=kwargs.get("last_progress"),
-            ignored=kwargs.get("ignored", False),
-            fence=fence_of(task_id, request),
-            retry_guard_seconds=self.settings.lease_seconds,
-            error_max_bytes=self.settings.error_max_bytes,
-            progress_max_bytes=self.settings.progress_max_bytes,
-            next_message=retry.message if own and (retry := attempt_of(request).retry) is not None else None,
-            number=None if request is None else attempt_of(request).number,
-            announced=kwargs["announced"] if "announced" in kwargs else self._progress.announced(task_id),
-        )
-
+        attempt = self._attempt(task_id, request, kwargs, own=own)
         last_lines: LastLines = kwargs.get("last_lines", NO_LINES)
 
         def store_state(attempt: Attempt) -> bool:
@@ -493,6 +392,24 @@ class Backend(MongoBackend):
             attempt_of(request).note_refusal()
         return result
 
+    def _attempt(self, task_id: str, request: Any, given: Mapping[str, Any], *, own: bool) -> Attempt:
+        """Return what a state of a task is stored for. ``given`` has what :meth:`store_result` found out."""
+        sent = self.current_task_children(request) if own else None
+        return Attempt(
+            task_id,
+            request,
+            children=self.codec.json_form(sent) if sent else None,
+            last_progress=given.get("last_progress"),
+            ignored=given.get("ignored", False),
+            fence=fence_of(task_id, request),
+            retry_guard_seconds=self.settings.lease_seconds,
+            error_max_bytes=self.settings.error_max_bytes,
+            progress_max_bytes=self.settings.progress_max_bytes,
+            next_message=retry.message if own and (retry := attempt_of(request).retry) is not None else None,
+            number=None if request is None else attempt_of(request).number,
+            announced=given["announced"] if "announced" in given else self._progress.announced(task_id),
+        )
+
     def _attempt_in_function(self, task_id: str, request: Any) -> AttemptState | None:
         """Return the attempt whose function sets a state of its own task, by ``update_state`` or without a request."""
         if request is None:
@@ -507,7 +424,7 @@ class Backend(MongoBackend):
         if request is None:
             running = self.app.current_worker_task
             request = None if running is None else running.request
-        return getattr(request, "id", None) == task_id and self.has_no_record(request)
+        return getattr(request, "id", None) == task_id and self.unrecorded.has(request)
 
     def _arrival(self, attempt: Attempt) -> NewTask:
         task = arrival(attempt, self.codec.json_form, self.app, self.redaction_of)
@@ -567,7 +484,7 @@ class Backend(MongoBackend):
         self._chords.create_body_records(callback)
         failed = super().chord_error_from_stack(callback, exc)
         if exc is not None:
-            self._end_unsent(steps_of_body(self.codec.json_form(callback), None), exc, None, states.FAILURE)
+            self.unsent_steps.end(steps_of_body(self.codec.json_form(callback), None), exc, None, states.FAILURE)
         return failed
 
     def repair_chords(self, unchanged_since: datetime) -> None:
@@ -579,26 +496,6 @@ class Backend(MongoBackend):
         if self.expires:
             self._groups.expire(self.expires)
             self._chords.expire(self.expires)
-
-    def is_own_later_step(self, sender: Any, record: TaskRecord) -> bool:
-        """Return whether a task that was not sent yet is a later step of the chain of the running task."""
-        if sender is None or record.waits_for is None:
-            return False
-        # A task without a record has no other than that of its request.
-        chain = _chain_of_claim(sender.request) or sender.request.chain or ()
-        return any(text_id(step["options"]["task_id"]) == record.id for step, *_ in steps_after(chain, None))
-
-    def end_dropped_steps(self, request: Any, chain: Any = None) -> None:
-        """Revoke the later steps that the function has taken out of its own chain: they will not be sent.
-
-        ``chain`` is that of the message, for a task without a record.
-        """
-        recorded, left = chain or _chain_of_claim(request), request.chain or []
-        if recorded and recorded != left:
-            kept = {step["options"]["task_id"] for step, *_ in steps_after(left, None)}
-            dropped = (step for step in steps_after(recorded, None) if step.task["options"]["task_id"] not in kept)
-            error = TaskRevokedError(CHAIN_ENDED.format(request.id))
-            self._end_unsent(dropped, error, None, states.REVOKED)
 
     def _fail_chain(
         self,
@@ -612,14 +509,11 @@ class Backend(MongoBackend):
         super()._fail_chain(list(tasks_in(chain)), exc, traceback, store_result=store_result, state=state)
         if chain:
             # Celery leaves out parts of the bodies of chords.
-            self._end_unsent(steps_after(chain, None), exc, traceback, state)
+            self.unsent_steps.end(steps_after(chain, None), exc, traceback, state)
 
-    def _end_unsent(self, steps: Iterator[Step], exc: BaseException, traceback: str | None, state: str) -> None:
-        ids = [text_id(step["options"]["task_id"]) for step, *_ in steps]
-        if ids:
-            stored = self.encode_result(exc, state)
-            error = error_info(stored, traceback, self.codec.json_form, self.settings.error_max_bytes)
-            self.later_steps.end(ids, error, Status(state))
+    def _error_of(self, exc: BaseException, traceback: str | None, state: str) -> ErrorInfo:
+        stored = self.encode_result(exc, state)
+        return error_info(stored, traceback, self.codec.json_form, self.settings.error_max_bytes)
 
     def _save_group(self, group_id: str, result: GroupResult) -> GroupResult:
         self.when_store_answers(lambda: self._groups.save(group_id, result))
@@ -630,12 +524,6 @@ class Backend(MongoBackend):
 
     def _delete_group(self, group_id: str) -> None:
         self._groups.delete(group_id)
-
-
-def _chain_of_claim(request: Any) -> Any:
-    """Return the steps that follow the task of a request by its record, whatever its function has changed."""
-    claim = attempt_of(request).claim
-    return None if claim is None else claim.record.message.embed.get("chain")
 
 
 def _settings_of(app: Celery) -> Settings:

@@ -16,7 +16,8 @@ from gql_api.record import canvas, control, due, fields, queries, tombstones
 from gql_api.record.fields import Status, WaitsKind
 from gql_api.record.fitness import rules
 from gql_api.record.model import ErrorInfo
-from gql_api.worker.backend.backend import CHAIN_ENDED, Backend
+from gql_api.worker.backend.backend import Backend
+from gql_api.worker.backend.unsent_steps import CHAIN_ENDED
 from gql_api.worker.recovery import leader_lock
 
 if TYPE_CHECKING:

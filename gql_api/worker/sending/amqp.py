@@ -91,7 +91,7 @@ class RecordingAMQP(AMQP):
             redact_texts(backend, message, own_texts)
             check_chords(self.app, message.body[2]["chain"])
             skip_unrecorded_sender(self.app, message.headers)
-            if backend.sends_without_record(name, message.headers["id"]):
+            if backend.unrecorded.sends(name, message.headers["id"]):
                 own = backend.owners.headers_without_record(message.headers)
                 options["headers"] = {**own, **(options.get("headers") or {}), UNRECORDED: True}
                 return send(producer, name, message, **options)

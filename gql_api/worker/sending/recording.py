@@ -18,6 +18,7 @@ from gql_api.record import canvas, claims, control, writes
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
 from gql_api.worker.backend.messages import ORIGINAL
+from gql_api.worker.backend.unsent_steps import is_own_later_step
 from gql_api.worker.sending.hidden_arguments import with_hidden_header
 from gql_api.worker.sending.new_tasks import Times, new_task
 from gql_api.worker.sending.sent import note_sent, unsent
@@ -130,7 +131,7 @@ def _create_or_continue(backend: Backend, task: NewTask, sender: Any, *, is_own:
             record = backend.store.confirm(known)
         else:
             # A function sends a step of its own chain by itself.
-            is_own_step = known is not None and backend.is_own_later_step(sender, known)
+            is_own_step = known is not None and is_own_later_step(sender, known)
             if known is not None and not (is_own or is_own_step):
                 check_not_taken(sender, known)
             taken_up = backend.store.change(unsent(backend, canvas.take_up(task))) if is_own_step else None

@@ -43,7 +43,7 @@ def request_(backend: Backend) -> Context:
     request = Context(id=id_, task="add")
     attempt_of(request).begin_claim()
     attempt_of(request).take_claim(claim.token, record)
-    backend.log(request, 20, lambda: "a line")
+    backend.logs.add(request, 20, lambda: "a line")
     return request
 
 
@@ -99,8 +99,8 @@ def test_a_result_that_cannot_be_stored_loses_no_line(backend: Backend, request_
 
 def test_the_last_lines_come_behind_earlier_ones(backend: Backend, request_: Context) -> None:
     """The last lines have the positions after all others."""
-    backend.store_log(request_)
-    backend.log(request_, 20, lambda: "another")
+    backend.logs.store(request_)
+    backend.logs.add(request_, 20, lambda: "another")
     backend.mark_as_done(request_.id, 1, request=request_)
     log = log_of(backend.database, request_.id)
     assert [(line.position, line.message) for line in log] == [(1, "a line"), (2, "another")]

@@ -250,7 +250,7 @@ def test_a_function_sends_a_later_step_of_its_own_chain(app: Celery) -> None:
             app.send_task("t", task_id=app.send_task("t").id)
         sender.request.chain = None
         attempt.leave_function()
-        app.backend.end_dropped_steps(sender.request)
+        app.backend.unsent_steps.end_dropped(sender.request)
     finally:
         _task_stack.pop()
         sender.pop_request()
