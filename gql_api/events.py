@@ -19,9 +19,9 @@ from bson.errors import BSONError
 
 from gql_api.record import fields, logs
 from gql_api.record.fitness import rules
-from gql_api.record.former_states import replaced_metadata
 from gql_api.record.logs import LogBatch
 from gql_api.record.model import MAX_INT
+from gql_api.record.past.former_states import replaced_metadata
 from gql_api.record.reads import CODEC, FAST_CODEC, Document, TaskRecord
 
 MAX_BYTES = 32 * 1024

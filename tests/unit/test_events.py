@@ -10,7 +10,7 @@ from gql_api import events
 from gql_api.record import fields
 from gql_api.record.fields import Status
 from gql_api.record.fitness.rules import MisfitError
-from gql_api.record.former_states import state_before
+from gql_api.record.past.former_states import state_before
 from gql_api.record.reads import TaskRecord
 
 

@@ -14,8 +14,8 @@ from gql_api.events import Deletion
 from gql_api.query.compile import compile_filter
 from gql_api.query.equalities import Equality, required
 from gql_api.query.filter import TaskFilter
-from gql_api.record.former_states import state_before, states_since
 from gql_api.record.model import Version
+from gql_api.record.past.former_states import state_before, states_since
 from gql_api.record.reads import Document, TaskRecord
 
 Predicate = Callable[[TaskRecord], bool]

@@ -19,7 +19,7 @@ from gql_api.api.schema.tasks import Task
 from gql_api.api.store.committed import VisibleTask
 from gql_api.api.subscriptions.send_buffer import SLOW_CONSUMER
 from gql_api.events import Deletion
-from gql_api.record.former_states import states_since, with_former_metadata
+from gql_api.record.past.former_states import states_since, with_former_metadata
 from gql_api.record.reads import TaskRecord
 from gql_api.telemetry.counters import SLOW_CONSUMERS
 

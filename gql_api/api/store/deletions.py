@@ -13,8 +13,9 @@ from gql_api.api.store import misfits
 from gql_api.api.store.committed import MAJORITY, CommittedReads
 from gql_api.api.store.limiter import ConcurrencyLimiter, limited
 from gql_api.events import Deletion
-from gql_api.record import canvas, fields, logs, queries, tombstones
+from gql_api.record import canvas, fields, logs, queries
 from gql_api.record.fitness import rules
+from gql_api.record.past import tombstones
 
 _CHUNK = 100
 

@@ -31,16 +31,16 @@ from gql_api.record.writes import Filter
 from gql_api.registry.redaction import Redaction
 from gql_api.settings import Settings
 from gql_api.values.operations import Operation
-from gql_api.worker.backend.attempt_logs import AttemptLogs
 from gql_api.worker.backend.canvas import Groups, LaterSteps, steps_after, steps_of_body, tasks_in
 from gql_api.worker.backend.chords import Chords
 from gql_api.worker.backend.codec import Codec
 from gql_api.worker.backend.exceptions import for_caller, original_of, text_of
-from gql_api.worker.backend.log_writer import NO_LINES, LastLines, log_writer_for
 from gql_api.worker.backend.messages import text_id
 from gql_api.worker.backend.metadata_changes import MetadataChanges
-from gql_api.worker.backend.progress_writer import progress_writer_for
 from gql_api.worker.backend.records import Records
+from gql_api.worker.backend.reports.attempt_logs import AttemptLogs
+from gql_api.worker.backend.reports.log_writer import NO_LINES, LastLines, log_writer_for
+from gql_api.worker.backend.reports.progress_writer import progress_writer_for
 from gql_api.worker.backend.stock import StockBackend
 from gql_api.worker.backend.translation import (
     ENDS_ATTEMPT,
@@ -177,7 +177,7 @@ class Backend(MongoBackend):
         return self.when_store_answers(lambda: self._announced_redactions.find(name))
 
     def report_progress(self, task_id: str, progress: Progress, fence: Filter | None = None) -> None:
-        """Write a report soon; see :class:`gql_api.worker.backend.progress_writer.ProgressWriter`."""
+        """Write a report soon; see :class:`gql_api.worker.backend.reports.progress_writer.ProgressWriter`."""
         self._progress.report(task_id, limited(progress, self.settings.progress_max_bytes), fence)
 
     def store_result(

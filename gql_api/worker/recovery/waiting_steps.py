@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from gql_api.record import canvas, control, due, fields, queries, tombstones
+from gql_api.record import canvas, control, due, fields, queries
 from gql_api.record.fields import Status, WaitsKind
 from gql_api.record.fitness import rules
 from gql_api.record.model import ErrorInfo
+from gql_api.record.past import tombstones
 from gql_api.worker.backend.backend import Backend
 from gql_api.worker.backend.unsent_steps import CHAIN_ENDED
 from gql_api.worker.recovery import leader_lock

@@ -13,8 +13,9 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from gql_api import events
 from gql_api.outage import found_only_duplicates, is_outage
-from gql_api.record import fields, logs, queries, tombstones
+from gql_api.record import fields, logs, queries
 from gql_api.record.logs import Entry, Limits, LogBatch
+from gql_api.record.past import tombstones
 from gql_api.record.reads import Document
 from gql_api.worker.store.connections import QUICK, Connections
 

@@ -13,8 +13,9 @@ from pymongo.write_concern import WriteConcern
 from gql_api import events
 from gql_api.access.owner_signature import NOBODY, Owner
 from gql_api.outage import found_only_duplicates
-from gql_api.record import canvas, control, due, fields, logs, queries, tombstones
+from gql_api.record import canvas, control, due, fields, logs, queries
 from gql_api.record.control import CancelRequest
+from gql_api.record.past import tombstones
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.record.writes import Write
 from gql_api.worker.store.connections import DURABLE, QUICK, Connections, PerProcess

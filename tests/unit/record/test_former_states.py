@@ -9,7 +9,7 @@ from task_life import BEGAN, Clock, TaskLife
 
 from gql_api.record import fields as f
 from gql_api.record.fields import Status
-from gql_api.record.former_states import states_since, with_former_metadata
+from gql_api.record.past.former_states import states_since, with_former_metadata
 from gql_api.record.reads import TaskRecord
 
 _UNKNOWN = "unknown"

@@ -10,9 +10,10 @@ from front import Front
 
 from gql_api.api.statistics import reading
 from gql_api.api.statistics.counting import Counting
-from gql_api.record import claims, control, fields, tombstones, writes
+from gql_api.record import claims, control, fields, writes
 from gql_api.record.fields import Status
 from gql_api.record.model import Claim, ErrorInfo, NewTask
+from gql_api.record.past import tombstones
 from gql_api.record.statistics import buckets
 from gql_api.worker.store.tasks import Store
 

@@ -20,8 +20,8 @@ from pymongo import MongoClient
 from gql_api.adopt import DuplicateTaskIdError, adopt
 from gql_api.record import canvas, claims, control, due, fields, queries, writes
 from gql_api.record.fields import Status
-from gql_api.record.former_states import state_before
 from gql_api.record.model import Arguments, Claim, MessageParts, NewTask
+from gql_api.record.past.former_states import state_before
 from gql_api.record.reads import Document, TaskRecord
 from gql_api.registry import queues
 from gql_api.registry.redaction import Redaction

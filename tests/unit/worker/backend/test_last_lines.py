@@ -7,7 +7,7 @@ from support import wait_until
 
 from gql_api.record import logs
 from gql_api.record.logs import Entry, Limits
-from gql_api.worker.backend.log_writer import LogWriter
+from gql_api.worker.backend.reports.log_writer import LogWriter
 
 NOTHING = (0, 0)
 

@@ -16,7 +16,7 @@ from gql_api.record import logs
 from gql_api.record.logs import Entry, Limits, LogBatch, LogLevel, LogLine, Reservation
 from gql_api.worker.app.log_handler import attach
 from gql_api.worker.app.task import Task
-from gql_api.worker.backend.log_writer import LogWriter
+from gql_api.worker.backend.reports.log_writer import LogWriter
 
 if TYPE_CHECKING:
     from gql_api.worker.backend.backend import Backend

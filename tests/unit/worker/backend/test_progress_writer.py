@@ -8,7 +8,7 @@ import pytest
 from support import wait_until
 
 from gql_api.record.model import Progress
-from gql_api.worker.backend.progress_writer import ProgressWriter, Report
+from gql_api.worker.backend.reports.progress_writer import ProgressWriter, Report
 from gql_api.worker.backend.translation import progress_from, progress_meta
 
 

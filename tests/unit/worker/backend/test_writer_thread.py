@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from support import wait_until
 
-from gql_api.worker.backend import writer_thread
-from gql_api.worker.backend.writer_thread import WriterThread
+from gql_api.worker.backend.reports import writer_thread
+from gql_api.worker.backend.reports.writer_thread import WriterThread
 
 
 class Collection:

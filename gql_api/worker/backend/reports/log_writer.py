@@ -17,7 +17,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from gql_api.record.logs import Entry, Limits, may_be_last
 from gql_api.settings import Settings
-from gql_api.worker.backend.writer_thread import WriterThread
+from gql_api.worker.backend.reports.writer_thread import WriterThread
 from gql_api.worker.store.connections import connections_for
 from gql_api.worker.store.logs import LogStore
 

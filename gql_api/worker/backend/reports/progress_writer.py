@@ -15,7 +15,7 @@ from gql_api.record import writes
 from gql_api.record.model import Progress
 from gql_api.record.writes import Filter
 from gql_api.settings import Settings
-from gql_api.worker.backend.writer_thread import WriterThread
+from gql_api.worker.backend.reports.writer_thread import WriterThread
 from gql_api.worker.store.connections import connections_for
 from gql_api.worker.store.tasks import Store
 

@@ -11,7 +11,7 @@ from celery import states
 
 from gql_api.record import logs
 from gql_api.record.logs import Entry
-from gql_api.worker.backend.log_writer import NO_LINES, LastLines, LogWriter
+from gql_api.worker.backend.reports.log_writer import NO_LINES, LastLines, LogWriter
 from gql_api.worker.backend.translation import ENDS_ATTEMPT
 from gql_api.worker.state.attempt import attempt_of
 
@@ -29,7 +29,7 @@ class AttemptLogs:
     def add(self, request: Any, level: int, text: Callable[[], str]) -> None:
         """Store a line of a task soon, while this worker runs the task. ``text`` is called only if there is room.
 
-        See :class:`gql_api.worker.backend.log_writer.LogWriter`.
+        See :class:`gql_api.worker.backend.reports.log_writer.LogWriter`.
         """
         attempt = attempt_of(request).number
         if attempt and self._writer.wants(request.id, attempt):

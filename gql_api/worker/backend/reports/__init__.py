@@ -1,0 +1,1 @@
+"""The reports of running tasks, their progress and their log lines, which threads write in batches."""
