@@ -20,7 +20,7 @@ from gql_api.limits import LimitSettings
 from gql_api.server.files import log_refusal
 from gql_api.server.handshake import acceptance
 from gql_api.server.joined_head import JoinedHead
-from gql_api.server.websocket_protocol import WebSocketProtocol
+from gql_api.server.websocket_protocol import LINGER_SECONDS, WebSocketProtocol
 from gql_api.telemetry.counters import LIMITS_EXCEEDED
 
 _OVERLOADED = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
@@ -58,6 +58,9 @@ class HttpProtocol(HttpToolsProtocol):
     admission: ClassVar[Admission] = Admission("connections", sys.maxsize, sys.maxsize)
     """The open connections of the process."""
 
+    is_shutting_down: ClassVar[bool] = False
+    """True once the server begins to shut down: it closes the connections that it has, and then those still to come."""
+
     # Counts the end of the connection; None if there is no room for it.
     _leave: Callable[[], None] | None = None
     _abort_timer: TimerHandle | None = None
@@ -72,6 +75,10 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Start to wait for a request, if there is room for the connection."""
         super().connection_made(cast(Transport, transport))
+        if self.is_shutting_down:
+            # The event loop had accepted it before the server stopped to listen. uvicorn closes only what it knows.
+            self.transport.close()
+            return
         try:
             self.admission.enter(host := self.client[0] if self.client else "")
         except OverloadedError as error:
@@ -84,7 +91,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what the client sent, and wait for the rest of the request."""
-        if self._leave is None:  # there is no room for the connection
+        if self._leave is None:  # there is no room for the connection, or it came too late
             return
         super().data_received(data)
         if self.parser is None or self.transport.is_closing():  # handed over to a WebSocket, or refused
@@ -152,7 +159,8 @@ class HttpProtocol(HttpToolsProtocol):
         """Stop the timer of a client that has read."""
         super().resume_writing()
         BACKLOG.discard(self)
-        self._cancel_abort()
+        if not self.transport.is_closing():
+            self._cancel_abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers of a connection that is gone."""
@@ -193,6 +201,9 @@ class HttpProtocol(HttpToolsProtocol):
         cycle = getattr(self, "cycle", None)
         if cycle is not None and not cycle.response_complete and STREAMED in cycle.scope:
             self.transport.close()
+            # Not before the client has read what was written, and it may not read.
+            self._cancel_abort()
+            self._abort_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         else:
             super().shutdown()
 

@@ -26,11 +26,12 @@ from gql_api.api.websocket.transport import EXTENSION, DirectTransport
 from gql_api.server import handshake
 
 GOING_AWAY = 1001
+LINGER_SECONDS = 2.0
+"""The time that a server which shuts down gives a client to read what was written."""
 
 # Not uvicorn's logger, which logs every socket that is opened even without an access log.
 _logger = logging.getLogger(__name__)
 
-_LINGER_SECONDS = 2.0
 _UNREAD_SECONDS = 30.0
 _MAX_EARLY_BYTES = 64 * 1024
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -225,13 +226,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Send the close code of a server that goes away, and wait a short time for the client's answer."""
         if self.close_sent or not self.handshake_complete:
             super().shutdown()
-            return
-        self.stop_keepalive()
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY})
-        self.conn.send_close(GOING_AWAY)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.close_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
+        else:
+            self.stop_keepalive()
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY})
+            self.conn.send_close(GOING_AWAY)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            if self.read_paused:
+                self.read_paused = False
+                self.transport.resume_reading()
+        # What was written before may be more than the client reads.
+        self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import plain_http
 import pytest
+from sockets import HANDSHAKE
 from support import Api, process, wait_until
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -65,6 +70,25 @@ async def test_sigterm_closes_sockets_and_ends_in_time(served: tuple[Api, subpro
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code in {1001, 1012}
     wait_until(lambda: started.poll() is not None, 10)
+
+
+def test_sockets_that_come_as_the_server_stops_do_not_keep_it(
+    served: tuple[Api, subprocess.Popen[bytes]],
+) -> None:
+    """Sockets that the server accepts while it begins to stop end with it, not after the grace period."""
+    api, started = served
+    handshake = HANDSHAKE.replace(b"GET /", b"GET /graphql")
+    with contextlib.ExitStack() as stack:
+        started.send_signal(signal.SIGSTOP)
+        # So long that the server, when it continues, first notices the signal, and then the sockets.
+        time.sleep(0.3)
+        for _ in range(50):
+            late = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(api.url).port or 0)))
+            late.sendall(handshake)
+        started.send_signal(signal.SIGTERM)
+        started.send_signal(signal.SIGCONT)
+        started.wait(20)
+    assert "ERROR" not in api.log.read_text()
 
 
 def test_a_bad_setting_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:

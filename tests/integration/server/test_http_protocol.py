@@ -12,6 +12,7 @@ from sockets import HANDSHAKE, socket_of
 from starlette.types import Receive, Scope, Send
 from support import served, wait_until_async
 
+from gql_api.api.http.streaming import STREAMED
 from gql_api.api.subscriptions.backlog import BACKLOG
 from gql_api.server import http_protocol
 from gql_api.server.http_protocol import HttpProtocol
@@ -38,6 +39,12 @@ class _Endless:
             await asyncio.sleep(0.001)
         self.ended = True
 
+    async def is_paused(self) -> bool:
+        """Return whether the client has left so much unread that no piece was sent for a moment."""
+        before = self.sent
+        await asyncio.sleep(0.1)
+        return 0 < before == self.sent
+
 
 async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
@@ -61,6 +68,21 @@ async def test_who_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
                 return app.ended
 
             await wait_until_async(is_closed)
+
+
+async def test_who_reads_nothing_of_a_stream_does_not_keep_the_server() -> None:
+    """When the server stops, it waits a short time until the client has read."""
+    app = _Endless()
+
+    async def streaming(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[STREAMED] = True
+        await app(scope, receive, send)
+
+    async with served(streaming, http=HttpProtocol) as port:
+        client = _request(port)
+        await wait_until_async(app.is_paused)
+    assert app.ended
+    client.close()
 
 
 async def test_who_reads_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,3 +104,28 @@ async def _drain(reader: asyncio.StreamReader) -> None:
     # ``reader.read()`` would take the bytes one by one, for that is the limit of the reader.
     while await reader.read(1024 * 1024):
         pass
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_a_client_that_does_not_read_does_not_keep_the_server(*, is_closed: bool) -> None:
+    """When the server stops, it waits a short time for the client, also if the application has closed the socket."""
+    is_full = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        transport = scope["extensions"][EXTENSION]["transport"]
+        await receive()
+        await send({"type": "websocket.accept"})
+        # So few bytes remain that the close frame is written behind them.
+        while not transport.unread_bytes:
+            transport.write([b"x" * 10_000])
+        if is_closed:
+            await send({"type": "websocket.close"})
+        is_full.set()
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async with socket_of(app) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        writer.write(HANDSHAKE)
+        await asyncio.wait_for(is_full.wait(), 10)
+    writer.close()
