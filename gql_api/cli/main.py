@@ -102,7 +102,7 @@ def _checked_root_path(_context: click.Context, _parameter: click.Parameter, pat
     default=10,
     show_default=True,
     type=click.IntRange(0),
-    help="How many seconds open requests and subscriptions have to finish after SIGTERM.",
+    help="How many seconds open requests have to finish after SIGTERM. WebSockets and streams are closed at once.",
 )
 @click.option(
     "--log-level",

@@ -1,17 +1,16 @@
-"""The values of stored fields as the record has them: their decoders, which take what MongoDB returned."""
+"""The decoders of stored fields: each returns the value that a record has for what MongoDB has returned."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 from gql_api import values
 from gql_api.record import fields as f
 from gql_api.record.model import Arguments, ErrorInfo, FormerMetadata, MessageParts, Progress
-
-Stored: TypeAlias = dict[str, Any]
 
 _MESSAGE_PARTS = {part.name for part in dataclasses.fields(MessageParts)}
 
@@ -21,7 +20,7 @@ def utc(time: Any) -> Any:
     return time.replace(tzinfo=UTC) if isinstance(time, datetime) and time.tzinfo is None else time
 
 
-def error(stored: Stored) -> ErrorInfo:
+def error(stored: Mapping[str, Any]) -> ErrorInfo:
     """Return the reason that an attempt ended without a result."""
     return ErrorInfo(
         type=stored[f.TYPE],
@@ -33,12 +32,12 @@ def error(stored: Stored) -> ErrorInfo:
 
 
 def error_type(stored: Any) -> str | None:
-    """Return the type of an error, which filters read; None for a value that is none."""
+    """Return the type of a stored error, or None if the value is not an error. Filters read it."""
     return stored.get(f.TYPE) if isinstance(stored, dict) else None
 
 
-def progress(stored: Stored) -> Progress:
-    """Return a progress report. Figures that are no finite numbers, and a message that is no text, are left out."""
+def progress(stored: Mapping[str, Any]) -> Progress:
+    """Return a progress report, without figures that are not finite numbers and a message that is not text."""
     message = stored.get(f.MESSAGE)
     return Progress(
         _figure(stored.get(f.CURRENT)),
@@ -52,18 +51,18 @@ def _figure(stored: Any) -> float | None:
     return stored if values.is_number(stored) and math.isfinite(stored) else None
 
 
-def custom_state(stored: Stored) -> tuple[str, Any]:
+def custom_state(stored: Mapping[str, Any]) -> tuple[str, Any]:
     """Return the name and the meta of a custom state."""
     return stored[f.NAME], values.load(stored[f.DATA])
 
 
-def arguments(stored: Stored) -> Arguments:
+def arguments(stored: Mapping[str, Any]) -> Arguments:
     """Return the arguments of a task."""
     return Arguments(values.load(stored[f.ARGS]), values.load(stored[f.KWARGS]))
 
 
-def message_parts(stored: Stored) -> MessageParts:
-    """Return the parts of a message; those that this version does not know are left out."""
+def message_parts(stored: Mapping[str, Any]) -> MessageParts:
+    """Return the parts of a message, without those that this version does not know."""
     parts = {name: value for name, value in values.load(stored).items() if name in _MESSAGE_PARTS}
     if "task" in parts:
         # A whole message. An earlier version left empty kwargs out.
@@ -72,7 +71,7 @@ def message_parts(stored: Stored) -> MessageParts:
 
 
 def former_metadata(stored: Any) -> tuple[FormerMetadata, ...]:
-    """Return the former metadata that are kept; entries of another form are left out."""
+    """Return the former metadata that are kept, without entries of another form."""
     entries = stored if isinstance(stored, list) else []
     return tuple(
         FormerMetadata(entry[f.METADATA], entry[f.REVISION], utc(entry[f.AT]), _revision(entry.get(f.FIRST_REVISION)))

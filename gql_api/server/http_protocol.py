@@ -59,7 +59,7 @@ class HttpProtocol(HttpToolsProtocol):
     """The open connections of the process."""
 
     is_shutting_down: ClassVar[bool] = False
-    """True once the server begins to shut down: it closes the connections that it has, and then those still to come."""
+    """True once the server has begun to shut down."""
 
     # Counts the end of the connection; None if there is no room for it.
     _leave: Callable[[], None] | None = None
@@ -76,7 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Start to wait for a request, if there is room for the connection."""
         super().connection_made(cast(Transport, transport))
         if self.is_shutting_down:
-            # The event loop had accepted it before the server stopped to listen. uvicorn closes only what it knows.
+            # The event loop accepted it before the server stopped listening. uvicorn closes only those that it has.
             self.transport.close()
             return
         try:
@@ -159,7 +159,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Stop the timer of a client that has read."""
         super().resume_writing()
         BACKLOG.discard(self)
-        if not self.transport.is_closing():
+        if not self.transport.is_closing():  # of a closing connection, the rest may stay unread
             self._cancel_abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -201,7 +201,7 @@ class HttpProtocol(HttpToolsProtocol):
         cycle = getattr(self, "cycle", None)
         if cycle is not None and not cycle.response_complete and STREAMED in cycle.scope:
             self.transport.close()
-            # Not before the client has read what was written, and it may not read.
+            # The transport closes when the client has read everything that was written. The client may not read.
             self._cancel_abort()
             self._abort_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         else:

@@ -19,6 +19,7 @@ from gql_api.api.guard.guard import Guard, internal_server_error
 from gql_api.api.guard.hosts import Hosts
 from gql_api.api.guard.origins import Origins
 from gql_api.api.http.metrics import metrics_of
+from gql_api.server.base_server import BaseServer
 from gql_api.server.http_protocol import with_limits
 from gql_api.settings import Settings, SettingsError
 
@@ -44,7 +45,7 @@ def metrics_app(settings: Settings, services: Callable[[], Services]) -> Starlet
     )
 
 
-class MetricsServer(uvicorn.Server):
+class MetricsServer(BaseServer):
     """A server of the metrics beside the API's own, which handles the signals of the process for both.
 
     Args:

@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,7 +22,8 @@ from gql_api.api.context import Services
 from gql_api.api.http.metrics import measure
 from gql_api.app import create_app
 from gql_api.server import files, listeners, metrics
-from gql_api.server.http_protocol import HttpProtocol, with_limits
+from gql_api.server.base_server import BaseServer
+from gql_api.server.http_protocol import with_limits
 from gql_api.server.request_log import LogRequests, log_config
 from gql_api.server.supervisor import Supervisor
 from gql_api.server.websocket_protocol import WebSocketProtocol
@@ -70,7 +71,7 @@ class _Membership:
     announce_start: Callable[[], None]
 
 
-class _Server(uvicorn.Server):
+class _Server(BaseServer):
     def __init__(
         self,
         app: Starlette,
@@ -107,7 +108,6 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         services: Services = self._app.state.services
-        cast("type[HttpProtocol]", self.config.http_protocol_class).is_shutting_down = True
         services.executions.drain()
         stopping = [] if self._metrics is None else [self._metrics.stop()]
         await asyncio.gather(super().shutdown(sockets), *stopping)

@@ -235,5 +235,5 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             if self.read_paused:
                 self.read_paused = False
                 self.transport.resume_reading()
-        # What was written before may be more than the client reads.
+        # The client may not read what was written before.
         self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)

@@ -1,1 +1,1 @@
-"""The records of what is no more: the states that tasks had before, and the tombstones of deleted tasks."""
+"""The former states of tasks, and the tombstones of deleted tasks."""

@@ -96,9 +96,9 @@ class Backend(MongoBackend):
         self.later_steps = LaterSteps(app, self.store, self.codec, retry, self.redaction_of)
         """The records of tasks that are sent when others have ended."""
         self.unsent_steps = UnsentSteps(self.later_steps, self._error_of)
-        """The ends of those that will not be sent."""
+        """Ends those of them that will not be sent."""
         self.unrecorded = UnrecordedTasks(app, self.is_recorded)
-        """The tasks without records."""
+        """Decides which tasks have no record."""
         self.logs = AttemptLogs(log_writer_for(self.settings))
         """The log lines of the tasks that this process runs."""
         # The tasks that stock workers send and run have no record.

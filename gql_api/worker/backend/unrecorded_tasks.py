@@ -1,4 +1,4 @@
-"""Which tasks have no record, where the function alone does not tell; see :mod:`gql_api.worker.state.unrecorded`."""
+"""The decision whether a task has a record, by its function and its message; see ``worker/state/unrecorded.py``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class UnrecordedTasks:
-    """Tells tasks without records from others.
+    """Decides which tasks have no record.
 
     Args:
         app: the app with the task functions.

@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 
 
 async def edit_metadata(page: Page, edit: Callable[[str], str]) -> None:
-    """Change the text of the metadata, and save it. The editor shows the new values before: it closes when saved."""
+    """Change the text of the metadata, save it, and wait until the editor has closed: it shows unsaved values too."""
     await page.get_by_role("button", name="Edit metadata").click()
     text = page.get_by_label("Metadata as JSON")
     await text.fill(edit(await text.input_value()))

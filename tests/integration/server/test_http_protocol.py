@@ -39,11 +39,9 @@ class _Endless:
             await asyncio.sleep(0.001)
         self.ended = True
 
-    async def is_paused(self) -> bool:
-        """Return whether the client has left so much unread that no piece was sent for a moment."""
-        before = self.sent
-        await asyncio.sleep(0.1)
-        return 0 < before == self.sent
+
+async def _is_unread() -> bool:
+    return BACKLOG.size > 0
 
 
 async def _disconnect(receive: Receive) -> None:
@@ -80,7 +78,7 @@ async def test_who_reads_nothing_of_a_stream_does_not_keep_the_server() -> None:
 
     async with served(streaming, http=HttpProtocol) as port:
         client = _request(port)
-        await wait_until_async(app.is_paused)
+        await wait_until_async(_is_unread)
     assert app.ended
     client.close()
 
@@ -108,11 +106,7 @@ async def test_a_handshake_behind_an_unread_answer_is_refused(monkeypatch: pytes
     app = _Endless()
     async with socket_of(app) as port:
         with _request(port) as client:
-
-            async def is_unread() -> bool:
-                return BACKLOG.size > 0
-
-            await wait_until_async(is_unread)
+            await wait_until_async(_is_unread)
             client.sendall(HANDSHAKE)
 
             async def is_closed() -> bool:

@@ -15,7 +15,7 @@ from gql_api.api.schema.build import schema
 from gql_api.limits import LimitSettings
 
 _CORE = schema._schema  # noqa: SLF001 - the schema that operations run on
-# The largest document that is allowed takes as long as six.
+# The slowest document that is allowed takes as long as six introspection queries.
 _MAX_INTROSPECTIONS = 12
 
 
