@@ -115,8 +115,8 @@ class LogRequests:
 
         async def noting_send(message: Message) -> None:
             nonlocal status
+            await send(message)  # it raises for a client that is gone, which got no status
             status = status or message.get("status") or _STATUSES.get(message["type"])
-            await send(message)
 
         try:
             await self._app(scope, receive, noting_send)

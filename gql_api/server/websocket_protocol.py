@@ -34,6 +34,7 @@ _logger = logging.getLogger(__name__)
 
 _UNREAD_SECONDS = 30.0
 _MAX_EARLY_BYTES = 64 * 1024
+_UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -164,13 +165,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.conn.parser = self.conn.parse()  # the initial parser expects a request
         next(self.conn.parser)
         self.start_keepalive()
-        early, self._early = self._early, b""
-        if early:
-            self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what the client sent. Bytes that come before the answer to its handshake wait for it, up to a limit."""
-        if self._accept is None:
+        """Parse what the client sent. Bytes that come before the answer to its handshake wait for it, up to a limit.
+
+        The library fails at a wrong frame that comes before its answer.
+        """
+        if self.handshake_complete or not self.handshake_initiated:
             self._parse(data)
             return
         self._early += data
@@ -191,9 +192,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def start_keepalive(self) -> None:
-        """Open the transport; uvicorn calls this after each handshake."""
+        """Open the transport, and parse what came early; uvicorn calls this after each handshake."""
         super().start_keepalive()
         self._direct.open(self.transport)
+        early, self._early = self._early, b""
+        if early:
+            self._parse(early)
 
     def pause_writing(self) -> None:
         """Pause: the client has left more than the high-water mark unread."""
@@ -224,8 +228,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         """Send the close code of a server that goes away, and wait a short time for the client's answer."""
-        if self.close_sent or not self.handshake_complete:
+        if self.close_sent:
             super().shutdown()
+        elif not self.handshake_complete:
+            self._refuse_handshake()
         else:
             self.stop_keepalive()
             self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY})
@@ -237,3 +243,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self.transport.resume_reading()
         # The client may not read what was written before.
         self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _refuse_handshake(self) -> None:
+        """Answer a handshake before the application does. From now on the application finds the client gone.
+
+        uvicorn writes an answer too, and fails when the application answers after that.
+        """
+        self.transport.write(_UNAVAILABLE)
+        self.transport.close()
+        self.handshake_complete = self.disconnected = self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY})

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 from sockets import HANDSHAKE, PROTOCOLS, socket_of
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from support import wait_until_async
 from websockets.asyncio.client import connect
 
@@ -15,6 +15,7 @@ from gql_api.api.websocket.transport import EXTENSION
 from gql_api.server.http_protocol import HttpProtocol
 
 _FRAMES = b"\x81\x03one" + b"\x81\x03two" + b"\x88\x02" + struct.pack("!H", 4400)
+_RESPONSE: Message = {"type": "websocket.http.response.start", "status": 403, "headers": []}
 
 
 @pytest.mark.parametrize("http", PROTOCOLS)
@@ -129,3 +130,39 @@ async def test_a_client_that_does_not_read_does_not_keep_the_server(*, is_closed
         writer.write(HANDSHAKE)
         await asyncio.wait_for(is_full.wait(), 10)
     writer.close()
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("answer", "is_begun"),
+    [
+        ([{"type": "websocket.accept"}, {"type": "websocket.send", "text": "late"}], False),
+        ([{"type": "websocket.close"}], False),
+        ([_RESPONSE, {"type": "websocket.http.response.body", "body": b"late"}], False),
+        ([_RESPONSE, {"type": "websocket.http.response.body", "body": b"late"}], True),
+    ],
+)
+async def test_a_handshake_that_is_unanswered_when_the_server_stops_is_refused(
+    http: type[HttpProtocol] | str, answer: list[Message], *, is_begun: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client is told that the service is unavailable; what the application answers later is dropped silently."""
+    has_begun = asyncio.Event()
+
+    async def app(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        for event in answer[:is_begun]:
+            await send(event)
+        has_begun.set()
+        await receive()
+        for event in answer[is_begun:]:
+            await send(event)
+
+    async with socket_of(app, http) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE)
+        await asyncio.wait_for(has_begun.wait(), 10)
+    response = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert b"HTTP" not in response[4:]
+    assert not caplog.records

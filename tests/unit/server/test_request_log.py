@@ -83,3 +83,24 @@ def test_requests_that_end_together_have_a_line_each(caplog: pytest.LogCaptureFi
         re.fullmatch(r"\S+Z INFO gql_api\.server\.request_log: - GET / \d+ [\d.]+ ms", line) for line in formatted
     )
     assert len(formatted) == 4
+
+
+def test_a_client_that_was_gone_got_no_status(caplog: pytest.LogCaptureFixture) -> None:
+    """The line of a WebSocket whose acceptance could not be sent has a dash, for nothing was accepted."""
+
+    async def app(_scope: object, _receive: object, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+
+    async def receive() -> Any:
+        return None
+
+    async def send(_: object) -> None:
+        raise OSError
+
+    async def run() -> None:
+        with pytest.raises(OSError, match=r"^$"):
+            await LogRequests(app)({"type": "websocket", "raw_path": b"/graphql"}, receive, send)
+
+    with caplog.at_level(logging.INFO, "gql_api.server.request_log"):
+        asyncio.run(run())
+    assert [line.split()[:4] for line in caplog.messages] == [["-", "WEBSOCKET", "/graphql", "-"]]
