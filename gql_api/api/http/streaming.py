@@ -62,6 +62,8 @@ class StreamedResponse(Response):
         """Send the results. A client that disconnects ends its operation at once."""
         scope[STREAMED] = True
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        # What follows may be a refusal, which needs it too.
+        await send({"type": "http.response.body", "body": self._format.opening, "more_body": True})
         sending = self._sending = asyncio.create_task(self._send_results(send))
         beating = asyncio.create_task(self._send_heartbeats(send))
         disconnecting = asyncio.create_task(_wait_for_disconnect(receive))
@@ -81,7 +83,6 @@ class StreamedResponse(Response):
 
     async def _send_results(self, send: Send) -> bool:
         """Send the results, and return whether the operation has completed."""
-        await self._send(send, self._format.opening)
         async with contextlib.aclosing(self._results) as results:
             try:
                 async for result in results:
