@@ -8,10 +8,16 @@ from collections.abc import Iterator
 import pytest
 from database_names import DatabaseNames, settings_for
 from databases import Databases, data_folder
+from hypothesis import settings as hypothesis_settings
+from ports import free_port
 from support import process, wait_until
 
-from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, RedisServer, is_listening
 from gql_api.settings import Settings
+
+# An example takes any time on a loaded machine. Modules of tests read this when they are imported.
+hypothesis_settings.register_profile("tests", deadline=None)
+hypothesis_settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,7 +40,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
         redis = RedisServer(data / "redis", free_port())
         stack.enter_context(process(mongodb.command(folder / "mongod.log"), folder / "mongodb.log"))
         stack.enter_context(process(redis.command(), folder / "redis.log"))
-        wait_until(lambda: is_listening(mongodb.port) and is_listening(redis.port))
+        wait_until(lambda: is_listening(mongodb.port) and is_listening(redis.port), 60)
         mongodb.initiate()
         yield Databases(mongodb, redis)
 

@@ -234,6 +234,8 @@ def test_stock_workers_without_results(
             done = subprocess.run(command, env=move.adopted, capture_output=True, text=True, check=True, cwd=tmp_path)
             left = {"_id": {"$in": done.stdout.split()}, fields.DUE_AT: due.WITH_STOCK_WORKER}
             wait_until(lambda: tasks.count_documents(left) == 3, 60)
+            # Taken from the queue, they may still have to run: a worker that stops puts back what it has not begun.
+            wait_until(lambda: move.runs == Counter("abc"), 60)
         settled = {name: value for name, value in move.adopted.items() if name != "STOCK_RESULT_BACKEND"}
         with move.worker("settled", settled, ["move"]):
             assert (

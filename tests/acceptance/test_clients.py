@@ -15,10 +15,9 @@ from typing import Any
 
 import plain_http
 import pytest
+from ports import free_port
 from redis import Redis
 from support import HELPERS, ROOT, Api, process, wait_until
-
-from gql_api.cli.embedded_servers import free_port
 
 _WATCHERS = [
     "graphql-ws",
@@ -48,7 +47,7 @@ def token_api(api: Api, environment: dict[str, str], tmp_path_factory: pytest.Te
     url = f"http://127.0.0.1:{port}"
     with process([sys.executable, "-m", "token_app", str(port)], log, environment):
         served = Api(url, log, api.worker_log)
-        wait_until(served.is_ready)
+        wait_until(served.is_ready, 60)
         yield TokenApi(url, log, api.worker_log, plain_http.get(f"{url}/token?seconds=3600").text)
 
 

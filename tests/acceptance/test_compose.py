@@ -22,6 +22,7 @@ import httpx
 import plain_http
 import pytest
 from click.testing import CliRunner
+from ports import free_port
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 from redis import Redis
@@ -29,7 +30,7 @@ from redis.exceptions import AuthenticationError
 from ruamel.yaml import YAML
 from support import ROOT, Api, process, wait_until
 
-from gql_api.cli.embedded_servers import MongodbServer, RedisServer, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, RedisServer, is_listening
 from gql_api.cli.main import main
 from gql_api.settings import Settings
 
@@ -169,11 +170,11 @@ def stack(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
     result = Stack(compose, api, other_api, mongo, redis, base)
     with ExitStack() as running:
         run("mongo")
-        wait_until(lambda: is_listening(mongo.port), why="mongo")
+        wait_until(lambda: is_listening(mongo.port), 60, "mongo")
         for _ in range(2):  # at every start of the stack
             assert run("mongo-setup").wait(timeout=60) == 0
         run("redis")
-        wait_until(lambda: result.is_healthy("redis"), why="redis")
+        wait_until(lambda: result.is_healthy("redis"), 60, "redis")
         run("api", f"--port={ports['api']}")
         run("api", f"--port={ports['other_api']}", log="other_api")
         run("worker")
@@ -268,7 +269,7 @@ def test_the_proxy_carries_requests_and_subscriptions(stack: Stack, tmp_path: Pa
     port = command[command.index("--from") + 1].rpartition(":")[2]
     api = Api(f"http://127.0.0.1:{port}", tmp_path / "proxy.log", tmp_path / "none", stack.api.token)
     with process(command, api.log, {**stack.environment, "XDG_DATA_HOME": str(tmp_path)}):
-        wait_until(lambda: _answers(api), why="the proxy")
+        wait_until(lambda: _answers(api), 60, "the proxy")
         task_id = api.create("long_running_task", kwargs={"task_input": "x", "seconds": 0})
         assert list(api.watch(f'subscription {{ taskUpdated(id: "{task_id}") {{ isFinal }} }}'))[-1]["taskUpdated"]
 

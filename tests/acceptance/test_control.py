@@ -80,7 +80,7 @@ def test_force_ends_a_function_that_does_not_look(api: Api, redis: Redis, key: s
     """A function that never asks is ended with its process, is not run again, and the worker goes on."""
     task_id = _running(api, redis, "wait_for_key", key)
     assert _cancel(api, task_id, reason="now", force=True)["userErrors"] == []
-    task = api.finished(task_id, 15)
+    task = api.finished(task_id)
     assert (task["status"], task["error"]["message"], task["attempts"]) == ("REVOKED", "now", 1)
     assert api.finished(api.create("task_modules.add", args=[1]))["result"] == 2
 
@@ -92,7 +92,7 @@ def test_force_comes_after_asking(api: Api, redis: Redis, key: str) -> None:
     assert _cancel(api, task_id, reason="asked twice")["userErrors"] == []
     assert api.task(task_id)["status"] == "STARTED"
     assert _cancel(api, task_id, force=True)["userErrors"] == []
-    assert api.finished(task_id, 15)["status"] == "REVOKED"
+    assert api.finished(task_id)["status"] == "REVOKED"
 
 
 def test_a_task_that_waits_is_ended_at_once(api: Api) -> None:
@@ -130,7 +130,7 @@ def test_cascade_takes_the_children_along(api: Api, redis: Redis, key: str) -> N
     wait_until(lambda: api.task(task_id)["status"] == "STARTED")
     assert _cancel(api, task_id, force=True, cascade=True)["userErrors"] == []
     assert {api.task(child)["status"] for child in children} == {"REVOKED"}
-    assert api.finished(task_id, 15)["status"] == "REVOKED"
+    assert api.finished(task_id)["status"] == "REVOKED"
 
 
 def test_cascade_can_be_repeated(api: Api) -> None:

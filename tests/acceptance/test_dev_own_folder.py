@@ -11,9 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 from databases import Databases
+from ports import free_port
 from support import Api, NotWithinTimeError, process, wait_until
-
-from gql_api.cli.embedded_servers import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,8 @@ import httpx
 import plain_http
 from gql import Client, gql
 from gql.transport.websockets import WebsocketsTransport
+from ports import free_port
 from support import ROOT, Api, process, wait_until
-
-from gql_api.cli.embedded_servers import free_port
 
 _EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -24,7 +23,7 @@ async def test_the_api_works_inside_another_application(api: Api, environment: d
     command = [sys.executable, "-m", "uvicorn", "outer:app", f"--port={port}"]
     inner = Api(f"http://127.0.0.1:{port}/tasks-api", tmp_path / "outer.log", api.worker_log)
     with process(command, inner.log, env, cwd=tmp_path):
-        wait_until(inner.is_ready)
+        wait_until(inner.is_ready, 60)
         id_ = inner.create("task_modules.add", args=[4])
         async with Client(transport=WebsocketsTransport(url=inner.websocket)) as session:
             watch = gql(f'subscription {{ taskUpdated(id: "{id_}") {{ status result }} }}')

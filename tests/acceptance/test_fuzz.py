@@ -13,13 +13,12 @@ import plain_http
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ports import free_port
 from strategies import JSON_VALUES, OBJECTS
 from support import Api, process, wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
-
-from gql_api.cli.embedded_servers import free_port
 
 # The same examples in each run: a new failure is a new fault.
 _FUZZ = settings(
@@ -88,7 +87,7 @@ def served(api: Api, environment: dict[str, str], tmp_path_factory: pytest.TempP
     port, log = free_port(), tmp_path_factory.mktemp("served") / "log"
     served = Api(f"http://127.0.0.1:{port}", log, api.worker_log)
     with process([sys.executable, "-m", "gql_api", "serve", f"--port={port}"], log, environment):
-        wait_until(served.is_ready)
+        wait_until(served.is_ready, 60)
         yield served
 
 

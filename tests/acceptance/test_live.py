@@ -17,12 +17,12 @@ import httpx
 import plain_http
 import psutil
 import pytest
+from ports import free_port
 from redis import Redis
 from support import ROOT, Api, process, wait_until, wait_until_async
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from gql_api.cli.embedded_servers import free_port
 from gql_api.record import writes
 from gql_api.record.model import NewTask, Progress
 from gql_api.settings import Settings
@@ -32,6 +32,7 @@ from gql_api.worker.store.tasks import Store
 _PROTOCOL = Subprotocol("graphql-transport-ws")
 # Of 300 KB each: more than the buffers of two sockets hold.
 _ROUNDS = 200
+_UVICORN = ("uvicorn", "gql_api.app:app", "--ws=gql_api.server.websocket_protocol:WebSocketProtocol")
 _WATCH = "subscription ($id: ID!) { taskUpdated(id: $id) { id revision isFinal progress { message } } }"
 
 
@@ -41,7 +42,7 @@ def _serve(environment: dict[str, str], log: Path, *command: str) -> Iterator[tu
     port = free_port()
     api = Api(f"http://127.0.0.1:{port}", log, log)
     with process([sys.executable, "-m", *command, f"--port={port}"], log, environment) as started:
-        wait_until(lambda: _is_ready(api))
+        wait_until(lambda: _is_ready(api), 60)
         yield api, started
 
 
@@ -172,11 +173,19 @@ async def test_a_thousand_tasks_that_end_while_they_are_subscribed_to(
         watcher.check()
 
 
+@pytest.fixture
+def patient(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Api, subprocess.Popen[bytes]]]:
+    """A server that drops no client because of its pings: a test may take longer than clients have for an answer."""
+    pings = ("--ws-ping-interval=600", "--ws-ping-timeout=600", "--ws-per-message-deflate=false")
+    with _serve(environment, tmp_path / "log", *_UVICORN, *pings) as served:
+        yield served
+
+
 async def test_a_client_that_does_not_read_costs_little_and_delays_nobody(
-    replica: tuple[Api, subprocess.Popen[bytes]], worker: Store
+    patient: tuple[Api, subprocess.Popen[bytes]], worker: Store
 ) -> None:
     """Of 60 MB that it does not let the server send it is told the end, when it reads again."""
-    api, served = replica
+    api, served = patient
     ids = await asyncio.to_thread(_created, worker, 10)
     memory = psutil.Process(served.pid).memory_info
     size = 30_000
@@ -222,9 +231,9 @@ async def test_a_client_that_does_not_read_costs_little_and_delays_nobody(
 
 async def test_a_dead_peer_is_dropped(environment: dict[str, str], worker: Store, redis: Redis, tmp_path: Path) -> None:
     """One that answers no ping is gone, also when what was written to it before cannot leave."""
-    command = ("uvicorn", "gql_api.app:app", "--ws=gql_api.server.websocket_protocol:WebSocketProtocol")
-    pings = ("--ws-ping-interval=0.5", "--ws-ping-timeout=0.5")
-    with _serve(environment, tmp_path / "log", *command, *pings) as (api, _):
+    # The clients have more time than a living one needs on a busy machine.
+    pings = ("--ws-ping-interval=0.5", "--ws-ping-timeout=3")
+    with _serve(environment, tmp_path / "log", *_UVICORN, *pings) as (api, _):
         await asyncio.gather(*(_is_dropped(api, worker, redis, has_unread=has_unread) for has_unread in (False, True)))
 
 

@@ -89,7 +89,9 @@ def test_a_retried_task_counts_its_attempts(api: Api) -> None:
     """Each attempt is counted and in the history, and the error of an earlier one is gone with success."""
     task = api.finished(api.create("task_modules.retries", args=[2]))
     assert (task["status"], task["result"], task["attempts"], task["error"]) == ("SUCCESS", 2, 3, None)
-    statuses = [entry["status"] for entry in task["history"]]
+    # On a busy machine, recovery may send a retry once more, which queues the task.
+    first, *later = [entry["status"] for entry in task["history"]]
+    statuses = [first, *(status for status in later if status != "QUEUED")]
     assert statuses == ["QUEUED", "STARTED", "RETRY", "STARTED", "RETRY", "STARTED", "SUCCESS"]
     assert task["history"][2]["message"] == "attempt 0"
 
@@ -156,7 +158,7 @@ def test_a_result_that_cannot_be_kept_is_a_failure(api: Api, name: str, args: li
 
 def test_definitions_tell_what_can_be_created(api: Api) -> None:
     """The bundled task and the user's own are announced with signature and docstring; Celery's internals are not."""
-    fields = "name description inputSchema queue maxRetries timeLimit workers"
+    fields = "name description inputSchema queue maxRetries timeLimit"
     definitions = api.data(f"{{ taskDefinitions {{ {fields} }} }}")["taskDefinitions"]
     by_name = {definition["name"]: definition for definition in definitions}
     assert not [name for name in by_name if name.startswith("celery.")]
@@ -168,8 +170,10 @@ def test_definitions_tell_what_can_be_created(api: Api) -> None:
         "additionalProperties": False,
         "required": ["task_input"],
     }
-    assert bundled["workers"] == 1
     assert by_name["task_modules.retries"]["maxRetries"] == 2
+    # A worker on a busy machine may miss so many beats that it does not count.
+    able = "{ taskDefinitions { name workers } }"
+    wait_until(lambda: {"name": "long_running_task", "workers": 1} in api.data(able)["taskDefinitions"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from malformed import encoded, malformed, not_messages, valid
 from redis import Redis
 from support import Api, wait_until
 
-from gql_api.record import writes
+from gql_api.record import fields, writes
 from gql_api.record.model import NewTask
 from gql_api.settings import Settings
 from gql_api.worker.store.connections import Connections
@@ -48,9 +48,15 @@ def test_no_message_ends_a_worker(api: Api, redis: Redis) -> None:
 
 def test_the_task_of_a_malformed_message_fails(api: Api, databases: Databases, redis: Redis) -> None:
     """Its next message would be the same, so recovery does not send one."""
-    connections = Connections(Settings(mongodb_url=databases.mongodb.url, mongodb_database="acceptance"))
+    urls = Settings(
+        mongodb_url=databases.mongodb.url, mongodb_database="acceptance", celery_broker_url=databases.redis.url
+    )
+    connections = Connections(urls)
     task_id = str(uuid.uuid4())
-    Store(connections).change(writes.create(NewTask(id=task_id, name=_NAME)), upsert=True)
+    filter_, update = writes.create(NewTask(id=task_id, name=_NAME))
+    # Otherwise recovery, which misses the message after two seconds, may be quicker than this test.
+    unmissed = {"$set": {fields.DUE_AT: writes.from_now(3600)}}
+    Store(connections).change((filter_, [*update, unmissed]), upsert=True)
     connections.close()
     redis.lpush("celery", json.dumps(valid(task_id, _NAME, timelimit="x")))
     task = api.finished(task_id)

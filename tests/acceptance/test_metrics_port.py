@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import plain_http
+from ports import free_port
 from support import process, wait_until
 
-from gql_api.cli.embedded_servers import free_port, is_listening
+from gql_api.cli.embedded_servers import is_listening
 
 _COMMAND = [sys.executable, "-m", "gql_api", "serve"]
 

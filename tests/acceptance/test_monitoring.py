@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +41,23 @@ def test_a_worker_and_its_queue(api: Api, redis: Redis, environment: dict[str, s
     hostname, queue = f"{key}@monitored", f"{key}.queue"
     options = ["-c", "1", "-Q", queue, "-n", hostname, "--without-mingle", "-P", "prefork"]
     command = [sys.executable, "-m", "celery", "-A", "jobs", "worker", *options]
+    began = datetime.now(UTC)
+    # A worker on a busy machine may miss three beats, and is not listed then: each look waits for it.
     with process(command, tmp_path / "worker.log", environment) as started:
         worker = wait_until(lambda: _worker(api, hostname), 60)
         assert worker is not None
         assert (worker["pool"], worker["concurrency"], worker["active"]) == ("prefork", 1, 0)
-        age = datetime.now(UTC) - datetime.fromisoformat(worker["lastHeartbeatAt"])
-        assert abs(age) < timedelta(seconds=5)
+        assert began < datetime.fromisoformat(worker["lastHeartbeatAt"]) < datetime.now(UTC)
         assert worker["missedHeartbeats"] <= 2
-        assert _queue(api, queue) == {"name": queue, "depth": 0, "oldestQueuedAt": None}
+        empty = {"name": queue, "depth": 0, "oldestQueuedAt": None}
+        wait_until(lambda: _queue(api, queue) == empty)
 
         running = api.create("task_modules.wait_for_key", args=[key], queue=queue)
         assert redis.blpop([f"{key}:started"], timeout=20)
         waiting = api.create("task_modules.wait_for_key", args=[key], queue=queue)
         task = wait_until(lambda: api.task(running))
         assert (task["status"], task["worker"]) == ("STARTED", hostname)
-        worker = _worker(api, hostname)
+        worker = wait_until(lambda: _worker(api, hostname))
         assert worker is not None
         assert (worker["active"], worker["isConsuming"]) == (1, True)
         assert _queue(api, queue) == {"name": queue, "depth": 1, "oldestQueuedAt": api.task(waiting)["createdAt"]}
@@ -87,6 +89,8 @@ def test_a_task_shows_whether_a_worker_knows_its_function(
     with process(command, tmp_path / "able.log", able):
         wait_until(lambda: "late_tasks.late" in str(api.data("{ taskDefinitions { name } }")), 60)
     ignorant = {**environment, "TASK_MODULES": "jobs.tasks"}
+    # Tasks are refused for the queue of a worker that is silent for three beats.
+    ignorant["WORKER_HEARTBEAT_SECONDS"] = "20"
     with process(command, tmp_path / "ignorant.log", ignorant):
         wait_until(lambda: _worker(api, f"{queue}@late"), 60)
         waiting = api.create("late_tasks.late")

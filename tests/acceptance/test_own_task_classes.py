@@ -21,12 +21,14 @@ _POOLS = ("prefork", "threads", "solo", "gevent")
 def _workers(api: Api, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Start a worker of the application for each kind of pool, with a queue of that name."""
     folder = tmp_path_factory.mktemp("classes")
+    # Tasks are refused for the queue of a worker that is silent for three beats. These say so when they stop.
+    env = {**environment, "WORKER_HEARTBEAT_SECONDS": "20"}
     with contextlib.ExitStack() as stack:
         started = []
         for pool in _POOLS:
             worker = [sys.executable, "-m", "celery", "-A", "class_tasks", "worker", "-P", pool, "-c", "2", "-Q", pool]
             command = [*worker, "-n", f"{pool}@%h", "--without-mingle", "--without-gossip"]
-            started.append(stack.enter_context(process(command, folder / f"{pool}.log", environment)))
+            started.append(stack.enter_context(process(command, folder / f"{pool}.log", env)))
         for running in started:
             # All of them stop at the same time.
             stack.callback(running.terminate)

@@ -13,6 +13,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -238,10 +239,12 @@ def test_a_forged_owner_is_refused(site: Site) -> None:
 def test_a_forged_message_changes_no_other_task(site: Site) -> None:
     """A task with its id keeps its owner and its state, and runs when its own message comes."""
     with owned_by("alice", tenant="acme"):
-        waiting = site.app.send_task("owner_tasks.leaf", countdown=2).id
+        waiting = site.app.send_task("owner_tasks.leaf", countdown=3600).id
     site.push_forged("victim", waiting)
     record = site.record(waiting)
     assert (record.status, record.owner, record.revision) == (Status.SCHEDULED, "alice", 1)
+    # Due now: however long the forged message has taken, the task was still waiting.
+    site.backend.collection.update_one({"_id": waiting}, {"$set": {fields.DUE_AT: datetime.now(UTC)}})
     assert site.owner(waiting) == _ALICE
 
 

@@ -17,10 +17,9 @@ import httpx
 import plain_http
 import pytest
 from gate import Gate, gate
+from ports import free_port
 from redis import Redis
 from support import HELPERS, ROOT, Api, process, wait_until
-
-from gql_api.cli.embedded_servers import free_port
 
 _JAVASCRIPT = ["graphql-ws", "graphql-sse", "apollo-ws", "apollo-multipart", "urql-ws", "urql-sse", "urql-fetch"]
 

@@ -105,7 +105,9 @@ def test_an_id_is_given_to_one_task(run: Run, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     program = f"""
 import json
+from datetime import UTC, datetime
 from gql_api.adopt import DuplicateTaskIdError
+from gql_api.record import fields
 from post import app, noted
 
 def second(task_id, **options):
@@ -115,8 +117,10 @@ def second(task_id, **options):
         return str(error)
     return "sent"
 
-first = noted.apply_async(({str(notes)!r}, "first"), countdown=0.5)
+first = noted.apply_async(({str(notes)!r}, "first"), countdown=3600)
 errors = [second(first.id), second(first.id, countdown=1)]
+# Due now: however long the calls above have taken, the task was still waiting.
+app.backend.collection.update_one({{"_id": first.id}}, {{"$set": {{fields.DUE_AT: datetime.now(UTC)}}}})
 result = first.get(timeout=30)
 errors += [second(first.id), second(first.id, countdown=1)]
 app.backend.store.delete([first.id])

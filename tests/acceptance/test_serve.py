@@ -14,13 +14,12 @@ from urllib.parse import urlsplit
 
 import plain_http
 import pytest
+from ports import free_port
 from sockets import HANDSHAKE
 from support import Api, process, wait_until
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
-
-from gql_api.cli.embedded_servers import free_port
 
 _COMMAND = [sys.executable, "-m", "gql_api", "serve"]
 _PROTOCOL = Subprotocol("graphql-transport-ws")

@@ -19,12 +19,13 @@ import httpx
 import plain_http
 import psutil
 import pytest
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from support import process, wait_until
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from gql_api.cli.embedded_servers import free_port, is_listening
+from gql_api.cli.embedded_servers import is_listening
 
 _COMMAND = [sys.executable, "-m", "gql_api", "serve"]
 _WORKERS = 3
@@ -62,6 +63,10 @@ class _Server:
     def answering(self) -> set[int]:
         """Return the ids of the processes that have answered requests, by the log."""
         return {int(found) for found in _REQUEST.findall(self.log.read_text())}
+
+    def logged(self) -> int:
+        """Return how many requests are in the log."""
+        return len(_REQUEST.findall(self.log.read_text()))
 
     def ask_all(self) -> None:
         """Send queries until each living process has answered one."""
@@ -103,7 +108,9 @@ def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 def test_all_processes_answer_and_are_counted_as_one(server: _Server) -> None:
     """Each process answers requests and logs its own, and both ports for metrics have the sums over all of them."""
     server.ask_all()
-    logged = len(_REQUEST.findall(server.log.read_text()))
+    # A request is counted when its answer begins, and logged after its end.
+    wait_until(lambda: server.figure("gql_api_http_requests_total", **_POSTS) == server.logged())
+    logged = server.logged()
     for port in (server.port, server.metrics_port):
         assert server.figure("gql_api_http_requests_total", port, **_POSTS) == logged
     protocol = [Subprotocol("graphql-transport-ws")]

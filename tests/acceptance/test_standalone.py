@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from databases import Databases
+from ports import free_port
 from pymongo import MongoClient
 from support import Api, process, wait_until
 
-from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, is_listening
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,8 @@ import built
 import plain_http
 import pytest
 from databases import Databases
+from ports import free_port
 from support import ROOT, Api, NotWithinTimeError, process, wait_until
-
-from gql_api.cli.embedded_servers import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -11,12 +11,13 @@ import pytest_asyncio
 from databases import Databases
 from front_end import build_front_end, find_chromium
 from playwright.async_api import Browser, async_playwright, expect
+from ports import free_port
 from redis import Redis
 from site_under_test import Site, running_site
 from support import HELPERS, process, wait_until
 from tab import Tab
 
-from gql_api.cli.embedded_servers import RedisServer, free_port, is_listening
+from gql_api.cli.embedded_servers import RedisServer, is_listening
 
 # The servers share two cores with other tests.
 expect.set_options(timeout=30_000)

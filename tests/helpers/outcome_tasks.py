@@ -151,11 +151,18 @@ def reject(reason: str | None = None) -> None:
 
 
 @shared_task
-def reject_until(file: str, reason: str) -> str:
-    """Reject the message until there is a file."""
-    if not Path(file).exists():
-        raise Reject(reason, requeue=True)
-    return "accepted"
+def reject_once(file: str, reason: str) -> str:
+    """Reject the message the first time, and leave a file behind."""
+    if Path(file).exists():
+        return "accepted"
+    Path(file).touch()
+    raise Reject(reason, requeue=True)
+
+
+@shared_task
+def reject_always(reason: str) -> None:
+    """Reject the message each time."""
+    raise Reject(reason, requeue=True)
 
 
 @shared_task(bind=True)

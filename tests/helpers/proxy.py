@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import IO, Any, Self
 
-from gql_api.cli.embedded_servers import HOST, free_port
+from ports import free_port
+
+from gql_api.cli.embedded_servers import HOST
 
 _CHUNK = 65_536
 

@@ -19,13 +19,13 @@ import httpx
 import plain_http
 import psutil
 import uvicorn
+from ports import free_port
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from gql_api.api.pubsub.mailbox import Mailbox
-from gql_api.cli.embedded_servers import free_port
 from gql_api.record.reads import TaskRecord
 
 T = TypeVar("T")
@@ -42,20 +42,25 @@ class NotWithinTimeError(AssertionError):
 def wait_until(condition: Callable[[], T], timeout: float = 20.0, why: str = "") -> T:
     """Return the value of the condition as soon as it is truthy; fail after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
+    is_last = False
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        if is_last:
             raise NotWithinTimeError(f"not within {timeout:g} s: {why or condition}")
         time.sleep(_POLL_SECONDS)
+        # One check begins after the deadline: this process may have stood still since the check before.
+        is_last = time.monotonic() > deadline
     return value
 
 
 async def wait_until_async(condition: Callable[[], Awaitable[T]], seconds: float = 20.0, why: str = "") -> T:
     """Do the same as :func:`wait_until` without blocking the event loop."""
     deadline = time.monotonic() + seconds
+    is_last = False
     while not (value := await condition()):
-        if time.monotonic() > deadline:
+        if is_last:
             raise NotWithinTimeError(f"not within {seconds:g} s: {why or condition}")
         await asyncio.sleep(_POLL_SECONDS)
+        is_last = time.monotonic() > deadline
     return value
 
 

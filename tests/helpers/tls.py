@@ -10,7 +10,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from gql_api.cli.embedded_servers import HOST, free_port
+from ports import free_port
+
+from gql_api.cli.embedded_servers import HOST
 
 _CHUNK = 65_536
 

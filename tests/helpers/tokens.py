@@ -29,6 +29,7 @@ class Tokens:
         self.principals: dict[str, Principal] = {}
         self.is_away = False
         self.verified = 0
+        self._seconds: dict[str, float] = {}
         self._watching: dict[str, list[Callable[[], None]]] = {}
 
     def issue(
@@ -43,6 +44,11 @@ class Tokens:
         self.principals[token] = Principal(subject, scopes, expires_at=expires_at, token_id=token)
         return token
 
+    def issue_from_first_use(self, token: str, seconds: float) -> str:
+        """Hand out a token that expires so long after it is first verified, however long that takes."""
+        self._seconds[token] = seconds
+        return self.issue(token)
+
     def recognises(self, _token: str) -> bool:
         """Return True: there are no other tokens."""
         return True
@@ -52,6 +58,8 @@ class Tokens:
         self.verified += 1
         if self.is_away:
             raise AutoReconnect("MongoDB is away")
+        if (seconds := self._seconds.pop(token, None)) is not None:
+            self.issue(token, seconds)
         principal = self.principals.get(token)
         if principal is None or (principal.expires_at is not None and principal.expires_at <= datetime.now(UTC)):
             raise UnauthenticatedError

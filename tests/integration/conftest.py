@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 
 import pytest
 from front import Commands, Front
@@ -54,8 +55,9 @@ async def feed(settings: Settings, store: TaskStore) -> AsyncIterator[TaskFeed]:
 
 
 @pytest.fixture
-def worker(settings: Settings) -> Iterator[Store]:
-    """A worker's side of the records."""
+def worker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A worker's side of the records, which does not give events up when Redis is slow."""
+    monkeypatch.setattr("gql_api.worker.store.connections._EVENT_TIMEOUT_SECONDS", 20.0)
     connections = Connections(settings)
     yield Store(connections)
     connections.close()
@@ -114,8 +116,9 @@ async def narrow(
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
-    """What every store sends that is made from now on."""
+    """What every store sends that is made from now on, without what it sends from time to time."""
     listener = Commands()
+    monkeypatch.setattr("gql_api.api.statistics.counting._INTERVAL", timedelta(days=1))
     monkeypatch.setattr(
         "gql_api.api.store.tasks.AsyncMongoClient", functools.partial(AsyncMongoClient, event_listeners=[listener])
     )

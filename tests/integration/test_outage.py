@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ports import free_port
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure
 from support import process, wait_until
 
-from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, is_listening
 from gql_api.outage import _OUTAGE_CODES
 
 _NAMES = {

@@ -22,6 +22,15 @@ const authorization = async () =>
   tokenUrl ? { Authorization: `Bearer ${await (await fetch(tokenUrl)).text()}` } : {};
 const authorizedFetch = async (input, options) =>
   fetch(input, { ...options, headers: { ...options.headers, ...(await authorization()) } });
+// A token may expire on its way when the machine is busy, and EventSource, unlike the other clients, gives up then.
+const patientFetch = async (input, options) => {
+  for (;;) {
+    const answer = await authorizedFetch(input, options);
+    if (!tokenUrl || answer.status !== 401) return answer;
+    await answer.body?.cancel();
+    await briefly();
+  }
+};
 const socket = () =>
   createWs({
     url: url.replace('http:', 'ws:'),
@@ -70,7 +79,7 @@ const forwardedTo = (client) =>
 
 const withEventSource = () => {
   const source = new EventSource(`${url}?${new URLSearchParams({ query, variables: JSON.stringify(variables) })}`, {
-    fetch: authorizedFetch,
+    fetch: patientFetch,
   });
   return new Promise((resolve, reject) => {
     source.addEventListener('next', ({ data }) => sink(resolve, reject).next(JSON.parse(data)));

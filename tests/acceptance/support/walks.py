@@ -16,9 +16,8 @@ from pathlib import Path
 import httpx
 import plain_http
 from databases import Databases
+from ports import free_port
 from support import ROOT, Api, process, wait_until
-
-from gql_api.cli.embedded_servers import free_port
 
 _APPLICATIONS = ROOT / "tests" / "acceptance" / "applications"
 _DIFF = re.compile(r"^```diff\n--- (?P<file>\S+)\n\+\+\+ \S+\n@@\n(?P<hunks>.*?)^```$", re.DOTALL | re.MULTILINE)

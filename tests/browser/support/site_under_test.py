@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ports import free_port
 from support import Api, process, wait_until
-
-from gql_api.cli.embedded_servers import free_port
 
 _SERVE = [sys.executable, "-m", "gql_api", "serve", "--drain-seconds=1"]
 _WORKER = ["-m", "celery", "-A", "jobs", "worker", "--concurrency=4", "--loglevel=INFO", "--without-mingle"]

@@ -157,7 +157,7 @@ async def _until_pong(client: ClientConnection) -> list[str]:
 
 
 @pytest.fixture
-def few_files() -> Iterator[None]:
+def few_files(prepared: str) -> Iterator[None]:  # noqa: ARG001 - which needs files itself
     """Let the process open no more files."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))

@@ -83,19 +83,25 @@ async def test_who_reads_nothing_of_a_stream_does_not_keep_the_server() -> None:
     client.close()
 
 
-async def test_who_reads_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The timer restarts whenever the client has read what was waiting."""
-    monkeypatch.setattr(HttpProtocol, "unread_seconds", 0.5)
-    app, read = _Endless(), 0
-    async with served(app, http=HttpProtocol) as port:
+async def test_who_reads_slowly_is_not() -> None:
+    """The timer stops whenever the client has read what was waiting, and starts anew when it falls behind again."""
+    app, read, stopped = _Endless(), 0, list[bool]()
+
+    class Noting(HttpProtocol):
+        def resume_writing(self) -> None:
+            timer = self._abort_timer
+            super().resume_writing()
+            stopped.append(timer is not None and timer.cancelled() and self._abort_timer is None)
+
+    async with served(app, http=Noting) as port, asyncio.timeout(60):
         with _request(port) as client:
             client.setblocking(False)
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            # Twice as long as a client may read nothing; the server waits for it all the time.
-            while loop.time() - began < 2 * HttpProtocol.unread_seconds:
-                read += len(await loop.sock_recv(client, len(_PIECE) // 4))
-                await asyncio.sleep(0.001)
+            for times in (1, 2, 3):
+                await wait_until_async(_is_unread)
+                while len(stopped) < times:
+                    read += len(await asyncio.get_running_loop().sock_recv(client, len(_PIECE) // 4))
+                    await asyncio.sleep(0)
+            assert stopped == [True] * 3
             assert not app.ended
             assert app.sent > read > 0
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from ports import free_port
 
-from gql_api.cli.embedded_servers import free_port
 from gql_api.server import listeners
 
 

@@ -6,6 +6,7 @@ import json
 import uuid
 
 import pytest
+from ports import free_port
 from pymongo import MongoClient
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
@@ -15,7 +16,6 @@ from gql_api.api.commands.changes import Changes
 from gql_api.api.commands.create import Creator
 from gql_api.api.commands.task_input import TaskInput
 from gql_api.api.store.tasks import TaskStore
-from gql_api.cli.embedded_servers import free_port
 from gql_api.dispatch import Dispatcher
 from gql_api.record import fields
 from gql_api.registry import workers

@@ -124,9 +124,17 @@ async def test_a_task_that_cannot_be_sent_fails_alone(
 
 
 async def test_callers_that_leave_a_group_lose_no_message(
-    front: Front, tasks: Collection[Document], announced: TaskDefinition, redis: Redis
+    front: Front,
+    tasks: Collection[Document],
+    announced: TaskDefinition,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A call that is cancelled while its group is stored or sent leaves a task that is announced and published."""
+    # A call that is cancelled before its task is stored leaves nothing. None is to wait before that, on a slow machine
+    # either: for definitions that are read again, or for a check in a thread.
+    monkeypatch.setattr("gql_api.api.commands.known_definitions._SECONDS", 600.0)
+    monkeypatch.setattr("gql_api.api.commands.create._QUICK_SECONDS", 60.0)
     await redis.delete(announced.queue)
     await front.services.creator.create(input_of(), ANONYMOUS)
 

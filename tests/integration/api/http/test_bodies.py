@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -145,15 +146,20 @@ async def test_a_stream_that_costs_too_much_is_counted_once(port: int) -> None:
 @pytest.mark.parametrize("path", [b"/graphql", b"/create-task"])
 async def test_an_aborted_body_is_one_line(port: int, path: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A client that disconnects in the middle of its body leaves a line in the log, and no traceback."""
+
+    def logged() -> list[logging.LogRecord]:
+        # On a busy machine the watchdog may report that the event loop was slow.
+        return [each for each in caplog.records if each.name != "gql_api.telemetry.watchdog"]
+
     with caplog.at_level("INFO", logger="gql_api"):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(_HEAD % (path, 1000) + b"x" * 10)
         writer.close()
 
         async def is_logged() -> bool:
-            return bool(caplog.records)
+            return bool(logged())
 
         await wait_until_async(is_logged)
-    (record,) = caplog.records
+    (record,) = logged()
     assert record.getMessage() == "A client disconnected before the end of its request's body, after 10 bytes"
     assert record.exc_info is None

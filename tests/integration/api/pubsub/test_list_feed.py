@@ -293,13 +293,17 @@ async def test_a_connection_that_is_cut_loses_nothing(
     lists: Lists, feed: TaskFeed, redis: Redis, worker: Store, mark: str
 ) -> None:
     """After a reconnect MongoDB is looked at: whatever happened in between is told."""
+
+    async def is_connected() -> bool:
+        return feed.connected
+
     client = await lists.watch(_filter(mark, Status.QUEUED))
     for _ in range(5):
         await redis.client_kill_filter(_type="pubsub")
         task_id = await asyncio.to_thread(_create, worker, mark)
         while (await client.next()) != (UPDATED, task_id):
             pass
-    assert feed.connected
+    await wait_until_async(is_connected)
 
 
 @pytest.mark.parametrize("seed", range(3))

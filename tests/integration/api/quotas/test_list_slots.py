@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import pytest
 from front import Front
+from list_slots import wait_for_slots
 from opened import Client, Open
 
 from gql_api.access.principal import ALL_SCOPES, Principal
@@ -16,7 +18,7 @@ from gql_api.query.lists import OLDEST_FIRST, PageRequest
 from gql_api.record.model import NewTask
 
 _ALICE, _BOB = Principal("alice", ALL_SCOPES, "acme"), Principal("bob", ALL_SCOPES, "acme")
-_SLOW = {"$where": "sleep(6000) || true"}
+_SLOW = {"$where": "sleep(9000) || true"}
 _LIST = {"query": "{ tasks(first: 1) { nodes { id } } }"}
 
 
@@ -38,20 +40,22 @@ async def _slow_lists(front: Front, count: int) -> AsyncIterator[None]:
 
 async def test_the_many_requests_of_a_principal_leave_slots_to_others(opened: Open, client_of: Client) -> None:
     """That needs no setting: the lists of another one are answered while those of the first wait for slots."""
-    async with opened(store_timeout_seconds=0.5) as front, _slow_lists(front, 40), client_of(front, _BOB) as bob:
+    async with opened() as front, _slow_lists(front, 40), client_of(front, _BOB) as bob:
         assert (await bob.post("/graphql", json=_LIST)).status_code == 200
         assert (await bob.get("/tasks")).status_code == 200
 
 
-async def test_a_principal_waits_for_its_own_lists(opened: Open, client_of: Client) -> None:
+async def test_a_principal_waits_for_its_own_lists(
+    opened: Open, client_of: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that has waited too long for slots within the quota has an error that names it, over GraphQL and REST."""
-    limits = {"store_timeout_seconds": 0.5, "quota_list_slots": 2}
     async with (
-        opened(**limits) as front,
+        opened(quota_list_slots=2) as front,
         _slow_lists(front, 2),
         client_of(front, _ALICE) as alice,
         client_of(front, _BOB) as bob,
     ):
+        wait_for_slots(front, 0.5, monkeypatch)
         waiting = [asyncio.create_task(sent) for sent in (alice.post("/graphql", json=_LIST), alice.get("/tasks"))]
         assert (await bob.post("/graphql", json=_LIST)).status_code == 200
         answer, rest = await asyncio.gather(*waiting)

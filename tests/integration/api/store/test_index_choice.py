@@ -84,6 +84,12 @@ def _document(number: int) -> Document:
     return document
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk may take long on a loaded machine, which is no reason to try another index."""
+    monkeypatch.setattr(choice, "_WALK_SECONDS", 60.0)
+
+
 @pytest.fixture
 def documents(front: Front, tasks: Collection[Document]) -> list[Document]:
     """Tasks of two owners, in a tenant and in none, with values that few, some and most of them have."""

@@ -5,12 +5,13 @@ import logging
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from pymongo import MongoClient
 from support import process, wait_until_async
 
 from gql_api.aio.background import background
 from gql_api.api.store.tasks import TaskStore
-from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, is_listening
 from gql_api.record import fields
 from gql_api.settings import Settings
 

@@ -38,7 +38,7 @@ async def test_hundreds_of_calls_are_answered_in_turn(settings: Settings) -> Non
 async def test_mongodb_is_away_for_hundreds(settings: Settings) -> None:
     """All return within the time of one call, also those that came later and had to wait for a slot."""
     store = TaskStore(
-        settings.model_copy(update={"mongodb_url": "mongodb://127.0.0.1:1", "store_timeout_seconds": 2.0})
+        settings.model_copy(update={"mongodb_url": "mongodb://127.0.0.1:1", "store_timeout_seconds": 5.0})
     )
 
     async def timed() -> float:
@@ -51,7 +51,8 @@ async def test_mongodb_is_away_for_hundreds(settings: Settings) -> None:
     first = [asyncio.create_task(timed()) for _ in range(200)]
     await asyncio.wait(first, timeout=0.5)
     later = [asyncio.create_task(timed()) for _ in range(200)]
-    assert max(await asyncio.gather(*first, *later)) < 3.9, "the time of two calls is 4 s"
+    # A loaded machine may take nearly as long as later calls that get a slot after 4.5 s and then 5 s of their own.
+    assert max(await asyncio.gather(*first, *later)) < 9.3, "with a time of its own for each wait it is 9.5 s"
     await store.close()
 
 

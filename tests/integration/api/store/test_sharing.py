@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from front import Front
+from list_slots import wait_for_slots
 
 from gql_api.access.visibility import EVERYTHING
 from gql_api.api.store.slots import one_requester
@@ -19,19 +20,20 @@ from gql_api.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prepared")
 
-_SLOW = {"$where": "sleep(1500) || true"}
+_SLOW = {"$where": "sleep(9000) || true"}
 _LIST = "{ tasks(first: 1) { nodes { id } } }"
 
 
 @pytest.fixture
-async def front(settings: Settings) -> AsyncIterator[Front]:
-    """The API whose calls wait half a second for a slot."""
-    impatient = settings.model_copy(update={"store_timeout_seconds": 0.5})
-    app = create_app(impatient)
-    async with open_services(impatient) as services:
+async def front(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Front]:
+    """The API whose lists wait half a second for a slot."""
+    app = create_app(settings)
+    async with open_services(settings) as services:
         app.state.services = services
         await services.store.create(NewTask(id="one", name="add"))
-        yield Front(app)
+        front = Front(app)
+        wait_for_slots(front, 0.5, monkeypatch)
+        yield front
 
 
 @pytest.fixture

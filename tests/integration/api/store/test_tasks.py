@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from support import process, wait_until_async
 
 from gql_api.api.store.tasks import TaskStore
-from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, is_listening
 from gql_api.record import fields
 from gql_api.record.model import NewTask
 from gql_api.registry import workers

@@ -278,11 +278,13 @@ async def test_events_without_metadata_are_judged_by_the_record(watch: Callable[
     for task_id in (other, foreign, mine):
         worker.change(writes.start(task_id, worker="w"))
         worker.change(writes.progress(task_id, Progress(1, data="x" * 40_000)))
-    assert await watched.received(worker) == [("UPDATED", mine)]
+    received = await watched.received(worker)
+    assert set(received) == {("UPDATED", mine)}  # Redis may bring the changes one by one
     move(worker, other, customer=3)
     move(worker, foreign, customer=2)
     move(worker, mine, customer=2)
-    assert (await watched.received(worker))[2:] == [("LEFT", mine)]
+    # Behind them and the first of the last tasks.
+    assert (await watched.received(worker))[len(received) + 1 :] == [("LEFT", mine)]
 
 
 async def test_former_metadata_that_are_too_large_are_unknown(watch: Callable[..., Any], worker: Store) -> None:

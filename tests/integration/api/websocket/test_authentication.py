@@ -213,15 +213,25 @@ async def test_the_token_of_connection_init_replaces_that_of_the_handshake(site:
         assert (tokens.watchers("handshake"), tokens.watchers("good")) == (0, 1)
 
 
-async def test_limits_hold_before_authentication(settings: Settings, tokens: Tokens) -> None:
-    """A client without a token is closed when its time is over, and takes a place like any other until then."""
-    limits = {"connection_init_seconds": 0.3, "connections_max": 1}
+async def test_a_client_without_a_token_takes_a_place(settings: Settings, tokens: Tokens) -> None:
+    """A client that has not been let in counts like any other."""
+    async with (
+        with_tokens(settings, tokens, connections_max=1) as site,
+        served(site.app, ws="websockets-sansio") as port,
+        _open(port),
+    ):
+        with pytest.raises(InvalidStatus) as refused:
+            async with _open(port, "Bearer bad"):
+                pass
+        assert refused.value.response.status_code == 503
+    assert tokens.verified == 0
+
+
+async def test_a_client_without_a_token_is_closed_when_its_time_is_over(settings: Settings, tokens: Tokens) -> None:
+    """It has as long for connection_init as clients with a token."""
+    limits = {"connection_init_seconds": 0.3}
     async with with_tokens(settings, tokens, **limits) as site, served(site.app, ws="websockets-sansio") as port:
         async with _open(port) as socket:
-            with pytest.raises(InvalidStatus) as refused:
-                async with _open(port, "Bearer bad"):
-                    pass
-            assert refused.value.response.status_code == 503
             await asyncio.wait_for(socket.wait_closed(), 10)
         assert socket.close_code == 4408
     assert tokens.verified == 0

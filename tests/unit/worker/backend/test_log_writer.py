@@ -185,12 +185,14 @@ def _add(writer: LogWriter, *texts: str, task_id: str = "t", attempt: int = 1) -
 def test_lines_are_written_in_batches_and_in_order() -> None:
     """Many lines become few writes, in their order, without an end of the attempt."""
     written = Written()
+    written.may_write.clear()  # a slow machine may add for as long as several intervals
     writer = _writer(written)
     texts = [str(n) for n in range(500)]
     _add(writer, *texts)
+    written.may_write.set()
     wait_until(lambda: len(written.messages) == 500)
     assert written.messages == texts
-    assert len(written.batches) <= 3
+    assert len(written.batches) <= 2
 
 
 def test_the_end_of_an_attempt_waits_for_its_lines() -> None:
