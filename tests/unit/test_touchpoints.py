@@ -158,10 +158,10 @@ _INTERNALS = {
         "_announce_cancelled(emit_retry)": "a task whose process ends with the worker is given back",
         "_announce_revoked(reason, terminated, signum, expired)": "a task that was revoked before its start is ended",
         "on_failure(exc_info, send_failed_event, return_ok)": "a task whose process was lost is given back",
-        "on_timeout(soft, timeout, ...)": "a hard limit ends the task",
+        "on_timeout(soft, timeout, ...)": "a hard limit ends the task, a soft one is logged",
         "on_accepted(pid, time_accepted)": "the process of a task is known",
         "revoked()": "a worker that ends begins no task",
-        "time_limits": "hard limits are ours and not the pool's",
+        "time_limits": "limits are ours and not the pool's",
         "time_start": "a revoked task may not have begun",
     },
     ("celery", "celery.worker.request:Request", "worker/app"): {

@@ -29,7 +29,7 @@ from gql_api.worker.registration.versions import is_for_another_version
 from gql_api.worker.sending.sent import unsent
 from gql_api.worker.state import cancellation
 from gql_api.worker.state.attempt import AttemptState, attempt_of, raise_if_cancelled
-from gql_api.worker.state.process import RUN, has_pool_processes
+from gql_api.worker.state.process import RUN, has_pool_processes, is_main_process
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -57,6 +57,7 @@ class Claiming:
     # The claim stores the start.
     track_started = False
     hard_time_limit: float | None
+    own_soft_time_limit: float | None
     request: Any
     backend: Backend
 
@@ -230,14 +231,21 @@ class Claiming:
             raise shown from None
 
 
-def cover(app: Celery, default_time_limit: float | None = None) -> None:
-    """Make every task of an app claim before it runs, except for Celery's internal tasks."""
+def cover(app: Celery, hard: float | None = None, soft: float | None = None) -> None:
+    """Make every task of an app claim before it runs, except for Celery's internal tasks.
+
+    Args:
+        app: the application of a worker.
+        hard: the hard time limit of functions without their own, in seconds.
+        soft: the soft time limit of functions without their own, in seconds.
+    """
     for task in app.tasks.values():
         if not is_internal(task.name) and not isinstance(task, Claiming):
-            hard = task.time_limit
+            own_hard, own_soft = task.time_limit, task.soft_time_limit
             _cover(task)
-            task.default_time_limit = default_time_limit
-            task.hard_time_limit = time_limits.bounds.of_function(hard or default_time_limit)
+            task.default_time_limit, task.default_soft_time_limit = hard, soft
+            task.hard_time_limit = time_limits.bounds.of_function(own_hard or hard)
+            task.own_soft_time_limit = own_soft
 
 
 def _cover(task: celery.Task) -> None:
@@ -254,14 +262,26 @@ def _cover(task: celery.Task) -> None:
     own = symbol_by_name(kind.Request)
     attributes: dict[str, Any] = {"__module__": kind.__module__, "Request": _covered_request(own)}
     if has_pool_processes():
-        # The pool would count on while the outcome is stored: see gql_api.worker.attempts.time_limits.
+        # The pool would count at the wrong time: see gql_api.worker.attempts.time_limits.
         attributes["time_limit"] = property(lambda _: None, _set_hard_limit)
+        attributes["soft_time_limit"] = property(_soft_limit, _set_soft_limit)
     task.__class__ = type(kind.__name__, (Claiming, kind), attributes)
 
 
 def _set_hard_limit(task: Any, seconds: float | None) -> None:
     """Change the limit as Celery's remote control does."""
     task.hard_time_limit = time_limits.bounds.of_function(seconds or task.default_time_limit)
+
+
+def _soft_limit(task: Any) -> float | None:
+    """Return the soft limit to functions, which may read it, but not to the pool."""
+    seconds: float | None = None if is_main_process() else task.own_soft_time_limit
+    return seconds
+
+
+def _set_soft_limit(task: Any, seconds: float | None) -> None:
+    """Change the limit as Celery's remote control does."""
+    task.own_soft_time_limit = seconds
 
 
 def _covered_request(own: type) -> type:

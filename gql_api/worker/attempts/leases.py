@@ -53,10 +53,10 @@ class Leases(bootsteps.StartStopStep):
         pool_limits.use(pool, parent.app, parent.time_limit, parent.soft_time_limit)
         if isinstance(parent.app.backend, Backend):
             bounds.use(parent.app.backend.settings)
-        cover(parent.app, default_time_limit=parent.time_limit)
+        cover(parent.app, parent.time_limit, parent.soft_time_limit)
         if has_processes:
             renew_locks()
-            parent.time_limit = None
+            parent.time_limit = parent.soft_time_limit = None
         if isinstance(parent.app.backend, Backend):
             attach(parent.app.backend)
             tracebacks.attach()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
+from billiard.pool import SIG_SOFT_TIMEOUT
 from celery.exceptions import WorkerTerminate
 from celery.platforms import EX_FAILURE
 from celery.worker import request, state
@@ -19,7 +20,7 @@ from gql_api.dispatch import HIDDEN_HEADER, TEXTS, texts_of
 from gql_api.record.claims import Loss
 from gql_api.worker.attempts import lost
 from gql_api.worker.attempts.outcomes import SettledReject
-from gql_api.worker.attempts.time_limits import bounds, hard_limits, pool_limits
+from gql_api.worker.attempts.time_limits import Limit, Watched, bounds, function_limits, pool_limits
 from gql_api.worker.backend.messages import UNKNOWN_TEXT, guessed_texts, text_id
 from gql_api.worker.errors import FunctionExitError
 from gql_api.worker.state.attempt import Phase, attempt_of
@@ -44,13 +45,16 @@ class Request(request.Request):
         self.id: str = ids["id"]
         self._hide_arguments()
         self.timed_out_after: float | None = None
+        self._soft_limit: float | None = None
         self._hard_limit: float | None = None
+        self._watched: Watched | None = None
         pool_limits.receive(self.task.name, *self.time_limits)
         hard, soft = self.time_limits
         hard = bounds.of_message(hard) if hard else _limit_of(self.task)
         if has_pool_processes():
-            # The pool would count on while the outcome is stored: see gql_api.worker.attempts.time_limits.
+            # The pool would count at the wrong time: see gql_api.worker.attempts.time_limits.
             self._hard_limit, hard = hard, None
+            self._soft_limit, soft = soft or _soft_limit_of(self.task), None
         self.time_limits: tuple[float | None, float | None] = (hard, soft)
 
     def revoked(self) -> bool:
@@ -69,22 +73,30 @@ class Request(request.Request):
     def end_for_time_limit(self, pid: int, seconds: float) -> None:
         """End the process whose function has run too long; the outcome is stored when the process is gone."""
         self.timed_out_after = seconds
-        _kill(pid)
+        _send_signal(pid, signal.SIGKILL)
+
+    def end_softly(self, pid: int, seconds: float) -> None:
+        """Interrupt the function that has run too long."""
+        self.on_timeout(soft=True, timeout=seconds)
+        _send_signal(pid, SIG_SOFT_TIMEOUT)
 
     def end_by_force(self, pid: int) -> None:
         """End the process that runs a task cancelled by force; the outcome is stored when the process is gone."""
-        _kill(pid)
+        _send_signal(pid, signal.SIGKILL)
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """Note which process runs the task: the main process writes about that attempt only."""
         if has_pool_processes():
-            hard_limits.accepted(pid, self._hard_limit, self.end_for_time_limit)
+            limits = [(self._soft_limit, self.end_softly), (self._hard_limit, self.end_for_time_limit)]
+            self._watched = function_limits.accepted(pid, [Limit(seconds, end) for seconds, end in limits if seconds])
         # Pools without processes pass the number of a thread or a greenlet.
         attempt_of(self._context).dispatch(pid if has_pool_processes() else os.getpid())
         super().on_accepted(pid, time_accepted)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """Requeue a task whose process is gone; handle every other failure as Celery does."""
+        if self._watched is not None:
+            function_limits.ended(self._watched)
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
@@ -165,6 +177,11 @@ def _limit_of(task: Any) -> float | None:
     return bounds.of_function(task.time_limit or task.default_time_limit)
 
 
-def _kill(pid: int) -> None:
+def _soft_limit_of(task: Any) -> float | None:
+    """Return the soft limit of a task function in a pool with processes; None for Celery's own tasks."""
+    return getattr(task, "own_soft_time_limit", None) or getattr(task, "default_soft_time_limit", None)
+
+
+def _send_signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)

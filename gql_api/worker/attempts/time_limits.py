@@ -1,7 +1,7 @@
 """Time limits of task functions: neither the wait for a claim nor the storing of the outcome counts.
 
-A soft limit is a signal, which a pool process ignores unless the function runs. The worker's main process enforces hard
-limits itself; it reads from memory shared with its pool processes whether the function runs.
+The worker's main process enforces both kinds of limits itself; it reads from memory shared with its pool processes
+whether the function runs. A soft limit is a signal, which a pool process ignores unless the function runs.
 
 Other pools than prefork cannot end a function, except for gevent, whose own hard limits apply.
 """
@@ -13,9 +13,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 
@@ -58,45 +58,75 @@ def _change_handler(current: object, new: signal.Handlers | object) -> None:
         signal.signal(SIG_SOFT_TIMEOUT, new)  # type: ignore[arg-type] # billiard's handler has no types
 
 
-@dataclass
-class _Watched:
-    end: Callable[[int, float], None]
+class Limit(NamedTuple):
+    """A limit of a function: when it has run so many seconds, ``end`` is called with its process and the seconds."""
+
     seconds: float
+    end: Callable[[int, float], None]
+
+
+@dataclass(eq=False)
+class Watched:
+    """A task that a pool process has accepted, and the limits that its function has not reached."""
+
+    pid: int
+    limits: Sequence[Limit]
     since: float | None = None
 
+    def struck(self) -> list[Limit]:
+        """Return the limits that the function has reached, once."""
+        if not is_function_running(self.pid):
+            self.since = None
+            return []
+        now = time.monotonic()
+        self.since = self.since or now
+        ran = now - self.since
+        struck = [limit for limit in self.limits if ran > limit.seconds]
+        self.limits = [limit for limit in self.limits if ran <= limit.seconds]
+        return struck
 
-class HardLimits:
-    """The hard limits of the functions that run in pool processes, enforced by one thread.
+
+class FunctionLimits:
+    """The limits of the functions that run in pool processes, enforced by one thread.
 
     The pool would count from the moment it took the task until the outcome is stored, however long MongoDB takes to
-    store the outcome of a function that has returned.
+    grant the claim, and to store the outcome of a function that has returned. Its signal of a soft limit comes once: a
+    function that begins later would have no limit.
     """
 
     def __init__(self) -> None:
-        self._watched: dict[int, _Watched] = {}
+        self._watched: dict[int, Watched] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def accepted(self, pid: int, seconds: float | None, end: Callable[[int, float], None]) -> None:
-        """Limit the next function of a process to some seconds from its beginning; the one before has ended."""
+    def accepted(self, pid: int, limits: Sequence[Limit]) -> Watched | None:
+        """Limit the next function of a process, from its beginning; the one before has ended."""
         with self._lock:
             self._watched.pop(pid, None)
-            if seconds is None:
-                return
-            self._watched[pid] = _Watched(end, seconds)
+            if not limits:
+                return None
+            watched = self._watched[pid] = Watched(pid, limits)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="time limits", daemon=True)
                 self._thread.start()
+            return watched
+
+    def ended(self, watched: Watched) -> None:
+        """Drop the limits of a task, whose process may be gone: another one may get its id."""
+        with self._lock:
+            if self._watched.get(watched.pid) is watched:
+                del self._watched[watched.pid]
 
     def _run(self) -> None:
         while True:
             time.sleep(_SCAN_SECONDS)
             with self._lock:
-                late = [(pid, watched) for pid, watched in self._watched.items() if _is_late(pid, watched)]
-                for pid, _ in late:
-                    del self._watched[pid]
-            for pid, watched in late:
-                watched.end(pid, watched.seconds)
+                struck = [(pid, limit) for pid, watched in self._watched.items() for limit in watched.struck()]
+            for pid, limit in struck:
+                try:
+                    limit.end(pid, limit.seconds)
+                except Exception:  # the others are still to be enforced
+                    logger.exception("A time limit of process %d could not be enforced", pid)
 
 
 def is_function_running(pid: int) -> bool:
@@ -104,15 +134,7 @@ def is_function_running(pid: int) -> bool:
     return _functions.read(pid) == _RUNNING
 
 
-def _is_late(pid: int, watched: _Watched) -> bool:
-    if not is_function_running(pid):
-        watched.since = None
-        return False
-    watched.since = watched.since or time.monotonic()
-    return time.monotonic() - watched.since > watched.seconds
-
-
-hard_limits = HardLimits()
+function_limits = FunctionLimits()
 
 
 class Bounds:

@@ -100,7 +100,9 @@ def define(task: celery.Task, app: Celery) -> TaskDefinition:
         recorded=not is_unrecorded_function(app, task.name),
         max_retries=task.max_retries,
         time_limit=getattr(task, "hard_time_limit", None) or task.time_limit or app.conf.task_time_limit,
-        soft_time_limit=task.soft_time_limit or app.conf.task_soft_time_limit,
+        soft_time_limit=getattr(task, "own_soft_time_limit", None)
+        or task.soft_time_limit
+        or app.conf.task_soft_time_limit,
         redact=() if redaction is None else redaction.entries,
     )
 

@@ -35,6 +35,11 @@ def has_pool_processes() -> bool:
     return _event_loop is not None
 
 
+def is_main_process() -> bool:
+    """Return whether this process is the main one of a worker that runs its tasks in separate processes."""
+    return _event_loop is not None and _event_loop[0] == os.getpid()
+
+
 def in_event_loop() -> bool:
     """Return whether this thread handles the worker's messages, timers and processes, and so must never block."""
     return _event_loop == (os.getpid(), threading.get_ident())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import chain, chord, group, shared_task
-from celery.exceptions import Ignore, Reject, WorkerShutdown
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded, WorkerShutdown
 from celery.signals import before_task_publish, worker_ready
 
 from gql_api.worker.app.task import Task
@@ -39,6 +39,14 @@ def work(self: Task, seconds: float = 0.0, result: Any = None) -> Any:
     """Take some time."""
     with _written_down(self):
         time.sleep(seconds)
+    return result
+
+
+@shared_task(bind=True)
+def hold(self: Task, file: str, result: Any = None) -> Any:
+    """Return when a file is there."""
+    with _written_down(self):
+        _wait_for(file)
     return result
 
 
@@ -181,6 +189,15 @@ def start_chain(self: Task, seconds: float) -> list[str]:
 
 
 @shared_task(bind=True)
+def start_held_chain(self: Task, file: str) -> list[str]:
+    """Send the same with a first step that returns when a file is there."""
+    with _written_down(self):
+        steps = chain(hold.si(file, 1), group(work.si(0, 1), work.si(0, 2)), total.s())
+        last = steps.apply_async()
+    return [str(last.parent.parent.id), str(last.id)]
+
+
+@shared_task(bind=True)
 def start_late_chain(self: Task, countdown: float) -> list[str]:
     """Send a chain that begins later, and return the ids of its steps."""
     with _written_down(self):
@@ -189,10 +206,10 @@ def start_late_chain(self: Task, countdown: float) -> list[str]:
 
 
 @shared_task(bind=True)
-def start_linked(self: Task, seconds: float) -> str:
-    """Send a task with a callback, and return its id."""
+def start_linked(self: Task, file: str) -> str:
+    """Send a task with a callback that returns when a file is there, and return its id."""
     with _written_down(self):
-        return str(work.apply_async((seconds,), link=total.si([1, 2])).id)
+        return str(hold.apply_async((file,), link=total.si([1, 2])).id)
 
 
 def _return_when_there_is(self: Task, file: str) -> str:
@@ -227,6 +244,17 @@ def runaway(self: Task) -> None:
         time.sleep(60)
 
 
+@shared_task(bind=True, soft_time_limit=1)
+def interrupted(self: Task) -> Any:
+    """Run into the soft time limit, and return it."""
+    with _written_down(self):
+        try:
+            time.sleep(60)
+        except SoftTimeLimitExceeded:
+            return self.soft_time_limit
+    return "not interrupted"
+
+
 @shared_task(bind=True)
 def reject_once(self: Task, file: str) -> str:
     """Put the message back until a file is there."""
@@ -247,10 +275,10 @@ def until_cancelled(self: Task) -> None:
 
 
 @shared_task(bind=True, ignore_result=True)
-def ignored(self: Task, seconds: float) -> str:
-    """Return a result that is ignored."""
+def ignored(self: Task, file: str) -> str:
+    """Return a result that is ignored, when a file is there."""
     with _written_down(self):
-        time.sleep(seconds)
+        _wait_for(file)
     return "ignored"
 
 

@@ -92,7 +92,7 @@ def test_a_time_limit_of_the_worker_is_for_tasks_without_their_own(app: Celery) 
     app.task(name="own", time_limit=3, shared=False)(_nothing)
     app.task(name="none", shared=False)(_nothing)
     app.finalize()
-    cover(app, default_time_limit=9)
+    cover(app, hard=9)
     assert [app.tasks[name].hard_time_limit for name in ("own", "none")] == [3, 9]
 
 
