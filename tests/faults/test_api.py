@@ -13,9 +13,9 @@ import httpx
 import plain_http
 import pytest
 from fault_site import Site
+from ports import free_port
 from support import CREATE, Api, process, wait_until
 
-from gql_api.cli.embedded_servers import free_port
 from gql_api.record import fields
 from gql_api.record.fields import Status
 
@@ -83,7 +83,10 @@ def test_an_api_that_dies_between_two_steps(site: Site, instant: str, messages: 
     task_input = {**_INPUT, "idempotencyKey": "once"}
     announcing = site.worker("announcing")
     with _running_api(site, GQL_API_TESTS="1", FAIL_POINT=instant) as (api, running):
+        # For a moment Redis would send the message to the killed worker.
+        wait_until(lambda: site.takers() > 0)
         announcing.kill()
+        wait_until(lambda: site.takers() == 0)
         with pytest.raises(httpx.TransportError):
             api.post(CREATE, input=task_input)
         assert running.wait(10) == -signal.SIGKILL

@@ -34,6 +34,11 @@ def _parameters(api: Api, name: str = "renamed") -> list[str]:
     return sorted(found[f"changed_tasks.{name}"]["inputSchema"]["properties"])
 
 
+def _wait_for_definitions(api: Api) -> None:
+    # A worker announces its functions one after the other, in the order of their names: this is the last one.
+    wait_until(lambda: "changed_tasks.widened" in str(api.data(_DEFINITIONS)))
+
+
 def _create(api: Api, name: str, *args: Any, **rest: Any) -> str:
     return api.create(f"changed_tasks.{name}", args=list(args), **rest)
 
@@ -50,12 +55,13 @@ def test_each_task_runs_in_the_version_that_it_was_made_for(site: Site, pool: st
     """Two workers of one queue have different versions: each task runs once, on a worker whose version it fits."""
     api = site.api()
     _worker(site, "old", "-P", pool)
-    wait_until(lambda: api.data(_DEFINITIONS)["taskDefinitions"])
+    _wait_for_definitions(api)
     soon = {"delaySeconds": 5}
     expected = {_create(api, name, n, **soon): f"old {n}" for name in ("renamed", "limited") for n in range(8)}
     expected |= {_create(api, "retyped", n, **soon): f"old {n + 1}" for n in range(8)}
     expected |= {_create(api, "widened", n, **soon): f"either {n}" for n in range(8)}
     _worker(site, "new", "-P", pool)
+    wait_until(lambda: _parameters(api, "widened") == ["note", "number"])
     wait_until(lambda: _parameters(api) == ["count", "unit"])
     given = {"kwargs": {"unit": "kg"}}
     # A definition is cached for a while.
@@ -73,7 +79,7 @@ def test_a_task_for_a_version_that_is_gone_ends(site: Site) -> None:
     """When the last worker of an older version has stopped, its tasks run in the newer one: those that fit succeed."""
     api = site.api()
     worker = _worker(site, "old")
-    wait_until(lambda: api.data(_DEFINITIONS)["taskDefinitions"])
+    _wait_for_definitions(api)
     worker.send(signal.SIGTERM)
     worker.wait()
     left_over = [_create(api, "renamed", n) for n in range(20)]
@@ -89,12 +95,12 @@ def test_a_task_for_a_version_that_comes_later_waits(site: Site) -> None:
     """While only workers with an older version are online the task is QUEUED, and the API shows that none runs it."""
     api = site.api()
     old = _worker(site, "old")
-    wait_until(lambda: api.data(_DEFINITIONS)["taskDefinitions"])
+    _wait_for_definitions(api)
     # The new parameter of the second has a default.
     early, fitting = _send(site, "new", "renamed.delay(1, unit='kg')", "widened.delay(1)")
     assert site.finished(fitting).result == "either 1"
     assert _waits(api, early)["workers"] == 0
-    site.celery("control", "time_limit", "changed_tasks.renamed", "100", "200")
+    site.ask("control", "old", "time_limit", "changed_tasks.renamed", "100", "200")
     (late,) = _send(site, "new", "renamed.delay(2, unit='kg')")
     assert _waits(api, late)["workers"] == 0
     new = _worker(site, "new")

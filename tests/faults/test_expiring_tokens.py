@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 from fault_site import Site
+from ports import free_port
 from support import HELPERS, Api, process, wait_until, wait_until_async
 from token_app import token
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from gql_api.cli.embedded_servers import free_port
 from gql_api.record import writes
 from gql_api.record.model import NewTask, Progress
 
@@ -64,7 +64,8 @@ class _Client:
                 # Under load a token may have expired before the client was connected.
                 assert socket.close_code == 4403
                 assert socket.close_reason in {"Token expired", "Forbidden"}
-                assert time.time() < expires_at + 3
+                # A machine that stalls is late. A socket that the server forgets would stay open to the end.
+                assert time.time() < expires_at + 15
 
     async def _subscribe(self, socket: ClientConnection, token_: str) -> None:
         since = "" if self._since is None else f', since: "{self._since}"'

@@ -22,14 +22,16 @@ def test_a_retry_outlives_its_worker(site: Site) -> None:
     first = site.worker("first")
     task_id = site.send("retry_once", 3.0)
     wait_until(lambda: site.task(task_id).status is Status.RETRY)
-    stored_at = time.monotonic()
     first.kill()
     with site.broker() as redis:
         redis.flushall()
     site.worker("second")
-    assert site.finished(task_id).result == "retried"
-    assert time.monotonic() - stored_at >= 2.5
-    assert (site.task(task_id).attempts, site.runs("begin")[task_id]) == (2, 2)
+    task = site.finished(task_id)
+    assert (task.result, task.attempts, site.runs("begin")[task_id]) == ("retried", 2, 2)
+    # By MongoDB's clock: the test may see the retry late.
+    retried_at = next(entry.at for entry in task.history if entry.status is Status.RETRY)
+    assert task.started_at is not None
+    assert (task.started_at - retried_at).total_seconds() >= 2.99
 
 
 def test_a_replacement_outlives_its_worker(site: Site) -> None:
@@ -40,7 +42,7 @@ def test_a_replacement_outlives_its_worker(site: Site) -> None:
     wait_until(lambda: len(site.runs("begin")) == 2, why="the first step of the replacement")
     first.kill()
     second = site.worker("second")
-    wait_until(lambda: site.runs("begin")[task_id] == 2, 30, "the replacement with the task's own id")
+    wait_until(lambda: site.runs("begin")[task_id] >= 2, 30, "the replacement with the task's own id")
     second.kill()
     site.worker("third")
     task = site.finished(task_id)
@@ -73,8 +75,10 @@ def test_a_chord_whose_last_member_dies_before_it_sends_the_body(site: Site, not
     body = site.finished(starter).result
     wait_until(lambda: site.store.find(body))
     site.finished(body)
-    # As if the worker that finished the last member had died right after it stored the end, or noted the member.
     database = site.store._connections.database()  # noqa: SLF001 - the fault itself
+    # It is closed after its body is sent, and the body may end before that.
+    wait_until(lambda: database[fields.CHORDS].count_documents({"done": True}), why="the chord to be closed")
+    # As if the worker that finished the last member had died right after it stored the end, or noted the member.
     database[fields.TASKS].delete_one(queries.by_id(body))
     if not noted:
         database[fields.CHORD_PARTS].delete_one({"index": 2})
@@ -97,11 +101,15 @@ def test_a_chord_member_that_ignores_its_result_dies_before_it_is_counted(site: 
 def test_what_is_to_start_later_is_in_no_queue(site: Site) -> None:
     """A scheduled task is kept by MongoDB alone, and sent when it is due by the database's clock."""
     site.worker("worker")
-    due = datetime.now(UTC) + timedelta(seconds=5)
-    tasks = [site.record("work", 0.0, n, scheduled_for=due) for n in range(50)]
+    # Later than anything below, which may take its time.
+    much_later = datetime.now(UTC) + timedelta(hours=1)
+    tasks = [site.record("work", 0.0, n, scheduled_for=much_later) for n in range(50)]
     assert all(site.task(task_id).status is Status.SCHEDULED for task_id in tasks)
     with site.broker() as redis:
         assert redis.llen("celery") == 0
+    due = datetime.now(UTC) + timedelta(seconds=2)
+    collection = site.store._connections.database()[fields.TASKS]  # noqa: SLF001 - time itself
+    collection.update_many({}, {"$set": {fields.DUE_AT: due}})
     for task_id in tasks:
         task = site.finished(task_id)
         assert task.started_at is not None
@@ -115,9 +123,10 @@ def test_a_task_that_is_too_late_is_revoked(site: Site) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1)
     met = site.send("work", 0.0, "late", expires_at=soon)
     wait_until(lambda: datetime.now(UTC) > soon)
+    end = site.folder / "end"
     site.worker("worker", "-c", "1")
     assert site.finished(met).status is Status.REVOKED
-    busy = site.send("work", 6.0)
+    busy = site.send("hold", str(end))
     site.began(busy)
     unmet = site.send("work", 0.0, "late", expires_at=datetime.now(UTC) + timedelta(seconds=1))
     task = site.finished(unmet)
@@ -125,18 +134,21 @@ def test_a_task_that_is_too_late_is_revoked(site: Site) -> None:
     assert task.status is Status.REVOKED
     assert task.error is not None
     assert task.error.message == "expired"
+    end.touch()
     site.finished(busy)
     assert set(site.runs("begin")) == {busy}
 
 
 def test_a_chain_from_an_app_without_records_goes_on(site: Site) -> None:
     """A chain from plain Celery keeps its callbacks when the worker of its first step is killed."""
+    go = site.folder / "go"
     first = site.worker("first")
     elsewhere = Celery("elsewhere", broker=site.redis_url, set_as_current=False)
-    steps = [elsewhere.signature("fault_tasks.work", (1.5, n), immutable=True) for n in (1, 2)]
+    steps = [elsewhere.signature("fault_tasks.hold", (str(go), n), immutable=True) for n in (1, 2)]
     last = chain(*steps, app=elsewhere).apply_async()
     site.began(last.parent.id)
     first.kill()
+    go.touch()
     site.worker("second")
     wait_until(lambda: site.store.find(last.id), 30)
     assert site.finished(last.id).result == 2

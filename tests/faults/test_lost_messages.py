@@ -11,9 +11,9 @@ import pytest
 from databases import create_all
 from fault_site import LEASE_SECONDS, Site
 from gate import gate
+from ports import free_port
 from support import wait_until
 
-from gql_api.cli.embedded_servers import free_port
 from gql_api.record import fields
 from gql_api.record.fields import Status
 from gql_api.record.model import NewTask
@@ -102,8 +102,9 @@ def test_a_worker_that_lost_mongodb_alone_sends_nothing_again(site: Site) -> Non
 
 def test_an_honest_backlog_with_messages_that_were_sent_again(site: Site) -> None:
     """Messages sent by recovery, by callers, and twice, at two priorities: none makes another task look lost."""
+    end = site.folder / "end"
     site.worker("worker", "-c", "1")
-    blocker = site.send("work", 10 * LEASE_SECONDS)
+    blocker = site.send("hold", str(end))
     site.began(blocker)
     first = [site.record("work", 0.0, n) for n in range(10)]
     with site.broker() as redis:
@@ -115,12 +116,14 @@ def test_an_honest_backlog_with_messages_that_were_sent_again(site: Site) -> Non
         wait_until(lambda: depth() >= len(first) - 1, 30, "the tasks without a message to be sent")
         last = [site.send("work", 0.0, n) for n in range(10)]
         site.publish(last[4])
-        low = [site.record("work", 0.0, n, priority=5) for n in range(10)]
+        # Recovery may send the first of them before the last has its record.
         before = depth()
+        low = [site.record("work", 0.0, n, priority=5) for n in range(10)]
         wait_until(lambda: depth() >= before + len(low), 30, "the tasks of low priority to be sent")
         site.wait_for_recovery(4)
         assert not site.task(blocker).is_final
         # The task whose message the worker holds may be sent once more for that.
         assert depth() <= before + len(low) + 1
+    end.touch()
     for task_id in [*first, *last, *low]:
         assert site.finished(task_id).attempts == 1

@@ -47,7 +47,7 @@ def test_no_message_ends_a_worker(site: Site, pool: str) -> None:
         assert site.finished(site.send("work")).status is Status.SUCCESS
         wait_until(lambda: redis.llen(_UNACKNOWLEDGED) == len(entries), 60, "the entries to be set aside")
     assert site.finished(good, 60).status is Status.SUCCESS
-    assert "pong" in site.celery("inspect", "ping", "-t", "10")
+    assert "pong" in site.ask("inspect", "worker", "ping")
     log = worker.log.read_text()
     assert log.count("cannot be handled and is kept") == len(contents) + len(entries)
     assert "canary" not in log

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 from fault_site import Site
 from support import wait_until
 
+from gql_api.record import fields, queries
 from gql_api.record.fields import Status
 
 pytestmark = pytest.mark.fault
@@ -23,13 +25,15 @@ def _wait_until_taken(site: Site) -> None:
 def test_a_late_message_starts_no_retry_before_it_is_due(site: Site) -> None:
     """A message of the first attempt neither starts a retry that is not due, nor takes a retry away from its task."""
     site.worker("worker")
-    task_id = site.send("retry_once", 6.0)
+    task_id = site.send("retry_once", 3600.0)
     first = site.task(task_id)
     wait_until(lambda: site.task(task_id).status is Status.RETRY)
     for _ in range(3):
         site.publish_message(first)
     _wait_until_taken(site)
     assert (site.task(task_id).status, site.runs("begin")[task_id]) == (Status.RETRY, 1)
+    collection = site.store._connections.database()[fields.TASKS]  # noqa: SLF001 - time itself
+    collection.update_one(queries.by_id(task_id), {"$set": {fields.DUE_AT: datetime.now(UTC)}})
     task = site.finished(task_id)
     assert (task.result, task.attempts, site.runs("begin")[task_id]) == ("retried", 2, 2)
 
@@ -71,8 +75,9 @@ def test_a_replacement_keeps_its_own_arguments(site: Site) -> None:
 
 def test_a_rejected_message_comes_back_at_once(site: Site) -> None:
     """``Reject(requeue=True)`` runs the task again, though the message of its first attempt starts nothing any more."""
-    site.worker("worker")
-    task = site.finished(site.send("reject_once", str(site.folder / "rejected")), 2.0)
+    # It comes back long before a lease ends.
+    site.worker("worker", environment={"LEASE_SECONDS": "60"})
+    task = site.finished(site.send("reject_once", str(site.folder / "rejected")))
     assert (task.result, task.attempts) == ("accepted", 2)
 
 

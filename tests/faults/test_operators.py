@@ -38,11 +38,12 @@ def test_time_limits_are_changed_in_a_running_worker(site: Site) -> None:
     """``control time_limit`` applies to the next task, hard and soft, and can be taken back."""
     site.worker("only")
     for soft, hard, error in (("30", "1", "TimeLimitExceeded"), ("1", "30", "SoftTimeLimitExceeded")):
-        assert "time limits set successfully" in site.celery("control", "time_limit", "fault_tasks.work", soft, hard)
-        task = site.finished(site.send("work", 60.0), 10)
+        reply = site.ask("control", "only", "time_limit", "fault_tasks.work", soft, hard)
+        assert "time limits set successfully" in reply
+        task = site.finished(site.send("work", 60.0))
         assert task.error is not None
         assert (task.status, task.error.type) == (Status.FAILURE, error)
-    site.celery("control", "time_limit", "fault_tasks.work", "0", "0")
+    site.ask("control", "only", "time_limit", "fault_tasks.work", "0", "0")
     assert site.finished(site.send("work", 1.5)).status is Status.SUCCESS
 
 
@@ -53,14 +54,14 @@ def test_a_worker_answers_what_operators_ask(site: Site) -> None:
     running, waiting = (site.send("report_then_hold", str(site.folder), str(end)) for _ in range(2))
     site.began(running)
     elsewhere = site.send("work", 0.0, queue="elsewhere")
-    assert running in site.celery("inspect", "active")
-    assert '"active"' in site.celery("inspect", "query_task", running)
-    assert "pool will grow" in site.celery("control", "pool_grow", "1")
+    assert running in site.ask("inspect", "only", "active")
+    assert '"active"' in site.ask("inspect", "only", "query_task", running)
+    assert "pool will grow" in site.ask("control", "only", "pool_grow", "1")
     site.began(waiting)
-    site.celery("control", "add_consumer", "elsewhere")
+    site.ask("control", "only", "add_consumer", "elsewhere")
     end.touch()
     assert site.finished(elsewhere).status is Status.SUCCESS
-    site.celery("control", "cancel_consumer", "elsewhere")
+    site.ask("control", "only", "cancel_consumer", "elsewhere")
     elsewhere = site.send("work", 0.0, queue="elsewhere")
     site.celery("control", "shutdown")
     assert {site.finished(task_id).status for task_id in (running, waiting)} == {Status.SUCCESS}

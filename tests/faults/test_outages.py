@@ -120,10 +120,11 @@ def test_redis_is_away_when_tasks_are_created(site: Site) -> None:
 
 def test_queues_and_workers_are_known_while_redis_is_away(site: Site) -> None:
     """Queues and workers are read from MongoDB: an operator sees them when the broker is gone."""
+    api, end = site.api(), site.folder / "end"
     site.worker("worker")
-    running = site.send("work", 5.0, "ran on")
-    site.began(running)
-    api = site.api()
+    site.began(site.send("hold", str(end)))
+    # The worker announces itself after its functions, while it takes tasks already.
+    wait_until(lambda: api.data("{ workers { hostname } }")["workers"], why="the announcement")
     site.redis.kill()
     site.record("work", 0.0, 1)
     data = api.data("{ workers { hostname active } queues { name depth oldestQueuedAt } }")
@@ -131,6 +132,8 @@ def test_queues_and_workers_are_known_while_redis_is_away(site: Site) -> None:
     assert [(queue["name"], queue["depth"], bool(queue["oldestQueuedAt"])) for queue in data["queues"]] == [
         ("celery", 1, True)
     ]
+    # The worker stops when its task has ended.
+    end.touch()
 
 
 def test_a_task_that_was_never_dispatched_runs(site: Site) -> None:
@@ -147,8 +150,9 @@ def test_a_task_that_was_never_dispatched_runs(site: Site) -> None:
 
 def test_an_honest_backlog_is_not_sent_again_and_again(site: Site) -> None:
     """Tasks that wait for a long time because workers are busy have one message each."""
+    end = site.folder / "end"
     site.worker("worker", "-c", "1")
-    blocker = site.send("work", 6 * LEASE_SECONDS)
+    blocker = site.send("hold", str(end))
     site.began(blocker)
     tasks = [site.send("work", 0.0, n) for n in range(50)]
     site.wait_for_recovery(6)
@@ -156,6 +160,7 @@ def test_an_honest_backlog_is_not_sent_again_and_again(site: Site) -> None:
     with site.broker() as redis:
         # The worker may hold one message, whose task is sent once more for that.
         assert redis.llen("celery") <= len(tasks) + 1
+    end.touch()
     for task_id in tasks:
         site.finished(task_id)
 

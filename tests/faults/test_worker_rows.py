@@ -34,17 +34,25 @@ def test_each_process_has_a_row_with_its_own_figures(site: Site) -> None:
     site.worker("prefork", "-c", "1", environment=_OFTEN)
     rows = [("gevent", "gevent", 4), ("threads", "thread", 3), ("twin", "prefork", 3), ("twin", "solo", 1)]
     wait_until(lambda: _concurrency(api) == sorted([*rows, ("prefork", "prefork", 1)]))
-    site.celery("control", "--destination", f"prefork@{site.host}", "pool_grow", "1")
+    site.ask("control", "prefork", "pool_grow", "1")
     wait_until(lambda: _concurrency(api) == sorted([*rows, ("prefork", "prefork", 2)]))
     end = site.folder / "end"
     tasks = [site.send("report_then_hold", str(site.folder), str(end)) for _ in range(3 + 1 + 3 + 4 + 2)]
-    # The solo worker may have one of them waiting.
-    wait_until(lambda: sum(row["active"] for row in _rows(api)) >= len(tasks) - 1)
-    assert all(0 < row["active"] <= row["concurrency"] for row in _rows(api))
+
+    def all_busy() -> list[dict[str, Any]] | None:
+        rows = _rows(api)
+        # The solo worker may have one of them waiting.
+        is_busy = sum(row["active"] for row in rows) >= len(tasks) - 1 and all(row["active"] for row in rows)
+        return rows if is_busy else None
+
+    busy = wait_until(all_busy)
+    assert busy is not None
+    assert all(row["active"] <= row["concurrency"] for row in busy)
     end.touch()
     for task_id in tasks:
         site.finished(task_id)
     wait_until(lambda: sum(row["active"] for row in _rows(api)) == 0)
     solo.send(signal.SIGTERM)
     solo.wait()
-    assert _concurrency(api) == sorted([*rows[:3], ("prefork", "prefork", 2)])
+    # A worker that stops waits two seconds for the thread that withdraws its row.
+    wait_until(lambda: _concurrency(api) == sorted([*rows[:3], ("prefork", "prefork", 2)]))

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 from databases import Databases
+from ports import free_port
 from redis import Redis
 from soak_server import BACKSTOP_FOUND, Server
 from soak_tasks import GROUPS, Population, QuietTask
 from soak_watchers import LiveList, Watchers
 from support import Api, wait_until_async
 
-from gql_api.cli.embedded_servers import free_port
 from gql_api.settings import Settings
 
 _VISITORS = 250
@@ -73,7 +73,8 @@ class _Trouble:
     quiet: QuietTask
     watchers: Watchers
     lists: list[LiveList]
-    times: list[float] = field(default_factory=list)
+    # Their beginnings and their ends.
+    times: list[tuple[float, float]] = field(default_factory=list)
     # The number of cuts after which clients received all changes without the backstop.
     healed: int = 0
 
@@ -83,13 +84,14 @@ class _Trouble:
         plan = sorted([(share, self._cut) for share in _CUTS] + [(share, self._restart) for share in _STOPS])
         for share, disturb in plan:
             await asyncio.sleep(began + share * self.seconds - time.monotonic())
+            at = time.monotonic()
             await disturb()
-            self.times.append(time.monotonic())
+            self.times.append((at, time.monotonic()))
         await asyncio.sleep(began + self.seconds - time.monotonic())
 
     def explains(self, at: float) -> bool:
-        """Return whether there was a disturbance shortly before a time."""
-        return any(0 <= at - time_ < _AFTER_TROUBLE_SECONDS for time_ in self.times)
+        """Return whether there was a disturbance at a time, or shortly before it."""
+        return any(first <= at < last + _AFTER_TROUBLE_SECONDS for first, last in self.times)
 
     async def _cut(self) -> None:
         """Cut the connection of the events, and the one that replaces it.

@@ -10,11 +10,12 @@ from typing import Any
 
 from chaos_plan import MONGODB
 from chaos_process import Process
+from ports import free_port
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from support import wait_until
 
-from gql_api.cli.embedded_servers import HOST, MongodbServer, free_port, is_listening
+from gql_api.cli.embedded_servers import HOST, MongodbServer, is_listening
 from gql_api.cli.replica_set import REPLICA_SET
 
 _ELECTION_MS = 2000

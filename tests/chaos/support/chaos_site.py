@@ -14,11 +14,12 @@ from typing import Self
 from chaos_mongodb import Mongodb
 from chaos_plan import MONGODB, REDIS, Options, Targets
 from chaos_process import Process
+from ports import free_port
 from proxy import Mode, Proxy
 from redis import Redis
 from support import wait_until
 
-from gql_api.cli.embedded_servers import HOST, RedisServer, free_port, is_listening
+from gql_api.cli.embedded_servers import HOST, RedisServer, is_listening
 
 DATABASE = "chaos"
 QUEUE = "celery"

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
 from pymongo import MongoClient
 from pymongo.errors import NotPrimaryError, PyMongoError
 from support import wait_until
 
-from gql_api.cli.embedded_servers import HOST, MongodbServer, free_port, is_listening
+from gql_api.cli.embedded_servers import HOST, MongodbServer, is_listening
 from gql_api.cli.replica_set import REPLICA_SET
 
 # MongoDB's defaults are ten seconds each: a test does not wait that long for a new primary.
@@ -101,6 +102,10 @@ class ReplicaSet:
         """End all members at once."""
         for member in self.members:
             member.kill()
+
+    def keep_in_memory(self) -> None:
+        """Flush no journal from now on, until the servers are killed: what is written then is lost."""
+        _switch(self.members, "pauseJournalFlusherBeforeFlush", on=True)
 
     def primary(self) -> Server | None:
         """Return the member that accepts writes; None during an election."""

@@ -18,12 +18,13 @@ from typing import Any
 
 import psutil
 from fault_servers import ReplicaSet, Server
+from ports import free_port
 from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
 from support import ROOT, Api, process, wait_until
 
-from gql_api.cli.embedded_servers import RedisServer, free_port, is_listening
+from gql_api.cli.embedded_servers import RedisServer, is_listening
 from gql_api.dispatch import Dispatcher, OperationalError
 from gql_api.record import fields, writes
 from gql_api.record.model import NewTask
@@ -110,6 +111,16 @@ class Site:
         """Run a `celery` command, as an operator does, and return its output."""
         return self._output("-m", "celery", "-A", "jobs", *arguments)
 
+    def ask(self, kind: str, worker: str, *command: str) -> str:
+        """Run `celery control` or `celery inspect` for one worker, and return what it replies."""
+        with self.broker() as redis:
+            # Redis keeps no command for a worker that is ready, and listens a moment later.
+            wait_until(redis.pubsub_numpat, why="a worker that listens")
+        # By default Celery waits for one second. With a destination it does not wait on after the reply.
+        output = self.celery(kind, "-t", "30", "-d", f"{worker}@{self.host}", *command)
+        assert "No nodes replied" not in output, output
+        return output
+
     def python(self, code: str) -> str:
         """Run code in a program that has the application as `app`, and return its output."""
         return self._output("-c", f"from jobs.celery import app\n{code}")
@@ -191,6 +202,11 @@ class Site:
     def broker(self) -> Redis:
         """A client of Redis."""
         return Redis.from_url(self.redis_url, decode_responses=True)
+
+    def takers(self) -> int:
+        """Count the connections that wait for a message: one is left for a moment when a worker is killed."""
+        with self.broker() as redis:
+            return int(redis.info("clients")["blocked_clients"])
 
     def restart_redis(self, *, empty: bool = False) -> None:
         """Kill Redis and start it again, perhaps without its data."""

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from celery import chain, chord
+from ports import free_port
 from pymongo import MongoClient
 from recovery_bench import HOUR_MS, LEASE_SECONDS, MAX_LOST_WORKERS, Bench, SteadyRecovery, recovery_bench
 from support import process, wait_until
 
-from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, is_listening
 from gql_api.record import fields
 from gql_api.record.fields import VERSION_HEADER, Status
 from gql_api.settings import Settings

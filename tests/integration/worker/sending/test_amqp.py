@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery._state import _task_stack
+from ports import free_port
 from pymongo import MongoClient
 from redis import Redis
 from support import process, wait_until
 
 from gql_api.adopt import DuplicateTaskIdError, adopt
-from gql_api.cli.embedded_servers import MongodbServer, free_port, is_listening
+from gql_api.cli.embedded_servers import MongodbServer, is_listening
 from gql_api.dispatch import ATTEMPTS, OperationalError, broker_errors, message_of
 from gql_api.record import claims, writes
 from gql_api.record.fields import Status
