@@ -93,7 +93,7 @@ def test_a_limit_is_changed_while_tasks_wait(site: Site) -> None:
     tasks = [site.send("limited_to_one_per_hour") for _ in range(5)]
     wait_until(lambda: sorted(_status(site, tasks).values()).count(Status.SCHEDULED) == 4)
     assert "new rate limit set" in site.ask("control", "only", "rate_limit", "fault_tasks.limited_to_one_per_hour", "0")
-    assert all(site.finished(task_id, 30).status is Status.SUCCESS for task_id in tasks)
+    assert all(site.finished(task_id, 60).status is Status.SUCCESS for task_id in tasks)
 
 
 def test_limited_tasks_survive_an_outage_of_mongodb(site: Site) -> None:
