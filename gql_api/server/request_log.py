@@ -115,7 +115,7 @@ class LogRequests:
 
         async def noting_send(message: Message) -> None:
             nonlocal status
-            await send(message)  # it raises for a client that is gone, which got no status
+            await send(message)  # fails if the client is gone: no status was sent then
             status = status or message.get("status") or _STATUSES.get(message["type"])
 
         try:

@@ -79,8 +79,8 @@ def test_sockets_that_come_as_the_server_stops_do_not_keep_it(
     handshake = HANDSHAKE.replace(b"GET /", b"GET /graphql")
     with contextlib.ExitStack() as stack:
         started.send_signal(signal.SIGSTOP)
-        # Longer than the tenth of a second after which uvicorn looks for signals: when the process continues, the
-        # server begins to stop first, and accepts the sockets then.
+        # Longer than the tenth of a second after which uvicorn checks for signals. When the process continues, the
+        # server mostly begins to stop before it accepts the sockets; the other order has to end as well.
         time.sleep(0.3)
         for _ in range(50):
             late = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(api.url).port or 0)))

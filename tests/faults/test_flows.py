@@ -51,10 +51,11 @@ def test_a_replacement_outlives_its_worker(site: Site) -> None:
 
 def test_a_chain_and_a_chord_outlive_their_workers(site: Site) -> None:
     """Each step of a chain runs to the end, and the body of a chord gets each member's result once."""
-    first = site.worker("first")
-    first_step, last_step = site.finished(site.send("start_chain", 1.0)).result
+    first, go = site.worker("first"), site.folder / "go"
+    first_step, last_step = site.finished(site.send("start_chain", str(go))).result
     site.began(first_step)
     first.kill()
+    go.touch()
     second = site.worker("second")
     body = site.finished(site.send("start_chord", 0.5, 6)).result
     wait_until(lambda: sum(site.runs("end").values()) >= 6, 30)

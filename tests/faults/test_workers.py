@@ -181,7 +181,7 @@ def test_a_frozen_worker_is_too_late(site: Site) -> None:
     """A worker that wakes after its lease can neither store a result nor send what would have followed."""
     go = site.folder / "go"
     frozen = site.worker("frozen")
-    first_step, last_step = site.finished(site.send("start_held_chain", str(go))).result
+    first_step, last_step = site.finished(site.send("start_chain", str(go))).result
     site.began(first_step)
     linked = site.finished(site.send("start_linked", str(go))).result
     site.began(linked)

@@ -7,6 +7,6 @@ from front import Front
 
 
 def wait_for_slots(front: Front, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the lists of an API wait so long for slots. MongoDB has time to show that it answers."""
+    """Limit the seconds that the lists of an API wait for slots. The ping of MongoDB has half a minute."""
     monkeypatch.setattr(front.services.store.lists.limiter, "_wait_seconds", seconds)
     monkeypatch.setattr("gql_api.api.store.tasks._PING_SECONDS", 30.0)

@@ -45,7 +45,7 @@ class Tokens:
         return token
 
     def issue_from_first_use(self, token: str, seconds: float) -> str:
-        """Hand out a token that expires so long after it is first verified, however long that takes."""
+        """Hand out a token that expires so many seconds after its first verification."""
         self._seconds[token] = seconds
         return self.issue(token)
 

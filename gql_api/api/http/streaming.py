@@ -62,7 +62,7 @@ class StreamedResponse(Response):
         """Send the results. A client that disconnects ends its operation at once."""
         scope[STREAMED] = True
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        # What follows may be a refusal, which needs it too.
+        # Before the results: the token may expire first, and a refusal needs the opening too.
         await send({"type": "http.response.body", "body": self._format.opening, "more_body": True})
         sending = self._sending = asyncio.create_task(self._send_results(send))
         beating = asyncio.create_task(self._send_heartbeats(send))

@@ -45,9 +45,7 @@ def work(self: Task, seconds: float = 0.0, result: Any = None) -> Any:
 @shared_task(bind=True)
 def hold(self: Task, file: str, result: Any = None) -> Any:
     """Return when a file is there."""
-    with _written_down(self):
-        _wait_for(file)
-    return result
+    return _return_when_there_is(self, file, result)
 
 
 @shared_task(bind=True)
@@ -180,17 +178,11 @@ def start_chord_of_dying(self: Task, members: int) -> str:
 
 
 @shared_task(bind=True)
-def start_chain(self: Task, seconds: float) -> list[str]:
-    """Send a chain of a slow step, a group and a last step, and return the ids of the first and the last."""
-    with _written_down(self):
-        steps = chain(work.si(seconds, 1), group(work.si(0, 1), work.si(0, 2)), total.s())
-        last = steps.apply_async()
-    return [str(last.parent.parent.id), str(last.id)]
+def start_chain(self: Task, file: str) -> list[str]:
+    """Send a chain of a step that returns when a file is there, a group and a last step.
 
-
-@shared_task(bind=True)
-def start_held_chain(self: Task, file: str) -> list[str]:
-    """Send the same with a first step that returns when a file is there."""
+    Return the ids of the first and the last.
+    """
     with _written_down(self):
         steps = chain(hold.si(file, 1), group(work.si(0, 1), work.si(0, 2)), total.s())
         last = steps.apply_async()
@@ -207,27 +199,27 @@ def start_late_chain(self: Task, countdown: float) -> list[str]:
 
 @shared_task(bind=True)
 def start_linked(self: Task, file: str) -> str:
-    """Send a task with a callback that returns when a file is there, and return its id."""
+    """Send a task that returns when a file is there, with a callback, and return the id of the task."""
     with _written_down(self):
         return str(hold.apply_async((file,), link=total.si([1, 2])).id)
 
 
-def _return_when_there_is(self: Task, file: str) -> str:
+def _return_when_there_is(self: Task, file: str, result: Any) -> Any:
     with _written_down(self):
         _wait_for(file)
-    return "in time"
+    return result
 
 
 @shared_task(bind=True, soft_time_limit=3)
-def return_before_soft_limit(self: Task, file: str) -> str:
+def return_before_soft_limit(self: Task, file: str) -> Any:
     """Return when a file is there, before the time limit."""
-    return _return_when_there_is(self, file)
+    return _return_when_there_is(self, file, "in time")
 
 
 @shared_task(bind=True, time_limit=3)
-def return_before_hard_limit(self: Task, file: str) -> str:
+def return_before_hard_limit(self: Task, file: str) -> Any:
     """Return when a file is there, before the hard time limit."""
-    return _return_when_there_is(self, file)
+    return _return_when_there_is(self, file, "in time")
 
 
 @shared_task(bind=True, time_limit=1)
@@ -275,11 +267,9 @@ def until_cancelled(self: Task) -> None:
 
 
 @shared_task(bind=True, ignore_result=True)
-def ignored(self: Task, file: str) -> str:
+def ignored(self: Task, file: str) -> Any:
     """Return a result that is ignored, when a file is there."""
-    with _written_down(self):
-        _wait_for(file)
-    return "ignored"
+    return _return_when_there_is(self, file, "ignored")
 
 
 @shared_task(bind=True)
